@@ -1,0 +1,46 @@
+#' Say how a Keras model is to be trained
+#'
+#' Sets a model's optimizer, loss and metrics. A model must be compiled before it is trained or evaluated.
+#'
+#' @param object A Keras model.
+#' @param optimizer The name of an optimizer or an object from `keras$optimizers`.
+#' @param loss The name of a loss, an object from `keras$losses`, or a function of `y_true` and `y_pred`; a list of
+#'   them for several outputs, a named list for named outputs.
+#' @param metrics Metrics to report: the names, objects from `keras$metrics` or functions, one or a list of them; a
+#'   list of lists or a named list for several outputs.
+#' @param ... Not used.
+#' @param loss_weights Weights of the losses of several outputs: a list or named list of numbers.
+#' @param weighted_metrics Metrics that sample weights and class weights apply to.
+#' @param run_eagerly Whether to run the model step by step in Python, which is slow but can be debugged.
+#' @param steps_per_execution Steps between the calls of callbacks that watch batches.
+#' @param jit_compile Whether to compile the model with XLA (for torch, with `torch.compile`); "auto" leaves it to Keras.
+#' @param auto_scale_loss Whether to scale the loss of models in half precision.
+#' @return The model, invisibly. It is compiled in place.
+#' @examples
+#' \dontrun{
+#' model |> compile(optimizer = "adam", loss = "mse", metrics = "mae")
+#' model |> compile(keras$optimizers$Adam(1e-3), keras$losses$Huber(), list("mae", "mape"))
+#' }
+#' @export
+compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", loss = NULL, metrics = NULL, ...,
+                                                 loss_weights = NULL, weighted_metrics = NULL, run_eagerly = FALSE,
+                                                 steps_per_execution = 1L, jit_compile = "auto",
+                                                 auto_scale_loss = TRUE) {
+  call <- user_call("compile")
+  if (...length()) {
+    unknown <- rlang::names2(list(...))
+    abort_argument("...", sprintf("compile() does not know the argument %s.", describe(unknown[[1]])), call)
+  }
+  with_core(call = call, object$compile(
+    optimizer = optimizer, loss = loss, metrics = as_plain_list(metrics), loss_weights = as_plain_list(loss_weights),
+    weighted_metrics = as_plain_list(weighted_metrics), run_eagerly = run_eagerly,
+    steps_per_execution = as.integer(steps_per_execution), jit_compile = jit_compile, auto_scale_loss = auto_scale_loss
+  ))
+  invisible(object)
+}
+
+#' One metric, or a vector of them, as the list that Keras wants
+#' @noRd
+as_plain_list <- function(value) {
+  if (is.null(value) || is.list(value)) value else if (is.atomic(value)) as.list(value) else list(value)
+}

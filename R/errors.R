@@ -1,0 +1,91 @@
+#' Signal a mistake
+#'
+#' All conditions have the class `kerasfit_error`; the kind adds one more: `kerasfit_error_argument`,
+#' `kerasfit_error_data`, `kerasfit_error_state`, `kerasfit_error_python`.
+#' @noRd
+abort_kerasfit <- function(message, kind, call = rlang::caller_call(), ...) {
+  stop(rlang::error_cnd(
+    c(paste0("kerasfit_error_", kind), "kerasfit_error"),
+    message = format_message(message), call = call, ...
+  ))
+}
+
+#' One string: what is wrong, and below it what to do
+#' @noRd
+format_message <- function(message) {
+  paste(c(message[[1]], rlang::format_error_bullets(message[-1])), collapse = "\n")
+}
+
+abort_argument <- function(argument, message, call = rlang::caller_call(), hint = NULL) {
+  abort_kerasfit(c(message, i = hint), "argument", call, argument = argument)
+}
+
+#' The call of a method as the user wrote it: that of the generic
+#' @noRd
+user_call <- function(generic) {
+  call <- sys.call(-1)
+  call[[1]] <- as.name(generic)
+  call
+}
+
+#' Run code that calls the core, and let what Python raises arrive as an R error with the user's call
+#'
+#' The Python traceback is in the condition's field `python_traceback`.
+#' @noRd
+with_core <- function(code, call = rlang::caller_call()) {
+  rlang::try_fetch(code, python.builtin.Exception = function(error) {
+    traceback <- attr(error, "py_traceback") %||% reticulate::py_last_error()$message
+    if (inherits(error, "kerasfit.errors.KerasfitError")) {
+      abort_kerasfit(
+        c(python_string(error$reason), i = python_string(error$hint)),
+        kind = python_string(error$kind), call = call,
+        argument = python_string(error$argument), python_traceback = traceback
+      )
+    }
+    abort_kerasfit(python_message(error), "python", call, python_traceback = traceback)
+  })
+}
+
+python_string <- function(value) if (is.null(value)) NULL else as.character(value)
+
+#' What a Python exception says, without reticulate's advice and the source lines that TensorFlow adds
+#' @noRd
+python_message <- function(error) {
+  lines <- strsplit(cli::ansi_strip(conditionMessage(error)), "\n", fixed = TRUE)[[1]]
+  noise <- "^\\s*$|^\\s*File \"|^Detected at node|^Run `reticulate::py_last_error"
+  paste(lines[!grepl(noise, lines)], collapse = "\n")
+}
+
+check_choice <- function(value, choices, argument = "backend", call = rlang::caller_call()) {
+  if (!is.character(value) || length(value) != 1 || !value %in% choices) {
+    abort_argument(argument, sprintf(
+      "`%s` must be one of %s, not %s.", argument, paste0('"', choices, '"', collapse = ", "), describe(value)
+    ), call)
+  }
+  value
+}
+
+#' A value as an error names it
+#' @noRd
+describe <- function(value) {
+  if (is.null(value)) {
+    "NULL"
+  } else if (is.atomic(value) && length(value) == 1) {
+    if (is.character(value)) dQuote(value, FALSE) else format(value)
+  } else if (is.function(value)) {
+    "a function"
+  } else {
+    sprintf("an object of class %s and length %d", class(value)[[1]], length(value))
+  }
+}
+
+check_dots_empty <- function(..., call) {
+  if (...length()) {
+    unknown <- rlang::names2(list(...))[[1]]
+    abort_argument("...", if (nzchar(unknown)) {
+      sprintf("There is no argument `%s`.", unknown)
+    } else {
+      "Arguments after the data must be named."
+    }, call)
+  }
+}

@@ -1,0 +1,40 @@
+#' Evaluate a model
+#'
+#' A generic function; the method here computes the loss and metrics of a Keras model on data.
+#'
+#' @param object A compiled Keras model.
+#' @param ... Not used by the method for Keras models.
+#' @return A named list: `loss`, and each metric by its name.
+#' @examples
+#' \dontrun{
+#' model |> evaluate(x_test, y_test)
+#' }
+#' @export
+evaluate <- function(object, ...) UseMethod("evaluate")
+
+#' @export
+evaluate.default <- function(object, ...) generics::evaluate(object, ...)
+
+#' @rdname evaluate
+#' @inheritParams fit.keras.src.models.model.Model
+#' @param sample_weight Weights of the samples in the loss and in weighted metrics.
+#' @param steps Steps to evaluate; if `NULL`, one pass over the data.
+#' @export
+evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., batch_size = NULL,
+                                                  sample_weight = NULL, steps = NULL, callbacks = NULL,
+                                                  verbose = getOption("keras.verbose", default = "auto")) {
+  call <- user_call("evaluate")
+  check_dots_empty(..., call = call)
+  results <- with_core(call = call, core$evaluate(
+    object,
+    data_to_core(x, "x", call),
+    data_to_core(y, "y", call),
+    batch_size = scalar_to_core(batch_size, "batch_size", call),
+    sample_weight = data_to_core(sample_weight, "sample_weight", call),
+    steps = scalar_to_core(steps, "steps", call),
+    callbacks = callbacks_to_core(callbacks),
+    verbose = verbose_to_core(verbose, call),
+    writer = console_writer()
+  ))
+  reticulate::py_to_r(results)
+}

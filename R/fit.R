@@ -1,0 +1,144 @@
+#' Train a Keras model
+#'
+#' Trains a compiled model for a number of epochs and returns the history of the training.
+#'
+#' @details
+#' The training loop is kerasfit's own and gives the results of Keras's: the same steps, metrics and callbacks in
+#' the same order. A model class that has a `fit` (or `evaluate`, `make_train_function`, `make_test_function`) of
+#' its own in Python is trained by that.
+#'
+#' @section What iterators yield:
+#' A dataset, Python generator or R function yields one batch at a time. A `tuple()` of length 1, 2 or 3 is taken
+#' apart: inputs, then targets, then sample weights. An unnamed R list at the top means the same. Anything else is
+#' all inputs: a named list stands for the named inputs of a model, even where a name is "y". Named inputs with
+#' targets are `tuple(list(a = xa, b = xb), y)`.
+#'
+#' An R function takes no arguments and is called for each batch; it returns `NULL` at the end of a pass over the
+#' data and is called again for the next epoch's. If there is no `NULL` in its code, kerasfit takes it to go on for
+#' ever and wants to know `steps_per_epoch`; give `-1` if it ends in a way that cannot be seen there.
+#'
+#' @section Classes by number and by name:
+#' A factor as `y` stands for its codes counted from 0: the first level is class 0. `class_weight` may name the
+#' levels; those that it does not name weigh 1. It may name the codes instead, `list("0" = 1, "1" = 5)`, and then
+#' must have each class that occurs, so that a class is not forgotten by mistake. If all names are levels, they
+#' are taken as levels. With `sample_weight` beside it, the two are multiplied.
+#'
+#' @section Errors:
+#' A mistake in an argument is a condition of class `kerasfit_error_argument` or `kerasfit_error_data`, both
+#' `kerasfit_error`, with the field `argument`. It is signalled before the first step. What Keras itself
+#' objects to is a `kerasfit_error_python`, with the Python traceback in the field `python_traceback`.
+#'
+#' @param object A compiled Keras model.
+#' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a list of them for
+#'   several inputs; a named list for named inputs; a tensor. Or something that makes batches: a
+#'   `tf.data.Dataset`, a Python generator, or an R function (see below).
+#' @param y Targets: like `x`, or a factor. Not for datasets and generators, whose batches hold the targets.
+#' @param ... For a model class with a `fit` of its own: further arguments for that. Otherwise there are none.
+#' @param batch_size Samples in each step; 32 if `NULL`. For arrays only.
+#' @param epochs The last epoch to train. With `initial_epoch = 6`, `epochs = 10` trains five epochs: 6 to 10.
+#' @param callbacks A Keras callback or a list of them, such as `keras$callbacks$EarlyStopping(patience = 3L)`.
+#' @param validation_split A number in \[0, 1): the share of the samples to validate on instead of training on
+#'   them. They are the last samples, cut off before shuffling. For arrays only.
+#' @param validation_data What to validate on after an epoch: `list(x_val, y_val)` or
+#'   `list(x_val, y_val, sample_weight)`, also as a `tuple()`; a dataset; or a generator. Overrides
+#'   `validation_split`.
+#' @param shuffle Whether the samples of arrays get a new order each epoch. [set_random_seed()] makes it repeatable.
+#' @param class_weight A named list or vector with a weight for each class, for the loss during training. See below.
+#' @param sample_weight Weights of the samples in the loss during training: a vector as long as the data, or a matrix
+#'   (samples, timesteps) for temporal data; a list of them for several outputs. For arrays only. Metrics are
+#'   weighted if they were given to [compile()][compile.keras.src.models.model.Model] as `weighted_metrics`.
+#' @param initial_epoch The first epoch to train, to go on with an earlier run.
+#' @param steps_per_epoch Steps in each epoch. If `NULL`, an epoch is one pass over the data; needed for data that
+#'   never end. The next epoch goes on where the last one stopped. -1: go on until the data end, if ever.
+#' @param validation_steps Steps in each validation; if `NULL`, one pass over the validation data. Each validation
+#'   of arrays and datasets begins at their beginning.
+#' @param validation_batch_size Samples in each validation step; `batch_size` if `NULL`. For arrays only.
+#' @param validation_freq Validate after every so many epochs; or, as a vector of two or more or a list, after these
+#'   epochs.
+#' @param verbose 0: silent. 1: a progress bar, and a line for each epoch. 2: the line only. "auto": 2 inside
+#'   knitr and on a distributed worker, else 1.
+#' @param view_metrics Whether to show a live plot of the metrics: "auto", `TRUE` or `FALSE`. There is no live plot
+#'   yet in this version; the argument is checked and otherwise without effect.
+#'
+#' @return A [keras_training_history], invisibly. The model itself is trained in place.
+#'
+#' @examples
+#' \dontrun{
+#' x <- as.matrix(iris[1:4])
+#' model <- keras$Sequential(list(
+#'   keras$layers$Dense(16L, activation = "relu"),
+#'   keras$layers$Dense(3L, activation = "softmax")
+#' ))
+#' model |> compile("adam", "sparse_categorical_crossentropy", metrics = "accuracy")
+#' shuffled <- sample(nrow(iris))
+#' history <- model |> fit(
+#'   x[shuffled, ], iris$Species[shuffled],
+#'   epochs = 20, validation_split = 0.2, class_weight = c(virginica = 2)
+#' )
+#' plot(history)
+#'
+#' # a generator: an R function that returns the next batch
+#' batch <- function() {
+#'   rows <- sample(nrow(x), 32)
+#'   list(x[rows, ], as.integer(iris$Species[rows]) - 1L)
+#' }
+#' model |> fit(batch, steps_per_epoch = 10, initial_epoch = 21, epochs = 25)
+#' }
+#' @seealso [evaluate()], [predict()][predict.keras.src.models.model.Model], [keras_training_history]
+#' @export
+fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., batch_size = NULL, epochs = 1L,
+                                             callbacks = NULL, validation_split = 0, validation_data = NULL,
+                                             shuffle = TRUE, class_weight = NULL, sample_weight = NULL,
+                                             initial_epoch = 1L, steps_per_epoch = NULL, validation_steps = NULL,
+                                             validation_batch_size = NULL, validation_freq = 1L,
+                                             verbose = getOption("keras.verbose", default = "auto"),
+                                             view_metrics = getOption("keras.view_metrics", default = "auto")) {
+  call <- user_call("fit")
+  check_view_metrics(view_metrics, call)
+  extra <- check_extra(..., call = call)
+  scalar <- function(value, argument) scalar_to_core(value, argument, call)
+  history <- with_core(call = call, rlang::inject(core$fit(
+    object,
+    data_to_core(x, "x", call),
+    data_to_core(y, "y", call),
+    batch_size = scalar(batch_size, "batch_size"),
+    epochs = scalar(epochs, "epochs"),
+    callbacks = callbacks_to_core(callbacks),
+    validation_split = scalar(validation_split, "validation_split"),
+    validation_data = data_to_core(validation_data, "validation_data", call),
+    shuffle = scalar(shuffle, "shuffle"),
+    class_weight = class_weight_to_core(class_weight),
+    sample_weight = data_to_core(sample_weight, "sample_weight", call),
+    initial_epoch = scalar(initial_epoch, "initial_epoch"),
+    steps_per_epoch = scalar(steps_per_epoch, "steps_per_epoch"),
+    validation_steps = scalar(validation_steps, "validation_steps"),
+    validation_batch_size = scalar(validation_batch_size, "validation_batch_size"),
+    validation_freq = scalar(validation_freq, "validation_freq"),
+    verbose = verbose_to_core(verbose, call),
+    writer = console_writer(),
+    !!!extra
+  )))
+  invisible(as_training_history(history))
+}
+
+check_view_metrics <- function(view_metrics, call) {
+  if (!identical(view_metrics, "auto") && !isTRUE(view_metrics) && !isFALSE(view_metrics)) {
+    abort_argument(
+      "view_metrics", sprintf('`view_metrics` must be "auto", TRUE or FALSE, not %s.', describe(view_metrics)), call
+    )
+  }
+}
+
+#' Arguments in the dots must have names; the core says whether the model knows them
+#' @noRd
+check_extra <- function(..., call) {
+  extra <- list(...)
+  if (length(extra) && (is.null(names(extra)) || !all(nzchar(names(extra))))) {
+    abort_argument("...", c(
+      sprintf("Arguments after `y` must be named, and %d %s not.", sum(!nzchar(rlang::names2(extra))),
+        if (sum(!nzchar(rlang::names2(extra))) == 1) "is" else "are"),
+      i = "For example `batch_size = 32`."
+    ), call)
+  }
+  extra
+}

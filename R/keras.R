@@ -1,0 +1,41 @@
+#' The Keras module
+#'
+#' The Python module `keras`. It loads when it is first used, with the backend that [use_backend()] chose.
+#'
+#' @format A Python module: `keras$layers`, `keras$optimizers`, `keras$callbacks` and so on, as in Keras's own
+#'   documentation. Whole numbers that Keras wants as integers are written with an `L`: `keras$layers$Dense(16L)`.
+#' @examples
+#' \dontrun{
+#' model <- keras$Sequential(list(
+#'   keras$layers$Dense(16L, activation = "relu"),
+#'   keras$layers$Dense(1L)
+#' ))
+#' }
+#' @export
+keras <- NULL
+
+#' A module of the core, imported when it is first used
+#' @noRd
+import_core <- function(module, python, convert = FALSE) {
+  reticulate::import_from_path(module, python, convert = convert, delay_load = list(
+    before_load = choose_default_backend,
+    get_environment = function() "r-kerasfit"
+  ))
+}
+
+choose_default_backend <- function() {
+  if (!nzchar(Sys.getenv("KERAS_BACKEND"))) set_python_environment("KERAS_BACKEND", "tensorflow")
+}
+
+#' Set an environment variable for R and for a Python that may be running already
+#' @noRd
+set_python_environment <- function(name, value) {
+  do.call(Sys.setenv, stats::setNames(list(value), name))
+  if (reticulate::py_available()) {
+    reticulate::import("os", convert = FALSE)$environ$update(reticulate::dict(stats::setNames(list(value), name)))
+  }
+}
+
+keras_is_loaded <- function() {
+  reticulate::py_available() && "keras" %in% names(reticulate::import("sys")$modules)
+}

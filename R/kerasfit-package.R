@@ -1,0 +1,17 @@
+#' kerasfit: train Keras models from R
+#'
+#' `fit(model, x, y)` trains a Keras 3 model on what R has: vectors, matrices, arrays, factors, lists of
+#' them, TensorFlow datasets, and R functions that make batches. The training loop is kerasfit's own; it runs on
+#' TensorFlow, JAX or PyTorch.
+#'
+#' Models are built with the Python module that kerasfit exports as [keras], or with the R package keras3.
+#'
+#' @section Options:
+#' - `keras.verbose`: the default of `verbose` in [fit()][fit.keras.src.models.model.Model], `"auto"`.
+#' - `keras.view_metrics`: the default of `view_metrics`, `"auto"`.
+#' - `keras.plot.history.smooth`, `keras.plot.history.theme_bw`: defaults of
+#'   [plot()][plot.keras_training_history], both `FALSE`.
+#'
+#' @keywords internal
+#' @importFrom rlang %||%
+"_PACKAGE"

@@ -1,0 +1,30 @@
+#' Predict with a Keras model
+#'
+#' @inheritParams fit.keras.src.models.model.Model
+#' @param object A Keras model; it need not be compiled.
+#' @param x Inputs, as for [fit()][fit.keras.src.models.model.Model].
+#' @param ... Not used.
+#' @param steps Steps to predict; if `NULL`, one pass over the data.
+#' @return An array with the samples along the first dimension: for a classifier, a matrix with a row for each sample
+#'   and a column for each class, in the order of the levels. A list of arrays for several outputs.
+#' @examples
+#' \dontrun{
+#' probabilities <- model |> predict(x_test)
+#' levels(y)[max.col(probabilities)]
+#' }
+#' @export
+predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NULL, steps = NULL, callbacks = NULL,
+                                                 verbose = getOption("keras.verbose", default = "auto")) {
+  call <- user_call("predict")
+  check_dots_empty(..., call = call)
+  outputs <- with_core(call = call, core$predict(
+    object,
+    data_to_core(x, "x", call),
+    batch_size = scalar_to_core(batch_size, "batch_size", call),
+    steps = scalar_to_core(steps, "steps", call),
+    callbacks = callbacks_to_core(callbacks),
+    verbose = verbose_to_core(verbose, call),
+    writer = console_writer()
+  ))
+  reticulate::py_to_r(outputs)
+}

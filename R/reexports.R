@@ -1,0 +1,11 @@
+#' @importFrom generics fit
+#' @export
+generics::fit
+
+#' @importFrom generics compile
+#' @export
+generics::compile
+
+#' @importFrom reticulate tuple
+#' @export
+reticulate::tuple

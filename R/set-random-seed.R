@@ -1,0 +1,20 @@
+#' Set all random seeds
+#'
+#' Seeds R, Python, numpy and the backend, so that what follows (initial weights, the order of the samples,
+#' dropout) repeats from run to run. `set.seed()` alone does not reach Python.
+#'
+#' @param seed A whole number, at least 0.
+#' @return `seed`, invisibly.
+#' @examples
+#' \dontrun{
+#' set_random_seed(1)
+#' }
+#' @export
+set_random_seed <- function(seed) {
+  if (!is.numeric(seed) || length(seed) != 1 || is.na(seed) || seed < 0 || seed != round(seed)) {
+    abort_argument("seed", sprintf("`seed` must be a whole number, 0 or more, not %s.", describe(seed)))
+  }
+  set.seed(seed)
+  keras$utils$set_random_seed(as.integer(seed))
+  invisible(seed)
+}

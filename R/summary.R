@@ -1,0 +1,16 @@
+#' Summarise a Keras model
+#'
+#' Prints a table of the model's layers, their output shapes and numbers of parameters.
+#'
+#' @param object A Keras model.
+#' @param ... Passed on to the model's `summary()` in Python: `line_length`, `expand_nested`, `show_trainable`.
+#' @return The model, invisibly.
+#' @examples
+#' \dontrun{
+#' summary(model)
+#' }
+#' @export
+summary.keras.src.models.model.Model <- function(object, ...) {
+  with_core(call = user_call("summary"), object$summary(print_fn = function(text, ...) cat(text, "\n", sep = ""), ...))
+  invisible(object)
+}

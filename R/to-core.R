@@ -1,0 +1,160 @@
+# R values as the core takes them: numpy arrays, pandas categoricals, lists and dicts of them. Only what R alone
+# can know is decided here; what the values mean is the core's to say.
+
+#' Data as the core takes it
+#'
+#' @param label What errors call the value: x, x$a, validation_data[[2]].
+#' @noRd
+data_to_core <- function(value, label, call) {
+  if (is.null(value) || reticulate::is_py_object(value)) {
+    value
+  } else if (is.function(value)) {
+    generator_to_core(value, label, call)
+  } else if (is.factor(value)) {
+    bridge$factor(array_to_core(as.integer(value)), as.list(levels(value)))
+  } else if (is.data.frame(value)) {
+    refuse_object(value, label, "Give a numeric matrix, for example `as.matrix()` of its numeric columns or `model.matrix()`.", call)
+  } else if (is.object(value) || isS4(value)) {
+    refuse_object(value, label, "Give an ordinary vector, matrix or array.", call)
+  } else if (is.list(value)) {
+    labels <- if (is.null(names(value))) sprintf("%s[[%d]]", label, seq_along(value)) else paste0(label, "$", names(value))
+    list_to_core(Map(function(element, label) data_to_core(element, label, call), value, labels))
+  } else if (is.atomic(value)) {
+    check_missing(value, label, call)
+    array_to_core(value)
+  } else {
+    refuse_object(value, label, "Give a vector, matrix, array or a list of them.", call)
+  }
+}
+
+#' An atomic vector or array as a numpy array: a view of R's memory, not a copy
+#' @noRd
+array_to_core <- function(value) {
+  if (is.null(dim(value))) dim(value) <- length(value)
+  reticulate::r_to_py(value)
+}
+
+list_to_core <- function(value) {
+  value <- lapply(value, reticulate::r_to_py)
+  if (is.null(names(value))) reticulate::r_to_py(unname(value)) else reticulate::r_to_py(value)
+}
+
+check_missing <- function(value, label, call) {
+  if (anyNA(value)) {
+    missing <- sum(is.na(value))
+    abort_kerasfit(
+      c(
+        sprintf("`%s` has %d missing %s.", label, missing, if (missing == 1) "value" else "values"),
+        i = "Leave out or impute what is missing before training."
+      ),
+      "data", call, argument = argument_of(label)
+    )
+  }
+}
+
+refuse_object <- function(value, label, hint, call) {
+  abort_kerasfit(
+    c(sprintf("`%s` is an object of class %s, which cannot be trained on as it is.", label, class(value)[[1]]), i = hint),
+    "data", call, argument = argument_of(label)
+  )
+}
+
+argument_of <- function(label) sub("^(\\w+).*$", "\\1", label)
+
+# ---- generators --------------------------------------------------------------------------------------------
+
+#' An R function that makes batches: NULL ends a pass, an unnamed list at the top is (x, y, sample_weight)
+#' @noRd
+generator_to_core <- function(next_batch, label, call) {
+  batch_to_core <- function() {
+    batch <- next_batch()
+    batch <- data_to_core(batch, paste0(label, "()"), call)
+    if (inherits(batch, "python.builtin.list")) reticulate::import_builtins(convert = FALSE)$tuple(batch) else batch
+  }
+  bridge$Generator(batch_to_core, !can_return_null(next_batch))
+}
+
+#' Whether a function's code has a way to return NULL
+#'
+#' It has if NULL is written anywhere in it, if it has a `return()` or `invisible()` with nothing in it, or if it
+#' ends in an `if` without `else` or in a loop. A function that ends in some other way and calls no function
+#' that does is one that never ends a pass.
+#' @noRd
+can_return_null <- function(f) {
+  code <- body(f)
+  mentions_null(code) || falls_through(code)
+}
+
+mentions_null <- function(code) {
+  if (is.null(code)) {
+    return(TRUE)
+  }
+  if (!is.call(code)) {
+    return(FALSE)
+  }
+  if (is.symbol(code[[1]]) && as.character(code[[1]]) %in% c("return", "invisible") && length(code) == 1) {
+    return(TRUE)
+  }
+  if (identical(code[[1]], quote(`function`))) {
+    return(FALSE)
+  }
+  for (i in seq_along(code)) {
+    if (!identical(code[[i]], quote(expr = )) && mentions_null(code[[i]])) {
+      return(TRUE)
+    }
+  }
+  FALSE
+}
+
+#' Whether a function's last expression may be none: an `if` without `else`, a loop, an empty body
+#' @noRd
+falls_through <- function(code) {
+  if (!is.call(code) || !is.symbol(code[[1]])) {
+    return(FALSE)
+  }
+  switch(as.character(code[[1]]),
+    `{` = length(code) == 1 || falls_through(code[[length(code)]]),
+    `if` = length(code) == 3 || falls_through(code[[3]]) || falls_through(code[[4]]),
+    `for` = ,
+    `while` = TRUE,
+    FALSE
+  )
+}
+
+# ---- other arguments ---------------------------------------------------------------------------------------
+
+#' A scalar argument; the core says whether it is the right one
+#' @noRd
+scalar_to_core <- function(value, argument, call) {
+  if (is.atomic(value) && !is.null(value) && anyNA(value)) {
+    abort_argument(argument, sprintf("`%s` must not be NA.", argument), call)
+  }
+  if (is.list(value) || length(value) > 1 || is.null(value)) {
+    return(reticulate::r_to_py(value))
+  }
+  reticulate::r_to_py(if (is.atomic(value)) unname(value) else value)
+}
+
+#' Class weights: a named list or vector, or a named list of those
+#' @noRd
+class_weight_to_core <- function(value) {
+  if (is.null(value) || reticulate::is_py_object(value)) {
+    return(value)
+  }
+  value <- lapply(as.list(value), function(weight) {
+    if (is.list(weight) || !is.null(names(weight))) class_weight_to_core(weight) else reticulate::r_to_py(weight)
+  })
+  reticulate::r_to_py(value)
+}
+
+#' A callback, or a list of callbacks
+#' @noRd
+callbacks_to_core <- function(value) {
+  if (is.list(value) && !reticulate::is_py_object(value)) reticulate::r_to_py(unname(value)) else value
+}
+
+#' "auto" is one line for each epoch inside knitr, where a bar cannot move
+#' @noRd
+verbose_to_core <- function(verbose, call) {
+  if (identical(verbose, "auto") && isTRUE(getOption("knitr.in.progress"))) 2L else scalar_to_core(verbose, "verbose", call)
+}

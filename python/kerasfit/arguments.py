@@ -1,0 +1,328 @@
+"""What the caller's values mean: each function takes one argument as it was given, checks it, and
+answers in the core's own terms. Epochs are 1-based here and everywhere in the core.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from kerasfit.errors import ArgumentError, DataError
+
+DEFAULT_BATCH_SIZE = 32
+
+
+# ---- single values ---------------------------------------------------------------------------------
+
+
+def whole_number(argument: str, value: Any, *, minimum: int, allowed: tuple[int, ...] = ()) -> int:
+    """A whole number, at least ``minimum`` or one of ``allowed``; 10 and 10.0 are the same number."""
+    if is_number(value) and value == int(value) and (value >= minimum or value in allowed):
+        return int(value)
+    raise ArgumentError(
+        argument, f"`{argument}` must be a whole number, {minimum} or more, not {describe(value)}."
+    )
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is one finite number; true and false are none."""
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_))
+    return number and math.isfinite(value)
+
+
+def optional_whole_number(argument: str, value: Any, **limits: Any) -> int | None:
+    return None if value is None else whole_number(argument, value, **limits)
+
+
+def flag(argument: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentError(argument, f"`{argument}` must be true or false, not {describe(value)}.")
+    return bool(value)
+
+
+def fraction(argument: str, value: Any) -> float:
+    """A number at least 0 and below 1."""
+    if not (is_number(value) and 0 <= value < 1):
+        raise ArgumentError(
+            argument, f"`{argument}` must be a number at least 0 and below 1, not {describe(value)}."
+        )
+    return float(value)
+
+
+def verbosity(value: Any) -> int:
+    """0 silent, 1 progress bar, 2 one line for each epoch; "auto" is 2 on a distributed worker, else 1."""
+    if isinstance(value, str) and value == "auto":
+        return 2 if on_distributed_worker() else 1
+    if value not in (0, 1, 2):
+        raise ArgumentError("verbose", f'`verbose` must be "auto", 0, 1 or 2, not {describe(value)}.')
+    return int(value)
+
+
+def on_distributed_worker() -> bool:
+    """Whether this process is one of several that train together, by the launchers' environment variables."""
+    return bool(os.environ.get("TF_CONFIG")) or int(os.environ.get("WORLD_SIZE") or 1) > 1
+
+
+def describe(value: Any) -> str:
+    """A value as an error names it: short, and without the words of either language."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, (bool, np.bool_)):
+        return "a logical value"
+    if isinstance(value, (int, float, np.number)):
+        return f"{value:g}"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape ({', '.join(map(str, value.shape))})"
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}"
+    if isinstance(value, Mapping):
+        return "a named list"
+    return f"an object of class {type(value).__name__}"
+
+
+# ---- when things happen ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which epochs to train: 1-based, ``epochs`` being the last one, not their number."""
+
+    initial_epoch: int
+    epochs: int
+
+    @classmethod
+    def of(cls, initial_epoch: Any, epochs: Any) -> Schedule:
+        epochs = whole_number("epochs", epochs, minimum=1)
+        initial_epoch = whole_number("initial_epoch", initial_epoch, minimum=1)
+        if initial_epoch > epochs:
+            raise ArgumentError(
+                "initial_epoch",
+                f"`initial_epoch` ({initial_epoch}) is past `epochs` ({epochs}).",
+                "`epochs` is the last epoch to train, not the number of epochs.",
+            )
+        capped = keras.config.max_epochs()
+        return cls(initial_epoch, min(epochs, capped) if capped else epochs)
+
+    def starting_at(self, epoch: int | None) -> range:
+        """The epochs to train, from ``epoch`` if a callback asked for that."""
+        return range(epoch or self.initial_epoch, self.epochs + 1)
+
+
+@dataclass(frozen=True)
+class ValidationSchedule:
+    """After which epochs validation runs: every so many, or those named."""
+
+    every: int = 1
+    epochs: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, validation_freq: Any) -> ValidationSchedule:
+        if isinstance(validation_freq, (list, tuple, set, frozenset, np.ndarray)):
+            named = [whole_number("validation_freq", epoch, minimum=1) for epoch in validation_freq]
+            if not named:
+                raise ArgumentError("validation_freq", "`validation_freq` names no epoch.")
+            return cls(epochs=frozenset(named))
+        return cls(every=whole_number("validation_freq", validation_freq, minimum=1))
+
+    def due(self, epoch: int) -> bool:
+        return epoch in self.epochs if self.epochs else epoch % self.every == 0
+
+
+def steps(argument: str, value: Any) -> int | None:
+    """A number of steps, or None; -1 stays -1: go on until the data end."""
+    limit = optional_whole_number(argument, value, minimum=1, allowed=(-1,))
+    capped = keras.config.max_steps_per_epoch()
+    return min(limit, capped) if capped and limit and limit > 0 else capped or limit
+
+
+# ---- data ------------------------------------------------------------------------------------------
+
+
+def unpack(data: Any) -> tuple[Any, Any, Any]:
+    """What an iterator yielded, as (x, y, sample_weight).
+
+    A tuple or unnamed list of length 1, 2 or 3 is taken apart; anything else is all x.
+    """
+    if isinstance(data, (tuple, list)) and not is_named_tuple(data) and 1 <= len(data) <= 3:
+        return (*data, None, None)[:3]
+    return data, None, None
+
+
+def is_named_tuple(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def validation_triple(validation_data: Any) -> tuple[Any, Any, Any]:
+    """``validation_data`` given as arrays: (x_val, y_val) or (x_val, y_val, weights)."""
+    if isinstance(validation_data, (tuple, list)) and len(validation_data) in (2, 3):
+        return (*validation_data, None)[:3]
+    raise ArgumentError(
+        "validation_data",
+        "`validation_data` must be a list of two or three, (x, y) or (x, y, sample_weight), "
+        f"a dataset or a generator, not {describe(validation_data)}.",
+    )
+
+
+def match_levels(levels: Sequence[str] | None, validation_data: Any) -> Any:
+    """Validation data with its targets coded by the levels of the training targets.
+
+    A factor to validate on must have the same levels, or its codes would mean other classes. Names of levels (a
+    factor that R's ``tuple()`` has turned into text) are coded by them.
+    """
+    if levels is None or not isinstance(validation_data, (tuple, list)) or len(validation_data) < 2:
+        return validation_data
+    x, y, *weights = validation_data
+    if isinstance(y, pd.Categorical):
+        if list(y.categories) != list(levels):
+            raise DataError(
+                "validation_data",
+                f"The validation targets have the levels {listed(y.categories)}, and `y` has {listed(levels)}: "
+                "they must be the same.",
+            )
+    elif isinstance(y, (list, np.ndarray)) and len(y) and all(isinstance(value, str) for value in y):
+        unknown = sorted(set(y) - set(levels))
+        if unknown:
+            raise DataError(
+                "validation_data",
+                f"The validation targets have {listed(unknown, 'a level', 'levels')} that `y` does not have: "
+                f"its levels are {listed(levels)}.",
+            )
+        y = pd.Categorical(y, categories=list(levels))
+    return (x, y, *weights)
+
+
+def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
+    """Callbacks as a flat list; one callback may stand for a list of one."""
+    found = [c for c in keras.tree.flatten(callbacks) if c is not None]
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        found = list(callbacks.callbacks)
+    for position, callback in enumerate(found, start=1):
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ArgumentError(
+                "callbacks",
+                f"`callbacks` must be a list of Keras callbacks; element {position} is {describe(callback)}.",
+            )
+    return found
+
+
+# ---- class weights ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ClassWeights:
+    """The weight of each class, looked up by its 0-based code.
+
+    Attributes
+    ----------
+    weights
+        Class code → weight.
+    complete
+        Whether a class that is not named is a mistake. It is where classes are given by number, as in
+        Keras 2; where they are given by the names of levels, the others weigh 1.
+    """
+
+    weights: Mapping[int, float]
+    complete: bool
+
+    @classmethod
+    def of(cls, class_weight: Any, levels: Iterable[str] | None = None) -> ClassWeights | None:
+        """Class weights from a mapping with classes (or levels of a factor) as names.
+
+        A name is a level where all names are levels; otherwise all must be class codes.
+        """
+        if class_weight is None:
+            return None
+        if not isinstance(class_weight, Mapping) or not class_weight:
+            raise ArgumentError(
+                "class_weight",
+                "`class_weight` must be a named list or vector with a weight for each class, such as "
+                f'list("0" = 1, "1" = 5), not {describe(class_weight)}.',
+            )
+        levels = [] if levels is None else [str(level) for level in levels]
+        by_level = bool(levels) and all(str(name) in levels for name in class_weight)
+        weights = {}
+        for name, weight in class_weight.items():
+            code = levels.index(str(name)) if by_level else class_code(name, levels)
+            weights[code] = class_weight_value(name, weight)
+        return cls(weights, complete=not by_level)
+
+    def sample_weights(self, y: Any) -> np.ndarray:
+        """The weight of each sample: float, shape (samples,).
+
+        y of rank 1, or with a last axis of 1, holds class codes; with a longer last axis, y is one-hot.
+        Higher ranks (a class for each timestep) give weights of shape y.shape[:-1].
+        """
+        codes = class_codes(y)
+        present = np.unique(codes)
+        unknown = [int(code) for code in present if code not in self.weights]
+        if unknown and self.complete:
+            raise ArgumentError(
+                "class_weight",
+                f"`class_weight` has no weight for {listed(unknown, 'class', 'classes')}, "
+                f"which {'occurs' if len(unknown) == 1 else 'occur'} in the targets; it names "
+                f"{listed(sorted(self.weights), 'class', 'classes')}.",
+            )
+        table = np.array([self.weights.get(int(code), 1.0) for code in present], keras.config.floatx())
+        return table[np.searchsorted(present, codes)]
+
+
+def class_code(name: Any, levels: list[str]) -> int:
+    try:
+        code = int(str(name))
+    except ValueError:
+        code = -1
+    if code < 0 or (levels and code >= len(levels)):
+        known = f"`y` has the levels {listed(levels)}" if levels else "classes are 0, 1, 2, …"
+        raise ArgumentError(
+            "class_weight", f'`class_weight` names a class "{name}" that does not exist: {known}.'
+        )
+    return code
+
+
+def class_weight_value(name: Any, weight: Any) -> float:
+    if isinstance(weight, Mapping):
+        raise ArgumentError(
+            "class_weight",
+            f'`class_weight` has a list for "{name}": weights for each output of a model are not supported yet.',
+            "Use `sample_weight` with one vector for each output.",
+        )
+    if not is_number(weight):
+        raise ArgumentError(
+            "class_weight", f'`class_weight` of class "{name}" must be a number, not {describe(weight)}.'
+        )
+    return float(weight)
+
+
+def class_codes(y: Any) -> np.ndarray:
+    if isinstance(y, (list, tuple, Mapping)):
+        raise ArgumentError(
+            "class_weight",
+            "`class_weight` needs a model with one output; the targets are a list of "
+            f"{len(keras.tree.flatten(y))}.",
+            "Use `sample_weight` with one vector for each output.",
+        )
+    y = np.asarray(y)
+    if y.ndim >= 2:
+        y = y.argmax(axis=-1) if y.shape[-1] != 1 else y[..., 0]
+    if y.dtype.kind == "f" and not np.array_equal(y, np.floor(y)):
+        raise DataError("class_weight", "`class_weight` needs classes as targets: `y` is not whole numbers.")
+    return y.astype(np.int64)
+
+
+def listed(values: Iterable[Any], one: str = "", many: str = "") -> str:
+    """Values as an error lists them: "classes 1, 2 and 5"; at most eight."""
+    words = [str(value) for value in values]
+    noun = one if len(words) == 1 else many
+    if len(words) > 8:
+        words = [*words[:7], f"{len(words) - 7} more"]
+    text = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return f"{noun} {text}".strip()

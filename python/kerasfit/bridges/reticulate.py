@@ -1,0 +1,55 @@
+"""What the R package hands over that plain conversion by reticulate cannot say, and what it gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kerasfit.history import History
+
+
+def factor(codes: np.ndarray, levels: list[str]) -> pd.Categorical:
+    """A factor from R's codes: 1-based, with R's smallest integer for NA."""
+    return pd.Categorical.from_codes(np.where(codes < 0, -1, codes - 1), categories=levels)
+
+
+class Generator:
+    """An R function that returns a batch when called, and None at the end of a pass.
+
+    ``endless`` says that R has seen no way for the function to return NULL.
+    """
+
+    def __init__(self, next_batch: Callable[[], Any], endless: bool):
+        self.next_batch = next_batch
+        self.endless = endless
+
+    def __call__(self) -> Any:
+        return self.next_batch()
+
+
+def writer(functions: dict[str, Callable]) -> SimpleNamespace:
+    """A progress writer made of R functions."""
+    return SimpleNamespace(**functions)
+
+
+def history_values(history: History) -> dict[str, Any]:
+    """A history in values that reticulate makes into R vectors.
+
+    Returns
+    -------
+    dict
+        params: as in the history. epoch: the 1-based epoch of each row. values: metric → floats, NaN where
+        not measured. measured: metric → booleans, which tell a NaN from what R calls NA.
+    """
+    return {
+        "params": history.params,
+        "epoch": np.array(history.epochs, np.int32),
+        "values": {name: np.array(values, float) for name, values in history.metrics.items()},
+        "measured": {
+            name: np.array([v is not None for v in values]) for name, values in history.metrics.items()
+        },
+    }

@@ -1,0 +1,70 @@
+"""Who is told what happens: the user's Keras callbacks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from kerasfit.tensors import numbers
+
+BATCH_HOOKS = {
+    "train": ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"),
+    "test": ("on_test_batch_begin", "on_test_batch_end"),
+    "predict": ("on_predict_batch_begin", "on_predict_batch_end"),
+}
+
+
+class Callbacks:
+    """Keras callbacks, told of each event in the order in which they were given.
+
+    Epochs are 1-based here and 0-based where a callback sees them; batches are 0-based. Callbacks run on
+    the caller's thread, one after the other. What they put into the logs of an epoch is kept.
+
+    Parameters
+    ----------
+    callbacks
+        The callbacks.
+    model
+        The model that they are attached to.
+    params
+        What they see as ``self.params``: verbose, epochs, steps.
+    """
+
+    def __init__(self, callbacks: list[keras.callbacks.Callback], model: keras.Model, **params: Any):
+        self.callbacks = callbacks
+        for callback in self.callbacks:
+            callback.set_model(model)
+            callback.set_params(params)
+
+    def watch_batches(self, phase: str) -> bool:
+        """Whether a callback overrides a per-batch hook of a phase: "train", "test" or "predict"."""
+        return any(overrides(callback, hook) for callback in self.callbacks for hook in BATCH_HOOKS[phase])
+
+    def begin(self, phase: str) -> None:
+        self._tell(f"on_{phase}_begin", {})
+
+    def end(self, phase: str, logs: dict[str, Any] | None = None) -> None:
+        self._tell(f"on_{phase}_end", *(() if phase == "predict" else (logs,)))
+
+    def epoch_begin(self, epoch: int) -> None:
+        self._tell("on_epoch_begin", epoch - 1, {})
+
+    def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        self._tell("on_epoch_end", epoch - 1, logs)
+
+    def batch_begin(self, phase: str, batch: int) -> None:
+        self._tell(f"on_{phase}_batch_begin", batch, {})
+
+    def batch_end(self, phase: str, batch: int, logs: dict[str, Any]) -> None:
+        self._tell(f"on_{phase}_batch_end", batch, logs if phase == "predict" else numbers(logs))
+
+    def _tell(self, hook: str, *args: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(*args)
+
+
+def overrides(callback: keras.callbacks.Callback, hook: str) -> bool:
+    """Whether a callback has a hook of its own, by its class or set on the instance."""
+    method = getattr(callback, hook)
+    return getattr(method, "__func__", method) is not getattr(keras.callbacks.Callback, hook)

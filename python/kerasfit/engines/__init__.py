@@ -1,0 +1,32 @@
+"""Who runs the steps.
+
+An engine is built for one model. It trains, evaluates and predicts in *executions*, runs of consecutive
+steps, and reads metrics. It never knows about epochs or callbacks. There is one file for each backend;
+``engine`` says what they have in common.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import keras
+
+from kerasfit.engines.engine import Engine
+from kerasfit.errors import KerasfitError
+
+__all__ = ["Engine", "engine_for"]
+
+ENGINES = {"tensorflow": "TensorFlowEngine", "jax": "JaxEngine", "torch": "TorchEngine"}
+
+
+def engine_for(model: keras.Model) -> Engine:
+    """The engine of this session's backend for a model; it stays with the model, compiled steps and all."""
+    backend = keras.backend.backend()
+    if backend not in ENGINES:
+        raise KerasfitError(
+            f'kerasfit trains on tensorflow, jax and torch; the Keras backend is "{backend}".'
+        )
+    if "_kerasfit_engine" not in model.__dict__:
+        engine = getattr(import_module(f"kerasfit.engines.{backend}"), ENGINES[backend])
+        model.__dict__["_kerasfit_engine"] = engine(model)
+    return model.__dict__["_kerasfit_engine"]

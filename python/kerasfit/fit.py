@@ -1,0 +1,300 @@
+"""The door: ``fit()``, ``evaluate()`` and ``predict()``.
+
+Each says what the arguments mean (``arguments``), opens the data (``sources``), builds the engine
+(``engines``) and lets the loop run. Nothing has happened to the model before all arguments are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import pandas as pd
+
+from kerasfit import arguments, loop
+from kerasfit.arguments import ClassWeights, Schedule, ValidationSchedule
+from kerasfit.callbacks import Callbacks
+from kerasfit.delegate import fit_by_model, has_its_own_fit
+from kerasfit.engines import engine_for
+from kerasfit.errors import ArgumentError
+from kerasfit.history import History
+from kerasfit.progress import Progress, Writer
+from kerasfit.sources import (
+    VALIDATION_NAMES,
+    Source,
+    Stream,
+    check_arrays,
+    is_array_like,
+    open_source,
+    split,
+)
+
+
+def fit(
+    model: keras.Model,
+    x: Any = None,
+    y: Any = None,
+    *,
+    batch_size: int | None = None,
+    epochs: int = 1,
+    callbacks: Any = None,
+    validation_split: float = 0.0,
+    validation_data: Any = None,
+    shuffle: bool = True,
+    class_weight: Mapping | None = None,
+    sample_weight: Any = None,
+    initial_epoch: int = 1,
+    steps_per_epoch: int | None = None,
+    validation_steps: int | None = None,
+    validation_batch_size: int | None = None,
+    validation_freq: Any = 1,
+    verbose: int | str = "auto",
+    writer: Writer | None = None,
+    **extra: Any,
+) -> History:
+    """Train a compiled Keras model.
+
+    Parameters
+    ----------
+    model
+        A compiled model.
+    x
+        Inputs, shape (samples, …): an array or tensor, or nested lists or dicts of them; or a
+        ``tf.data.Dataset``, iterator, iterable or function that makes batches: tuples (x,), (x, y) or
+        (x, y, sample_weight); anything else is all x. A function is called for one batch at a time and
+        returns None at the end of a pass.
+    y
+        Targets with the same first axis; a ``pandas.Categorical`` stands for its 0-based codes.
+    batch_size
+        Samples in a step, 32 by default; for arrays only.
+    epochs
+        The last epoch to train, 1-based.
+    callbacks
+        A list of ``keras.callbacks.Callback``.
+    validation_split
+        The share of the samples, taken from the end before any shuffling, to validate on instead.
+    validation_data
+        (x, y) or (x, y, sample_weight), a dataset or a generator; overrides ``validation_split``.
+    shuffle
+        Whether to put the samples of arrays into a new order each epoch.
+    class_weight
+        Class → weight, classes being 0-based codes or, for a categorical y, levels. By code, each class
+        that occurs must be there; by level, the others weigh 1.
+    sample_weight
+        Weights, shape (samples,), or (samples, timesteps) for temporal data.
+    initial_epoch
+        The first epoch to train, 1-based.
+    steps_per_epoch
+        Steps in an epoch; by default, and with -1, an epoch goes on until the data end.
+    validation_steps, validation_batch_size
+        The same for validation; the batch size is the training's by default.
+    validation_freq
+        Validate after every so many epochs, or after the epochs (1-based) in a list.
+    verbose
+        0 silent, 1 progress bar, 2 one line for each epoch, "auto".
+    writer
+        Where progress is shown; standard output by default.
+    **extra
+        For a model with a ``fit`` of its own, which gets them.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ArgumentError, DataError
+        If an argument cannot be used, before the model has changed.
+    """
+    check_compiled(model, "fit")
+    own_fit = has_its_own_fit(model)
+    if extra and not own_fit:
+        names = arguments.listed([f"`{name}`" for name in extra], "argument", "arguments")
+        raise ArgumentError(next(iter(extra)), f"fit() does not know the {names}.")
+    schedule = Schedule.of(initial_epoch, epochs)
+    validation_schedule = ValidationSchedule.of(validation_freq)
+    verbose = arguments.verbosity(verbose)
+    shuffle = arguments.flag("shuffle", shuffle)
+    batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
+    validation_batch_size = arguments.optional_whole_number(
+        "validation_batch_size", validation_batch_size, minimum=1
+    )
+    validation_split = arguments.fraction("validation_split", validation_split)
+    steps_per_epoch = arguments.steps("steps_per_epoch", steps_per_epoch)
+    validation_steps = arguments.steps("validation_steps", validation_steps)
+    callbacks = arguments.check_callbacks(callbacks)
+    levels = y.categories if isinstance(y, pd.Categorical) else None
+    class_weights = ClassWeights.of(class_weight, levels)
+    validation_data = arguments.match_levels(levels, validation_data)
+
+    if is_array_like(x):
+        x, y, sample_weight = check_arrays(x, y, sample_weight)
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = split(x, y, sample_weight, validation_split)
+    elif validation_split and validation_data is None:
+        raise ArgumentError(
+            "validation_split",
+            "`validation_split` needs arrays: a dataset or generator cannot be split.",
+            "Give `validation_data`.",
+        )
+    training = open_source(
+        x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, class_weight=class_weights
+    )
+    check_endless(training, "steps_per_epoch", steps_per_epoch)
+    validation = open_validation(validation_data, validation_batch_size, batch_size)
+    if validation is not None:
+        check_endless(validation, "validation_steps", validation_steps)
+
+    history = History(
+        params={
+            "epochs": schedule.epochs,
+            "initial_epoch": schedule.initial_epoch,
+            "steps": None,
+            "samples": training.samples,
+            "validation_samples": validation.samples if validation else None,
+            "batch_size": training.batch_size,
+            "verbose": verbose,
+        }
+    )
+    progress = Progress(verbose, writer, schedule.epochs)
+    if own_fit:
+        fit_by_model(
+            model,
+            history,
+            progress,
+            x=x,
+            y=y,
+            sample_weight=sample_weight,
+            batch_size=batch_size,
+            initial_epoch=schedule.initial_epoch - 1,
+            epochs=schedule.epochs,
+            callbacks=callbacks,
+            validation_data=validation_data,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+            shuffle=shuffle,
+            class_weight=class_weights and dict(class_weights.weights),
+            steps_per_epoch=steps_per_epoch,
+            **extra,
+        )
+        return history
+
+    engine = engine_for(model)
+    stream = engine.open(training, steps_per_epoch)
+    engine.prepare(stream)
+    if not any(isinstance(callback, keras.callbacks.History) for callback in callbacks):
+        callbacks.append(keras.callbacks.History())
+    model.history = next(c for c in callbacks if isinstance(c, keras.callbacks.History))
+    try:
+        loop.train(
+            engine,
+            stream,
+            validation and loop.Validation(engine.open(validation, validation_steps), validation_schedule),
+            schedule,
+            Callbacks(callbacks, model, verbose=verbose, epochs=schedule.epochs, steps=stream.steps),
+            progress,
+            history,
+        )
+    finally:
+        progress.close_bar()
+        history.params["steps"] = stream.steps
+    return history
+
+
+def evaluate(
+    model: keras.Model,
+    x: Any = None,
+    y: Any = None,
+    *,
+    batch_size: int | None = None,
+    sample_weight: Any = None,
+    steps: int | None = None,
+    callbacks: Any = None,
+    verbose: int | str = "auto",
+    writer: Writer | None = None,
+) -> dict[str, float]:
+    """Loss and metrics of a compiled model on data, by name. The arguments are those of ``fit``."""
+    check_compiled(model, "evaluate")
+    steps = arguments.steps("steps", steps)
+    batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
+    callbacks = arguments.check_callbacks(callbacks)
+    verbose = arguments.verbosity(verbose)
+    source = open_source(x, y, sample_weight, batch_size=batch_size)
+    check_endless(source, "steps", steps)
+    engine = engine_for(model)
+    stream = engine.open(source, steps)
+    engine.prepare(stream)
+    with running("Evaluate", stream, verbose, writer) as progress:
+        logs = loop.evaluate(
+            engine, stream, Callbacks(callbacks, model, verbose=verbose, steps=stream.steps), progress
+        )
+        progress.end("Evaluate", logs)
+    return logs
+
+
+def predict(
+    model: keras.Model,
+    x: Any,
+    *,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    callbacks: Any = None,
+    verbose: int | str = "auto",
+    writer: Writer | None = None,
+) -> Any:
+    """A model's outputs: numpy arrays, shape (samples, …), nested as the model returns them.
+
+    The arguments are those of ``fit``; targets and weights that a dataset or generator yields are ignored.
+    """
+    steps = arguments.steps("steps", steps)
+    batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
+    callbacks = arguments.check_callbacks(callbacks)
+    verbose = arguments.verbosity(verbose)
+    source = open_source(x, batch_size=batch_size)
+    check_endless(source, "steps", steps)
+    engine = engine_for(model)
+    stream = engine.open(source, steps)
+    with running("Predict", stream, verbose, writer) as progress:
+        return loop.predict(
+            engine, stream, Callbacks(callbacks, model, verbose=verbose, steps=stream.steps), progress
+        )
+
+
+@contextmanager
+def running(label: str, stream: Stream, verbose: int, writer: Writer | None) -> Iterator[Progress]:
+    progress = Progress(verbose, writer)
+    progress.begin(label, stream.steps)
+    try:
+        yield progress
+    finally:
+        progress.close_bar()
+
+
+def open_validation(
+    validation_data: Any, validation_batch_size: int | None, batch_size: int | None
+) -> Source | None:
+    if validation_data is None:
+        return None
+    if not is_array_like(validation_data):
+        return open_source(validation_data, batch_size=validation_batch_size, names=VALIDATION_NAMES)
+    x, y, sample_weight = arguments.validation_triple(validation_data)
+    return open_source(
+        x, y, sample_weight, batch_size=validation_batch_size or batch_size, names=VALIDATION_NAMES
+    )
+
+
+def check_compiled(model: keras.Model, verb: str) -> None:
+    if not model.compiled:
+        raise ArgumentError("object", f"The model is not compiled: call compile() before {verb}().")
+
+
+def check_endless(source: Source, argument: str, steps: int | None) -> None:
+    if source.endless and steps is None:
+        raise ArgumentError(
+            argument,
+            f"`{argument}` is missing: the data never end.",
+            f"Give the number of batches, or {argument} = -1 to go on for ever.",
+        )

@@ -1,0 +1,67 @@
+"""What happened: one row of metrics for each epoch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class History:
+    """The record of a training run, plain values only.
+
+    Attributes
+    ----------
+    params
+        How the run was set up: epochs, initial_epoch, steps, samples, validation_samples, batch_size,
+        verbose; None where unknown.
+    epochs
+        The 1-based epochs that were trained, one for each row.
+    metrics
+        Metric name → value after each epoch, None where it was not measured. Names of validation
+        metrics begin with "val_".
+    """
+
+    params: dict[str, Any] = field(default_factory=dict)
+    epochs: list[int] = field(default_factory=list)
+    metrics: dict[str, list[float | None]] = field(default_factory=dict)
+
+    def record(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Add an epoch. A metric that is an array has a column for each element: name_1, name_2, …"""
+        for name, value in columns(logs).items():
+            self.metrics.setdefault(name, [None] * len(self.epochs)).append(value)
+        self.epochs.append(epoch)
+        for values in self.metrics.values():
+            values.extend([None] * (len(self.epochs) - len(values)))
+
+    def __repr__(self) -> str:
+        last = ", ".join(
+            f"{name} {values[-1]:.4g}" for name, values in self.metrics.items() if values[-1] is not None
+        )
+        span = f"epochs {self.epochs[0]} to {self.epochs[-1]}" if self.epochs else "no epochs"
+        return f"<History of {span}{': ' + last if last else ''}>"
+
+
+def columns(logs: dict[str, Any]) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for name, value in logs.items():
+        values = np.asarray(value, dtype=float).ravel() if not isinstance(value, (float, int)) else [value]
+        if len(values) == 1:
+            flat[name] = float(values[0])
+        else:
+            flat.update({f"{name}_{position}": float(v) for position, v in enumerate(values, start=1)})
+    return flat
+
+
+def format_number(value: float) -> str:
+    """A metric in a line of output: four decimals, or scientific where those would hide it."""
+    if not math.isfinite(value) or value == 0 or 1e-3 <= abs(value) < 1e6:
+        return f"{value:.4f}"
+    return f"{value:.4e}"
+
+
+def format_metrics(logs: dict[str, Any]) -> str:
+    return " - ".join(f"{name}: {format_number(value)}" for name, value in columns(logs).items())

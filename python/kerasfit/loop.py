@@ -1,0 +1,163 @@
+"""The order of events: epochs, executions, callbacks, validation, history.
+
+An execution is a run of consecutive steps that an engine makes in one call. Its length is chosen here and
+does not change what is computed: as many steps as the model's ``steps_per_execution`` where a callback
+watches batches, else as many as take about a tenth of a second, so that progress and interrupts stay lively.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasfit import keras_private
+from kerasfit.arguments import Schedule, ValidationSchedule
+from kerasfit.callbacks import Callbacks
+from kerasfit.engines import Engine
+from kerasfit.history import History
+from kerasfit.progress import Progress
+from kerasfit.sources import Stream
+
+EXECUTION_SECONDS = 0.1
+
+
+@dataclass
+class Validation:
+    """What to validate on, and after which epochs."""
+
+    stream: Stream
+    schedule: ValidationSchedule
+
+
+STOP_FLAGS = {"train": "stop_training", "test": "stop_evaluating", "predict": "stop_predicting"}
+
+
+def train(
+    engine: Engine,
+    stream: Stream,
+    validation: Validation | None,
+    schedule: Schedule,
+    callbacks: Callbacks,
+    progress: Progress,
+    history: History,
+) -> None:
+    """Train epoch after epoch, and record each in ``history``."""
+    model, logs = engine.model, {}
+    model.stop_training = False
+    callbacks.begin("train")
+    for epoch in schedule.starting_at(keras_private.restored_epoch(model)):
+        model.reset_metrics()
+        callbacks.epoch_begin(epoch)
+        stream.begin_epoch()
+        progress.epoch_begin(epoch, stream.steps)
+        step_logs = run_steps("train", engine.train, stream, model, callbacks, progress)
+        stream.end_epoch()
+        if not stream.taken:
+            warnings.warn(
+                f"The data ended: there is no batch for epoch {epoch}, and training stops.", stacklevel=2
+            )
+            break
+        if stream.ran_dry:
+            warnings.warn(
+                f"The data ended: epoch {epoch} has {stream.taken} of {stream.limit} steps.", stacklevel=2
+            )
+        logs = engine.results(step_logs)
+        if validation and validation.schedule.due(epoch):
+            val_logs = evaluate(engine, validation.stream, callbacks)
+            logs |= {f"val_{name}": value for name, value in val_logs.items()}
+        callbacks.epoch_end(epoch, logs)
+        history.record(epoch, logs)
+        progress.epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    engine.finish()
+    callbacks.end("train", logs)
+
+
+def evaluate(
+    engine: Engine, stream: Stream, callbacks: Callbacks, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Loss and metrics over one epoch of a stream."""
+    engine.model.stop_evaluating = False
+    callbacks.begin("test")
+    engine.model.reset_metrics()
+    stream.begin_epoch()
+    step_logs = run_steps("test", engine.evaluate, stream, engine.model, callbacks, progress)
+    stream.end_epoch()
+    logs = engine.results(step_logs)
+    callbacks.end("test", logs)
+    return logs
+
+
+def predict(engine: Engine, stream: Stream, callbacks: Callbacks, progress: Progress | None = None) -> Any:
+    """A model's outputs for one epoch of a stream: numpy arrays, samples along the first axis."""
+    outputs: list[Any] = []
+
+    def execute(stream: Stream, steps: int) -> dict[str, Any]:
+        outputs.extend(new := engine.predict(stream, steps))
+        return {"outputs": concatenated(new)}
+
+    engine.model.stop_predicting = False
+    callbacks.begin("predict")
+    stream.begin_epoch()
+    run_steps("predict", execute, stream, engine.model, callbacks, progress)
+    stream.end_epoch()
+    callbacks.end("predict")
+    return concatenated(outputs)
+
+
+def run_steps(
+    phase: str,
+    execute: Callable[[Stream, int], dict[str, Any]],
+    stream: Stream,
+    model: keras.Model,
+    callbacks: Callbacks,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Run a stream's epoch in executions, up to its end or until a callback says stop.
+
+    Returns the logs of the last execution.
+    """
+    watched = callbacks.watch_batches(phase)
+    pace = Pace(model.steps_per_execution if watched else None)
+    logs: dict[str, Any] = {}
+    while not stream.exhausted:
+        first = stream.taken
+        if watched:
+            callbacks.batch_begin(phase, first)
+        with pace:
+            logs = execute(stream, pace.steps)
+        if watched:
+            callbacks.batch_end(phase, stream.taken - 1, logs)
+        if progress:
+            progress.step(stream.taken, logs)
+        if getattr(model, STOP_FLAGS[phase]):
+            break
+    return logs
+
+
+class Pace:
+    """How many steps the next execution has: a fixed number, or as many as take a tenth of a second."""
+
+    def __init__(self, fixed: int | None):
+        self.fixed = fixed
+        self.steps = fixed or 1
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        if self.fixed is None:
+            seconds = time.perf_counter() - self._began
+            wanted = self.steps * EXECUTION_SECONDS / max(seconds, 1e-6)
+            self.steps = max(1, min(int(wanted), 4 * self.steps))
+
+
+def concatenated(outputs: list[Any]) -> Any:
+    return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)

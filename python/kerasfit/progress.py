@@ -1,0 +1,123 @@
+"""What training looks like in a console.
+
+``Progress`` decides what is shown and when; a *writer* puts it on the screen. R brings a writer of its
+own, made of cli's progress bar and ``cat()``; ``TerminalWriter`` serves Python.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Protocol
+
+from kerasfit.history import format_metrics
+from kerasfit.tensors import numbers
+
+REFRESH_SECONDS = 0.1
+
+
+class Writer(Protocol):
+    """Where progress is shown."""
+
+    def bar_begin(self, label: str, total: int | None) -> None:
+        """Show a bar that disappears again; ``total`` is None where the steps are not known."""
+
+    def bar_update(self, done: int, metrics: str) -> None: ...
+
+    def bar_end(self) -> None: ...
+
+    def line(self, text: str) -> None:
+        """Write a line that stays."""
+
+
+class Progress:
+    """Shows epochs: nothing (verbose 0), a bar and a line that stays (1), the line only (2)."""
+
+    def __init__(self, verbose: int, writer: Writer | None = None, epochs: int | None = None):
+        self.verbose = verbose
+        self.writer = writer or TerminalWriter()
+        self.epochs = epochs
+        self._bar_shown_at: float | None = None
+
+    def begin(self, label: str, steps: int | None) -> None:
+        """A run of steps begins: an epoch, an evaluation, a prediction."""
+        self._began = time.monotonic()
+        if self.verbose == 1:
+            self.writer.bar_begin(label, steps)
+            self._bar_shown_at = self._began
+
+    def epoch_begin(self, epoch: int, steps: int | None) -> None:
+        self.begin(self._label(epoch), steps)
+
+    def step(self, done: int, logs: dict[str, Any]) -> None:
+        """So many steps of the run are done. The logs are read only where it is time to show them."""
+        now = time.monotonic()
+        if self._bar_shown_at is not None and now - self._bar_shown_at >= REFRESH_SECONDS:
+            self.writer.bar_update(done, format_metrics(numbers(logs)))
+            self._bar_shown_at = now
+
+    def close_bar(self) -> None:
+        if self._bar_shown_at is not None:
+            self._bar_shown_at = None
+            self.writer.bar_end()
+
+    def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        self.end(self._label(epoch), logs)
+
+    def end(self, label: str, logs: dict[str, Any]) -> None:
+        """The run is over; its line stays."""
+        self.close_bar()
+        if self.verbose:
+            seconds = format_seconds(time.monotonic() - self._began)
+            self.writer.line(" - ".join(part for part in (label, seconds, format_metrics(logs)) if part))
+
+    def _label(self, epoch: int) -> str:
+        return f"Epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}"
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration in at most three words: 12ms, 3.4s, 2m 05s, 1h 02m."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}m {seconds:02d}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02d}m"
+
+
+class TerminalWriter:
+    """Lines on standard output; a bar by rich where that is a terminal or a notebook."""
+
+    def __init__(self):
+        self._bar = None
+
+    def bar_begin(self, label: str, total: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console()
+        if not (console.is_terminal or console.is_jupyter):
+            return
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[metrics]}"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task(label, total=total, metrics="")
+        self._bar.start()
+
+    def bar_update(self, done: int, metrics: str) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, metrics=metrics)
+
+    def bar_end(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def line(self, text: str) -> None:
+        print(text, file=sys.stdout, flush=True)

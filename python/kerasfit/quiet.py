@@ -1,0 +1,38 @@
+"""Loading Keras without its backend's chatter.
+
+TensorFlow writes lines about CPU features and missing GPUs to the process's standard error while it loads,
+some of them before its own log level (``TF_CPP_MIN_LOG_LEVEL``) is looked at. Whoever has set that variable
+wants to see them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what is written to the file descriptor of standard error, unless the user has set a log level."""
+    if LOG_LEVEL in os.environ:
+        yield
+        return
+    os.environ[LOG_LEVEL] = "3"  # from then on: what stops the process; other errors are exceptions too
+    with contextlib.suppress(AttributeError, ValueError):
+        sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+with quiet():
+    import keras  # noqa: F401

@@ -1,0 +1,83 @@
+"""Where batches come from.
+
+A source knows how many samples and batches one pass over it has, where that can be known, and starts
+a pass when iterated. It never knows who trains on it. ``open_source`` finds the right one for a value;
+a ``Stream`` takes batches from a source epoch after epoch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kerasfit.arguments import ClassWeights
+from kerasfit.errors import ArgumentError
+from kerasfit.sources.arrays import ArraySource, check_arrays, split
+from kerasfit.sources.dataset import DatasetSource, is_dataset
+from kerasfit.sources.iterators import IteratorSource, is_iterator_like
+from kerasfit.sources.source import NAMES, VALIDATION_NAMES, Batch, Names, Source
+from kerasfit.sources.stream import Stream
+
+__all__ = [
+    "VALIDATION_NAMES",
+    "ArraySource",
+    "Batch",
+    "Source",
+    "Stream",
+    "check_arrays",
+    "is_array_like",
+    "open_source",
+    "split",
+]
+
+
+def is_array_like(x: Any) -> bool:
+    """Whether x is arrays or tensors to index, rather than something that makes batches itself."""
+    return not (is_dataset(x) or is_iterator_like(x))
+
+
+def open_source(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    batch_size: int | None = None,
+    shuffle: bool = False,
+    class_weight: ClassWeights | None = None,
+    names: Names = NAMES,
+) -> Source:
+    """The source for what a caller gave as x.
+
+    Parameters
+    ----------
+    x, y, sample_weight
+        Arrays, or nested lists and dicts of them; or x alone: a ``tf.data.Dataset``, an iterator, an
+        iterable, or a function of no arguments that returns a batch, and None when there are no more.
+    batch_size, shuffle
+        For arrays only.
+    class_weight
+        Multiplied into the sample weights.
+    names
+        What errors call the arguments.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument goes with arrays only and x is none, or x is nothing that makes batches.
+    """
+    if is_array_like(x):
+        arrays = check_arrays(x, y, sample_weight, names=names)
+        return ArraySource(*arrays, batch_size=batch_size, shuffle=shuffle, class_weight=class_weight)
+    kind = "dataset" if is_dataset(x) else "generator"
+    if batch_size is not None:
+        raise ArgumentError(
+            names.batch_size,
+            f"`{names.batch_size}` goes with arrays only: a {kind} makes the batches itself.",
+        )
+    for name, value in ((names.y, y), (names.sample_weight, sample_weight)):
+        if value is not None:
+            raise ArgumentError(
+                name,
+                f"`{name}` goes with arrays only: the batches of a {kind} hold it.",
+                "Let each batch be (x, y) or (x, y, sample_weight).",
+            )
+    return DatasetSource(x, class_weight) if kind == "dataset" else IteratorSource(x, class_weight)

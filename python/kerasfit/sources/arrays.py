@@ -1,0 +1,198 @@
+"""Batches from arrays in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from kerasfit.arguments import DEFAULT_BATCH_SIZE, ClassWeights, describe
+from kerasfit.errors import ArgumentError, DataError
+from kerasfit.sources.source import NAMES, Batch, Names, weighted
+from kerasfit.tensors import is_backend_tensor, to_model_dtype, to_numpy
+
+
+class ArraySource:
+    """Batches of consecutive rows, or of rows in a new random order each pass.
+
+    Parameters
+    ----------
+    x, y, sample_weight
+        Numpy arrays with the samples along the first axis, or nested lists and dicts of such arrays, as
+        ``check_arrays`` returns them. Floats and booleans are converted to the model's float type.
+    shuffle
+        Whether each pass has its own order. The order of pass p is a function of p and of one number
+        drawn from numpy's global generator, which ``keras.utils.set_random_seed()`` seeds.
+    """
+
+    endless = False
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        class_weight: ClassWeights | None = None,
+    ):
+        if class_weight is not None:
+            if y is None:
+                raise ArgumentError("class_weight", "`class_weight` needs targets: `y` is missing.")
+            sample_weight = weighted(sample_weight, class_weight, y)
+        self.data = keras.tree.map_structure(
+            lambda leaf: None if leaf is None else to_model_dtype(leaf), (x, y, sample_weight)
+        )
+        self.samples = len(keras.tree.flatten(x)[0])
+        self.batch_size = batch_size or DEFAULT_BATCH_SIZE
+        self.batches = math.ceil(self.samples / self.batch_size)
+        self.seed = int(np.random.randint(2**31)) if shuffle else None
+        self.passes = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = self.order(self.passes)
+        self.passes += 1
+        for start in range(0, self.samples, self.batch_size):
+            stop = min(start + self.batch_size, self.samples)
+            rows = slice(start, stop) if order is None else order[start:stop]
+            yield Batch(*keras.tree.map_structure(lambda a, r=rows: None if a is None else a[r], self.data))
+
+    def order(self, number: int) -> np.ndarray | None:
+        """The order of the samples in a pass, counted from 0; None if they keep their own."""
+        if self.seed is None:
+            return None
+        return np.random.default_rng((self.seed, number)).permutation(self.samples)
+
+
+# ---- what the caller gave, as arrays -----------------------------------------------------------------
+
+
+def check_arrays(
+    x: Any, y: Any = None, sample_weight: Any = None, *, names: Names = NAMES
+) -> tuple[Any, Any, Any]:
+    """The three as nested numpy arrays of equal length along the first axis.
+
+    Raises
+    ------
+    ArgumentError
+        If something is no array.
+    DataError
+        If there are no samples, the lengths differ, or a factor has missing values.
+    """
+    if x is None:
+        raise ArgumentError(
+            names.x, f"`{names.x}` is missing: give an array, a list of arrays, a dataset or a generator."
+        )
+    labels = (names.x, names.y, names.sample_weight)
+    data = tuple(as_arrays(label, value) for label, value in zip(labels, (x, y, sample_weight), strict=True))
+    leaves = [
+        leaf for label, value in zip(labels, data, strict=True) for leaf in labelled_leaves(label, value)
+    ]
+    check_targets_are_numbers(names.y, data[1])
+    first, array = leaves[0]
+    if len(array) == 0:
+        raise DataError(first, f"`{first}` has no samples.")
+    for label, other in leaves[1:]:
+        if len(other) != len(array):
+            raise DataError(
+                label,
+                f"`{label}` has {len(other)} samples and `{first}` has {len(array)}: they must be equal.",
+            )
+    return data
+
+
+def check_targets_are_numbers(label: str, y: Any) -> None:
+    for path, leaf in labelled_leaves(label, y):
+        if leaf.dtype.kind in "US":
+            raise DataError(
+                path,
+                f"`{path}` is text: targets must be numbers or a factor.",
+                "A factor inside R's tuple() becomes text: use list() instead.",
+            )
+
+
+def as_arrays(label: str, value: Any) -> Any:
+    """One argument with each leaf a numpy array of rank 1 or more."""
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return {name: as_arrays(f"{label}${name}", element) for name, element in value.items()}
+    if isinstance(value, (list, tuple)) and value and not all(np.isscalar(element) for element in value):
+        return type(value)(as_arrays(f"{label}[[{i}]]", element) for i, element in enumerate(value, start=1))
+    return as_array(label, value)
+
+
+def as_array(label: str, value: Any) -> np.ndarray:
+    if isinstance(value, pd.Categorical):
+        return factor_codes(label, value)
+    if isinstance(value, (pd.DataFrame, pd.Series)):
+        raise ArgumentError(
+            label,
+            f"`{label}` is a data frame: give a numeric matrix, for example as.matrix() of its numeric "
+            "columns or model.matrix() of a formula.",
+        )
+    if not is_array(value):
+        raise ArgumentError(label, f"`{label}` must be an array, or a list of arrays, not {describe(value)}.")
+    array = np.atleast_1d(to_numpy(value))
+    if array.dtype.kind in "OmM":
+        raise DataError(label, f"`{label}` must be numeric, not of type {array.dtype}.")
+    return array
+
+
+def is_array(value: Any) -> bool:
+    if (
+        isinstance(value, (np.ndarray, list, tuple))
+        or hasattr(value, "__array__")
+        or is_backend_tensor(value)
+    ):
+        return True
+    return np.isscalar(value) and not isinstance(value, (str, bytes))
+
+
+def factor_codes(label: str, factor: pd.Categorical) -> np.ndarray:
+    """The 0-based codes of a factor, int32."""
+    missing = int((factor.codes < 0).sum())
+    if missing:
+        raise DataError(label, f"`{label}` is a factor with {missing} missing value{'s' * (missing > 1)}.")
+    return factor.codes.astype(np.int32)
+
+
+def labelled_leaves(label: str, value: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """Each array in a nested value with its name in R's notation: x, x$a, x[[2]]."""
+    if isinstance(value, dict):
+        for name, element in value.items():
+            yield from labelled_leaves(f"{label}${name}", element)
+    elif isinstance(value, (list, tuple)):
+        for position, element in enumerate(value, start=1):
+            yield from labelled_leaves(f"{label}[[{position}]]", element)
+    elif value is not None:
+        yield label, value
+
+
+def split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[tuple, tuple]:
+    """Arrays cut in two: for training, and the last ``fraction`` of the samples for validation.
+
+    The cut is Keras's: after the first floor(samples * (1 - fraction)) samples.
+    """
+    samples = len(keras.tree.flatten(x)[0])
+    cut = math.floor(samples * (1.0 - fraction))
+    if not 0 < cut < samples:
+        raise ArgumentError(
+            "validation_split",
+            f"`validation_split` of {fraction} leaves {cut} of {samples} samples for training and "
+            f"{samples - cut} for validation: there must be some of both.",
+        )
+    data = (x, y, sample_weight)
+    first, last = (
+        tuple(
+            keras.tree.map_structure(lambda leaf, r=rows: None if leaf is None else leaf[r], part)
+            for part in data
+        )
+        for rows in (slice(None, cut), slice(cut, None))
+    )
+    return first, last

@@ -1,0 +1,38 @@
+"""Batches from a ``tf.data.Dataset``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from kerasfit.arguments import ClassWeights
+from kerasfit.sources.source import Batch, batch_of
+
+INFINITE, UNKNOWN = -1, -2  # tf.data.INFINITE_CARDINALITY, tf.data.UNKNOWN_CARDINALITY
+
+
+def is_dataset(value: Any) -> bool:
+    return any(
+        cls.__name__ == "DatasetV2" and cls.__module__.startswith("tensorflow") for cls in type(value).__mro__
+    )
+
+
+class DatasetSource:
+    """The elements of a dataset, each of which is a batch. Each pass starts at the dataset's beginning."""
+
+    samples = None
+    batch_size = None
+
+    def __init__(self, dataset: Any, class_weight: ClassWeights | None = None):
+        self.dataset = dataset
+        self.class_weight = class_weight
+        cardinality = int(dataset.cardinality())
+        self.endless = cardinality == INFINITE
+        self.batches = cardinality if cardinality >= 0 else None
+
+    def __iter__(self) -> Iterator[Batch]:
+        tensors = keras.backend.backend() == "tensorflow"
+        for element in self.dataset if tensors else self.dataset.as_numpy_iterator():
+            yield batch_of(element, self.class_weight)

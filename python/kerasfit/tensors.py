@@ -1,0 +1,56 @@
+"""Values on their way between numpy and the backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def is_backend_tensor(value: Any) -> bool:
+    """Whether a value belongs to a deep-learning framework, this session's backend or another one."""
+    return type(value).__module__.split(".")[0] in ("tensorflow", "jax", "jaxlib", "torch")
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """A dense tensor of any framework as a numpy array (shared memory where the framework allows)."""
+    if isinstance(value, np.ndarray):
+        return value
+    if keras.ops.is_tensor(value):
+        return keras.ops.convert_to_numpy(value)
+    if hasattr(value, "detach"):  # a torch tensor under another backend
+        value = value.detach().cpu()
+    return np.asarray(value)
+
+
+def to_model_dtype(array: np.ndarray) -> np.ndarray:
+    """Floats and booleans in the model's float type (``keras.config.floatx()``); others as they are."""
+    if array.dtype.kind in "fb":
+        return np.ascontiguousarray(array, dtype=keras.config.floatx())
+    return np.ascontiguousarray(array)
+
+
+def to_backend(batch: Any) -> Any:
+    """A batch with numpy arrays and numbers made into backend tensors; tensors pass through."""
+
+    def convert(leaf: Any) -> Any:
+        if leaf is None or is_backend_tensor(leaf):
+            return leaf
+        return keras.ops.convert_to_tensor(leaf)
+
+    return keras.tree.map_structure(convert, batch)
+
+
+def numbers(logs: dict[str, Any] | None) -> dict[str, Any]:
+    """Logs with each value a Python float where it is one number, flat, in the order given."""
+    flat: dict[str, Any] = {}
+    for name, value in (logs or {}).items():
+        if isinstance(value, dict):
+            flat.update(numbers(value))
+            continue
+        try:
+            flat[name] = float(to_numpy(value))
+        except (TypeError, ValueError):
+            flat[name] = value
+    return flat
