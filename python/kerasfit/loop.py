@@ -87,7 +87,7 @@ def evaluate(
     engine.model.stop_evaluating = False
     callbacks.begin("test")
     engine.model.reset_metrics()
-    stream.begin_epoch()
+    stream.begin_epoch(anew=True)
     step_logs = run_steps("test", engine.evaluate, stream, engine.model, callbacks, progress)
     stream.end_epoch()
     logs = engine.results(step_logs)
@@ -105,7 +105,7 @@ def predict(engine: Engine, stream: Stream, callbacks: Callbacks, progress: Prog
 
     engine.model.stop_predicting = False
     callbacks.begin("predict")
-    stream.begin_epoch()
+    stream.begin_epoch(anew=True)
     run_steps("predict", execute, stream, engine.model, callbacks, progress)
     stream.end_epoch()
     callbacks.end("predict")

@@ -27,9 +27,9 @@ class Stream:
         self._pass: Iterator[Batch] | None = None
         self._ahead: Batch | None = None
 
-    def begin_epoch(self) -> None:
-        """Start a pass, or go on with the one that ``steps_per_epoch`` cut."""
-        if self.limit is None and self.taken:
+    def begin_epoch(self, *, anew: bool = False) -> None:
+        """Start a pass, or go on with the one that ``steps_per_epoch`` cut unless told to start ``anew``."""
+        if self.taken and (anew or self.limit is None):
             self._pass = self._ahead = None
         self.taken = 0
         if self.peek() is None:

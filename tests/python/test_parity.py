@@ -1,0 +1,240 @@
+"""keras.Model.fit is the oracle: same weights, same optimizer state, same history."""
+
+from __future__ import annotations
+
+import keras
+import models
+import numpy as np
+import pytest
+
+import kerasfit
+
+BACKEND = keras.backend.backend()
+BATCH = 16
+
+
+def assert_same(ours, theirs, what):
+    for a, b in zip(keras.tree.flatten(ours), keras.tree.flatten(theirs), strict=True):
+        np.testing.assert_allclose(
+            np.asarray(a, float), np.asarray(b, float), rtol=2e-4, atol=2e-6, err_msg=what
+        )
+
+
+def state(model):
+    variables = [*model.variables, *(model.optimizer.variables if model.optimizer else [])]
+    return [keras.ops.convert_to_numpy(v) for v in variables if "seed_generator" not in v.path]
+
+
+def compare(build, fit_arguments=None, keras_arguments=None, data=None):
+    """Train two models that are alike, one with each fit(), and compare all that training leaves behind.
+
+    ``keras_arguments`` are those that Keras's fit() wants in another form. ``data`` makes x and y from the
+    model's own, anew for each model.
+    """
+    data = data or (lambda x, y: (x, y))
+    common = {"epochs": 3, "shuffle": False, "verbose": 0, "batch_size": BATCH, **(fit_arguments or {})}
+    theirs, x, y = built(build)
+    keras_history = theirs.fit(*data(x, y), **{**common, **(keras_arguments or {})}).history
+    ours, x, y = built(build)
+    history = kerasfit.fit(ours, *data(x, y), **common)
+
+    assert_same(state(ours), state(theirs), "weights and optimizer")
+    assert set(history.metrics) == set(keras_history)
+    for name, values in history.metrics.items():
+        measured = [value for value in values if value is not None]
+        assert_same(measured, keras_history[name], name)
+    return history
+
+
+def built(build):
+    """A model with the same weights and layer names each time."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(3)
+    return build()
+
+
+def split_off(x, y, rows):
+    return tuple(keras.tree.map_structure(lambda leaf: leaf[rows], part) for part in (x, y))
+
+
+@pytest.mark.parametrize("build", models.KINDS, ids=lambda build: build.__name__)
+def test_training_a_model_of_any_kind_leaves_what_keras_leaves(build):
+    compare(build)
+
+
+@pytest.mark.parametrize("build", models.KINDS, ids=lambda build: build.__name__)
+def test_validation_of_a_model_of_any_kind_is_keras_s(build):
+    history = compare(build, {"validation_split": 0.3})
+    assert any(name.startswith("val_") for name in history.metrics)
+
+
+@pytest.mark.parametrize("name", models.optimizers())
+def test_optimizers_end_in_the_state_that_keras_gives_them(name):
+    compare(lambda: models.dense(**models.optimizers()[name]))
+
+
+def test_evaluate_and_predict_are_keras_s():
+    for build in models.KINDS:
+        model, x, y = build()
+        model.fit(x, y, verbose=0)
+        assert_same(
+            kerasfit.evaluate(model, x, y, batch_size=BATCH, verbose=0),
+            model.evaluate(x, y, batch_size=BATCH, verbose=0, return_dict=True),
+            build.__name__,
+        )
+        assert_same(
+            kerasfit.predict(model, x, batch_size=BATCH, verbose=0),
+            model.predict(x, batch_size=BATCH, verbose=0),
+            build.__name__,
+        )
+
+
+def test_mixed_precision_is_keras_s():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    compare(models.dense)
+
+
+@pytest.mark.parametrize("build", [models.dense, models.one_hot], ids=["sparse", "one-hot"])
+def test_class_weights_by_code_are_keras_s(build):
+    weights = {0: 1.0, 1: 5.0, 2: 0.5}
+    compare(
+        build,
+        {"class_weight": {str(code): weight for code, weight in weights.items()}},
+        {"class_weight": weights},
+    )
+
+
+def test_sample_weights_are_keras_s():
+    weights = np.linspace(0, 2, models.SAMPLES)
+    compare(models.one_hot, {"sample_weight": weights})
+    compare(models.one_hot, {"sample_weight": weights, "validation_split": 0.3})
+
+
+def test_temporal_sample_weights_are_keras_s():
+    compare(models.recurrent, {"sample_weight": np.random.default_rng(5).random((models.SAMPLES, 6))})
+
+
+def test_sample_weights_of_several_outputs_are_keras_s():
+    weights = {"u": np.linspace(0, 1, models.SAMPLES), "v": np.linspace(1, 0, models.SAMPLES)}
+    compare(models.several_outputs, {"sample_weight": weights})
+
+
+def test_class_and_sample_weights_together_are_their_product():
+    _, x, y = models.dense()
+    sample_weight, class_weight = np.linspace(0, 2, models.SAMPLES), np.array([1.0, 5.0, 0.5])
+    compare(
+        models.dense,
+        {"sample_weight": sample_weight, "class_weight": dict(enumerate(class_weight))},
+        {"sample_weight": sample_weight * class_weight[y], "class_weight": None},
+    )
+
+
+def test_validation_data_with_weights_is_keras_s():
+    _, x, y = models.one_hot()
+    validation_data = (*split_off(x, y, slice(40, None)), np.linspace(0, 2, 30))
+    compare(models.one_hot, {"validation_data": validation_data, "validation_batch_size": 7})
+
+
+def test_validation_data_override_validation_split():
+    _, x, y = models.dense()
+    compare(models.dense, {"validation_data": split_off(x, y, slice(60, None)), "validation_split": 0.5})
+
+
+def test_validation_steps_use_the_same_batches_each_time():
+    _, x, y = models.dense()
+    compare(models.dense, {"validation_data": (x, y), "validation_steps": 2, "validation_batch_size": 10})
+
+
+def test_validation_freq_leaves_the_epochs_between_unmeasured():
+    history = compare(models.dense, {"validation_split": 0.3, "validation_freq": 2, "epochs": 5})
+    assert [value is not None for value in history.metrics["val_loss"]] == [False, True, False, True, False]
+
+
+def test_validation_freq_can_name_the_epochs():
+    history = compare(models.dense, {"validation_split": 0.3, "validation_freq": [1, 4], "epochs": 5})
+    assert [value is not None for value in history.metrics["val_loss"]] == [True, False, False, True, False]
+
+
+def test_initial_epoch_counts_from_one():
+    history = compare(models.dense, {"initial_epoch": 6, "epochs": 10}, {"initial_epoch": 5})
+    assert history.epochs == [6, 7, 8, 9, 10]
+
+
+def test_steps_per_epoch_go_on_through_the_data():
+    compare(models.dense, {"steps_per_epoch": 2, "epochs": 2})
+
+
+def test_a_batch_size_larger_than_the_data_is_one_batch():
+    compare(models.dense, {"batch_size": 500})
+
+
+def test_early_stopping_stops_where_keras_stops():
+    def stop():
+        return [
+            keras.callbacks.EarlyStopping(
+                monitor="loss", min_delta=10.0, patience=1, restore_best_weights=True
+            )
+        ]
+
+    history = compare(models.dense, {"callbacks": stop(), "epochs": 20}, {"callbacks": stop()})
+    assert history.epochs == [1, 2]
+
+
+def test_a_learning_rate_callback_acts_as_in_keras():
+    def halve():
+        return [keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.5**epoch)]
+
+    history = compare(models.dense, {"callbacks": halve()}, {"callbacks": halve()})
+    assert "learning_rate" in history.metrics
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses steps_per_execution with torch")
+def test_steps_per_execution_do_not_change_the_result():
+    compare(lambda: models.dense(steps_per_execution=3))
+
+
+def batches_of(x, y):
+    for start in range(0, models.SAMPLES, BATCH):
+        yield x[start : start + BATCH], y[start : start + BATCH]
+
+
+def test_a_generator_trains_as_in_keras():
+    def endless(x, y):
+        while True:
+            yield from batches_of(x, y)
+
+    compare(models.dense, {"steps_per_epoch": 3, "batch_size": None}, data=lambda x, y: (endless(x, y),))
+
+
+def test_a_dataset_trains_as_in_keras():
+    import tensorflow as tf
+
+    def dataset(x, y):
+        return (tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH),)
+
+    compare(models.dense, {"batch_size": None}, data=dataset)
+    compare(models.several_inputs, {"batch_size": None}, data=dataset)
+    compare(models.dense, {"batch_size": None, "steps_per_epoch": 2, "epochs": 2}, data=dataset)
+    compare(
+        models.dense,
+        {"batch_size": None, "class_weight": {0: 1, 1: 3, 2: 1}},
+        data=lambda x, y: dataset(x, y.astype("int32")),
+    )
+
+
+def test_tensors_train_as_arrays_do():
+    compare(models.dense, data=lambda x, y: (keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(y)))
+
+
+def test_a_seeded_run_repeats_bit_for_bit():
+    def run():
+        keras.utils.set_random_seed(11)
+        model = keras.Sequential(
+            [keras.Input((5,)), keras.layers.Dense(8), keras.layers.Dropout(0.3), keras.layers.Dense(1)]
+        )
+        model.compile("adam", "mse")
+        kerasfit.fit(model, models.numbers(5), models.numbers(1), epochs=3, verbose=0)
+        return model.get_weights()
+
+    for first, second in zip(run(), run(), strict=True):
+        np.testing.assert_array_equal(first, second)
