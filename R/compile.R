@@ -31,11 +31,12 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
     unknown <- rlang::names2(list(...))
     abort_argument("...", sprintf("compile() does not know the argument %s.", describe(unknown[[1]])), call)
   }
-  with_core(call = call, object$compile(
+  call_core(
+    call, object$compile,
     optimizer = optimizer, loss = loss, metrics = as_plain_list(metrics), loss_weights = as_plain_list(loss_weights),
     weighted_metrics = as_plain_list(weighted_metrics), run_eagerly = run_eagerly,
     steps_per_execution = as.integer(steps_per_execution), jit_compile = jit_compile, auto_scale_loss = auto_scale_loss
-  ))
+  )
   invisible(object)
 }
 

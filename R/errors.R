@@ -28,13 +28,15 @@ user_call <- function(generic) {
   call
 }
 
-#' Run code that calls the core, and let what Python raises arrive as an R error with the user's call
+#' Call a function of the core
 #'
-#' The Python traceback is in the condition's field `python_traceback`.
+#' What Python raises arrives as an R error with the user's call, the traceback in its field `python_traceback`;
+#' Python's warnings arrive as R warnings.
+#' @return The value, as a Python object.
 #' @noRd
-with_core <- function(code, call = rlang::caller_call()) {
-  rlang::try_fetch(code, python.builtin.Exception = function(error) {
-    traceback <- attr(error, "py_traceback") %||% reticulate::py_last_error()$message
+call_core <- function(call, f, ...) {
+  answer <- rlang::try_fetch(rlang::inject(bridge$call(f, ...)), python.builtin.Exception = function(error) {
+    traceback <- reticulate::py_last_error()$message
     if (inherits(error, "kerasfit.errors.KerasfitError")) {
       abort_kerasfit(
         c(python_string(error$reason), i = python_string(error$hint)),
@@ -42,19 +44,15 @@ with_core <- function(code, call = rlang::caller_call()) {
         argument = python_string(error$argument), python_traceback = traceback
       )
     }
-    abort_kerasfit(python_message(error), "python", call, python_traceback = traceback)
+    abort_kerasfit(reticulate::py_to_r(bridge$explain(error)), "python", call, python_traceback = traceback)
   })
+  for (message in reticulate::py_to_r(answer[1])) {
+    warning(rlang::warning_cnd("kerasfit_warning", message = message, call = call))
+  }
+  answer[0]
 }
 
 python_string <- function(value) if (is.null(value)) NULL else as.character(value)
-
-#' What a Python exception says, without reticulate's advice and the source lines that TensorFlow adds
-#' @noRd
-python_message <- function(error) {
-  lines <- strsplit(cli::ansi_strip(conditionMessage(error)), "\n", fixed = TRUE)[[1]]
-  noise <- "^\\s*$|^\\s*File \"|^Detected at node|^Run `reticulate::py_last_error"
-  paste(lines[!grepl(noise, lines)], collapse = "\n")
-}
 
 check_choice <- function(value, choices, argument = "backend", call = rlang::caller_call()) {
   if (!is.character(value) || length(value) != 1 || !value %in% choices) {

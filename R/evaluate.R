@@ -25,8 +25,8 @@ evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..
                                                   verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("evaluate")
   check_dots_empty(..., call = call)
-  results <- with_core(call = call, core$evaluate(
-    object,
+  results <- call_core(
+    call, core$evaluate, object,
     data_to_core(x, "x", call),
     data_to_core(y, "y", call),
     batch_size = scalar_to_core(batch_size, "batch_size", call),
@@ -35,6 +35,6 @@ evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..
     callbacks = callbacks_to_core(callbacks),
     verbose = verbose_to_core(verbose, call),
     writer = console_writer()
-  ))
+  )
   reticulate::py_to_r(results)
 }

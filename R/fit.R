@@ -97,8 +97,8 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
   check_view_metrics(view_metrics, call)
   extra <- check_extra(..., call = call)
   scalar <- function(value, argument) scalar_to_core(value, argument, call)
-  history <- with_core(call = call, rlang::inject(core$fit(
-    object,
+  history <- call_core(
+    call, core$fit, object,
     data_to_core(x, "x", call),
     data_to_core(y, "y", call),
     batch_size = scalar(batch_size, "batch_size"),
@@ -117,7 +117,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
     verbose = verbose_to_core(verbose, call),
     writer = console_writer(),
     !!!extra
-  )))
+  )
   invisible(as_training_history(history))
 }
 

@@ -44,14 +44,14 @@ as_training_history <- function(history) {
 #' The epoch of each row. Histories that other packages made do not say; theirs count from 1.
 #' @noRd
 history_epochs <- function(history) {
-  rows <- length(history$metrics[[1]])
-  history$params$epoch %||% seq_len(rows)
+  rows <- if (length(history$metrics)) length(history$metrics[[1]]) else 0L
+  history$params[["epoch"]] %||% seq_len(rows)
 }
 
 #' @rdname keras_training_history
 #' @export
 as.data.frame.keras_training_history <- function(x, row.names = NULL, optional = FALSE, ...) {
-  columns <- names(x$metrics)
+  columns <- rlang::names2(x$metrics)
   validation <- startsWith(columns, "val_")
   metric <- sub("^val_", "", columns)
   epochs <- as.integer(history_epochs(x))

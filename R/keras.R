@@ -18,13 +18,9 @@ keras <- NULL
 #' @noRd
 import_core <- function(module, python, convert = FALSE) {
   reticulate::import_from_path(module, python, convert = convert, delay_load = list(
-    before_load = choose_default_backend,
+    before_load = function() set_python_environment("KERAS_BACKEND", default_backend()),
     get_environment = function() "r-kerasfit"
   ))
-}
-
-choose_default_backend <- function() {
-  if (!nzchar(Sys.getenv("KERAS_BACKEND"))) set_python_environment("KERAS_BACKEND", "tensorflow")
 }
 
 #' Set an environment variable for R and for a Python that may be running already

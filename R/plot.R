@@ -58,13 +58,14 @@ history_shapes <- c(training = 16, validation = 17)
 
 plot_ggplot <- function(data, smooth, theme_bw) {
   .data <- rlang::.data
+  epochs <- length(unique(data$epoch))
   plot <- ggplot2::ggplot(data, ggplot2::aes(
     .data[["epoch"]], .data[["value"]],
     colour = .data[["data"]], linetype = .data[["data"]], shape = .data[["data"]]
   )) +
-    (if (smooth) ggplot2::geom_line(alpha = 0.35) else ggplot2::geom_line()) +
-    (if (length(unique(data$epoch)) <= 50) ggplot2::geom_point(size = 1.6)) +
-    (if (smooth) ggplot2::geom_line(data = smoothed(data), linewidth = 0.9)) +
+    (if (epochs > 1) ggplot2::geom_line(alpha = if (smooth) 0.35 else 1)) +
+    (if (epochs > 1 && smooth) ggplot2::geom_line(data = smoothed(data), linewidth = 0.9)) +
+    (if (epochs <= 50) ggplot2::geom_point(size = 1.6)) +
     ggplot2::facet_wrap("metric", ncol = 1, scales = "free_y", strip.position = "left") +
     ggplot2::scale_x_continuous(breaks = whole_breaks) +
     ggplot2::scale_colour_manual(values = history_colours) +
@@ -84,7 +85,8 @@ is_default_theme <- function() identical(ggplot2::theme_get(), ggplot2::theme_gr
 
 whole_breaks <- function(limits) {
   breaks <- unique(round(pretty(limits)))
-  breaks[breaks >= max(1, limits[1]) & breaks <= limits[2]]
+  breaks <- breaks[breaks >= max(1, limits[1]) & breaks <= limits[2]]
+  if (length(breaks)) breaks else round(limits[1])
 }
 
 #' The data with values on a loess curve, for each curve that has at least ten epochs

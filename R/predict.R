@@ -17,14 +17,14 @@ predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NU
                                                  verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("predict")
   check_dots_empty(..., call = call)
-  outputs <- with_core(call = call, core$predict(
-    object,
+  outputs <- call_core(
+    call, core$predict, object,
     data_to_core(x, "x", call),
     batch_size = scalar_to_core(batch_size, "batch_size", call),
     steps = scalar_to_core(steps, "steps", call),
     callbacks = callbacks_to_core(callbacks),
     verbose = verbose_to_core(verbose, call),
     writer = console_writer()
-  ))
+  )
   reticulate::py_to_r(outputs)
 }

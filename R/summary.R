@@ -11,6 +11,7 @@
 #' }
 #' @export
 summary.keras.src.models.model.Model <- function(object, ...) {
-  with_core(call = user_call("summary"), object$summary(print_fn = function(text, ...) cat(text, "\n", sep = ""), ...))
+  print_line <- function(text, ...) cat(text, "\n", sep = "")
+  call_core(user_call("summary"), object$summary, print_fn = reticulate::r_to_py(print_line, convert = TRUE), ...)
   invisible(object)
 }

@@ -35,6 +35,13 @@ use_backend <- function(backend = c("tensorflow", "jax", "torch")) {
   invisible(backend)
 }
 
+#' The backend that Keras will load with if nobody chooses one
+#' @noRd
+default_backend <- function() {
+  backend <- Sys.getenv("KERAS_BACKEND")
+  if (nzchar(backend)) backend else "tensorflow"
+}
+
 backend_packages <- c(tensorflow = "tensorflow>=2.17", jax = "jax>=0.4.30", torch = "torch>=2.4")
 core_packages <- c("keras>=3.9", "numpy>=1.26", "pandas>=2.0")
 
@@ -44,7 +51,7 @@ require_python <- function(backend) {
   if (reticulate::py_available()) {
     return()
   }
-  others <- backend_packages[names(backend_packages) != backend]
-  reticulate::py_require(unname(others), action = "remove")
-  reticulate::py_require(c(core_packages, unname(backend_packages[backend])), python_version = ">=3.10")
+  chosen <- names(backend_packages) == backend
+  reticulate::py_require(unname(backend_packages[!chosen]), action = "remove")
+  reticulate::py_require(c(core_packages, unname(backend_packages[chosen])), python_version = ">=3.10")
 }

@@ -3,7 +3,7 @@ core <- NULL
 bridge <- NULL
 
 .onLoad <- function(libname, pkgname) {
-  require_python(Sys.getenv("KERAS_BACKEND", "tensorflow"))
+  require_python(default_backend())
   namespace <- topenv()
   python <- system.file("python", package = pkgname, lib.loc = libname)
   namespace$keras <- import_core("kerasfit.bridges.keras", python, convert = TRUE)

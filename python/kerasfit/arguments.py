@@ -175,8 +175,8 @@ def validation_triple(validation_data: Any) -> tuple[Any, Any, Any]:
 def match_levels(levels: Sequence[str] | None, validation_data: Any) -> Any:
     """Validation data with its targets coded by the levels of the training targets.
 
-    A factor to validate on must have the same levels, or its codes would mean other classes. Names of levels (a
-    factor that R's ``tuple()`` has turned into text) are coded by them.
+    A factor to validate on must have the same levels, or its codes would mean other classes. Names of levels
+    (a factor that R's ``tuple()`` has turned into text) are coded by them.
     """
     if levels is None or not isinstance(validation_data, (tuple, list)) or len(validation_data) < 2:
         return validation_data
@@ -185,8 +185,8 @@ def match_levels(levels: Sequence[str] | None, validation_data: Any) -> Any:
         if list(y.categories) != list(levels):
             raise DataError(
                 "validation_data",
-                f"The validation targets have the levels {listed(y.categories)}, and `y` has {listed(levels)}: "
-                "they must be the same.",
+                f"The validation targets have the levels {listed(y.categories)}, "
+                f"and `y` has {listed(levels)}: they must be the same.",
             )
     elif isinstance(y, (list, np.ndarray)) and len(y) and all(isinstance(value, str) for value in y):
         unknown = sorted(set(y) - set(levels))
@@ -292,7 +292,7 @@ def class_weight_value(name: Any, weight: Any) -> float:
     if isinstance(weight, Mapping):
         raise ArgumentError(
             "class_weight",
-            f'`class_weight` has a list for "{name}": weights for each output of a model are not supported yet.',
+            f'`class_weight` has a list for "{name}": weights for each output are not supported yet.',
             "Use `sample_weight` with one vector for each output.",
         )
     if not is_number(weight):

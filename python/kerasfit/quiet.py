@@ -2,7 +2,7 @@
 
 TensorFlow writes lines about CPU features and missing GPUs to the process's standard error while it loads,
 some of them before its own log level (``TF_CPP_MIN_LOG_LEVEL``) is looked at. Whoever has set that variable
-wants to see them.
+to less than 3 wants to see them.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import sys
 from collections.abc import Iterator
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+FATAL = "3"  # other errors are exceptions too
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Drop what is written to the file descriptor of standard error, unless the user has set a log level."""
-    if LOG_LEVEL in os.environ:
+    if os.environ.setdefault(LOG_LEVEL, FATAL) != FATAL:
         yield
         return
-    os.environ[LOG_LEVEL] = "3"  # from then on: what stops the process; other errors are exceptions too
     with contextlib.suppress(AttributeError, ValueError):
         sys.stderr.flush()
     stderr = os.dup(2)

@@ -120,7 +120,7 @@ def test_sample_weights_of_several_outputs_are_keras_s():
 
 
 def test_class_and_sample_weights_together_are_their_product():
-    _, x, y = models.dense()
+    _, _, y = models.dense()
     sample_weight, class_weight = np.linspace(0, 2, models.SAMPLES), np.array([1.0, 5.0, 0.5])
     compare(
         models.dense,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +36,30 @@ class Generator:
 def writer(functions: dict[str, Callable]) -> SimpleNamespace:
     """A progress writer made of R functions."""
     return SimpleNamespace(**functions)
+
+
+def call(function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str]]:
+    """A function's value, and what users were warned of meanwhile, each warning once."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        value = function(*args, **kwargs)
+    return value, list(dict.fromkeys(str(warning.message) for warning in caught))
+
+
+def explain(error: BaseException) -> str:
+    """What an exception of Keras or a backend says, without the source lines and arguments around it."""
+    text = re.sub(r'^ *File ".*\n.*\n', "", str(error), flags=re.MULTILINE)
+    text = text.partition("Arguments received by")[0]
+    text = re.sub(
+        r"^ *(in user code:|Exception encountered when calling .*|Graph execution error:)$",
+        "",
+        text,
+        flags=re.MULTILINE,
+    )
+    text = re.sub(r"^ *\w*Error: (Exception encountered when calling .*)?", "", text, flags=re.MULTILINE)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "\n".join(lines) or f"{type(error).__name__}: {error}"
 
 
 def history_values(history: History) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -39,12 +40,14 @@ class AnyBatchSize:
         return self.traced[key](data)
 
     def trace(self, signature: list | None) -> Callable:
-        # without a signature (sparse and ragged tensors, None among the data) tf.function opens what varies
+        # Without a signature (sparse and ragged tensors, None among the data) tf.function opens what varies.
+        # A partial is an object of its own to the detector that warns of too many traces of one function.
         return tf.function(
-            self.step,
+            functools.partial(self.step),
             input_signature=signature,
             jit_compile=self.jit_compile,
             reduce_retracing=signature is None,
+            autograph=False,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -116,15 +116,26 @@ def check_targets_are_numbers(label: str, y: Any) -> None:
             )
 
 
-def as_arrays(label: str, value: Any) -> Any:
-    """One argument with each leaf a numpy array of rank 1 or more."""
+def as_arrays(label: str, value: Any, leaf: Callable[[str, Any], Any] | None = None) -> Any:
+    """One argument with each leaf a numpy array of rank 1 or more. A list of numbers is one leaf."""
     if value is None:
         return None
     if isinstance(value, dict):
-        return {name: as_arrays(f"{label}${name}", element) for name, element in value.items()}
+        return {name: as_arrays(f"{label}${name}", element, leaf) for name, element in value.items()}
     if isinstance(value, (list, tuple)) and value and not all(np.isscalar(element) for element in value):
-        return type(value)(as_arrays(f"{label}[[{i}]]", element) for i, element in enumerate(value, start=1))
-    return as_array(label, value)
+        return type(value)(
+            as_arrays(f"{label}[[{i}]]", element, leaf) for i, element in enumerate(value, start=1)
+        )
+    return (leaf or as_array)(label, value)
+
+
+def as_tensors(label: str, value: Any) -> Any:
+    """A part of one batch: tensors as they are, anything else as arrays in the model's float type."""
+    return as_arrays(
+        label,
+        value,
+        lambda label, leaf: leaf if is_backend_tensor(leaf) else to_model_dtype(as_array(label, leaf)),
+    )
 
 
 def as_array(label: str, value: Any) -> np.ndarray:
@@ -139,6 +150,8 @@ def as_array(label: str, value: Any) -> np.ndarray:
     if not is_array(value):
         raise ArgumentError(label, f"`{label}` must be an array, or a list of arrays, not {describe(value)}.")
     array = np.atleast_1d(to_numpy(value))
+    if array.dtype == object and all(isinstance(element, str) for element in array.flat):
+        array = array.astype(str)
     if array.dtype.kind in "OmM":
         raise DataError(label, f"`{label}` must be numeric, not of type {array.dtype}.")
     return array

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from kerasfit.arguments import ClassWeights
-from kerasfit.sources.source import Batch, batch_of
+from kerasfit.arguments import ClassWeights, unpack
+from kerasfit.sources.source import Batch, weighted
 
 INFINITE, UNKNOWN = -1, -2  # tf.data.INFINITE_CARDINALITY, tf.data.UNKNOWN_CARDINALITY
 
@@ -35,4 +35,5 @@ class DatasetSource:
     def __iter__(self) -> Iterator[Batch]:
         tensors = keras.backend.backend() == "tensorflow"
         for element in self.dataset if tensors else self.dataset.as_numpy_iterator():
-            yield batch_of(element, self.class_weight)
+            x, y, sample_weight = unpack(element)
+            yield Batch(x, y, weighted(sample_weight, self.class_weight, y))

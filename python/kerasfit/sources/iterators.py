@@ -10,10 +10,11 @@ from typing import Any
 
 import keras
 
-from kerasfit.arguments import ClassWeights, describe
+from kerasfit.arguments import ClassWeights, unpack
 from kerasfit.errors import ArgumentError
-from kerasfit.sources.source import Batch, batch_of
-from kerasfit.tensors import is_backend_tensor, to_model_dtype, to_numpy
+from kerasfit.sources.arrays import as_tensors
+from kerasfit.sources.source import Batch, weighted
+from kerasfit.tensors import is_backend_tensor
 
 
 def is_iterator_like(value: Any) -> bool:
@@ -56,8 +57,9 @@ class IteratorSource:
         self.batches = None if self.endless else length_of(value)
 
     def __iter__(self) -> Iterator[Batch]:
-        for number, yielded in enumerate(self.start_pass(), start=1):
-            yield numeric(batch_of(yielded, self.class_weight), number)
+        for yielded in self.start_pass():
+            x, y, sample_weight = (as_tensors("x()", part) for part in unpack(yielded))
+            yield Batch(x, y, weighted(sample_weight, self.class_weight, y))
 
 
 def pass_starter(value: Any) -> Callable[[], Iterator[Any]]:
@@ -95,19 +97,3 @@ def length_of(value: Any) -> int | None:
         return len(value)
     except TypeError:
         return None
-
-
-def numeric(batch: Batch, number: int) -> Batch:
-    """A batch with arrays in the model's float type, as array data are."""
-
-    def convert(leaf: Any) -> Any:
-        if leaf is None or is_backend_tensor(leaf):
-            return leaf
-        array = to_numpy(leaf)
-        if array.dtype == object:
-            raise ArgumentError(
-                "x", f"Batch {number} of the generator must hold arrays, but there is {describe(leaf)} in it."
-            )
-        return to_model_dtype(array)
-
-    return Batch(*(keras.tree.map_structure(convert, part) for part in batch))

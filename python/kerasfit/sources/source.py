@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
-from kerasfit.arguments import ClassWeights, unpack
+from kerasfit.arguments import ClassWeights
 from kerasfit.tensors import to_model_dtype, to_numpy
 
 
@@ -57,16 +55,10 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Batch]: ...
 
 
-def batch_of(yielded: Any, class_weight: ClassWeights | None = None) -> Batch:
-    """What a dataset or generator yielded, as a batch, with class weights made into sample weights."""
-    x, y, sample_weight = unpack(yielded)
-    if class_weight is not None:
-        sample_weight = weighted(sample_weight, class_weight, y)
-    return Batch(x, y, sample_weight)
-
-
-def weighted(sample_weight: Any, class_weight: ClassWeights, y: Any) -> np.ndarray:
-    """Sample weights times the weights of the samples' classes."""
+def weighted(sample_weight: Any, class_weight: ClassWeights | None, y: Any) -> Any:
+    """Sample weights times the weights of the samples' classes, where there are class weights."""
+    if class_weight is None:
+        return sample_weight
     of_class = class_weight.sample_weights(y if isinstance(y, (list, tuple, dict)) else to_numpy(y))
     if sample_weight is None:
         return of_class

@@ -1,0 +1,137 @@
+"""What arguments mean, from their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kerasfit import arguments
+from kerasfit.arguments import ClassWeights, Schedule, ValidationSchedule
+from kerasfit.errors import ArgumentError, DataError
+
+
+def test_epochs_is_the_last_epoch_and_the_first_is_number_one():
+    assert list(Schedule.of(1, 3).starting_at(None)) == [1, 2, 3]
+    assert list(Schedule.of(6, 10).starting_at(None)) == [6, 7, 8, 9, 10]
+    assert list(Schedule.of(6.0, 6.0).starting_at(None)) == [6]
+
+
+def test_a_callback_can_move_the_first_epoch():
+    assert list(Schedule.of(1, 5).starting_at(4)) == [4, 5]
+
+
+def test_validation_freq_is_a_period_or_a_set_of_epochs():
+    assert [epoch for epoch in range(1, 7) if ValidationSchedule.of(2).due(epoch)] == [2, 4, 6]
+    assert [epoch for epoch in range(1, 7) if ValidationSchedule.of([1, 5.0]).due(epoch)] == [1, 5]
+
+
+@pytest.mark.parametrize(
+    ("yielded", "expected"),
+    [
+        (("x",), ("x", None, None)),
+        (("x", "y"), ("x", "y", None)),
+        (("x", "y", "w"), ("x", "y", "w")),
+        (["x", "y"], ("x", "y", None)),
+        ("x", ("x", None, None)),
+        ({"x": 1, "y": 2}, ({"x": 1, "y": 2}, None, None)),
+        (({"a": 1}, "y"), ({"a": 1}, "y", None)),
+        (("a", "b", "c", "d"), (("a", "b", "c", "d"), None, None)),
+        ((), ((), None, None)),
+    ],
+)
+def test_tuples_of_one_to_three_are_taken_apart_and_anything_else_is_all_x(yielded, expected):
+    assert arguments.unpack(yielded) == expected
+
+
+def test_verbose_auto_is_a_bar_and_lines_on_a_distributed_worker(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert arguments.verbosity("auto") == 1
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {}}')
+    assert arguments.verbosity("auto") == 2
+    monkeypatch.delenv("TF_CONFIG")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert arguments.verbosity("auto") == 2
+    assert [arguments.verbosity(value) for value in (0, 1.0, 2)] == [0, 1, 2]
+
+
+class TestClassWeights:
+    def test_names_are_codes(self):
+        weights = ClassWeights.of({"0": 1, "1": 5.0})
+        np.testing.assert_array_equal(weights.sample_weights(np.array([1, 0, 1])), [5, 1, 5])
+
+    def test_numbers_are_codes(self):
+        weights = ClassWeights.of({0: 2, 1: 3})
+        np.testing.assert_array_equal(weights.sample_weights(np.array([0.0, 1.0])), [2, 3])
+
+    def test_names_of_levels_are_their_codes_and_other_levels_weigh_one(self):
+        weights = ClassWeights.of({"virginica": 5}, ["setosa", "versicolor", "virginica"])
+        np.testing.assert_array_equal(weights.sample_weights(np.array([0, 1, 2])), [1, 1, 5])
+
+    def test_levels_that_look_like_codes_are_levels(self):
+        weights = ClassWeights.of({"1": 7}, ["1", "2"])
+        np.testing.assert_array_equal(weights.sample_weights(np.array([0, 1])), [7, 1])
+
+    def test_codes_may_stand_for_levels(self):
+        weights = ClassWeights.of({"0": 1, "1": 3}, ["no", "yes"])
+        np.testing.assert_array_equal(weights.sample_weights(np.array([1, 0])), [3, 1])
+
+    def test_one_hot_targets_have_the_class_of_their_largest_entry(self):
+        weights = ClassWeights.of({0: 1, 1: 2, 2: 3})
+        np.testing.assert_array_equal(weights.sample_weights(np.eye(3)[[2, 0, 1]]), [3, 1, 2])
+
+    def test_a_last_dimension_of_one_is_dropped(self):
+        weights = ClassWeights.of({0: 1, 1: 2})
+        np.testing.assert_array_equal(weights.sample_weights(np.array([[1], [0]])), [2, 1])
+
+    def test_a_class_for_each_timestep_has_a_weight_for_each_timestep(self):
+        weights = ClassWeights.of({0: 1, 1: 2})
+        np.testing.assert_array_equal(weights.sample_weights(np.array([[[1], [0]]])), [[2, 1]])
+
+    @pytest.mark.parametrize(
+        ("class_weight", "levels", "message"),
+        [
+            ([1, 2], None, "named list"),
+            ({}, None, "named list"),
+            ({"a": 1}, None, "does not exist"),
+            ({"-1": 1}, None, "does not exist"),
+            ({"sertosa": 1}, ["setosa"], "levels setosa"),
+            ({"5": 1}, ["no", "yes"], "does not exist"),
+            ({"0": "heavy"}, None, "must be a number"),
+            ({"0": True}, None, "must be a number"),
+            ({"0": float("nan")}, None, "must be a number"),
+        ],
+    )
+    def test_what_cannot_be_class_weights_is_refused(self, class_weight, levels, message):
+        with pytest.raises(ArgumentError, match=message) as caught:
+            ClassWeights.of(class_weight, levels)
+        assert caught.value.argument == "class_weight"
+
+    def test_a_class_that_occurs_must_have_a_weight(self):
+        with pytest.raises(ArgumentError, match="no weight for classes 2 and 4"):
+            ClassWeights.of({"0": 1, "1": 5}).sample_weights(np.array([0, 1, 2, 4]))
+
+    def test_targets_must_be_classes(self):
+        with pytest.raises(DataError, match="not whole numbers"):
+            ClassWeights.of({"0": 1}).sample_weights(np.array([0.5]))
+
+
+class TestLevelsOfValidationTargets:
+    LEVELS = ("a", "b")
+
+    def test_the_same_levels_pass(self):
+        data = ("x", pd.Categorical(["b"], self.LEVELS))
+        assert arguments.match_levels(self.LEVELS, data) == data
+
+    def test_other_levels_are_refused_because_their_codes_mean_other_classes(self):
+        with pytest.raises(DataError, match="levels b and a, and `y` has a and b"):
+            arguments.match_levels(self.LEVELS, ("x", pd.Categorical(["b"], ["b", "a"])))
+
+    def test_names_of_levels_are_coded(self):
+        _, y = arguments.match_levels(self.LEVELS, ("x", ["b", "a"]))
+        assert list(y.codes) == [1, 0]
+
+    def test_names_of_no_level_are_refused(self):
+        with pytest.raises(DataError, match="a level c that `y` does not have"):
+            arguments.match_levels(self.LEVELS, ("x", ["c", "a"]))

@@ -1,0 +1,75 @@
+"""Models with a fit() of their own are trained by it, with kerasfit's arguments, record and progress."""
+
+from __future__ import annotations
+
+import keras
+import models
+import pytest
+
+import kerasfit
+
+
+class OwnFit(keras.Sequential):
+    def fit(self, *args, temperature=None, **kwargs):
+        self.given = {**kwargs, "temperature": temperature}
+        return super().fit(*args, **kwargs)
+
+
+class OwnTrainFunction(keras.Sequential):
+    made = 0
+
+    def make_train_function(self, force=False):
+        self.made += 1
+        return super().make_train_function(force)
+
+
+def compiled(cls):
+    model = cls([keras.Input((5,)), keras.layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def test_an_own_fit_gets_keras_s_arguments_and_those_of_its_own():
+    model = compiled(OwnFit)
+    history = kerasfit.fit(
+        model,
+        models.numbers(5),
+        models.classes(3),
+        initial_epoch=3,
+        epochs=4,
+        validation_split=0.3,
+        class_weight={"0": 1, "1": 2, "2": 3},
+        temperature=0.7,
+        verbose=0,
+    )
+    assert model.given["temperature"] == 0.7
+    assert model.given["initial_epoch"] == 2
+    assert model.given["class_weight"] == {0: 1.0, 1: 2.0, 2: 3.0}
+    assert history.epochs == [3, 4]
+    assert set(history.metrics) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert history.params["steps"] == 2
+
+
+def test_an_own_train_function_is_made():
+    model = compiled(OwnTrainFunction)
+    kerasfit.fit(model, models.numbers(5), models.classes(3), epochs=2, verbose=0)
+    assert model.made > 0
+
+
+def test_an_own_fit_trains_on_generators():
+    def batches():
+        while True:
+            yield models.numbers(5), models.classes(3)
+
+    history = kerasfit.fit(compiled(OwnFit), batches(), steps_per_epoch=2, epochs=2, verbose=0)
+    assert history.epochs == [1, 2]
+
+
+@pytest.mark.parametrize("method", ["train_step", "test_step", "compute_loss", "call"])
+def test_other_methods_of_a_subclass_do_not_hand_training_over(method):
+    from kerasfit.delegate import has_its_own_fit
+
+    cls = type("Sub", (keras.Sequential,), {method: getattr(keras.Sequential, method)})
+    assert not has_its_own_fit(cls())
+    assert has_its_own_fit(OwnFit())
+    assert has_its_own_fit(OwnTrainFunction())

@@ -1,0 +1,280 @@
+"""The order of events, and what each part of the loop is told."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+
+import keras
+import models
+import numpy as np
+import pytest
+
+import kerasfit
+
+HOOKS = [
+    f"on_{phase}_{end}"
+    for phase in ("train", "test", "epoch", "train_batch", "test_batch")
+    for end in ("begin", "end")
+]
+
+
+def recorder():
+    """A callback that writes down each event with its arguments, and the logs' names."""
+    events = []
+
+    def record(hook):
+        def method(self, *args, **kwargs):
+            numbers = [a for a in args if isinstance(a, int)]
+            logs = kwargs.get("logs") or next((a for a in args if isinstance(a, dict)), {})
+            events.append((hook, *numbers, tuple(sorted(logs))))
+
+        return method
+
+    callback = type("Recorder", (keras.callbacks.Callback,), {hook: record(hook) for hook in HOOKS})()
+    return callback, events
+
+
+def test_events_come_in_keras_s_order_with_keras_s_numbers_and_logs():
+    def arguments(callback):
+        return dict(
+            epochs=2, batch_size=32, validation_split=0.3, shuffle=False, verbose=0, callbacks=[callback]
+        )
+
+    theirs, expected = recorder()
+    model, x, y = models.dense()
+    model.fit(x, y, **arguments(theirs))
+    ours, events = recorder()
+    model, x, y = models.dense()
+    kerasfit.fit(model, x, y, **arguments(ours))
+    assert events == expected
+
+
+def test_evaluate_and_predict_tell_callbacks_what_keras_tells_them():
+    model, x, y = models.dense()
+    callback, expected = recorder()
+    model.evaluate(x, y, callbacks=[callback], verbose=0)
+    callback, events = recorder()
+    kerasfit.evaluate(model, x, y, callbacks=[callback], verbose=0)
+    assert events == expected
+
+    seen = []
+    watcher = keras.callbacks.Callback()
+    watcher.on_predict_batch_end = lambda batch, logs=None: seen.append((batch, logs["outputs"].shape))
+    kerasfit.predict(model, x, callbacks=watcher, verbose=0)
+    assert seen == [(0, (32, 3)), (1, (32, 3)), (2, (6, 3))]
+
+
+def test_an_execution_is_one_step_where_a_callback_watches_batches():
+    batches = []
+    model, x, y = models.dense()
+    watcher = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: batches.append(batch))
+    kerasfit.fit(model, x, y, epochs=2, batch_size=16, callbacks=[watcher], verbose=0)
+    assert batches == [0, 1, 2, 3, 4] * 2
+
+
+def test_callbacks_that_watch_no_batches_are_not_called_for_them():
+    calls = []
+
+    class Quiet(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            calls.append(epoch)
+
+    model, x, y = models.dense()
+    kerasfit.fit(model, x, y, epochs=3, callbacks=[Quiet()], verbose=0)
+    assert calls == [0, 1, 2]
+
+
+def test_stop_training_in_a_batch_ends_the_epoch_there():
+    model, x, y = models.dense()
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                self.model.stop_training = True
+
+    before = int(model.optimizer.iterations)
+    history = kerasfit.fit(model, x, y, epochs=3, batch_size=16, callbacks=[Stop()], verbose=0)
+    assert int(model.optimizer.iterations) - before == 2
+    assert history.epochs == [1]
+
+
+def test_what_a_callback_puts_into_the_logs_of_an_epoch_is_in_the_history():
+    model, x, y = models.dense()
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(mine=epoch * 1.5))
+    history = kerasfit.fit(model, x, y, epochs=3, callbacks=[callback], verbose=0)
+    assert history.metrics["mine"] == [0.0, 1.5, 3.0]
+
+
+def test_model_history_is_keras_s_record_of_the_run():
+    model, x, y = models.dense()
+    history = kerasfit.fit(model, x, y, epochs=2, verbose=0)
+    assert model.history.epoch == [0, 1]
+    assert model.history.history["loss"] == history.metrics["loss"]
+
+
+def test_keras_s_backup_and_restore_continues_at_the_next_epoch(tmp_path):
+    def run(epochs):
+        model, x, y = models.dense()
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
+        return kerasfit.fit(model, x, y, epochs=epochs, callbacks=[backup], verbose=0)
+
+    run(2)
+    assert run(5).epochs == [3, 4, 5]
+
+
+def test_a_generator_that_ends_early_warns_and_invents_no_rows():
+    model, x, y = models.dense()
+
+    def twice():
+        yield x, y
+        yield x, y
+
+    with pytest.warns(UserWarning, match="no batch for epoch 2"):
+        history = kerasfit.fit(model, twice(), epochs=5, verbose=0)
+    assert history.epochs == [1]
+
+    with pytest.warns(UserWarning, match="epoch 1 has 2 of 3 steps"):
+        kerasfit.fit(model, twice(), steps_per_epoch=3, verbose=0)
+
+
+def test_minus_one_step_per_epoch_goes_on_until_a_callback_stops():
+    model, x, y = models.dense()
+
+    def endless():
+        while True:
+            yield x, y
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 6
+
+    history = kerasfit.fit(model, endless(), steps_per_epoch=-1, callbacks=[Stop()], verbose=0)
+    assert history.epochs == [1]
+    assert int(model.optimizer.iterations) == 7
+
+
+def test_params_say_how_the_run_was_set_up():
+    model, x, y = models.dense()
+    history = kerasfit.fit(
+        model, x, y, epochs=3, initial_epoch=2, validation_split=0.3, batch_size=16, verbose=0
+    )
+    assert history.params == {
+        "epochs": 3,
+        "initial_epoch": 2,
+        "steps": 4,
+        "samples": 49,
+        "validation_samples": 21,
+        "batch_size": 16,
+        "verbose": 0,
+    }
+
+
+def test_metrics_first_measured_later_are_none_before():
+    history = kerasfit.History()
+    history.record(6, {"loss": 1.0})
+    history.record(7, {"loss": 0.5, "val_loss": 2.0})
+    history.record(8, {"loss": np.float32(0.25), "each": np.array([1.0, 2.0])})
+    assert history.epochs == [6, 7, 8]
+    assert history.metrics == {
+        "loss": [1.0, 0.5, 0.25],
+        "val_loss": [None, 2.0, None],
+        "each_1": [None, None, 1.0],
+        "each_2": [None, None, 2.0],
+    }
+
+
+class Writer:
+    def __init__(self):
+        self.events = []
+
+    def bar_begin(self, label, total):
+        self.events.append(("begin", label, total))
+
+    def bar_update(self, done, metrics):
+        self.events.append(("update", done, metrics))
+
+    def bar_end(self):
+        self.events.append(("end",))
+
+    def line(self, text):
+        self.events.append(("line", text))
+
+
+class TestProgress:
+    def run(self, verbose, **arguments):
+        writer = Writer()
+        model, x, y = models.dense()
+        kerasfit.fit(model, x, y, epochs=2, batch_size=10, verbose=verbose, writer=writer, **arguments)
+        return writer.events
+
+    def test_verbose_0_is_silent(self):
+        assert self.run(0) == []
+
+    def test_verbose_2_is_one_line_for_each_epoch(self):
+        events = self.run(2, validation_split=0.3)
+        assert [kind for kind, *_ in events] == ["line", "line"]
+        for epoch, (_, text) in enumerate(events, start=1):
+            assert text.startswith(f"Epoch {epoch}/2 - ")
+            assert [part.split(":")[0] for part in text.split(" - ")[2:]] == [
+                "loss",
+                "accuracy",
+                "val_loss",
+                "val_accuracy",
+            ]
+
+    def test_verbose_1_is_a_bar_that_ends_before_its_line(self):
+        kinds = [kind for kind, *_ in self.run(1) if kind != "update"]
+        assert kinds == ["begin", "end", "line"] * 2
+
+    def test_a_bar_shows_steps_and_metrics_ten_times_a_second(self):
+        class Slow(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                import time
+
+                time.sleep(0.06)
+
+        updates = [event[1:] for event in self.run(1, callbacks=[Slow()]) if event[0] == "update"]
+        assert 2 <= len(updates) <= 10
+        assert all(1 <= done <= 7 and metrics.startswith("loss: ") for done, metrics in updates)
+
+    def test_a_bar_is_closed_when_training_fails(self):
+        class Fail(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                raise RuntimeError("mine")
+
+        writer = Writer()
+        model, x, y = models.dense()
+        with pytest.raises(RuntimeError, match="mine"):
+            kerasfit.fit(model, x, y, callbacks=[Fail()], verbose=1, writer=writer)
+        assert writer.events[-1] == ("end",)
+
+    def test_without_a_terminal_python_prints_lines_only(self):
+        model, x, y = models.dense()
+        with redirect_stdout(io.StringIO()) as output:
+            kerasfit.fit(model, x, y, epochs=2, verbose=1)
+        lines = output.getvalue().splitlines()
+        assert len(lines) == 2
+        assert "\r" not in output.getvalue()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only tf.function counts its traces")
+def test_a_ragged_last_batch_another_batch_size_and_another_fit_need_no_new_trace():
+    model, x, y = models.dense()
+    for batch_size in (16, 7):
+        kerasfit.fit(model, x, y, epochs=2, batch_size=batch_size, validation_split=0.3, verbose=0)
+    engine = model.__dict__["_kerasfit_engine"]
+    for kind in ("train", "test"):
+        (program,) = engine.step(kind).traced.values()
+        assert program.experimental_get_tracing_count() <= 2  # one to make variables, one to use them
+
+
+def test_compiling_again_is_noticed():
+    model, x, y = models.dense()
+    kerasfit.fit(model, x, y, verbose=0)
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy", metrics=[])
+    weights = model.get_weights()
+    history = kerasfit.fit(model, x, y, verbose=0)
+    assert set(history.metrics) == {"loss"}
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)

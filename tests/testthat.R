@@ -1,0 +1,4 @@
+library(testthat)
+library(kerasfit)
+
+test_check("kerasfit")

@@ -1,0 +1,44 @@
+# A small classifier for iris, and its data in an order that is no order.
+
+iris_rows <- c(rbind(1:50, 51:100, 101:150))
+iris_x <- unname(as.matrix(iris[iris_rows, 1:4]))
+iris_y <- iris$Species[iris_rows]
+
+classifier <- function(units = 3L, loss = "sparse_categorical_crossentropy", metrics = "accuracy", ...) {
+  set_random_seed(1)
+  model <- keras$Sequential(list(
+    keras$Input(list(4L)),
+    keras$layers$Dense(8L, activation = "relu"),
+    keras$layers$Dense(units, activation = "softmax")
+  ))
+  compile(model, optimizer = "adam", loss = loss, metrics = metrics, ...)
+}
+
+regressor <- function() {
+  set_random_seed(1)
+  model <- keras$Sequential(list(keras$Input(list(4L)), keras$layers$Dense(1L)))
+  compile(model, "sgd", "mse")
+}
+
+#' The weights after training in some way, as plain numbers
+weights_after <- function(model, ...) {
+  fit(model, ..., verbose = 0, shuffle = FALSE)
+  unlist(model$get_weights())
+}
+
+#' Run code in an R session of its own, with Python not yet loaded
+in_new_session <- function(code, env = character()) {
+  callr::r(code, env = c(callr::rcmd_safe_env(), env), libpath = .libPaths())
+}
+
+#' A history as fit() returns it, without training
+a_history <- function(metrics, epoch = seq_along(metrics[[1]]), ...) {
+  params <- utils::modifyList(
+    list(
+      epochs = max(epoch, 1L), initial_epoch = min(epoch, 1L), steps = 4L, samples = 120L, validation_samples = 30L,
+      batch_size = 32L, verbose = 1L, epoch = epoch
+    ),
+    list(...)
+  )
+  structure(list(params = params, metrics = metrics), class = "keras_training_history")
+}

@@ -1,0 +1,77 @@
+skip_on_cran()
+
+run <- function(...) capture.output(fit(classifier(), iris_x, iris_y, epochs = 3, ...))
+epoch_line <- "^Epoch [123]/3 - [0-9.]+(ms|s) - loss: [0-9.]+ - accuracy: [0-9.]+$"
+
+test_that("verbose = 0 is silent", {
+  expect_identical(run(verbose = 0), character())
+})
+
+test_that("verbose = 1 and 2 leave a line for each epoch in R's own output", {
+  for (verbose in 1:2) {
+    lines <- run(verbose = verbose)
+    expect_length(lines, 3)
+    expect_match(lines, epoch_line)
+  }
+})
+
+test_that("validation is on the same line", {
+  expect_match(run(verbose = 2, validation_split = 0.2), "val_loss: [0-9.]+ - val_accuracy: [0-9.]+$")
+})
+
+test_that("sink() catches the lines", {
+  path <- withr::local_tempfile()
+  sink(path)
+  fit(classifier(), iris_x, iris_y, epochs = 3, verbose = 1)
+  sink()
+  expect_match(readLines(path), epoch_line)
+})
+
+test_that("options(keras.verbose =) is the default", {
+  withr::local_options(keras.verbose = 0)
+  expect_identical(run(), character())
+})
+
+test_that("\"auto\" is a bar in general and one line for each epoch inside knitr", {
+  verbosity <- function() {
+    capture.output(history <- fit(classifier(), iris_x, iris_y))
+    history$params$verbose
+  }
+  expect_identical(verbosity(), 1L)
+  withr::local_options(knitr.in.progress = TRUE)
+  expect_identical(verbosity(), 2L)
+})
+
+test_that("a document that knitr renders has a line for each epoch, and no bar", {
+  dir <- withr::local_tempdir()
+  writeLines(c(
+    "```{r}",
+    "library(kerasfit)",
+    "model <- keras$Sequential(list(keras$layers$Dense(1L)))",
+    "compile(model, 'sgd', 'mse')",
+    "history <- fit(model, matrix(1:20 / 20), 1:20 / 20, epochs = 3)",
+    "history",
+    "```"
+  ), file.path(dir, "document.Rmd"))
+  rendered <- callr::r(function(dir) {
+    setwd(dir)
+    readLines(knitr::knit("document.Rmd", quiet = TRUE))
+  }, list(dir))
+  expect_length(grep("^## Epoch [123]/3 - .* - loss: [0-9.e-]+$", rendered), 3)
+  expect_length(grep("Training history: epochs 1 to 3", rendered), 1)
+  expect_no_match(rendered, "■|\r|\033")
+})
+
+test_that("a script with its output in a file writes lines without control characters", {
+  dir <- withr::local_tempdir()
+  script <- file.path(dir, "script.R")
+  writeLines(c(
+    "library(kerasfit)",
+    "model <- keras$Sequential(list(keras$layers$Dense(1L)))",
+    "compile(model, 'sgd', 'mse')",
+    "fit(model, matrix(1:20 / 20), 1:20 / 20, epochs = 3, verbose = 1)"
+  ), script)
+  log <- callr::rscript(script, show = FALSE, stdout = file.path(dir, "log"), stderr = file.path(dir, "err"))
+  expect_match(readLines(file.path(dir, "log")), "^Epoch [123]/3 - [^\r\033]*$")
+  expect_identical(readLines(file.path(dir, "err")), character())
+})

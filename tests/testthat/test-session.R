@@ -1,0 +1,110 @@
+skip_on_cran()
+
+test_that("nothing Python loads before it is needed", {
+  loaded <- in_new_session(function() {
+    library(kerasfit)
+    keras
+    tuple
+    reticulate::py_available()
+  })
+  expect_false(loaded)
+})
+
+test_that("use_backend() chooses the backend, before Keras loads", {
+  for (backend in c("jax", "torch")) {
+    chosen <- callr::r(function(backend) {
+      library(kerasfit)
+      use_backend(backend)
+      model <- keras$Sequential(list(keras$layers$Dense(1L)))
+      compile(model, "adam", "mse")
+      history <- fit(model, matrix(rnorm(40), 20), rnorm(20), epochs = 3, validation_split = 0.2, verbose = 0)
+      list(keras$backend$backend(), history$metrics)
+    }, list(backend))
+    expect_identical(chosen[[1]], backend)
+    expect_identical(lengths(chosen[[2]]), c(loss = 3L, val_loss = 3L))
+  }
+})
+
+test_that("use_backend() works with Python running but Keras not loaded", {
+  backend <- in_new_session(function() {
+    library(kerasfit)
+    reticulate::py_run_string("x = 1")
+    use_backend("jax")
+    keras$backend$backend()
+  })
+  expect_identical(backend, "jax")
+})
+
+test_that("use_backend() says so when it is too late", {
+  keras$backend$backend()
+  expect_error(use_backend("jax"), "Keras has loaded with \"tensorflow\" already", class = "kerasfit_error_state")
+  expect_identical(use_backend("tensorflow"), "tensorflow")
+  expect_error(use_backend("theano"), "must be one of", class = "kerasfit_error_argument")
+})
+
+test_that("the backend is KERAS_BACKEND's, else tensorflow", {
+  backend <- function() {
+    library(kerasfit)
+    keras$backend$backend()
+  }
+  expect_identical(in_new_session(backend, c(KERAS_BACKEND = "jax")), "jax")
+  expect_identical(in_new_session(backend, c(KERAS_BACKEND = "")), "tensorflow")
+})
+
+test_that("loading declares the Python requirements of the backend", {
+  required <- in_new_session(function() {
+    library(kerasfit)
+    before <- reticulate::py_require()$packages
+    use_backend("jax")
+    list(before, reticulate::py_require()$packages)
+  }, c(KERAS_BACKEND = ""))
+  expect_true(all(c("keras>=3.9", "numpy>=1.26", "pandas>=2.0", "tensorflow>=2.17") %in% required[[1]]))
+  expect_true("jax>=0.4.30" %in% required[[2]])
+  expect_false("tensorflow>=2.17" %in% required[[2]])
+})
+
+test_that("Keras loads without a word on the console", {
+  script <- withr::local_tempfile(fileext = ".R")
+  writeLines("library(kerasfit); invisible(keras$Sequential())", script)
+  err <- withr::local_tempfile()
+  callr::rscript(script, show = FALSE, stdout = err, stderr = "2>&1")
+  expect_identical(readLines(err), character())
+})
+
+test_that("set_random_seed() seeds R and Keras", {
+  draw <- function() {
+    set_random_seed(42)
+    list(runif(1), keras$random$uniform(list(1L))$numpy(), keras$layers$Dense(2L)$kernel_initializer(list(2L, 2L))$numpy())
+  }
+  expect_identical(draw(), draw())
+  expect_error(set_random_seed("a"), "`seed` must be a whole number", class = "kerasfit_error_argument")
+  expect_error(set_random_seed(-1), "not -1", class = "kerasfit_error_argument")
+})
+
+test_that("kerasfit's methods stand when keras3 loads, whichever comes first", {
+  # a package of that name with methods for the same classes, as keras3 has them
+  library_with_keras3 <- withr::local_tempdir()
+  source <- file.path(withr::local_tempdir(), "keras3")
+  dir.create(file.path(source, "R"), recursive = TRUE)
+  writeLines(c("Package: keras3", "Version: 1.0", "Title: T", "Description: D.", "License: MIT", "Imports: generics"),
+    file.path(source, "DESCRIPTION"))
+  writeLines(c("S3method(generics::fit, keras.src.models.model.Model)", "S3method(print, keras_training_history)"),
+    file.path(source, "NAMESPACE"))
+  writeLines(c("fit.keras.src.models.model.Model <- function(object, ...) 'keras3'",
+    "print.keras_training_history <- function(x, ...) cat('keras3')"), file.path(source, "R", "all.R"))
+  utils::install.packages(source, library_with_keras3, repos = NULL, type = "source", quiet = TRUE)
+
+  for (order in list(c("kerasfit", "keras3"), c("keras3", "kerasfit"))) {
+    answer <- callr::r(function(order) {
+      for (package in order) suppressMessages(library(package, character.only = TRUE))
+      model <- structure(list(), class = "keras.src.models.model.Model")
+      history <- structure(list(params = list(), metrics = list()), class = "keras_training_history")
+      list(
+        fit = inherits(try(generics::fit(model, view_metrics = "no"), silent = TRUE), "try-error"),
+        print = capture.output(print(history))
+      )
+    }, list(order), libpath = c(library_with_keras3, .libPaths()))
+    expect_true(answer$fit)
+    expect_match(answer$print, "Training history")
+  }
+})
