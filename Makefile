@@ -6,7 +6,7 @@ export R_LIBS_USER := $(CURDIR)/.Rlib
 export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
 PYTHON := .venv/bin/python
 
-.PHONY: setup demo test lint test-python test-r check docs clean
+.PHONY: setup demo test lint test-python test-r check docs readme clean
 
 setup:
 	@tools/setup.sh
@@ -35,11 +35,15 @@ test-r: setup
 # R CMD check of the tarball that would be released, vignettes and all
 check: setup
 	rm -rf build && mkdir -p build
-	cd build && R CMD build .. && NOT_CRAN=true R CMD check --no-manual kerasfit_*.tar.gz
+	cd build && export NOT_CRAN=true && R CMD build .. && R CMD check --no-manual kerasfit_*.tar.gz
 
 # help pages and NAMESPACE, from the comments in R/
 docs: setup
 	Rscript -e 'roxygen2::roxygenise(load_code = "source")'
+
+# README.md, with the output that its commands print now
+readme: setup
+	Rscript -e 'rmarkdown::render("README.Rmd", output_options = list(html_preview = FALSE), quiet = TRUE)'
 
 clean:
 	rm -rf build .venv .Rlib

@@ -16,11 +16,21 @@
 #' @param jit_compile Whether to compile the model with XLA (for torch, with `torch.compile`); "auto" leaves it to Keras.
 #' @param auto_scale_loss Whether to scale the loss of models in half precision.
 #' @return The model, invisibly. It is compiled in place.
-#' @examples
-#' \dontrun{
+#' @examplesIf reticulate::py_module_available("keras")
+#' model <- keras$Sequential(list(keras$layers$Dense(1L)))
 #' model |> compile(optimizer = "adam", loss = "mse", metrics = "mae")
 #' model |> compile(keras$optimizers$Adam(1e-3), keras$losses$Huber(), list("mae", "mape"))
+#'
+#' # a loss of one's own
+#' asymmetric <- function(y_true, y_pred) {
+#'   error <- y_true - y_pred
+#'   keras$ops$mean(keras$ops$maximum(0.9 * error, -0.1 * error), axis = -1L)
 #' }
+#' model |> compile("adam", asymmetric)
+#' model |> fit(as.matrix(cars["speed"]), cars$dist, verbose = 0)
+#' @aliases compile
+#' @importFrom generics compile
+#' @rawNamespace export(compile)
 #' @export
 compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", loss = NULL, metrics = NULL, ...,
                                                  loss_weights = NULL, weighted_metrics = NULL, run_eagerly = FALSE,

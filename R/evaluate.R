@@ -5,10 +5,11 @@
 #' @param object A compiled Keras model.
 #' @param ... Not used by the method for Keras models.
 #' @return A named list: `loss`, and each metric by its name.
-#' @examples
-#' \dontrun{
-#' model |> evaluate(x_test, y_test)
-#' }
+#' @examplesIf reticulate::py_module_available("keras")
+#' x <- as.matrix(iris[1:4])
+#' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
+#' model |> compile("adam", "sparse_categorical_crossentropy", metrics = "accuracy")
+#' model |> evaluate(x, iris$Species)
 #' @export
 evaluate <- function(object, ...) UseMethod("evaluate")
 

@@ -62,28 +62,37 @@
 #'
 #' @return A [keras_training_history], invisibly. The model itself is trained in place.
 #'
-#' @examples
-#' \dontrun{
+#' @examplesIf reticulate::py_module_available("keras")
 #' x <- as.matrix(iris[1:4])
 #' model <- keras$Sequential(list(
 #'   keras$layers$Dense(16L, activation = "relu"),
 #'   keras$layers$Dense(3L, activation = "softmax")
 #' ))
 #' model |> compile("adam", "sparse_categorical_crossentropy", metrics = "accuracy")
+#'
+#' # a matrix and a factor; the last fifth of the rows, here in random order, for validation
 #' shuffled <- sample(nrow(iris))
 #' history <- model |> fit(
 #'   x[shuffled, ], iris$Species[shuffled],
-#'   epochs = 20, validation_split = 0.2, class_weight = c(virginica = 2)
+#'   epochs = 5, validation_split = 0.2, class_weight = c(virginica = 2)
 #' )
 #' plot(history)
 #'
-#' # a generator: an R function that returns the next batch
+#' # go on for two more epochs, with a generator: an R function that returns the next batch
 #' batch <- function() {
 #'   rows <- sample(nrow(x), 32)
-#'   list(x[rows, ], as.integer(iris$Species[rows]) - 1L)
+#'   list(x[rows, ], iris$Species[rows])
 #' }
+#' model |> fit(batch, steps_per_epoch = 10, initial_epoch = 6, epochs = 7)
+#'
+#' # stop when the loss does not get smaller any more
+#' patience <- keras$callbacks$EarlyStopping(monitor = "loss", patience = 2L)
+#' model |> fit(x, iris$Species, epochs = 10, callbacks = patience, verbose = 2)
 #' model |> fit(batch, steps_per_epoch = 10, initial_epoch = 21, epochs = 25)
 #' }
+#' @aliases fit
+#' @importFrom generics fit
+#' @rawNamespace export(fit)
 #' @seealso [evaluate()], [predict()][predict.keras.src.models.model.Model], [keras_training_history]
 #' @export
 fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., batch_size = NULL, epochs = 1L,

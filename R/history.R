@@ -18,12 +18,13 @@
 #' @return `as.data.frame()`: one row for each epoch, metric and data set, with the columns `epoch` (integer), `value`,
 #'   `metric` (a factor, `val_` removed) and `data` (a factor with the levels training and validation).
 #'   `print()`: its argument, invisibly.
-#' @examples
-#' \dontrun{
-#' history <- model |> fit(x, y, epochs = 10, validation_split = 0.2)
+#' @examplesIf reticulate::py_module_available("keras")
+#' x <- as.matrix(iris[1:4])
+#' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
+#' model |> compile("adam", "sparse_categorical_crossentropy", metrics = "accuracy")
+#' history <- model |> fit(x, iris$Species, epochs = 3, shuffle = FALSE, verbose = 0)
 #' history
-#' subset(as.data.frame(history), metric == "loss" & data == "validation")
-#' }
+#' subset(as.data.frame(history), metric == "loss")
 #' @name keras_training_history
 NULL
 
@@ -108,5 +109,5 @@ format_last_row <- function(history, epoch) {
   lines <- apply(format(table, justify = "right"), 1, paste, collapse = "  ")
   shown <- utils::head(paste0(label, "  ", lines), 8)
   hidden <- nrow(table) - length(shown)
-  unname(c(shown, if (hidden) sprintf("… and %d more metrics", hidden)))
+  unname(c(shown, if (hidden) sprintf("... and %d more metrics", hidden)))
 }

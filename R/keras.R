@@ -4,13 +4,11 @@
 #'
 #' @format A Python module: `keras$layers`, `keras$optimizers`, `keras$callbacks` and so on, as in Keras's own
 #'   documentation. Whole numbers that Keras wants as integers are written with an `L`: `keras$layers$Dense(16L)`.
-#' @examples
-#' \dontrun{
+#' @examplesIf reticulate::py_module_available("keras")
 #' model <- keras$Sequential(list(
 #'   keras$layers$Dense(16L, activation = "relu"),
 #'   keras$layers$Dense(1L)
 #' ))
-#' }
 #' @export
 keras <- NULL
 

@@ -4,6 +4,7 @@
 #' them, TensorFlow datasets, and R functions that make batches. The training loop is kerasfit's own; it runs on
 #' TensorFlow, JAX or PyTorch.
 #'
+#' `vignette("kerasfit")` is the place to start, [fit()][fit.keras.src.models.model.Model] the page with all arguments.
 #' Models are built with the Python module that kerasfit exports as [keras], or with the R package keras3.
 #'
 #' @section Options:

@@ -7,11 +7,13 @@
 #' @param steps Steps to predict; if `NULL`, one pass over the data.
 #' @return An array with the samples along the first dimension: for a classifier, a matrix with a row for each sample
 #'   and a column for each class, in the order of the levels. A list of arrays for several outputs.
-#' @examples
-#' \dontrun{
-#' probabilities <- model |> predict(x_test)
-#' levels(y)[max.col(probabilities)]
-#' }
+#' @examplesIf reticulate::py_module_available("keras")
+#' x <- as.matrix(iris[1:4])
+#' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
+#' model |> compile("adam", "sparse_categorical_crossentropy", metrics = "accuracy")
+#' model |> fit(x, iris$Species, epochs = 5, verbose = 0)
+#' probabilities <- model |> predict(x)
+#' table(levels(iris$Species)[max.col(probabilities)], iris$Species)
 #' @export
 predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NULL, steps = NULL, callbacks = NULL,
                                                  verbose = getOption("keras.verbose", default = "auto")) {

@@ -1,11 +1,3 @@
-#' @importFrom generics fit
-#' @export
-generics::fit
-
-#' @importFrom generics compile
-#' @export
-generics::compile
-
 #' @importFrom reticulate tuple
 #' @export
 reticulate::tuple

@@ -5,10 +5,11 @@
 #'
 #' @param seed A whole number, at least 0.
 #' @return `seed`, invisibly.
-#' @examples
-#' \dontrun{
+#' @examplesIf reticulate::py_module_available("keras")
 #' set_random_seed(1)
-#' }
+#' keras$random$normal(list(2L))
+#' set_random_seed(1)
+#' keras$random$normal(list(2L))
 #' @export
 set_random_seed <- function(seed) {
   if (!is.numeric(seed) || length(seed) != 1 || is.na(seed) || seed < 0 || seed != round(seed)) {

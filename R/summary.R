@@ -5,10 +5,9 @@
 #' @param object A Keras model.
 #' @param ... Passed on to the model's `summary()` in Python: `line_length`, `expand_nested`, `show_trainable`.
 #' @return The model, invisibly.
-#' @examples
-#' \dontrun{
+#' @examplesIf reticulate::py_module_available("keras")
+#' model <- keras$Sequential(list(keras$Input(list(4L)), keras$layers$Dense(3L)))
 #' summary(model)
-#' }
 #' @export
 summary.keras.src.models.model.Model <- function(object, ...) {
   print_line <- function(text, ...) cat(text, "\n", sep = "")
