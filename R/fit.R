@@ -88,8 +88,6 @@
 #' # stop when the loss does not get smaller any more
 #' patience <- keras$callbacks$EarlyStopping(monitor = "loss", patience = 2L)
 #' model |> fit(x, iris$Species, epochs = 10, callbacks = patience, verbose = 2)
-#' model |> fit(batch, steps_per_epoch = 10, initial_epoch = 21, epochs = 25)
-#' }
 #' @aliases fit
 #' @importFrom generics fit
 #' @rawNamespace export(fit)
