@@ -26,7 +26,8 @@
 #' @section Errors:
 #' A mistake in an argument is a condition of class `kerasfit_error_argument` or `kerasfit_error_data`, both
 #' `kerasfit_error`, with the field `argument`. It is signalled before the first step. What Keras itself
-#' objects to is a `kerasfit_error_python`, with the Python traceback in the field `python_traceback`.
+#' objects to is a `kerasfit_error_python`, with the Python traceback in the field `python_traceback`. Missing values
+#' (`NA`, `NaN`) in the data are such a mistake.
 #'
 #' @param object A compiled Keras model.
 #' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a list of them for

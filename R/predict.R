@@ -28,5 +28,5 @@ predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NU
     verbose = verbose_to_core(verbose, call),
     writer = console_writer()
   )
-  reticulate::py_to_r(outputs)
+  reticulate::py_to_r(bridge$output_values(outputs))
 }

@@ -67,7 +67,7 @@ def verbosity(value: Any) -> int:
 
 def on_distributed_worker() -> bool:
     """Whether this process is one of several that train together, by the launchers' environment variables."""
-    return bool(os.environ.get("TF_CONFIG")) or int(os.environ.get("WORLD_SIZE") or 1) > 1
+    return bool(os.environ.get("TF_CONFIG")) or os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def describe(value: Any) -> str:

@@ -6,12 +6,15 @@ spread over several devices, which Keras's own loop knows how to feed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from kerasfit.history import History
 from kerasfit.progress import Progress
+from kerasfit.sources import ArraySource, Source
+from kerasfit.sources.dataset import DatasetSource
 from kerasfit.tensors import numbers
 
 OWN = ("fit", "evaluate", "make_train_function", "make_test_function")
@@ -35,16 +38,54 @@ def is_distributed(model: keras.Model) -> bool:
 
 
 def fit_by_model(
-    model: keras.Model, history: History, progress: Progress, *, callbacks: list, **arguments: Any
+    model: keras.Model,
+    history: History,
+    progress: Progress,
+    training: Source,
+    validation: Source | None,
+    *,
+    callbacks: list[keras.callbacks.Callback],
+    steps_per_epoch: int | None,
+    shuffle: bool,
+    **arguments: Any,
 ) -> None:
-    """Call the model's own ``fit`` with Keras's arguments, those that were given."""
+    """Call the model's own ``fit`` on the sources' data, with Keras's arguments.
+
+    Class weights are sample weights by then. Data that are not arrays keep no pass: an iterator goes on from
+    epoch to epoch.
+    """
     given = {name: value for name, value in arguments.items() if value is not None}
-    if not (isinstance(given["x"], (list, tuple, dict)) or hasattr(given["x"], "shape")):
-        del given["shuffle"]
+    if isinstance(training, ArraySource):
+        given |= dict(zip(("x", "y", "sample_weight"), training.data, strict=True))
+        given |= {"batch_size": training.batch_size, "shuffle": shuffle}
+    else:
+        given["x"] = keras_data(training, steps_per_epoch)
+    if validation is not None:
+        given["validation_data"] = keras_data(validation, arguments["validation_steps"])
+        given["validation_batch_size"] = validation.batch_size
+    callbacks = [*callbacks, Watcher(history, progress)]
     try:
-        model.fit(callbacks=[*callbacks, Watcher(history, progress)], verbose=0, **given)
+        model.fit(callbacks=callbacks, steps_per_epoch=steps_per_epoch, verbose=0, **given)
     finally:
         progress.close_bar()
+
+
+def keras_data(source: Source, steps: int | None) -> Any:
+    """A source's data as Keras takes them: arrays in a tuple, a dataset, or a generator."""
+    if isinstance(source, ArraySource):
+        return source.data
+    if isinstance(source, DatasetSource) and source.class_weight is None:
+        return source.dataset
+
+    def batches() -> Iterator[tuple]:
+        while True:
+            count = 0
+            for count, batch in enumerate(source, start=1):  # noqa: B007
+                yield keras.utils.pack_x_y_sample_weight(*batch)
+            if steps is None or not count:
+                return
+
+    return batches()
 
 
 class Watcher(keras.callbacks.Callback):

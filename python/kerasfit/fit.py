@@ -143,8 +143,9 @@ def fit(
         x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, class_weight=class_weights
     )
     check_endless(training, "steps_per_epoch", steps_per_epoch)
-    validation = open_validation(validation_data, validation_batch_size, batch_size)
-    if validation is not None:
+    validation = None
+    if validation_data is not None:
+        validation = open_validation(validation_data, validation_batch_size, batch_size)
         check_endless(validation, "validation_steps", validation_steps)
 
     history = History(
@@ -164,19 +165,14 @@ def fit(
             model,
             history,
             progress,
-            x=x,
-            y=y,
-            sample_weight=sample_weight,
-            batch_size=batch_size,
+            training,
+            validation,
             initial_epoch=schedule.initial_epoch - 1,
             epochs=schedule.epochs,
             callbacks=callbacks,
-            validation_data=validation_data,
             validation_steps=validation_steps,
-            validation_batch_size=validation_batch_size,
             validation_freq=validation_freq,
             shuffle=shuffle,
-            class_weight=class_weights and dict(class_weights.weights),
             steps_per_epoch=steps_per_epoch,
             **extra,
         )
@@ -275,9 +271,7 @@ def running(label: str, stream: Stream, verbose: int, writer: Writer | None) -> 
 
 def open_validation(
     validation_data: Any, validation_batch_size: int | None, batch_size: int | None
-) -> Source | None:
-    if validation_data is None:
-        return None
+) -> Source:
     if not is_array_like(validation_data):
         return open_source(validation_data, batch_size=validation_batch_size, names=VALIDATION_NAMES)
     x, y, sample_weight = arguments.validation_triple(validation_data)

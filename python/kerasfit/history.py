@@ -46,13 +46,15 @@ class History:
 
 
 def columns(logs: dict[str, Any]) -> dict[str, float]:
+    """Logs as plain numbers: one for each element of an array, and none for what is not numeric."""
     flat: dict[str, float] = {}
     for name, value in logs.items():
-        values = np.asarray(value, dtype=float).ravel() if not isinstance(value, (float, int)) else [value]
-        if len(values) == 1:
-            flat[name] = float(values[0])
-        else:
-            flat.update({f"{name}_{position}": float(v) for position, v in enumerate(values, start=1)})
+        try:
+            values = np.asarray(value, dtype=float).ravel().tolist()
+        except (TypeError, ValueError):
+            continue
+        names = [name] if len(values) == 1 else [f"{name}_{i}" for i in range(1, len(values) + 1)]
+        flat.update(zip(names, values, strict=True))
     return flat
 
 

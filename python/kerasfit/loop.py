@@ -20,6 +20,7 @@ from kerasfit import keras_private
 from kerasfit.arguments import Schedule, ValidationSchedule
 from kerasfit.callbacks import Callbacks
 from kerasfit.engines import Engine
+from kerasfit.errors import DataError
 from kerasfit.history import History
 from kerasfit.progress import Progress
 from kerasfit.sources import Stream
@@ -90,6 +91,8 @@ def evaluate(
     stream.begin_epoch(anew=True)
     step_logs = run_steps("test", engine.evaluate, stream, engine.model, callbacks, progress)
     stream.end_epoch()
+    if not stream.taken:
+        warnings.warn("The data ended: there is no batch to evaluate on.", stacklevel=2)
     logs = engine.results(step_logs)
     callbacks.end("test", logs)
     return logs
@@ -108,6 +111,8 @@ def predict(engine: Engine, stream: Stream, callbacks: Callbacks, progress: Prog
     stream.begin_epoch(anew=True)
     run_steps("predict", execute, stream, engine.model, callbacks, progress)
     stream.end_epoch()
+    if not outputs:
+        raise DataError("x", "`x` has no batch to predict from.")
     callbacks.end("predict")
     return concatenated(outputs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import models
+import pandas as pd
 import pytest
 
 import kerasfit
@@ -44,7 +45,7 @@ def test_an_own_fit_gets_keras_s_arguments_and_those_of_its_own():
     )
     assert model.given["temperature"] == 0.7
     assert model.given["initial_epoch"] == 2
-    assert model.given["class_weight"] == {0: 1.0, 1: 2.0, 2: 3.0}
+    assert model.given["sample_weight"].tolist() == [[1, 2, 3][c] for c in models.classes(3)[:49]]
     assert history.epochs == [3, 4]
     assert set(history.metrics) == {"loss", "accuracy", "val_loss", "val_accuracy"}
     assert history.params["steps"] == 2
@@ -63,6 +64,21 @@ def test_an_own_fit_trains_on_generators():
 
     history = kerasfit.fit(compiled(OwnFit), batches(), steps_per_epoch=2, epochs=2, verbose=0)
     assert history.epochs == [1, 2]
+
+
+def test_an_own_fit_trains_on_functions_and_factors():
+    batches = iter([(models.numbers(5), models.classes(3)), None] * 4)
+    factor = pd.Categorical.from_codes(models.classes(3), ["a", "b", "c"])
+    history = kerasfit.fit(
+        compiled(OwnFit),
+        lambda: next(batches),
+        steps_per_epoch=1,
+        epochs=3,
+        validation_data=[models.numbers(5), factor],
+        verbose=0,
+    )
+    assert history.epochs == [1, 2, 3]
+    assert None not in history.metrics["val_loss"]
 
 
 @pytest.mark.parametrize("method", ["train_step", "test_step", "compute_loss", "call"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from contextlib import redirect_stdout
 
@@ -101,9 +102,12 @@ def test_stop_training_in_a_batch_ends_the_epoch_there():
 
 def test_what_a_callback_puts_into_the_logs_of_an_epoch_is_in_the_history():
     model, x, y = models.dense()
-    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(mine=epoch * 1.5))
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: logs.update(mine=epoch * 1.5, note="not a number")
+    )
     history = kerasfit.fit(model, x, y, epochs=3, callbacks=[callback], verbose=0)
     assert history.metrics["mine"] == [0.0, 1.5, 3.0]
+    assert "note" not in history.metrics
 
 
 def test_model_history_is_keras_s_record_of_the_run():
@@ -136,6 +140,26 @@ def test_a_generator_that_ends_early_warns_and_invents_no_rows():
 
     with pytest.warns(UserWarning, match="epoch 1 has 2 of 3 steps"):
         kerasfit.fit(model, twice(), steps_per_epoch=3, verbose=0)
+
+
+def test_validation_data_that_end_warn_and_leave_values_unmeasured():
+    model, x, y = models.dense()
+    with pytest.warns(UserWarning, match="no batch to evaluate on"):
+        history = kerasfit.fit(model, x, y, validation_data=iter([(x, y)]), epochs=2, verbose=0)
+    assert history.metrics["val_loss"][1] is None
+    with pytest.raises(kerasfit.DataError, match="no batch to predict from"):
+        kerasfit.predict(model, iter([]), verbose=0)
+
+
+def test_a_trained_model_can_be_saved_cloned_and_copied(tmp_path):
+    model, x, y = models.dense()
+    kerasfit.fit(model, x, y, verbose=0)
+    expected = kerasfit.predict(model, x, verbose=0)
+    model.save(tmp_path / "model.keras")
+    for other in (keras.models.load_model(tmp_path / "model.keras"), copy.deepcopy(model)):
+        np.testing.assert_allclose(kerasfit.predict(other, x, verbose=0), expected, rtol=1e-6)
+        kerasfit.fit(other, x, y, verbose=0)
+    np.testing.assert_array_equal(kerasfit.predict(model, x, verbose=0), expected)
 
 
 def test_minus_one_step_per_epoch_goes_on_until_a_callback_stops():

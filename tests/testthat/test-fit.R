@@ -281,6 +281,12 @@ test_that("evaluate() returns a named list and predict() an array with samples i
   expect_equal(generics::evaluate(model, iris_x, iris_y, verbose = 0), results)
 })
 
+test_that("predictions in half precision are numbers", {
+  keras$config$set_dtype_policy("mixed_bfloat16")
+  on.exit(keras$config$set_dtype_policy("float32"))
+  expect_equal(rowSums(predict(classifier(), iris_x, verbose = 0)), rep(1, 150), tolerance = 0.02)
+})
+
 test_that("summary() prints the model's layers through R", {
   model <- classifier()
   printed <- capture.output(value <- withVisible(summary(model)))

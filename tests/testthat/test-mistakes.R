@@ -104,11 +104,23 @@ test_that("a model that is not compiled says so", {
   expect_error(evaluate(bare, iris_x, iris_x[, 1]), "before evaluate\\(\\)", class = "kerasfit_error_argument")
 })
 
+test_that("an error in the user's own generator or callback keeps its message", {
+  count <- 0
+  failing <- function() {
+    count <<- count + 1
+    if (count == 3) stop("the file is gone")
+    list(iris_x, iris_y)
+  }
+  expect_error(fit(classifier(), failing, steps_per_epoch = 5, verbose = 0), "^the file is gone$", class = "kerasfit_error")
+  callback <- keras$callbacks$LambdaCallback(on_epoch_end = function(epoch, logs) stop("no disk"))
+  expect_error(fit(classifier(), iris_x, iris_y, callbacks = callback, verbose = 0), "^no disk$", class = "kerasfit_error")
+})
+
 test_that("what Keras objects to is one R error with the traceback attached, and the session goes on", {
   model <- classifier()
   error <- expect_error(fit(model, iris_x[, 1:3], iris_y, verbose = 0), class = "kerasfit_error_python")
   expect_match(conditionMessage(error), "expected .*shape")
-  expect_no_match(conditionMessage(error), "Traceback|File \"|py_last_error")
+  expect_no_match(conditionMessage(error), "Traceback|File \"|py_last_error|\033")
   expect_match(error$python_traceback, "Traceback")
   expect_s3_class(fit(model, iris_x, iris_y, verbose = 0), "keras_training_history")
 })

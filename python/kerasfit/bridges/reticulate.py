@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -47,9 +48,19 @@ def call(function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str]]
     return value, list(dict.fromkeys(str(warning.message) for warning in caught))
 
 
+def output_values(outputs: Any) -> Any:
+    """A model's outputs with half-precision floats, which R does not know, as 32-bit ones."""
+
+    def widen(array: np.ndarray) -> np.ndarray:
+        return array.astype(np.float32) if array.dtype.itemsize == 2 else array
+
+    return keras.tree.map_structure(widen, outputs)
+
+
 def explain(error: BaseException) -> str:
     """What an exception of Keras or a backend says, without the source lines and arguments around it."""
-    text = re.sub(r'^ *File ".*\n.*\n', "", str(error), flags=re.MULTILINE)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    text = re.sub(r'^ *File ".*\n.*\n', "", text, flags=re.MULTILINE)
     text = text.partition("Arguments received by")[0]
     text = re.sub(
         r"^ *(in user code:|Exception encountered when calling .*|Graph execution error:)$",
