@@ -8,7 +8,8 @@
 #'   them for several outputs, a named list for named outputs.
 #' @param metrics Metrics to report: the names, objects from `keras$metrics` or functions, one or a list of them; a
 #'   list of lists or a named list for several outputs.
-#' @param ... Not used.
+#' @param ... For a model class with a `compile` of its own: further arguments for that. It gets only those arguments that
+#'   were given.
 #' @param loss_weights Weights of the losses of several outputs: a list or named list of numbers.
 #' @param weighted_metrics Metrics that sample weights and class weights apply to.
 #' @param run_eagerly Whether to run the model step by step in Python, which is slow but can be debugged.
@@ -37,16 +38,15 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
                                                  steps_per_execution = 1L, jit_compile = "auto",
                                                  auto_scale_loss = TRUE) {
   call <- user_call("compile")
-  if (...length()) {
-    unknown <- rlang::names2(list(...))
-    abort_argument("...", sprintf("compile() does not know the argument %s.", describe(unknown[[1]])), call)
-  }
-  call_core(
-    call, object$compile,
+  extra <- check_extra(..., call = call, known = reticulate::py_to_r(bridge$overrides(object, "compile")))
+  given <- list(
     optimizer = optimizer, loss = loss, metrics = as_plain_list(metrics), loss_weights = as_plain_list(loss_weights),
     weighted_metrics = as_plain_list(weighted_metrics), run_eagerly = run_eagerly,
     steps_per_execution = as.integer(steps_per_execution), jit_compile = jit_compile, auto_scale_loss = auto_scale_loss
   )
+  # a compile() of the model's own may not know them all
+  given <- given[names(given) %in% names(match.call())]
+  rlang::inject(call_core(call, object$compile, !!!given, !!!extra))
   invisible(object)
 }
 

@@ -77,13 +77,21 @@ describe <- function(value) {
   }
 }
 
-check_dots_empty <- function(..., call) {
-  if (...length()) {
-    unknown <- rlang::names2(list(...))[[1]]
-    abort_argument("...", if (nzchar(unknown)) {
-      sprintf("There is no argument `%s`.", unknown)
-    } else {
-      "Arguments after the data must be named."
-    }, call)
+#' What is in the dots of a method: nothing without a name, and nothing at all where nobody would take it
+#' @param known Whether there is a taker.
+#' @return The dots as a named list.
+#' @noRd
+check_extra <- function(..., call, known = TRUE) {
+  extra <- list(...)
+  unnamed <- sum(!nzchar(rlang::names2(extra)))
+  if (unnamed) {
+    abort_argument(
+      "...", sprintf("Arguments after the data must be named, and %d %s not.", unnamed, if (unnamed == 1) "is" else "are"),
+      call, hint = "For example `batch_size = 32`."
+    )
   }
+  if (length(extra) && !known) {
+    abort_argument(names(extra)[[1]], sprintf("%s() does not know the argument `%s`.", as.character(call[[1]]), names(extra)[[1]]), call)
+  }
+  extra
 }

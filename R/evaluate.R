@@ -4,7 +4,8 @@
 #'
 #' @param object A compiled Keras model.
 #' @param ... Not used by the method for Keras models.
-#' @return A named list: `loss`, and each metric by its name.
+#' @return A named list of numbers: `loss`, and each metric by its name; a metric with several values, such as an F1 score
+#'   for each class, as `name_1`, `name_2` and so on.
 #' @examplesIf reticulate::py_module_available("keras")
 #' x <- as.matrix(iris[1:4])
 #' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
@@ -17,6 +18,7 @@ evaluate <- function(object, ...) UseMethod("evaluate")
 evaluate.default <- function(object, ...) generics::evaluate(object, ...)
 
 #' @rdname evaluate
+#' @rawNamespace S3method(generics::evaluate, keras.src.models.model.Model)
 #' @inheritParams fit.keras.src.models.model.Model
 #' @param sample_weight Weights of the samples in the loss and in weighted metrics.
 #' @param steps Steps to evaluate; if `NULL`, one pass over the data.
@@ -25,7 +27,7 @@ evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..
                                                   sample_weight = NULL, steps = NULL, callbacks = NULL,
                                                   verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("evaluate")
-  check_dots_empty(..., call = call)
+  check_extra(..., call = call, known = FALSE)
   results <- call_core(
     call, core$evaluate, object,
     data_to_core(x, "x", call),

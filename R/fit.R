@@ -15,7 +15,7 @@
 #'
 #' An R function takes no arguments and is called for each batch; it returns `NULL` at the end of a pass over the
 #' data and is called again for the next epoch's. If there is no `NULL` in its code, kerasfit takes it to go on for
-#' ever and wants to know `steps_per_epoch`; give `-1` if it ends in a way that cannot be seen there.
+#' ever and wants to know `steps_per_epoch`; give `-1` if a function that it calls ends it.
 #'
 #' @section Classes by number and by name:
 #' A factor as `y` stands for its codes counted from 0: the first level is class 0. `class_weight` may name the
@@ -25,9 +25,10 @@
 #'
 #' @section Errors:
 #' A mistake in an argument is a condition of class `kerasfit_error_argument` or `kerasfit_error_data`, both
-#' `kerasfit_error`, with the field `argument`. It is signalled before the first step. What Keras itself
-#' objects to is a `kerasfit_error_python`, with the Python traceback in the field `python_traceback`. Missing values
-#' (`NA`, `NaN`) in the data are such a mistake.
+#' `kerasfit_error`, with the field `argument`. It is signalled before the first step, as far as it can be seen then:
+#' what a generator yields is looked at batch by batch. What Keras itself
+#' objects to is a `kerasfit_error_python`, with the Python traceback in the field `python_traceback`. Missing
+#' values (`NA`, `NaN`) in vectors, matrices, arrays and lists of them are mistakes in the data.
 #'
 #' @param object A compiled Keras model.
 #' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a list of them for
@@ -35,7 +36,8 @@
 #'   `tf.data.Dataset`, a Python generator, or an R function (see below).
 #' @param y Targets: like `x`, or a factor. Not for datasets and generators, whose batches hold the targets.
 #' @param ... For a model class with a `fit` of its own: further arguments for that. Otherwise there are none.
-#' @param batch_size Samples in each step; 32 if `NULL`. For arrays only.
+#' @param batch_size Samples in each step; if `NULL`, 32, or as many as make `steps_per_epoch` steps
+#'   of the data, as in Keras. For arrays only.
 #' @param epochs The last epoch to train. With `initial_epoch = 6`, `epochs = 10` trains five epochs: 6 to 10.
 #' @param callbacks A Keras callback or a list of them, such as `keras$callbacks$EarlyStopping(patience = 3L)`.
 #' @param validation_split A number in \[0, 1): the share of the samples to validate on instead of training on
@@ -135,18 +137,4 @@ check_view_metrics <- function(view_metrics, call) {
       "view_metrics", sprintf('`view_metrics` must be "auto", TRUE or FALSE, not %s.', describe(view_metrics)), call
     )
   }
-}
-
-#' Arguments in the dots must have names; the core says whether the model knows them
-#' @noRd
-check_extra <- function(..., call) {
-  extra <- list(...)
-  if (length(extra) && (is.null(names(extra)) || !all(nzchar(names(extra))))) {
-    abort_argument("...", c(
-      sprintf("Arguments after `y` must be named, and %d %s not.", sum(!nzchar(rlang::names2(extra))),
-        if (sum(!nzchar(rlang::names2(extra))) == 1) "is" else "are"),
-      i = "For example `batch_size = 32`."
-    ), call)
-  }
-  extra
 }

@@ -46,8 +46,8 @@ history_data <- function(history, metrics, call) {
       paste0('"', unknown, '"', collapse = ", "), paste0('"', known, '"', collapse = ", ")
     ), call)
   }
-  if (!nrow(data)) abort_argument("x", "There is nothing to plot: no epoch was trained.", call)
   data <- data[is.finite(data$value) & data$metric %in% (metrics %||% known), ]
+  if (!nrow(data)) abort_argument("x", "There is nothing to plot: the history has no finite values.", call)
   droplevels(data)
 }
 

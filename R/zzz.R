@@ -9,21 +9,24 @@ bridge <- NULL
   namespace$keras <- import_core("kerasfit.bridges.keras", python, convert = TRUE)
   namespace$core <- import_core("kerasfit", python)
   namespace$bridge <- import_core("kerasfit.bridges.reticulate", python)
-  # keras3 registers methods for the same classes; whoever loads kerasfit wants these
-  setHook(packageEvent("keras3", "onLoad"), function(...) register_methods())
+  # keras3 has methods for the same classes; whoever loads kerasfit wants these
+  if (isNamespaceLoaded("keras3")) register_methods(asNamespace("keras3"))
+  setHook(packageEvent("keras3", "onLoad"), function(...) register_methods(asNamespace("keras3")))
 }
 
-#' Register kerasfit's methods for the classes that keras3 has methods for too
+#' Register kerasfit's methods for those of a package's generics that keras3 has methods for too
 #' @noRd
-register_methods <- function() {
+register_methods <- function(package) {
   model <- "keras.src.models.model.Model"
   history <- "keras_training_history"
-  methods <- list(
+  classes <- c(
     fit = model, compile = model, evaluate = model, predict = model, summary = model,
     print = history, plot = history, as.data.frame = history
   )
-  for (generic in names(methods)) {
-    method <- get(paste0(generic, ".", methods[[generic]]), topenv(), mode = "function")
-    registerS3method(generic, methods[[generic]], method, envir = topenv())
+  for (generic in names(classes)) {
+    if (exists(generic, package, mode = "function")) {
+      method <- get(paste0(generic, ".", classes[[generic]]), topenv(), mode = "function")
+      registerS3method(generic, classes[[generic]], method, envir = package)
+    }
   }
 }

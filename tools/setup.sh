@@ -22,6 +22,15 @@ digest()  { cat "$@" | sha256sum | cut -d' ' -f1; }
 stamped() { local name=$1; shift; [ "$(cat "$name" 2>/dev/null)" = "$(digest "$@")" ]; }
 stamp()   { local name=$1; shift; digest "$@" > "$name"; }
 
+# install_from_cran PACKAGE... : reticulate always, others where they are missing
+install_from_cran() {
+  Rscript -e 'wanted <- commandArgs(TRUE)' \
+          -e 'wanted <- wanted[wanted == "reticulate" | !wanted %in% rownames(installed.packages())]' \
+          -e 'if (identical(getOption("repos")[["CRAN"]], "@CRAN@")) chooseCRANmirror(ind = 1)' \
+          -e 'options(timeout = 60)' \
+          -e 'if (length(wanted)) install.packages(wanted, lib = Sys.getenv("R_LIBS"))' "$@"
+}
+
 # --- R and its packages, from Debian where apt is there, else from CRAN -------------------------
 
 debian_packages() {
@@ -44,10 +53,7 @@ install_r() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
   else
     have Rscript || { echo "kerasfit needs R 4.1 or newer: install it from your system's packages, then run this again." >&2; exit 1; }
-    Rscript -e 'wanted <- commandArgs(TRUE)' \
-            -e 'missing <- wanted[!wanted %in% rownames(installed.packages())]' \
-            -e 'if (length(missing)) install.packages(missing, lib = Sys.getenv("R_LIBS"))' \
-            "${R_PACKAGES[@]}"
+    install_from_cran "${R_PACKAGES[@]}"
   fi
 }
 
@@ -60,8 +66,7 @@ reticulate_is_recent() {
 }
 
 reticulate_from_cran() {
-  Rscript -e 'options(repos = c(CRAN = { r <- getOption("repos")[["CRAN"]]; if (r == "@CRAN@") { chooseCRANmirror(ind = 1); r <- getOption("repos")[["CRAN"]] }; r }), timeout = 60)' \
-          -e 'install.packages("reticulate", lib = Sys.getenv("R_LIBS"))' >/dev/null 2>&1
+  install_from_cran reticulate >/dev/null 2>&1
   reticulate_is_recent
 }
 

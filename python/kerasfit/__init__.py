@@ -1,15 +1,15 @@
 """The training loop behind the R package kerasfit, for Keras 3 models on any backend.
 
-Where things are, from the door inwards (each module imports only from those below it):
+Where things are; each module imports only from those below it:
 
-``fit``        the door: ``fit()``, ``evaluate()`` and ``predict()``
-``arguments``  what the caller's values mean
-``sources``    where batches come from
-``engines``    who runs the steps
-``loop``       epochs, executions, callbacks, validation, history
-``callbacks``, ``progress``, ``history``
-``errors``, ``keras_private``, ``tensors``, ``quiet``
 ``bridges``    values of R as numpy, pandas and plain Python values
+``fit``        the door: ``fit()``, ``evaluate()`` and ``predict()``
+``delegate``   models that train in a way of their own
+``loop``       epochs, executions, callbacks, validation, history
+``engines``    who runs the steps
+``sources``    where batches come from
+``arguments``  what the caller's values mean
+``callbacks``, ``progress``, ``history``, ``errors``, ``tensors``, ``keras_private``, ``quiet``
 """
 
 from kerasfit import quiet  # first: it loads Keras

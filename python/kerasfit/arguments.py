@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from kerasfit import keras_private
 from kerasfit.errors import ArgumentError, DataError
 
 DEFAULT_BATCH_SIZE = 32
@@ -109,7 +110,7 @@ class Schedule:
                 f"`initial_epoch` ({initial_epoch}) is past `epochs` ({epochs}).",
                 "`epochs` is the last epoch to train, not the number of epochs.",
             )
-        capped = keras.config.max_epochs()
+        capped = keras_private.max_epochs()
         return cls(initial_epoch, min(epochs, capped) if capped else epochs)
 
     def starting_at(self, epoch: int | None) -> range:
@@ -133,6 +134,10 @@ class ValidationSchedule:
             return cls(epochs=frozenset(named))
         return cls(every=whole_number("validation_freq", validation_freq, minimum=1))
 
+    def for_keras(self) -> int | list[int]:
+        """The same as Keras's ``validation_freq``, which counts from 1 too."""
+        return sorted(self.epochs) or self.every
+
     def due(self, epoch: int) -> bool:
         return epoch in self.epochs if self.epochs else epoch % self.every == 0
 
@@ -140,7 +145,7 @@ class ValidationSchedule:
 def steps(argument: str, value: Any) -> int | None:
     """A number of steps, or None; -1 stays -1: go on until the data end."""
     limit = optional_whole_number(argument, value, minimum=1, allowed=(-1,))
-    capped = keras.config.max_steps_per_epoch()
+    capped = keras_private.max_steps_per_epoch()
     return min(limit, capped) if capped and limit and limit > 0 else capped or limit
 
 
@@ -172,32 +177,38 @@ def validation_triple(validation_data: Any) -> tuple[Any, Any, Any]:
     )
 
 
-def match_levels(levels: Sequence[str] | None, validation_data: Any) -> Any:
-    """Validation data with its targets coded by the levels of the training targets.
+def match_levels(y: Any, y_val: Any) -> Any:
+    """Validation targets, each coded by the levels of the training targets in its place.
 
     A factor to validate on must have the same levels, or its codes would mean other classes. Names of levels
     (a factor that R's ``tuple()`` has turned into text) are coded by them.
     """
-    if levels is None or not isinstance(validation_data, (tuple, list)) or len(validation_data) < 2:
-        return validation_data
-    x, y, *weights = validation_data
+    if isinstance(y, Mapping) and isinstance(y_val, Mapping):
+        return {name: match_levels(y.get(name), value) for name, value in y_val.items()}
     if isinstance(y, pd.Categorical):
-        if list(y.categories) != list(levels):
-            raise DataError(
-                "validation_data",
-                f"The validation targets have the levels {listed(y.categories)}, "
-                f"and `y` has {listed(levels)}: they must be the same.",
-            )
-    elif isinstance(y, (list, np.ndarray)) and len(y) and all(isinstance(value, str) for value in y):
-        unknown = sorted(set(y) - set(levels))
+        return with_levels(y.categories, y_val)
+    if isinstance(y, (list, tuple)) and isinstance(y_val, (list, tuple)) and len(y) == len(y_val):
+        return [match_levels(one, value) for one, value in zip(y, y_val, strict=True)]
+    return y_val
+
+
+def with_levels(levels: Sequence[str], y_val: Any) -> Any:
+    if isinstance(y_val, pd.Categorical) and list(y_val.categories) != list(levels):
+        raise DataError(
+            "validation_data",
+            f"The validation targets have the levels {listed(y_val.categories)}, "
+            f"and `y` has {listed(levels)}: they must be the same.",
+        )
+    if isinstance(y_val, (list, np.ndarray)) and len(y_val) and all(isinstance(v, str) for v in y_val):
+        unknown = sorted(set(y_val) - set(levels))
         if unknown:
             raise DataError(
                 "validation_data",
                 f"The validation targets have {listed(unknown, 'a level', 'levels')} that `y` does not have: "
                 f"its levels are {listed(levels)}.",
             )
-        y = pd.Categorical(y, categories=list(levels))
-    return (x, y, *weights)
+        return pd.Categorical(y_val, categories=list(levels))
+    return y_val
 
 
 def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
@@ -251,6 +262,12 @@ class ClassWeights:
         by_level = bool(levels) and all(str(name) in levels for name in class_weight)
         weights = {}
         for name, weight in class_weight.items():
+            if isinstance(weight, Mapping):
+                raise ArgumentError(
+                    "class_weight",
+                    f'`class_weight` has a list for "{name}": weights for each output are not supported yet.',
+                    "Use `sample_weight` with one vector for each output.",
+                )
             code = levels.index(str(name)) if by_level else class_code(name, levels)
             weights[code] = class_weight_value(name, weight)
         return cls(weights, complete=not by_level)
@@ -289,12 +306,6 @@ def class_code(name: Any, levels: list[str]) -> int:
 
 
 def class_weight_value(name: Any, weight: Any) -> float:
-    if isinstance(weight, Mapping):
-        raise ArgumentError(
-            "class_weight",
-            f'`class_weight` has a list for "{name}": weights for each output are not supported yet.',
-            "Use `sample_weight` with one vector for each output.",
-        )
     if not is_number(weight):
         raise ArgumentError(
             "class_weight", f'`class_weight` of class "{name}" must be a number, not {describe(weight)}.'

@@ -1,7 +1,7 @@
-"""Models that train in a way of their own: their own ``fit`` runs, and we watch.
+"""Models that train in a way of their own: their own ``fit``, ``evaluate`` or ``predict`` runs, and we watch.
 
-That is a subclass that overrides ``fit``, ``evaluate`` or the functions that make their steps, and a model
-spread over several devices, which Keras's own loop knows how to feed.
+That is a subclass that overrides those, or the functions that make their steps, and a model spread over
+several devices, which Keras's own loop knows how to feed.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ from typing import Any
 
 import keras
 
+from kerasfit.errors import ArgumentError
 from kerasfit.history import History
 from kerasfit.progress import Progress
-from kerasfit.sources import ArraySource, Source
-from kerasfit.sources.dataset import DatasetSource
+from kerasfit.sources import ArraySource, DatasetSource, IteratorSource, Source
 from kerasfit.tensors import numbers
 
-OWN = ("fit", "evaluate", "make_train_function", "make_test_function")
+OWN = {
+    "fit": ("fit", "evaluate", "make_train_function", "make_test_function"),
+    "evaluate": ("evaluate", "make_test_function"),
+    "predict": ("predict", "make_predict_function"),
+}
 
 
-def has_its_own_fit(model: keras.Model) -> bool:
-    return any(overrides(model, method) for method in OWN) or is_distributed(model)
+def has_its_own(verb: str, model: keras.Model) -> bool:
+    """Whether a model fits, evaluates or predicts in a way of its own."""
+    return any(overrides(model, method) for method in OWN[verb]) or is_distributed(model)
 
 
 def overrides(model: keras.Model, method: str) -> bool:
@@ -45,47 +50,98 @@ def fit_by_model(
     validation: Source | None,
     *,
     callbacks: list[keras.callbacks.Callback],
+    initial_epoch: int,
+    epochs: int,
     steps_per_epoch: int | None,
+    validation_steps: int | None,
     shuffle: bool,
-    **arguments: Any,
+    **further: Any,
 ) -> None:
-    """Call the model's own ``fit`` on the sources' data, with Keras's arguments.
+    """Call the model's own ``fit`` on the sources' data. Class weights are sample weights by then.
 
-    Class weights are sample weights by then. Data that are not arrays keep no pass: an iterator goes on from
-    epoch to epoch.
+    Raises
+    ------
+    ArgumentError
+        If several epochs are to come from an iterator without a number of steps: Keras cannot start it anew.
     """
-    given = {name: value for name, value in arguments.items() if value is not None}
+    arguments = keras_data(training, steps_per_epoch)
     if isinstance(training, ArraySource):
-        given |= dict(zip(("x", "y", "sample_weight"), training.data, strict=True))
-        given |= {"batch_size": training.batch_size, "shuffle": shuffle}
-    else:
-        given["x"] = keras_data(training, steps_per_epoch)
+        arguments |= {"batch_size": training.batch_size, "shuffle": shuffle}
     if validation is not None:
-        given["validation_data"] = keras_data(validation, arguments["validation_steps"])
-        given["validation_batch_size"] = validation.batch_size
-    callbacks = [*callbacks, Watcher(history, progress)]
+        arguments["validation_data"] = tuple(keras_data(validation, validation_steps).values())
+        if not isinstance(validation, ArraySource):
+            (arguments["validation_data"],) = arguments["validation_data"]
+        arguments["validation_batch_size"] = validation.batch_size
+    if initial_epoch < epochs:
+        check_steps(training, "steps_per_epoch", steps_per_epoch)
+        check_steps(validation, "validation_steps", validation_steps)
     try:
-        model.fit(callbacks=callbacks, steps_per_epoch=steps_per_epoch, verbose=0, **given)
+        model.fit(
+            **arguments,
+            initial_epoch=initial_epoch - 1,
+            epochs=epochs,
+            steps_per_epoch=counted(steps_per_epoch),
+            validation_steps=counted(validation_steps),
+            callbacks=[*callbacks, Watcher(history, progress)],
+            verbose=0,
+            **further,
+        )
     finally:
         progress.close_bar()
 
 
-def keras_data(source: Source, steps: int | None) -> Any:
-    """A source's data as Keras takes them: arrays in a tuple, a dataset, or a generator."""
+def evaluate_by_model(
+    model: keras.Model, source: Source, steps: int | None, callbacks: list[keras.callbacks.Callback]
+) -> dict[str, Any]:
+    data = keras_data(source, steps)
+    return model.evaluate(
+        **data,
+        batch_size=source.batch_size,
+        steps=counted(steps),
+        callbacks=callbacks,
+        verbose=0,
+        return_dict=True,
+    )
+
+
+def predict_by_model(
+    model: keras.Model, source: Source, steps: int | None, callbacks: list[keras.callbacks.Callback]
+) -> Any:
+    x = keras_data(source, steps)["x"]
+    return model.predict(
+        x, batch_size=source.batch_size, steps=counted(steps), callbacks=callbacks, verbose=0
+    )
+
+
+def keras_data(source: Source, steps: int | None) -> dict[str, Any]:
+    """A source's data as Keras takes them, by argument: arrays, a dataset, or a generator."""
     if isinstance(source, ArraySource):
-        return source.data
+        return dict(zip(("x", "y", "sample_weight"), source.data, strict=True))
     if isinstance(source, DatasetSource) and source.class_weight is None:
-        return source.dataset
+        return {"x": source.dataset}
 
     def batches() -> Iterator[tuple]:
         while True:
-            count = 0
-            for count, batch in enumerate(source, start=1):  # noqa: B007
-                yield keras.utils.pack_x_y_sample_weight(*batch)
-            if steps is None or not count:
+            batch = None
+            for batch in source:
+                yield batch[:1] if batch.y is None else keras.utils.pack_x_y_sample_weight(*batch)
+            if counted(steps) is None or batch is None:
                 return
 
-    return batches()
+    return {"x": batches()}
+
+
+def counted(steps: int | None) -> int | None:
+    """Keras's way of saying -1, to go on until the data end."""
+    return None if steps == -1 else steps
+
+
+def check_steps(source: Source | None, argument: str, steps: int | None) -> None:
+    if isinstance(source, IteratorSource) and counted(steps) is None:
+        raise ArgumentError(
+            argument,
+            f"`{argument}` is missing: a model with a fit() of its own needs it to train on a generator.",
+        )
 
 
 class Watcher(keras.callbacks.Callback):

@@ -16,10 +16,10 @@ import pandas as pd
 from kerasfit import arguments, loop
 from kerasfit.arguments import ClassWeights, Schedule, ValidationSchedule
 from kerasfit.callbacks import Callbacks
-from kerasfit.delegate import fit_by_model, has_its_own_fit
+from kerasfit.delegate import evaluate_by_model, fit_by_model, has_its_own, predict_by_model
 from kerasfit.engines import engine_for
 from kerasfit.errors import ArgumentError
-from kerasfit.history import History
+from kerasfit.history import History, columns
 from kerasfit.progress import Progress, Writer
 from kerasfit.sources import (
     VALIDATION_NAMES,
@@ -68,7 +68,7 @@ def fit(
     y
         Targets with the same first axis; a ``pandas.Categorical`` stands for its 0-based codes.
     batch_size
-        Samples in a step, 32 by default; for arrays only.
+        Samples in a step; for arrays only. By default 32, or as many as make ``steps_per_epoch`` steps.
     epochs
         The last epoch to train, 1-based.
     callbacks
@@ -109,7 +109,7 @@ def fit(
         If an argument cannot be used, before the model has changed.
     """
     check_compiled(model, "fit")
-    own_fit = has_its_own_fit(model)
+    own_fit = has_its_own("fit", model)
     if extra and not own_fit:
         names = arguments.listed([f"`{name}`" for name in extra], "argument", "arguments")
         raise ArgumentError(next(iter(extra)), f"fit() does not know the {names}.")
@@ -125,27 +125,32 @@ def fit(
     steps_per_epoch = arguments.steps("steps_per_epoch", steps_per_epoch)
     validation_steps = arguments.steps("validation_steps", validation_steps)
     callbacks = arguments.check_callbacks(callbacks)
-    levels = y.categories if isinstance(y, pd.Categorical) else None
-    class_weights = ClassWeights.of(class_weight, levels)
-    validation_data = arguments.match_levels(levels, validation_data)
+    class_weights = ClassWeights.of(class_weight, y.categories if isinstance(y, pd.Categorical) else None)
 
-    if is_array_like(x):
-        x, y, sample_weight = check_arrays(x, y, sample_weight)
-        if validation_split and validation_data is None:
-            (x, y, sample_weight), validation_data = split(x, y, sample_weight, validation_split)
-    elif validation_split and validation_data is None:
-        raise ArgumentError(
-            "validation_split",
-            "`validation_split` needs arrays: a dataset or generator cannot be split.",
-            "Give `validation_data`.",
-        )
+    if validation_data is not None and is_array_like(validation_data):
+        x_val, y_val, *weights = arguments.validation_triple(validation_data)
+        validation_data = (x_val, arguments.match_levels(y, y_val), *weights)
+    elif validation_data is None and validation_split:
+        if not is_array_like(x):
+            raise ArgumentError(
+                "validation_split",
+                "`validation_split` needs arrays: a dataset or generator cannot be split.",
+                "Give `validation_data`.",
+            )
+        (x, y, sample_weight), validation_data = split(*check_arrays(x, y, sample_weight), validation_split)
     training = open_source(
-        x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, class_weight=class_weights
+        x,
+        y,
+        sample_weight,
+        batch_size=batch_size,
+        steps=steps_per_epoch,
+        shuffle=shuffle,
+        class_weight=class_weights,
     )
     check_endless(training, "steps_per_epoch", steps_per_epoch)
     validation = None
     if validation_data is not None:
-        validation = open_validation(validation_data, validation_batch_size, batch_size)
+        validation = open_validation(validation_data, validation_batch_size, batch_size, validation_steps)
         check_endless(validation, "validation_steps", validation_steps)
 
     history = History(
@@ -167,11 +172,11 @@ def fit(
             progress,
             training,
             validation,
-            initial_epoch=schedule.initial_epoch - 1,
+            initial_epoch=schedule.initial_epoch,
             epochs=schedule.epochs,
             callbacks=callbacks,
             validation_steps=validation_steps,
-            validation_freq=validation_freq,
+            validation_freq=validation_schedule.for_keras(),
             shuffle=shuffle,
             steps_per_epoch=steps_per_epoch,
             **extra,
@@ -212,14 +217,20 @@ def evaluate(
     verbose: int | str = "auto",
     writer: Writer | None = None,
 ) -> dict[str, float]:
-    """Loss and metrics of a compiled model on data, by name. The arguments are those of ``fit``."""
+    """Loss and metrics of a compiled model on data, by name.
+
+    The arguments are those of ``fit``. A metric that is an array has a name for each element, as in a
+    history.
+    """
     check_compiled(model, "evaluate")
     steps = arguments.steps("steps", steps)
     batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
     callbacks = arguments.check_callbacks(callbacks)
     verbose = arguments.verbosity(verbose)
-    source = open_source(x, y, sample_weight, batch_size=batch_size)
+    source = open_source(x, y, sample_weight, batch_size=batch_size, steps=steps)
     check_endless(source, "steps", steps)
+    if has_its_own("evaluate", model):
+        return columns(evaluate_by_model(model, source, steps, callbacks))
     engine = engine_for(model)
     stream = engine.open(source, steps)
     engine.prepare(stream)
@@ -228,7 +239,7 @@ def evaluate(
             engine, stream, Callbacks(callbacks, model, verbose=verbose, steps=stream.steps), progress
         )
         progress.end("Evaluate", logs)
-    return logs
+    return columns(logs)
 
 
 def predict(
@@ -249,8 +260,10 @@ def predict(
     batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
     callbacks = arguments.check_callbacks(callbacks)
     verbose = arguments.verbosity(verbose)
-    source = open_source(x, batch_size=batch_size)
+    source = open_source(x, batch_size=batch_size, steps=steps)
     check_endless(source, "steps", steps)
+    if has_its_own("predict", model):
+        return predict_by_model(model, source, steps, callbacks)
     engine = engine_for(model)
     stream = engine.open(source, steps)
     with running("Predict", stream, verbose, writer) as progress:
@@ -270,13 +283,15 @@ def running(label: str, stream: Stream, verbose: int, writer: Writer | None) -> 
 
 
 def open_validation(
-    validation_data: Any, validation_batch_size: int | None, batch_size: int | None
+    validation_data: Any, validation_batch_size: int | None, batch_size: int | None, steps: int | None
 ) -> Source:
     if not is_array_like(validation_data):
         return open_source(validation_data, batch_size=validation_batch_size, names=VALIDATION_NAMES)
-    x, y, sample_weight = arguments.validation_triple(validation_data)
     return open_source(
-        x, y, sample_weight, batch_size=validation_batch_size or batch_size, names=VALIDATION_NAMES
+        *validation_data,
+        batch_size=validation_batch_size or batch_size,
+        steps=steps,
+        names=VALIDATION_NAMES,
     )
 
 
@@ -289,6 +304,6 @@ def check_endless(source: Source, argument: str, steps: int | None) -> None:
     if source.endless and steps is None:
         raise ArgumentError(
             argument,
-            f"`{argument}` is missing: the data never end.",
+            f"`{argument}` is missing: there is no end to the data that can be seen.",
             f"Give the number of batches, or {argument} = -1 to go on for ever.",
         )

@@ -58,13 +58,12 @@ def train(
         stream.begin_epoch()
         progress.epoch_begin(epoch, stream.steps)
         step_logs = run_steps("train", engine.train, stream, model, callbacks, progress)
-        stream.end_epoch()
         if not stream.taken:
             warnings.warn(
                 f"The data ended: there is no batch for epoch {epoch}, and training stops.", stacklevel=2
             )
             break
-        if stream.ran_dry:
+        if stream.ran_dry and not model.stop_training:
             warnings.warn(
                 f"The data ended: epoch {epoch} has {stream.taken} of {stream.limit} steps.", stacklevel=2
             )
@@ -90,7 +89,6 @@ def evaluate(
     engine.model.reset_metrics()
     stream.begin_epoch(anew=True)
     step_logs = run_steps("test", engine.evaluate, stream, engine.model, callbacks, progress)
-    stream.end_epoch()
     if not stream.taken:
         warnings.warn("The data ended: there is no batch to evaluate on.", stacklevel=2)
     logs = engine.results(step_logs)
@@ -110,7 +108,6 @@ def predict(engine: Engine, stream: Stream, callbacks: Callbacks, progress: Prog
     callbacks.begin("predict")
     stream.begin_epoch(anew=True)
     run_steps("predict", execute, stream, engine.model, callbacks, progress)
-    stream.end_epoch()
     if not outputs:
         raise DataError("x", "`x` has no batch to predict from.")
     callbacks.end("predict")
@@ -144,6 +141,8 @@ def run_steps(
             progress.step(stream.taken, logs)
         if getattr(model, STOP_FLAGS[phase]):
             break
+    else:
+        stream.end_epoch()
     return logs
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 
 def is_backend_tensor(value: Any) -> bool:
-    """Whether a value belongs to a deep-learning framework, this session's backend or another one."""
-    return type(value).__module__.split(".")[0] in ("tensorflow", "jax", "jaxlib", "torch")
+    """Whether a value is a tensor of a deep-learning framework, this session's backend or another one."""
+    framework = type(value).__module__.partition(".")[0] in ("tensorflow", "jax", "jaxlib", "torch")
+    return framework and hasattr(value, "shape") and hasattr(value, "dtype")
 
 
 def to_numpy(value: Any) -> np.ndarray:
@@ -32,12 +33,12 @@ def to_model_dtype(array: np.ndarray) -> np.ndarray:
 
 
 def to_backend(batch: Any) -> Any:
-    """A batch with numpy arrays and numbers made into backend tensors; tensors pass through."""
+    """A batch with arrays, numbers and other frameworks' tensors made into tensors of the backend."""
 
     def convert(leaf: Any) -> Any:
-        if leaf is None or is_backend_tensor(leaf):
+        if leaf is None or keras.ops.is_tensor(leaf):
             return leaf
-        return keras.ops.convert_to_tensor(leaf)
+        return keras.ops.convert_to_tensor(to_numpy(leaf))
 
     return keras.tree.map_structure(convert, batch)
 

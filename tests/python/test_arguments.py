@@ -118,20 +118,25 @@ class TestClassWeights:
 
 
 class TestLevelsOfValidationTargets:
-    LEVELS = ("a", "b")
+    Y = pd.Categorical(["a", "b"], ["a", "b"])
 
     def test_the_same_levels_pass(self):
-        data = ("x", pd.Categorical(["b"], self.LEVELS))
-        assert arguments.match_levels(self.LEVELS, data) == data
+        y_val = pd.Categorical(["b"], ["a", "b"])
+        assert arguments.match_levels(self.Y, y_val) is y_val
 
     def test_other_levels_are_refused_because_their_codes_mean_other_classes(self):
         with pytest.raises(DataError, match="levels b and a, and `y` has a and b"):
-            arguments.match_levels(self.LEVELS, ("x", pd.Categorical(["b"], ["b", "a"])))
+            arguments.match_levels(self.Y, pd.Categorical(["b"], ["b", "a"]))
+
+    def test_each_of_several_outputs_is_matched_with_its_own(self):
+        other = pd.Categorical(["b"], ["b", "a"])
+        for y, y_val in (({"u": 1, "v": self.Y}, {"v": other, "u": 1}), ([1, self.Y], [1, other])):
+            with pytest.raises(DataError, match="they must be the same"):
+                arguments.match_levels(y, y_val)
 
     def test_names_of_levels_are_coded(self):
-        _, y = arguments.match_levels(self.LEVELS, ("x", ["b", "a"]))
-        assert list(y.codes) == [1, 0]
+        assert list(arguments.match_levels(self.Y, ["b", "a"]).codes) == [1, 0]
 
     def test_names_of_no_level_are_refused(self):
         with pytest.raises(DataError, match="a level c that `y` does not have"):
-            arguments.match_levels(self.LEVELS, ("x", ["c", "a"]))
+            arguments.match_levels(self.Y, ["c", "a"])

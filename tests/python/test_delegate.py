@@ -17,11 +17,17 @@ class OwnFit(keras.Sequential):
 
 
 class OwnTrainFunction(keras.Sequential):
-    made = 0
+    runs = 0
 
     def make_train_function(self, force=False):
-        self.made += 1
-        return super().make_train_function(force)
+        super().make_train_function(force)
+        train_function = self.train_function
+
+        def counting(*args):
+            self.runs += 1
+            return train_function(*args)
+
+        self.train_function = counting
 
 
 def compiled(cls):
@@ -51,10 +57,48 @@ def test_an_own_fit_gets_keras_s_arguments_and_those_of_its_own():
     assert history.params["steps"] == 2
 
 
-def test_an_own_train_function_is_made():
+def test_an_own_train_function_runs():
     model = compiled(OwnTrainFunction)
-    kerasfit.fit(model, models.numbers(5), models.classes(3), epochs=2, verbose=0)
-    assert model.made > 0
+    kerasfit.fit(model, models.numbers(5), models.classes(3), epochs=2, batch_size=35, verbose=0)
+    assert model.runs == 4
+
+
+def test_an_own_evaluate_and_predict_run():
+    class Own(keras.Sequential):
+        def evaluate(self, *args, **kwargs):
+            return {**super().evaluate(*args, **kwargs), "mine": 1.0}
+
+        def predict(self, *args, **kwargs):
+            return -super().predict(*args, **kwargs)
+
+    model = compiled(Own)
+    results = kerasfit.evaluate(model, models.numbers(5), models.classes(3), verbose=0)
+    assert set(results) == {"loss", "accuracy", "mine"}
+    assert (kerasfit.predict(model, models.numbers(5), verbose=0) <= 0).all()
+
+
+def test_validation_happens_when_it_is_due():
+    history = kerasfit.fit(
+        compiled(OwnFit),
+        models.numbers(5),
+        models.classes(3),
+        epochs=4,
+        validation_split=0.3,
+        validation_freq=2.0,
+        verbose=0,
+    )
+    assert [value is None for value in history.metrics["val_loss"]] == [True, False, True, False]
+
+
+def test_several_epochs_from_a_function_need_their_number_of_steps():
+    def three():
+        yield from [(models.numbers(5), models.classes(3))] * 3
+
+    with pytest.raises(kerasfit.ArgumentError, match="`steps_per_epoch` is missing"):
+        kerasfit.fit(compiled(OwnFit), three, epochs=2, verbose=0)
+    for steps in (None, -1):
+        history = kerasfit.fit(compiled(OwnFit), three, steps_per_epoch=steps, verbose=0)
+        assert history.epochs == [1]
 
 
 def test_an_own_fit_trains_on_generators():
@@ -83,9 +127,9 @@ def test_an_own_fit_trains_on_functions_and_factors():
 
 @pytest.mark.parametrize("method", ["train_step", "test_step", "compute_loss", "call"])
 def test_other_methods_of_a_subclass_do_not_hand_training_over(method):
-    from kerasfit.delegate import has_its_own_fit
+    from kerasfit.delegate import has_its_own
 
     cls = type("Sub", (keras.Sequential,), {method: getattr(keras.Sequential, method)})
-    assert not has_its_own_fit(cls())
-    assert has_its_own_fit(OwnFit())
-    assert has_its_own_fit(OwnTrainFunction())
+    assert not has_its_own("fit", cls())
+    assert has_its_own("fit", OwnFit())
+    assert has_its_own("fit", OwnTrainFunction())

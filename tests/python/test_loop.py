@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import warnings
 from contextlib import redirect_stdout
 
 import keras
@@ -160,6 +161,46 @@ def test_a_trained_model_can_be_saved_cloned_and_copied(tmp_path):
         np.testing.assert_allclose(kerasfit.predict(other, x, verbose=0), expected, rtol=1e-6)
         kerasfit.fit(other, x, y, verbose=0)
     np.testing.assert_array_equal(kerasfit.predict(model, x, verbose=0), expected)
+
+
+def test_no_batch_is_drawn_after_a_callback_has_stopped_training():
+    model, x, y = models.dense()
+    drawn = []
+
+    def batch():
+        drawn.append(1)
+        return x, y
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 1
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kerasfit.fit(model, batch, steps_per_epoch=5, callbacks=[Stop()], verbose=0)
+    assert len(drawn) == 2
+
+
+def test_a_metric_of_several_values_has_a_name_for_each():
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "categorical_crossentropy", metrics=[keras.metrics.F1Score()])
+    x, y = models.numbers(5), np.eye(3, dtype="float32")[models.classes(3)]
+    names = ["loss", "f1_score_1", "f1_score_2", "f1_score_3"]
+    assert list(kerasfit.fit(model, x, y, verbose=0).metrics) == names
+    results = kerasfit.evaluate(model, x, y, verbose=0)
+    assert list(results) == names
+    assert all(isinstance(value, float) for value in results.values())
+
+
+def test_shuffling_changes_the_order_of_training_and_only_that():
+    def weights(shuffle):
+        keras.utils.set_random_seed(3)
+        model, x, y = models.dense()
+        kerasfit.fit(model, x, y, batch_size=8, shuffle=shuffle, verbose=0)
+        return model.get_weights()[0]
+
+    assert not np.array_equal(weights(True), weights(False))
+    np.testing.assert_array_equal(weights(True), weights(True))
 
 
 def test_minus_one_step_per_epoch_goes_on_until_a_callback_stops():

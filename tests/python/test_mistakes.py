@@ -37,9 +37,9 @@ MISTAKES = {
         "arrays only",
     ),
     "batch size of a generator": (dict(x=endless(), y=None, batch_size=8), "batch_size", "arrays only"),
-    "endless generator": (dict(x=endless(), y=None), "steps_per_epoch", "the data never end"),
-    "endless cycle": (dict(x=itertools.cycle([(X, Y)]), y=None), "steps_per_epoch", "the data never end"),
-    "endless validation": (dict(validation_data=endless()), "validation_steps", "the data never end"),
+    "endless generator": (dict(x=endless(), y=None), "steps_per_epoch", "no end to the data"),
+    "endless cycle": (dict(x=itertools.cycle([(X, Y)]), y=None), "steps_per_epoch", "no end to the data"),
+    "endless validation": (dict(validation_data=endless()), "validation_steps", "no end to the data"),
     "initial epoch past the last": (dict(initial_epoch=3, epochs=2), "initial_epoch", "is past `epochs`"),
     "initial epoch of 0": (dict(initial_epoch=0), "initial_epoch", "1 or more, not 0"),
     "no epochs": (dict(epochs=0), "epochs", "1 or more, not 0"),
@@ -50,7 +50,7 @@ MISTAKES = {
     "shuffle in words": (dict(shuffle="batch"), "shuffle", "true or false"),
     "verbose of 3": (dict(verbose=3), "verbose", '"auto", 0, 1 or 2, not 3'),
     "class without weight": (dict(class_weight={"0": 1, "1": 2}), "class_weight", "no weight for class 2"),
-    "class weights of outputs": (dict(class_weight={"u": {"0": 1}}), "class_weight", "does not exist"),
+    "class weights of outputs": (dict(class_weight={"u": {"0": 1}}), "class_weight", "not supported yet"),
     "validation data of one": (dict(validation_data=[X]), "validation_data", "list of two or three"),
     "validation data unequal": (
         dict(validation_data=(X, Y[:3])),
@@ -92,6 +92,6 @@ def test_a_dataset_takes_no_batch_size_targets_weights_or_split():
         with pytest.raises(ArgumentError) as caught:
             kerasfit.fit(model, dataset, **{argument: value})
         assert caught.value.argument == argument
-    with pytest.raises(ArgumentError, match="never end") as caught:
+    with pytest.raises(ArgumentError, match="no end to the data") as caught:
         kerasfit.fit(model, dataset.repeat())
     assert caught.value.argument == "steps_per_epoch"

@@ -164,6 +164,30 @@ def test_steps_per_epoch_go_on_through_the_data():
     compare(models.dense, {"steps_per_epoch": 2, "epochs": 2})
 
 
+def test_steps_share_the_samples_where_no_batch_size_is_given():
+    compare(models.dense, {"steps_per_epoch": 10, "batch_size": None})
+    compare(models.dense, {"validation_split": 0.5, "validation_steps": 3, "batch_size": None})
+
+
+def test_validation_on_generators_and_datasets_is_keras_s():
+    import tensorflow as tf
+
+    _, x, y = models.dense()
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(20)
+    compare(models.dense, {"validation_data": dataset})
+    compare(models.dense, {"validation_data": dataset, "validation_steps": 2})
+    compare(
+        models.dense,
+        {"validation_data": lambda: batches_of(x, y), "epochs": 1},
+        {"validation_data": (x, y), "validation_batch_size": BATCH},
+    )
+
+
+def test_a_model_that_was_never_built_can_predict():
+    model, x, _ = models.unbuilt()
+    assert kerasfit.predict(model, x, verbose=0).shape == (models.SAMPLES, 1)
+
+
 def test_a_batch_size_larger_than_the_data_is_one_batch():
     compare(models.dense, {"batch_size": 500})
 

@@ -149,7 +149,7 @@ class TestIterators:
         assert (batch.x.dtype, batch.y.dtype) == ("float32", "float32")
 
     def test_a_batch_of_something_else_is_refused(self):
-        with pytest.raises(ArgumentError, match=r"`x\(\)` must be an array"):
+        with pytest.raises(ArgumentError, match=r"`x\(\)\[\[1\]\]` must be an array"):
             next(iter(open_source(iter([object()]))))
 
     def test_code_that_cannot_return_is_seen_to_be_endless(self):

@@ -42,6 +42,26 @@ test_that("\"auto\" is a bar in general and one line for each epoch inside knitr
   expect_identical(verbosity(), 2L)
 })
 
+test_that("in a terminal a bar with steps, time and metrics moves on standard error and is gone at the end", {
+  shown <- in_new_session(function() {
+    options(cli.dynamic = TRUE, cli.num_colors = 1, cli.width = 100)
+    err <- tempfile()
+    con <- file(err, open = "wt")
+    sink(con, type = "message")
+    writer <- kerasfit:::console_writer()
+    writer$bar_begin("Epoch 1/3", 40L)
+    for (step in 1:40) writer$bar_update(step, sprintf("loss: %.2f", 1 / step))
+    writer$bar_end()
+    sink(type = "message")
+    close(con)
+    paste(readLines(err, warn = FALSE), collapse = "\n")
+  })
+  expect_match(shown, "Epoch 1/3")
+  expect_match(shown, "20/40")
+  expect_match(shown, "ETA")
+  expect_match(shown, "loss: 0.05")
+})
+
 test_that("a document that knitr renders has a line for each epoch, and no bar", {
   dir <- withr::local_tempdir()
   writeLines(c(

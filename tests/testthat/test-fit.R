@@ -278,7 +278,14 @@ test_that("evaluate() returns a named list and predict() an array with samples i
   expect_equal(rowSums(probabilities), rep(1, 150), tolerance = 1e-6)
   expect_equal(results$accuracy, mean(max.col(probabilities) == as.integer(iris_y)), tolerance = 1e-6)
   expect_equal(evaluate(model, x = iris_x, y = iris_y, verbose = 0), results)
-  expect_equal(generics::evaluate(model, iris_x, iris_y, verbose = 0), results)
+  by_generics <- in_new_session(function() {
+    library(kerasfit)
+    model <- keras$Sequential(list(keras$layers$Dense(1L)))
+    compile(model, "sgd", "mse")
+    detach("package:kerasfit")
+    generics::evaluate(model, matrix(1:10 / 10), 1:10, verbose = 0)
+  })
+  expect_named(by_generics, "loss")
 })
 
 test_that("predictions in half precision are numbers", {
@@ -298,6 +305,31 @@ test_that("compile() returns the model and takes metrics in a vector", {
   model <- regressor()
   expect_identical(withVisible(compile(model, "adam", "mse", metrics = c("mae", "mape")))$visible, FALSE)
   expect_named(evaluate(model, iris_x, iris_x[, 1], verbose = 0), c("loss", "mae", "mape"))
+})
+
+test_that("validation_steps and validation_batch_size are what they say", {
+  losses <- function(...) {
+    fit(classifier(), iris_x, iris_y, shuffle = FALSE, verbose = 0, ...)$metrics$val_loss
+  }
+  first <- 1:20
+  expect_equal(
+    losses(validation_data = list(iris_x, iris_y), validation_batch_size = 10, validation_steps = 2),
+    losses(validation_data = list(iris_x[first, ], iris_y[first]))
+  )
+})
+
+test_that("a model class with a compile of its own gets its arguments", {
+  reticulate::py_run_string("
+import keras
+class OwnCompile(keras.Sequential):
+    def compile(self, critic_optimizer, loss):
+        super().compile(loss=loss)
+        self.critic_optimizer = critic_optimizer
+")
+  model <- reticulate::py$OwnCompile(list(keras$Input(list(4L)), keras$layers$Dense(1L)))
+  compile(model, loss = "mse", critic_optimizer = "adam")
+  expect_identical(model$critic_optimizer, "adam")
+  expect_length(fit(model, iris_x, iris_x[, 1], verbose = 0)$metrics$loss, 1)
 })
 
 test_that("view_metrics is checked", {

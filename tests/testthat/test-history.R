@@ -67,6 +67,10 @@ test_that("few points are smoothed without warnings", {
 })
 
 test_that("what cannot be plotted is refused", {
+  diverged <- a_history(list(loss = c(NaN, Inf)))
+  for (method in c("base", "ggplot2")) {
+    expect_error(plot(diverged, method = method), "no finite values", class = "kerasfit_error_argument")
+  }
   history <- a_history(list(loss = c(2, 1)))
   expect_error(plot(history, metrics = "acc"), "`metrics` names \"acc\"", class = "kerasfit_error_argument")
   expect_error(plot(history, method = "lattice"), "`method` must be one of", class = "kerasfit_error_argument")

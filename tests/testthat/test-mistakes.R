@@ -93,9 +93,9 @@ test_that("an endless generator needs steps_per_epoch", {
 test_that("arguments without a name, or that there are not, are refused", {
   mistake(iris_x, iris_y, 32, argument = "...", message = "must be named")
   mistake(iris_x, iris_y, epoch = 3, argument = "epoch", message = "does not know the argument `epoch`")
-  expect_error(evaluate(model, iris_x, iris_y, size = 3), "no argument `size`", class = "kerasfit_error_argument")
+  expect_error(evaluate(model, iris_x, iris_y, size = 3), "evaluate\\(\\) does not know the argument `size`", class = "kerasfit_error_argument")
   expect_error(predict(model, iris_x, 32), "must be named", class = "kerasfit_error_argument")
-  expect_error(compile(model, "adam", "mse", measures = "mae"), "\"measures\"", class = "kerasfit_error_argument")
+  expect_error(compile(model, "adam", "mse", measures = "mae"), "does not know the argument `measures`", class = "kerasfit_error_argument")
 })
 
 test_that("a model that is not compiled says so", {

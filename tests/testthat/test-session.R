@@ -88,9 +88,11 @@ test_that("kerasfit's methods stand when keras3 loads, whichever comes first", {
   dir.create(file.path(source, "R"), recursive = TRUE)
   writeLines(c("Package: keras3", "Version: 1.0", "Title: T", "Description: D.", "License: MIT", "Imports: generics"),
     file.path(source, "DESCRIPTION"))
-  writeLines(c("S3method(generics::fit, keras.src.models.model.Model)", "S3method(print, keras_training_history)"),
-    file.path(source, "NAMESPACE"))
+  writeLines(c("S3method(generics::fit, keras.src.models.model.Model)", "S3method(print, keras_training_history)",
+    "export(evaluate)", "S3method(evaluate, keras.src.models.model.Model)"), file.path(source, "NAMESPACE"))
   writeLines(c("fit.keras.src.models.model.Model <- function(object, ...) 'keras3'",
+    "evaluate <- function(object, ...) UseMethod('evaluate')",
+    "evaluate.keras.src.models.model.Model <- function(object, ...) 'keras3'",
     "print.keras_training_history <- function(x, ...) cat('keras3')"), file.path(source, "R", "all.R"))
   utils::install.packages(source, library_with_keras3, repos = NULL, type = "source", quiet = TRUE)
 
@@ -101,10 +103,12 @@ test_that("kerasfit's methods stand when keras3 loads, whichever comes first", {
       history <- structure(list(params = list(), metrics = list()), class = "keras_training_history")
       list(
         fit = inherits(try(generics::fit(model, view_metrics = "no"), silent = TRUE), "try-error"),
+        evaluate = inherits(try(keras3::evaluate(model, 1, 2, 3), silent = TRUE), "try-error"),
         print = capture.output(print(history))
       )
     }, list(order), libpath = c(library_with_keras3, .libPaths()))
     expect_true(answer$fit)
+    expect_true(answer$evaluate)
     expect_match(answer$print, "Training history")
   }
 })

@@ -12,7 +12,19 @@ import keras
 import numpy as np
 import pandas as pd
 
+from kerasfit.delegate import overrides
 from kerasfit.history import History
+
+__all__ = [
+    "Generator",
+    "call",
+    "explain",
+    "factor",
+    "history_values",
+    "output_values",
+    "overrides",
+    "writer",
+]
 
 
 def factor(codes: np.ndarray, levels: list[str]) -> pd.Categorical:

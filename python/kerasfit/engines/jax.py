@@ -63,6 +63,7 @@ class JaxEngine(PlainEngine):
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         step = self.step("predict")
+        self._build_for_prediction(stream)
         variables = (self.model.trainable_variables, self.model.non_trainable_variables)
         trainable, non_trainable = read(variables)
         outputs = []
@@ -71,6 +72,13 @@ class JaxEngine(PlainEngine):
             outputs.append(keras.tree.map_structure(to_numpy, output))
         assign(variables, (trainable, non_trainable))
         return outputs
+
+    def _build_for_prediction(self, stream: Stream) -> None:
+        """Create the variables of layers that have none, with a batch of inputs alone."""
+        model = self.model
+        if (not model.built or not all(layer.built for layer in model.layers)) and stream.peek() is not None:
+            with keras.StatelessScope():
+                model(to_backend(stream.peek().x))
 
 
 def read(variables: Variables) -> State:

@@ -7,7 +7,10 @@ a ``Stream`` takes batches from a source epoch after epoch.
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import keras
 
 from kerasfit.arguments import ClassWeights
 from kerasfit.errors import ArgumentError
@@ -21,6 +24,8 @@ __all__ = [
     "VALIDATION_NAMES",
     "ArraySource",
     "Batch",
+    "DatasetSource",
+    "IteratorSource",
     "Source",
     "Stream",
     "check_arrays",
@@ -41,6 +46,7 @@ def open_source(
     sample_weight: Any = None,
     *,
     batch_size: int | None = None,
+    steps: int | None = None,
     shuffle: bool = False,
     class_weight: ClassWeights | None = None,
     names: Names = NAMES,
@@ -54,6 +60,9 @@ def open_source(
         iterable, or a function of no arguments that returns a batch, and None when there are no more.
     batch_size, shuffle
         For arrays only.
+    steps
+        Steps in an epoch, where that is given. Without a batch size they share the samples of arrays among
+        them, as in Keras.
     class_weight
         Multiplied into the sample weights.
     names
@@ -66,6 +75,8 @@ def open_source(
     """
     if is_array_like(x):
         arrays = check_arrays(x, y, sample_weight, names=names)
+        if batch_size is None and steps is not None and steps > 0:
+            batch_size = math.ceil(len(keras.tree.flatten(arrays[0])[0]) / steps)
         return ArraySource(*arrays, batch_size=batch_size, shuffle=shuffle, class_weight=class_weight)
     kind = "dataset" if is_dataset(x) else "generator"
     if batch_size is not None:
@@ -80,4 +91,6 @@ def open_source(
                 f"`{name}` goes with arrays only: the batches of a {kind} hold it.",
                 "Let each batch be (x, y) or (x, y, sample_weight).",
             )
-    return DatasetSource(x, class_weight) if kind == "dataset" else IteratorSource(x, class_weight)
+    if kind == "dataset":
+        return DatasetSource(x, class_weight)
+    return IteratorSource(x, class_weight, names.iterator)

@@ -108,7 +108,7 @@ def check_arrays(
 
 def check_targets_are_numbers(label: str, y: Any) -> None:
     for path, leaf in labelled_leaves(label, y):
-        if leaf.dtype.kind in "US":
+        if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "US":
             raise DataError(
                 path,
                 f"`{path}` is text: targets must be numbers or a factor.",

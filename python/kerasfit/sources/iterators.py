@@ -12,7 +12,7 @@ import keras
 
 from kerasfit.arguments import ClassWeights, unpack
 from kerasfit.errors import ArgumentError
-from kerasfit.sources.arrays import as_tensors
+from kerasfit.sources.arrays import as_tensors, check_targets_are_numbers
 from kerasfit.sources.source import Batch, weighted
 from kerasfit.tensors import is_backend_tensor
 
@@ -39,26 +39,35 @@ class IteratorSource:
         One of: an iterator, which has one pass in all; an iterable or a generator function, which starts
         anew at each pass; a function of no arguments that returns the next batch, or None at the end of a
         pass, and is called again for the next one.
+    class_weight
+        Multiplied into the sample weights of each batch.
+    label
+        The argument that errors name.
     """
 
     samples = None
     batch_size = None
 
-    def __init__(self, value: Any, class_weight: ClassWeights | None = None):
+    def __init__(self, value: Any, class_weight: ClassWeights | None = None, label: str = "x"):
         if isinstance(value, keras.utils.PyDataset):
             raise ArgumentError(
-                "x",
-                "`x` is a PyDataset, which is not supported yet.",
+                label,
+                f"`{label}` is a PyDataset, which is not supported yet.",
                 "Give a generator or a tf.data dataset.",
             )
         self.start_pass = pass_starter(value)
         self.class_weight = class_weight
+        self.labels = [
+            f"{label}()[[{i}]]" for i in (1, 2, 3)
+        ]  # R's words for the parts of what a call returns
         self.endless = never_ends(value)
         self.batches = None if self.endless else length_of(value)
 
     def __iter__(self) -> Iterator[Batch]:
         for yielded in self.start_pass():
-            x, y, sample_weight = (as_tensors("x()", part) for part in unpack(yielded))
+            parts = zip(self.labels, unpack(yielded), strict=True)
+            x, y, sample_weight = (as_tensors(label, part) for label, part in parts)
+            check_targets_are_numbers(self.labels[1], y)
             yield Batch(x, y, weighted(sample_weight, self.class_weight, y))
 
 

@@ -24,11 +24,16 @@ class Names(NamedTuple):
     y: str = "y"
     sample_weight: str = "sample_weight"
     batch_size: str = "batch_size"
+    iterator: str = "x"
 
 
 NAMES = Names()
 VALIDATION_NAMES = Names(
-    "validation_data[[1]]", "validation_data[[2]]", "validation_data[[3]]", "validation_batch_size"
+    "validation_data[[1]]",
+    "validation_data[[2]]",
+    "validation_data[[3]]",
+    "validation_batch_size",
+    "validation_data",
 )
 
 

@@ -63,6 +63,5 @@ class Stream:
         return self.limit is not None and self.taken < self.limit and self.peek() is None
 
     def end_epoch(self) -> None:
-        """Learn from this epoch how many steps the next ones are likely to have."""
-        if self.steps is None and self.exhausted:
-            self.steps = self.taken
+        """Learn from an epoch that has run to its end how many steps the next ones are likely to have."""
+        self.steps = self.steps or self.taken
