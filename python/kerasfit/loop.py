@@ -63,7 +63,7 @@ def train(
                 f"The data ended: there is no batch for epoch {epoch}, and training stops.", stacklevel=2
             )
             break
-        if stream.ran_dry and not model.stop_training:
+        if not model.stop_training and stream.ran_dry:
             warnings.warn(
                 f"The data ended: epoch {epoch} has {stream.taken} of {stream.limit} steps.", stacklevel=2
             )

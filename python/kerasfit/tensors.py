@@ -44,9 +44,12 @@ def to_backend(batch: Any) -> Any:
 
 
 def numbers(logs: dict[str, Any] | None) -> dict[str, Any]:
-    """Logs with each value a Python float where it is one number, flat, in the order given."""
+    """Logs with each value a Python float where it is one number, flat, the loss first, in the order given.
+
+    Keras itself gave them in alphabetical order up to 3.9.
+    """
     flat: dict[str, Any] = {}
-    for name, value in (logs or {}).items():
+    for name, value in sorted((logs or {}).items(), key=lambda item: item[0] != "loss"):
         if isinstance(value, dict):
             flat.update(numbers(value))
             continue

@@ -134,6 +134,10 @@ class TestIterators:
         source = open_source(lambda: next(answers))
         assert [len(rows(source)), len(rows(source))] == [2, 1]
 
+    def test_a_function_may_return_an_iterator_over_a_pass(self):
+        source = open_source(lambda: pairs(3))
+        assert rows(source) == rows(source) == [[0, 0], [1, 1], [2, 2]]
+
     def test_an_iterable_with_a_length_has_so_many_batches(self):
         class Loader:
             def __len__(self):

@@ -38,7 +38,7 @@ class IteratorSource:
     value
         One of: an iterator, which has one pass in all; an iterable or a generator function, which starts
         anew at each pass; a function of no arguments that returns the next batch, or None at the end of a
-        pass, and is called again for the next one.
+        pass, and is called again for the next one; a function that returns an iterator over a pass.
     class_weight
         Multiplied into the sample weights of each batch.
     label
@@ -79,8 +79,13 @@ def pass_starter(value: Any) -> Callable[[], Iterator[Any]]:
         return value
 
     def call_until_none() -> Iterator[Any]:
-        while (batch := value()) is not None:
+        batch = value()
+        if isinstance(batch, Iterator):
+            yield from batch
+            return
+        while batch is not None:
             yield batch
+            batch = value()
 
     return call_until_none
 
