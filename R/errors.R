@@ -44,7 +44,14 @@ call_core <- function(call, f, ...) {
         argument = python_string(error$argument), python_traceback = traceback
       )
     }
-    abort_kerasfit(reticulate::py_to_r(bridge$explain(error)), "python", call, python_traceback = traceback)
+    # an R error on its way through Python, such as one in a generator, brings its class along
+    class <- if (reticulate::py_has_attr(error, "r_class")) as.character(error$r_class)
+    mistake <- grep("^kerasfit_error_", class, value = TRUE)
+    abort_kerasfit(
+      reticulate::py_to_r(bridge$explain(error)),
+      kind = if (length(mistake)) sub("^kerasfit_error_", "", mistake[[1]]) else "python", call = call,
+      argument = if (length(mistake)) error$argument, python_traceback = traceback
+    )
   })
   for (message in reticulate::py_to_r(answer[1])) {
     warning(rlang::warning_cnd("kerasfit_warning", message = message, call = call))

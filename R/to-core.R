@@ -17,6 +17,9 @@ data_to_core <- function(value, label, call) {
   } else if (is.object(value) || isS4(value)) {
     refuse_object(value, label, "Give an ordinary vector, matrix or array.", call)
   } else if (is.list(value)) {
+    if (!all(nzchar(names(value)))) {
+      abort_argument(argument_of(label), sprintf("`%s` is a list with some elements named and others not.", label), call)
+    }
     labels <- if (is.null(names(value))) sprintf("%s[[%d]]", label, seq_along(value)) else paste0(label, "$", names(value))
     list_to_core(Map(function(element, label) data_to_core(element, label, call), value, labels))
   } else if (is.atomic(value)) {

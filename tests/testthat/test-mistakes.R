@@ -42,6 +42,20 @@ test_that("what cannot be trained on is an error that says what to give instead"
   mistake(quote(x + y), iris_y, argument = "x", message = "class call", kind = "data")
 })
 
+test_that("missing values in a generator's batch are the same mistake", {
+  holes <- function() list(replace(iris_x, 7, NA), iris_y)
+  mistake(holes, steps_per_epoch = 2, argument = "x", message = "`x()[[1]]` has 1 missing value", kind = "data")
+  validate <- function() list(iris_x, as.character(iris_y))
+  expect_error(
+    fit(classifier(), iris_x, iris_y, validation_data = validate, validation_steps = 1, verbose = 0),
+    "`validation_data\\(\\)\\[\\[2\\]\\]` is text", class = "kerasfit_error_data"
+  )
+})
+
+test_that("a list must have all names or none", {
+  mistake(list(a = iris_x, iris_x), iris_y, argument = "x", message = "some elements named and others not")
+})
+
 test_that("missing values are counted", {
   holes <- iris_x
   holes[c(3, 9), 2] <- NA
