@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -28,14 +28,6 @@ from kerasfit.sources import Stream
 EXECUTION_SECONDS = 0.1
 
 
-@dataclass
-class Validation:
-    """What to validate on, and after which epochs."""
-
-    stream: Stream
-    schedule: ValidationSchedule
-
-
 STOP_FLAGS = {"train": "stop_training", "test": "stop_evaluating", "predict": "stop_predicting"}
 
 
@@ -49,15 +41,15 @@ def train(
     history: History,
 ) -> None:
     """Train epoch after epoch, and record each in ``history``."""
-    model, logs = engine.model, {}
+    model, logs, pace = engine.model, {}, Pace()
     model.stop_training = False
     callbacks.begin("train")
     for epoch in schedule.starting_at(keras_private.restored_epoch(model)):
-        model.reset_metrics()
+        engine.reset_metrics()
         callbacks.epoch_begin(epoch)
         stream.begin_epoch()
         progress.epoch_begin(epoch, stream.steps)
-        step_logs = run_steps("train", engine.train, stream, model, callbacks, progress)
+        step_logs = run_steps("train", engine.train, stream, model, callbacks, progress, pace)
         if not stream.taken:
             warnings.warn(
                 f"The data ended: there is no batch for epoch {epoch}, and training stops.", stacklevel=2
@@ -69,7 +61,7 @@ def train(
             )
         logs = engine.results(step_logs)
         if validation and validation.schedule.due(epoch):
-            val_logs = evaluate(engine, validation.stream, callbacks)
+            val_logs = evaluate(engine, validation.stream, callbacks, pace=validation.pace)
             logs |= {f"val_{name}": value for name, value in val_logs.items()}
         callbacks.epoch_end(epoch, logs)
         history.record(epoch, logs)
@@ -81,14 +73,18 @@ def train(
 
 
 def evaluate(
-    engine: Engine, stream: Stream, callbacks: Callbacks, progress: Progress | None = None
+    engine: Engine,
+    stream: Stream,
+    callbacks: Callbacks,
+    progress: Progress | None = None,
+    pace: Pace | None = None,
 ) -> dict[str, Any]:
     """Loss and metrics over one epoch of a stream."""
     engine.model.stop_evaluating = False
     callbacks.begin("test")
-    engine.model.reset_metrics()
+    engine.reset_metrics()
     stream.begin_epoch(anew=True)
-    step_logs = run_steps("test", engine.evaluate, stream, engine.model, callbacks, progress)
+    step_logs = run_steps("test", engine.evaluate, stream, engine.model, callbacks, progress, pace or Pace())
     if not stream.taken:
         warnings.warn("The data ended: there is no batch to evaluate on.", stacklevel=2)
     logs = engine.results(step_logs)
@@ -107,7 +103,7 @@ def predict(engine: Engine, stream: Stream, callbacks: Callbacks, progress: Prog
     engine.model.stop_predicting = False
     callbacks.begin("predict")
     stream.begin_epoch(anew=True)
-    run_steps("predict", execute, stream, engine.model, callbacks, progress)
+    run_steps("predict", execute, stream, engine.model, callbacks, progress, Pace())
     if not outputs:
         raise DataError("x", "`x` has no batch to predict from.")
     callbacks.end("predict")
@@ -121,13 +117,14 @@ def run_steps(
     model: keras.Model,
     callbacks: Callbacks,
     progress: Progress | None,
+    pace: Pace,
 ) -> dict[str, Any]:
     """Run a stream's epoch in executions, up to its end or until a callback says stop.
 
     Returns the logs of the last execution.
     """
     watched = callbacks.watch_batches(phase)
-    pace = Pace(model.steps_per_execution if watched else None)
+    pace.fix(model.steps_per_execution if watched else None)
     logs: dict[str, Any] = {}
     while not stream.exhausted:
         first = stream.taken
@@ -149,9 +146,13 @@ def run_steps(
 class Pace:
     """How many steps the next execution has: a fixed number, or as many as take a tenth of a second."""
 
-    def __init__(self, fixed: int | None):
-        self.fixed = fixed
-        self.steps = fixed or 1
+    def __init__(self):
+        self.fixed: int | None = None
+        self.steps = 1
+
+    def fix(self, steps: int | None) -> None:
+        self.fixed = steps
+        self.steps = steps or self.steps
 
     def __enter__(self) -> None:
         self._began = time.perf_counter()
@@ -161,6 +162,15 @@ class Pace:
             seconds = time.perf_counter() - self._began
             wanted = self.steps * EXECUTION_SECONDS / max(seconds, 1e-6)
             self.steps = max(1, min(int(wanted), 4 * self.steps))
+
+
+@dataclass
+class Validation:
+    """What to validate on, and after which epochs."""
+
+    stream: Stream
+    schedule: ValidationSchedule
+    pace: Pace = field(default_factory=Pace)
 
 
 def concatenated(outputs: list[Any]) -> Any:

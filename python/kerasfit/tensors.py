@@ -43,6 +43,11 @@ def to_backend(batch: Any) -> Any:
     return keras.tree.map_structure(convert, batch)
 
 
+def pack(batch: tuple) -> Any:
+    """(x, y, sample_weight) as a model's step methods take them: without a None at the end."""
+    return keras.utils.pack_x_y_sample_weight(*batch)
+
+
 def numbers(logs: dict[str, Any] | None) -> dict[str, Any]:
     """Logs with each value a Python float where it is one number, flat, the loss first, in the order given.
 

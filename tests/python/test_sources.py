@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from kerasfit.errors import ArgumentError, DataError
-from kerasfit.sources import ArraySource, Stream, check_arrays, open_source, split
+from kerasfit.sources import ArraySource, check_arrays, open_source, split, stream_of
 from kerasfit.sources.iterators import never_ends
 
 
@@ -202,7 +202,7 @@ def test_arguments_that_go_with_arrays_only_are_refused_beside_a_generator(argum
 
 class TestStreams:
     def epochs(self, source, steps_per_epoch=None, count=3, **how):
-        stream = Stream(source, steps_per_epoch)
+        stream = stream_of(source, steps_per_epoch)
         seen = []
         for _ in range(count):
             stream.begin_epoch(**how)
@@ -228,7 +228,7 @@ class TestStreams:
         assert self.epochs(ArraySource(ten(), batch_size=5), -1) == [[0, 5]] * 3
 
     def test_a_batch_that_was_looked_at_is_still_taken(self):
-        stream = Stream(open_source(pairs(2)))
+        stream = stream_of(open_source(pairs(2)))
         assert stream.peek() is stream.peek()
         stream.begin_epoch()
         assert len(list(stream.take(5))) == 2
@@ -244,7 +244,7 @@ class TestStreams:
         assert len(taken) == 6
 
     def test_the_steps_of_an_unknown_source_are_known_after_one_epoch(self):
-        stream = Stream(open_source(pairs(3)))
+        stream = stream_of(open_source(pairs(3)))
         assert stream.steps is None
         stream.begin_epoch()
         list(stream.take(10))
@@ -252,7 +252,7 @@ class TestStreams:
         assert stream.steps == 3
 
     def test_a_source_that_ends_before_its_steps_has_run_dry(self):
-        stream = Stream(open_source(pairs(3)), 5)
+        stream = stream_of(open_source(pairs(3)), 5)
         stream.begin_epoch()
         list(stream.take(5))
         assert stream.ran_dry

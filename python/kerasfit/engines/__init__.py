@@ -19,8 +19,11 @@ __all__ = ["Engine", "engine_for"]
 ENGINES = {"tensorflow": "TensorFlowEngine", "jax": "JaxEngine", "torch": "TorchEngine"}
 
 
-def engine_for(model: keras.Model) -> Engine:
-    """The engine of this session's backend for a model; it stays with the model, compiled steps and all."""
+def engine_for(model: keras.Model, plan: str = "auto") -> Engine:
+    """The engine of this session's backend for a model; it stays with the model, compiled steps and all.
+
+    ``plan`` says how it is to run steps: one of the engine's ``plans``, or "auto" for its choice.
+    """
     backend = keras.backend.backend()
     if backend not in ENGINES:
         raise KerasfitError(
@@ -29,4 +32,5 @@ def engine_for(model: keras.Model) -> Engine:
     if "_kerasfit_engine" not in model.__dict__:
         engine = getattr(import_module(f"kerasfit.engines.{backend}"), ENGINES[backend])
         model.__dict__["_kerasfit_engine"] = engine(model)
+    model.__dict__["_kerasfit_engine"].use_plan(plan)
     return model.__dict__["_kerasfit_engine"]

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import keras
 
-from kerasfit.sources import Batch, Source, Stream
-from kerasfit.tensors import numbers, to_backend, to_numpy
+from kerasfit.errors import ArgumentError
+from kerasfit.sources import Batch, Source, Stream, stream_of
+from kerasfit.tensors import numbers, pack, to_backend, to_numpy
 
 Logs = dict[str, Any]
 
@@ -33,6 +34,12 @@ class Engine(Protocol):
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         """One execution's outputs, a list with the numpy arrays of each step."""
 
+    def reset_metrics(self) -> None:
+        """Start the metrics anew, before the next step at the latest."""
+
+    def sync(self) -> None:
+        """Let the variables of model, optimizer and metrics hold the state so far, for others to see."""
+
     def results(self, logs: Logs) -> Logs:
         """The metrics so far; or the logs themselves where a model's own step returned others."""
 
@@ -46,12 +53,31 @@ class PlainEngine:
     A subclass says how a step is compiled.
     """
 
+    plans: tuple[str, ...] = ("step",)
+
     def __init__(self, model: keras.Model):
         self.model = model
-        self._steps: dict[str, tuple[Any, Callable]] = {}
+        self.plan = "step"
+        self._steps: dict[tuple[str, str], tuple[Any, Callable]] = {}
 
-    def compiled(self, step: Callable) -> Callable:
+    def use_plan(self, plan: str) -> None:
+        """Follow a plan for how to run steps, one of ``plans``; "auto" chooses by model and device."""
+        if plan not in ("auto", *self.plans):
+            known = ", ".join(f'"{name}"' for name in ("auto", *self.plans))
+            raise ArgumentError("plan", f'`plan` must be one of {known} with this backend, not "{plan}".')
+        self.plan = self.choose_plan() if plan == "auto" else plan
+
+    def choose_plan(self) -> str:
+        return "step"
+
+    def compiled(self, kind: str, step: Callable) -> Callable:
         raise NotImplementedError
+
+    def reset_metrics(self) -> None:
+        self.model.reset_metrics()
+
+    def sync(self) -> None:
+        """Do nothing: the model's variables hold the state at any time."""
 
     def step(self, kind: str) -> Callable:
         """The compiled step of a kind: "train", "test" or "predict"."""
@@ -59,12 +85,13 @@ class PlainEngine:
         # ours is good for as long as Keras's.
         getattr(self.model, f"make_{kind}_function")()
         function = getattr(self.model, f"{kind}_function")
-        if kind not in self._steps or self._steps[kind][0] is not function:
-            self._steps[kind] = function, self.compiled(getattr(self.model, f"{kind}_step"))
-        return self._steps[kind][1]
+        if (kind, self.plan) not in self._steps or self._steps[kind, self.plan][0] is not function:
+            step = self.compiled(kind, getattr(self.model, f"{kind}_step"))
+            self._steps[kind, self.plan] = function, step
+        return self._steps[kind, self.plan][1]
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
-        return Stream(source, steps_per_epoch)
+        return stream_of(source, steps_per_epoch)
 
     def prepare(self, stream: Stream) -> None:
         """Create nothing: variables come to be when the first step is traced."""
@@ -86,6 +113,8 @@ class PlainEngine:
         return [keras.tree.map_structure(to_numpy, step(data)) for data in tensors(stream.take(steps))]
 
     def results(self, logs: Logs) -> Logs:
+        if logs_are_metrics(self.model, "train"):
+            return numbers(logs)
         metrics = self.model.get_metrics_result()
         return numbers(metrics if set(metrics) == set(logs) else logs)
 
@@ -97,4 +126,15 @@ class PlainEngine:
 def tensors(batches: Iterable[Batch]) -> Iterator[Any]:
     """Batches as the model's step methods take them."""
     for batch in batches:
-        yield keras.utils.pack_x_y_sample_weight(*to_backend(tuple(batch)))
+        yield pack(to_backend(tuple(batch)))
+
+
+def logs_are_metrics(model: keras.Model, kind: str) -> bool:
+    """Whether what a step ("train" or "test") returns is what the model's metrics say after it.
+
+    So it is unless the model has a step or a ``compute_metrics`` of its own.
+    """
+    return all(
+        getattr(type(model), method) is getattr(keras.Model, method) and method not in model.__dict__
+        for method in (f"{kind}_step", "compute_metrics")
+    )

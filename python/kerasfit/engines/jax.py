@@ -23,7 +23,7 @@ class JaxEngine(PlainEngine):
     Nothing is donated: if an execution fails, the variables hold what the last finished step made of them.
     """
 
-    def compiled(self, step: Callable) -> Callable:
+    def compiled(self, kind: str, step: Callable) -> Callable:
         return jax.jit(step) if self.model.jit_compile and not self.model.run_eagerly else step
 
     def prepare(self, stream: Stream) -> None:

@@ -1,56 +1,160 @@
-"""The TensorFlow engine: a ``tf.function`` for each kind of step."""
+"""The TensorFlow engine: many steps in one ``tf.function``, over data that stay on the device."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from kerasfit.engines.engine import PlainEngine
+from kerasfit import keras_private
+from kerasfit.engines.engine import Logs, PlainEngine
+from kerasfit.engines.tensorflow_steps import Steps
+from kerasfit.sources import Batch, DatasetSource, Rows, RowStream, Source, Stream
+from kerasfit.tensors import pack, to_backend, to_numpy
 
 
 class TensorFlowEngine(PlainEngine):
-    def compiled(self, step: Callable) -> Callable:
-        if self.model.run_eagerly:
-            return step
-        return AnyBatchSize(step, self.model.jit_compile)
+    """Runs an execution as one compiled loop over rows of arrays or elements of a dataset.
 
-
-class AnyBatchSize:
-    """A step traced once for batches of all sizes, as Keras traces it: the first dimension is left open.
-
-    So the last batch of an epoch, or another ``batch_size``, needs no new trace; and what a model makes of a
-    batch's static shape (the per-output losses among Keras's metrics do) is what it makes in Keras.
+    The plans: "loop" is the loop as a graph; "xla" has XLA compile it for whole batches, and leaves the rest at
+    the end of an epoch to the graph; "step" is a compiled call for each batch.
     """
 
-    def __init__(self, step: Callable, jit_compile: bool):
-        self.step = step
-        self.jit_compile = jit_compile
-        self.traced: dict[Any, Callable] = {}
+    plans = ("loop", "xla", "step")
 
-    def __call__(self, data: Any) -> Any:
-        leaves = keras.tree.flatten_with_path(data)
-        open_to = all(isinstance(leaf, tf.Tensor) and leaf.shape.rank for _, leaf in leaves)
-        key = tuple((path, leaf.dtype, *leaf.shape[1:]) for path, leaf in leaves) if open_to else None
-        if key not in self.traced:
-            self.traced[key] = self.trace([open_batch(data)] if open_to else None)
-        return self.traced[key](data)
+    def __init__(self, model: keras.Model):
+        super().__init__(model)
+        self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
+        self._reset_due = False
 
-    def trace(self, signature: list | None) -> Callable:
-        # Without a signature (sparse and ragged tensors, None among the data) tf.function opens what varies.
-        # A partial is an object of its own to the detector that warns of too many traces of one function.
-        return tf.function(
-            functools.partial(self.step),
-            input_signature=signature,
-            jit_compile=self.jit_compile,
-            reduce_retracing=signature is None,
-            autograph=False,
-        )
+    def choose_plan(self) -> str:
+        if self.model.run_eagerly:
+            return "step"
+        return "xla" if self.model.jit_compile or keras_private.is_recurrent(self.model) else "loop"
+
+    def compiled(self, kind: str, step: Callable) -> Callable:
+        if self.model.run_eagerly:
+            return step
+        return Steps(self.model, kind, step, fuse=kind == "train" and self.plan != "step")
+
+    def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
+        if self.plan == "step":
+            return super().open(source, steps_per_epoch)
+        if isinstance(source, DatasetSource) and source.class_weight is None:
+            return DatasetStream(source, steps_per_epoch)
+        stream = super().open(source, steps_per_epoch)
+        if isinstance(stream, RowStream):
+            self._resident[stream] = Resident(source.data)
+        return stream
+
+    def reset_metrics(self) -> None:
+        if keras_private.metrics_reset_variables_only(self.model):
+            self._reset_due = True  # by the next execution
+        else:
+            self.model.reset_metrics()
+
+    def sync(self) -> None:
+        if self._take_reset():
+            self.model.reset_metrics()
+
+    def _take_reset(self) -> bool:
+        due, self._reset_due = self._reset_due, False
+        return due
+
+    def train(self, stream: Stream, steps: int) -> Logs:
+        return self._run("train", stream, steps)
+
+    def evaluate(self, stream: Stream, steps: int) -> Logs:
+        return self._run("test", stream, steps)
+
+    def _run(self, kind: str, stream: Stream, steps: int) -> Logs:
+        step = self.step(kind)
+        if isinstance(stream, DatasetStream):
+            return stream.run(step, steps, self._take_reset())
+        if stream in self._resident:
+            logs: Logs = {}
+            for rows, xla in self._parts(stream.take_rows(steps)):
+                logs = self._resident[stream].run(step, rows, xla=xla, reset=self._take_reset())
+            return logs
+        self.sync()
+        return self._last(step, stream, steps)
+
+    def _parts(self, rows: Rows) -> list[tuple[Rows, bool]]:
+        """The rows cut where XLA leaves off, each part with whether XLA takes it."""
+        if self.plan != "xla":
+            return [(rows, False)]
+        whole, rest = rows.split()
+        return [(part, xla) for part, xla in ((whole, True), (rest, False)) if part.steps]
+
+    def predict(self, stream: Stream, steps: int) -> list[Any]:
+        resident = self._resident.get(stream)
+        if resident and self.step("predict").outputs_join(resident.data):
+            outputs = resident.run(self.step("predict"), stream.take_rows(steps))
+            return [keras.tree.map_structure(to_numpy, outputs)]
+        return super().predict(stream, steps)
 
 
-def open_batch(data: Any) -> Any:
-    """The data's types with the first dimension of each tensor unknown."""
-    return keras.tree.map_structure(lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype), data)
+class Resident:
+    """The arrays of a source as tensors on the device, with the order of the current pass."""
+
+    def __init__(self, data: tuple):
+        self.data = pack(to_backend(data))
+        self.leaves = [leaf for leaf in keras.tree.flatten(self.data) if leaf is not None]
+        self._order = None, tf.zeros(0, tf.int64)  # of the current pass, as given and on the device
+
+    def order(self, rows: Rows) -> tf.Tensor:
+        if self._order[0] is not rows.order:
+            self._order = rows.order, tf.constant(rows.order, tf.int64)
+        return self._order[1]
+
+    def run(self, step: Steps, rows: Rows, *, xla: bool = False, reset: bool = False) -> Any:
+        size = rows.batch_size if xla else None
+        loop = step.over_rows(self.data, shuffled=rows.order is not None, size=size)
+        bounds = tf.constant([rows.start, rows.stop, rows.batch_size, reset], tf.int64)
+        return loop(self.leaves, self.order(rows), bounds)
+
+
+class DatasetStream(Stream):
+    """The elements of a dataset, which a compiled loop pulls by itself."""
+
+    source: DatasetSource
+
+    def __init__(self, source: DatasetSource, steps_per_epoch: int | None = None):
+        super().__init__(source, steps_per_epoch)
+        self._iterator: Any = None
+        self._ahead: Any = None  # the next element as an optional; None if it has not been drawn
+
+    def _next(self) -> Any:
+        if self._ahead is None:
+            if self._iterator is None:
+                self._iterator = iter(self.source.dataset)
+            self._ahead = self._iterator.get_next_as_optional()
+        return self._ahead
+
+    def has_next(self) -> bool:
+        return bool(self._next().has_value())
+
+    def peek(self) -> Batch | None:
+        return self.source.batch(self._next().get_value()) if self.has_next() else None
+
+    def advance(self) -> None:
+        super().advance()
+        self._ahead = None
+
+    def leave_pass(self) -> None:
+        self._iterator = self._ahead = None
+
+    def run(self, step: Steps, steps: int, reset: bool) -> Logs:
+        """Up to ``steps`` steps in one call. Draws no element that this epoch does not take."""
+        if self.limit is not None:
+            steps = min(steps, self.limit - self.taken)
+        loop = step.over_elements(self.source.dataset.element_spec)
+        taken, logs = loop(self._iterator, self._next(), tf.constant([steps, reset], tf.int64))
+        self.taken += int(taken)
+        # Fewer steps than were asked for: the loop has met the end, and the optional that is ahead is empty.
+        self._ahead = None if taken == steps else tf.experimental.Optional.empty(self._ahead.element_spec)
+        return logs

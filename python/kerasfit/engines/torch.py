@@ -14,7 +14,7 @@ from kerasfit.tensors import to_backend
 
 
 class TorchEngine(PlainEngine):
-    def compiled(self, step: Callable) -> Callable:
+    def compiled(self, kind: str, step: Callable) -> Callable:
         return torch.compile(step) if self.model.jit_compile else step
 
     def prepare(self, stream: Stream) -> None:

@@ -18,20 +18,24 @@ from kerasfit.sources.arrays import ArraySource, check_arrays, split
 from kerasfit.sources.dataset import DatasetSource, is_dataset
 from kerasfit.sources.iterators import IteratorSource, is_iterator_like
 from kerasfit.sources.source import NAMES, VALIDATION_NAMES, Batch, Names, Source
-from kerasfit.sources.stream import Stream
+from kerasfit.sources.stream import BatchStream, Rows, RowStream, Stream, stream_of
 
 __all__ = [
     "VALIDATION_NAMES",
     "ArraySource",
     "Batch",
+    "BatchStream",
     "DatasetSource",
     "IteratorSource",
+    "RowStream",
+    "Rows",
     "Source",
     "Stream",
     "check_arrays",
     "is_array_like",
     "open_source",
     "split",
+    "stream_of",
 ]
 
 

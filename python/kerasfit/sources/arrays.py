@@ -55,12 +55,19 @@ class ArraySource:
         self.passes = 0
 
     def __iter__(self) -> Iterator[Batch]:
-        order = self.order(self.passes)
-        self.passes += 1
+        order = self.begin_pass()
         for start in range(0, self.samples, self.batch_size):
-            stop = min(start + self.batch_size, self.samples)
-            rows = slice(start, stop) if order is None else order[start:stop]
-            yield Batch(*keras.tree.map_structure(lambda a, r=rows: None if a is None else a[r], self.data))
+            yield self.batch(order, start)
+
+    def begin_pass(self) -> np.ndarray | None:
+        """The order of the samples in a new pass; None if they keep their own."""
+        self.passes += 1
+        return self.order(self.passes - 1)
+
+    def batch(self, order: np.ndarray | None, start: int) -> Batch:
+        stop = min(start + self.batch_size, self.samples)
+        rows = slice(start, stop) if order is None else order[start:stop]
+        return Batch(*keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[rows], self.data))
 
     def order(self, number: int) -> np.ndarray | None:
         """The order of the samples in a pass, counted from 0; None if they keep their own."""

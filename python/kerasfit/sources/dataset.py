@@ -35,5 +35,8 @@ class DatasetSource:
     def __iter__(self) -> Iterator[Batch]:
         tensors = keras.backend.backend() == "tensorflow"
         for element in self.dataset if tensors else self.dataset.as_numpy_iterator():
-            x, y, sample_weight = unpack(element)
-            yield Batch(x, y, weighted(sample_weight, self.class_weight, y))
+            yield self.batch(element)
+
+    def batch(self, element: Any) -> Batch:
+        x, y, sample_weight = unpack(element)
+        return Batch(x, y, weighted(sample_weight, self.class_weight, y))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from kerasfit.sources.arrays import ArraySource
 from kerasfit.sources.source import Batch, Source
 
 
@@ -17,51 +21,146 @@ class Stream:
     ----------
     steps
         Steps in an epoch as far as is known: None until an epoch has shown it.
+    taken
+        Steps taken in this epoch.
     """
 
     def __init__(self, source: Source, steps_per_epoch: int | None = None):
         self.source = source
         self.limit = steps_per_epoch if steps_per_epoch and steps_per_epoch > 0 else None
         self.steps = self.limit or source.batches
-        self.taken = 0  # in this epoch
-        self._pass: Iterator[Batch] | None = None
-        self._ahead: Batch | None = None
-
-    def begin_epoch(self, *, anew: bool = False) -> None:
-        """Start a pass, or go on with the one that ``steps_per_epoch`` cut unless told to start ``anew``."""
-        if self.taken and (anew or self.limit is None):
-            self._pass = self._ahead = None
         self.taken = 0
-        if self.peek() is None:
-            self._pass = None  # the last epoch took the last batch
 
     def peek(self) -> Batch | None:
         """The batch that comes next, which stays there to be taken; None if the pass is over."""
-        if self._ahead is None:
-            if self._pass is None:
-                self._pass = iter(self.source)
-            self._ahead = next(self._pass, None)
-        return self._ahead
+        raise NotImplementedError
+
+    def leave_pass(self) -> None:
+        """Let the next batch be the first of a new pass."""
+        raise NotImplementedError
+
+    def has_next(self) -> bool:
+        """Whether the pass goes on. May draw a batch from the source to know it."""
+        return self.peek() is not None
 
     def take(self, steps: int) -> Iterator[Batch]:
         """The next ``steps`` batches of this epoch, fewer if it ends before."""
         for _ in range(steps):
             if self.exhausted:
                 return
-            batch, self._ahead = self._ahead, None
-            self.taken += 1
+            batch = self.peek()
+            self.advance()
             yield batch
+
+    def advance(self) -> None:
+        """Go past the batch that was peeked at."""
+        self.taken += 1
+
+    def begin_epoch(self, *, anew: bool = False) -> None:
+        """Start a pass, or go on with the one that ``steps_per_epoch`` cut unless told to start ``anew``."""
+        if self.taken and (anew or self.limit is None):
+            self.leave_pass()
+        self.taken = 0
+        if not self.has_next():
+            self.leave_pass()  # the last epoch took the last batch
 
     @property
     def exhausted(self) -> bool:
         """Whether this epoch has no more batches. May draw a batch from the source to know it."""
-        return self.taken == self.limit or self.peek() is None
+        return self.taken == self.limit or not self.has_next()
 
     @property
     def ran_dry(self) -> bool:
         """Whether the source ended before this epoch had the steps that were asked for."""
-        return self.limit is not None and self.taken < self.limit and self.peek() is None
+        return self.limit is not None and self.taken < self.limit and not self.has_next()
 
     def end_epoch(self) -> None:
         """Learn from an epoch that has run to its end how many steps the next ones are likely to have."""
         self.steps = self.steps or self.taken
+
+
+class BatchStream(Stream):
+    """Batches that are made one after the other."""
+
+    def __init__(self, source: Source, steps_per_epoch: int | None = None):
+        super().__init__(source, steps_per_epoch)
+        self._pass: Iterator[Batch] | None = None
+        self._ahead: Batch | None = None
+
+    def peek(self) -> Batch | None:
+        if self._ahead is None:
+            if self._pass is None:
+                self._pass = iter(self.source)
+            self._ahead = next(self._pass, None)
+        return self._ahead
+
+    def advance(self) -> None:
+        super().advance()
+        self._ahead = None
+
+    def leave_pass(self) -> None:
+        self._pass = self._ahead = None
+
+
+@dataclass
+class Rows:
+    """A run of consecutive batches of arrays: samples ``start`` to ``stop`` of ``order``.
+
+    Each batch has ``batch_size`` samples, the last one what remains.
+    """
+
+    order: np.ndarray | None
+    start: int
+    stop: int
+    batch_size: int
+
+    @property
+    def steps(self) -> int:
+        return -(-(self.stop - self.start) // self.batch_size)
+
+    def split(self) -> tuple[Rows, Rows]:
+        """Those of whole batches, and the rest."""
+        cut = self.stop - (self.stop - self.start) % self.batch_size
+        return replace(self, stop=cut), replace(self, start=cut)
+
+
+class RowStream(Stream):
+    """Batches of arrays, which an engine can also take as runs of row numbers."""
+
+    source: ArraySource
+
+    def __init__(self, source: ArraySource, steps_per_epoch: int | None = None):
+        super().__init__(source, steps_per_epoch)
+        self._order: np.ndarray | None = None
+        self._at: int | None = None  # None before a pass begins
+
+    def peek(self) -> Batch | None:
+        return self.source.batch(self._order, self._at) if self.has_next() else None
+
+    def has_next(self) -> bool:
+        if self._at is None:
+            self._order, self._at = self.source.begin_pass(), 0
+        return self._at < self.source.samples
+
+    def advance(self) -> None:
+        super().advance()
+        self._at += self.source.batch_size
+
+    def leave_pass(self) -> None:
+        self._order = self._at = None
+
+    def take_rows(self, steps: int) -> Rows:
+        """The next ``steps`` batches of this epoch, fewer if it ends before, as row numbers."""
+        if self.limit is not None:
+            steps = min(steps, self.limit - self.taken)
+        start, size = self._at, self.source.batch_size
+        rows = Rows(self._order, start, min(start + steps * size, self.source.samples), size)
+        self.taken += rows.steps
+        self._at = start + rows.steps * size
+        return rows
+
+
+def stream_of(source: Source, steps_per_epoch: int | None = None) -> Stream:
+    """The stream for a source."""
+    kind = RowStream if isinstance(source, ArraySource) else BatchStream
+    return kind(source, steps_per_epoch)

@@ -1,0 +1,90 @@
+"""An optimizer's update of a TensorFlow variable as one kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasfit import keras_private
+
+Update = Callable[[Any, tf.Variable, Any], Any]
+
+
+@contextmanager
+def fused_updates(optimizer: Any) -> Iterator[None]:
+    """Let an optimizer update each variable by one kernel while a step is traced, where there is one for it.
+
+    Only the formula for one variable is replaced, ``Optimizer.update_step``: clipping, weight decay, moving
+    averages, accumulation, loss scaling and constraints stay with Keras. The kernels compute what Keras 3
+    computes; the parity tests compare both. A variable that a kernel cannot do is left to Keras: another type
+    than its gradient's or its moments', or a gradient that is sparse.
+    """
+    while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    kernel = KERNELS.get(getattr(type(optimizer), "update_step", None))
+    if kernel is None or "update_step" in optimizer.__dict__:
+        yield
+        return
+    optimizer.__dict__["update_step"] = kernel(optimizer, optimizer.update_step)
+    try:
+        yield
+    finally:
+        del optimizer.__dict__["update_step"]
+
+
+def adam(optimizer: keras.optimizers.Adam, plain: Update) -> Update:
+    """Kingma and Ba (2014), algorithm 1, in the order of operations of their section 2, as in Keras."""
+
+    def update(gradient: Any, variable: tf.Variable, learning_rate: Any) -> Any:
+        m, v = keras_private.adam_moments(optimizer, variable)
+        if optimizer.amsgrad or not alike(gradient, variable, m, v):
+            return plain(gradient, variable, learning_rate)
+        cast = lambda value: tf.cast(value, variable.dtype)  # noqa: E731
+        step = cast(optimizer.iterations + 1)
+        return tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=m.handle,
+            v=v.handle,
+            beta1_power=tf.pow(cast(optimizer.beta_1), step),
+            beta2_power=tf.pow(cast(optimizer.beta_2), step),
+            lr=cast(learning_rate),
+            beta1=cast(optimizer.beta_1),
+            beta2=cast(optimizer.beta_2),
+            epsilon=cast(optimizer.epsilon),
+            grad=gradient,
+        )
+
+    return update
+
+
+def sgd(optimizer: keras.optimizers.SGD, plain: Update) -> Update:
+    def update(gradient: Any, variable: tf.Variable, learning_rate: Any) -> Any:
+        momentum = keras_private.sgd_momentum(optimizer, variable)
+        if not alike(gradient, variable, *([] if momentum is None else [momentum])):
+            return plain(gradient, variable, learning_rate)
+        rate = tf.cast(learning_rate, variable.dtype)
+        if momentum is None:
+            return tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
+        return tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=momentum.handle,
+            lr=rate,
+            grad=gradient,
+            momentum=tf.cast(optimizer.momentum, variable.dtype),
+            use_nesterov=optimizer.nesterov,
+        )
+
+    return update
+
+
+KERNELS = {keras.optimizers.Adam.update_step: adam, keras.optimizers.SGD.update_step: sgd}
+
+
+def alike(gradient: Any, *variables: tf.Variable) -> bool:
+    return isinstance(gradient, tf.Tensor) and all(
+        isinstance(variable, tf.Variable) and variable.dtype == gradient.dtype for variable in variables
+    )

@@ -1,0 +1,245 @@
+"""A model's steps as TensorFlow functions: one by one, and as loops over many batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasfit.arguments import unpack
+from kerasfit.engines.engine import logs_are_metrics
+from kerasfit.engines.fused import fused_updates
+from kerasfit.tensors import pack
+
+
+class Steps:
+    """One kind of step ("train", "test" or "predict") of a model.
+
+    A step is traced once for batches of all sizes, as Keras traces it: the first dimension is left open. So the
+    last batch of an epoch, or another ``batch_size``, needs no new trace; and what a model makes of a batch's
+    static shape (the per-output losses among Keras's metrics do) is what it makes in Keras. Loops call that
+    trace. Only XLA needs one for each size of batch.
+
+    Parameters
+    ----------
+    step
+        The model's ``train_step``, ``test_step`` or ``predict_step``.
+    fuse
+        Whether the optimizer may update a variable by one kernel, where that is the same.
+    """
+
+    def __init__(self, model: keras.Model, kind: str, step: Callable, *, fuse: bool):
+        self.model = model
+        self.kind = kind
+        self.fuse = fuse
+        self.traces = 0
+        self._step = step
+        self._functions: dict[Any, Callable] = {}
+
+    def __call__(self, data: Any) -> Any:
+        """Run one step, compiled by XLA if the model wants that."""
+        return self._function(data, self.model.jit_compile)(data)
+
+    def over_rows(self, data: Any, *, shuffled: bool, size: int | None) -> Callable:
+        """A loop over batches of rows, as a function of tensors, order and [start, stop, batch size, reset].
+
+        The tensors are those of ``data``, samples along the first axis; the order is the numbers of all rows in
+        this pass, if ``shuffled``. ``size`` is the batch size that XLA is to compile the
+        loop for, None if XLA is not to. ``reset`` says to reset the metrics before. The loop returns the
+        metrics or the last logs; for "predict" it returns the outputs of all batches in one.
+        """
+        spec = open_batch(data)
+        key = ("rows", shuffled, size, *types(spec))
+        if key not in self._functions:
+            leaves = [leaf for leaf in keras.tree.flatten(spec) if leaf is not None]
+            # Called by itself, a concrete function spares the half millisecond that choosing one costs.
+            self._functions[key] = function(
+                self._rows_loop(spec, shuffled, size),
+                [leaves, tf.TensorSpec([None], tf.int64), tf.TensorSpec([4], tf.int64)],
+                jit_compile=size is not None,
+            ).get_concrete_function()
+        return self._functions[key]
+
+    def _rows_loop(self, spec: Any, shuffled: bool, size: int | None) -> Callable:
+        batch_spec = sized_batch(spec, size)
+
+        def loop(leaves: list, order: Any, bounds: Any) -> Any:
+            start, stop, batch_size, reset = tf.unstack(bounds)
+            step = self._concrete(batch_spec)  # before the reset, which sees the metrics that this creates
+            self._reset_if(reset)
+
+            def body(number: Any, at: Any, carried: Any) -> Any:
+                end = tf.minimum(at + batch_size, stop)
+                rows = [rows_between(leaf, order if shuffled else None, at, end, size) for leaf in leaves]
+                batch = with_leaves(spec, rows)
+                return number + 1, end, self._carry(carried, step(batch), number)
+
+            steps = tf.cast((stop - start + batch_size - 1) // batch_size, tf.int32)
+            return self._finish(
+                tf.while_loop(
+                    lambda number, at, carried: at < stop,
+                    body,
+                    (0, start, self._carried(step.structured_outputs, steps)),
+                    parallel_iterations=1,
+                )[-1]
+            )
+
+        return loop
+
+    def over_elements(self, element_spec: Any) -> Callable:
+        """A loop over a dataset, as a function of its iterator, the next element's optional, [steps, reset].
+
+        It returns how many steps there were, and the metrics or the last logs.
+        """
+        key = ("elements", *types(element_spec))
+        if key not in self._functions:
+            self._functions[key] = function(self._elements_loop(element_spec))
+        return self._functions[key]
+
+    def _elements_loop(self, element_spec: Any) -> Callable:
+        def loop(iterator: Any, ahead: Any, bounds: Any) -> Any:
+            steps, reset = tf.unstack(bounds)
+            step = self._concrete(pack(unpack(element_spec)))
+            self._reset_if(reset)
+
+            def next_unless_last(number: Any) -> Any:
+                return tf.cond(
+                    number < steps,
+                    iterator.get_next_as_optional,
+                    lambda: tf.experimental.Optional.empty(element_spec),
+                )
+
+            def body(number: Any, element: Any, carried: Any) -> Any:
+                logs = step(pack(unpack(element.get_value())))
+                return number + 1, next_unless_last(number + 1), self._carry(carried, logs, number)
+
+            number, _, carried = tf.while_loop(
+                lambda number, element, carried: tf.logical_and(number < steps, element.has_value()),
+                body,
+                (tf.zeros((), tf.int64), ahead, self._carried(step.structured_outputs, None)),
+                parallel_iterations=1,
+            )
+            return number, self._finish(carried)
+
+        return loop
+
+    def outputs_join(self, data: Any) -> bool:
+        """Whether outputs for batches of such data can be put together: all dimensions but the first known."""
+        outputs = keras.tree.flatten(self._concrete(open_batch(data)).structured_outputs)
+        return all(
+            isinstance(output, tf.Tensor) and output.shape.rank and output.shape[1:].is_fully_defined()
+            for output in outputs
+        )
+
+    # ---- one step ------------------------------------------------------------------------------------
+
+    def _function(self, data: Any, jit_compile: bool = False) -> Callable:
+        """The step for tensors, or specs of them, of these types and shapes."""
+        dense = all(
+            isinstance(leaf, (tf.Tensor, tf.TensorSpec)) and leaf.shape.rank
+            for leaf in keras.tree.flatten(data)
+        )
+        spec = open_batch(data) if dense else None
+        key = ("step", jit_compile, *(types(spec) if dense else ()))
+        if key not in self._functions:
+            # Without a signature (sparse and ragged tensors, None among the data) tf.function opens what varies.
+            self._functions[key] = function(
+                self._traced_step, [spec] if dense else None, jit_compile=jit_compile
+            )
+        return self._functions[key]
+
+    def _traced_step(self, data: Any) -> Any:
+        self.traces += 1
+        with fused_updates(self.model.optimizer if self.fuse else None):
+            return self._step(data)
+
+    def _concrete(self, spec: Any) -> Callable:
+        sized = all(isinstance(leaf, tf.TensorSpec) and leaf.shape.rank for leaf in keras.tree.flatten(spec))
+        if sized and all(leaf.shape[0] is not None for leaf in keras.tree.flatten(spec)):
+            return function(self._traced_step, [spec]).get_concrete_function(spec)
+        return self._function(spec).get_concrete_function(spec)
+
+    # ---- what a loop carries from step to step ---------------------------------------------------------
+
+    def _reset_if(self, reset: Any) -> None:
+        if self.kind != "predict":
+            tf.cond(reset > 0, lambda: (self.model.reset_metrics(), tf.no_op())[1], tf.no_op)
+
+    def _carried(self, outputs: Any, steps: Any) -> Any:
+        """Nothing where metrics say it all; else the last logs; for "predict" the outputs of all steps."""
+        if self.kind == "predict":
+            return [
+                tf.TensorArray(output.dtype, steps, element_shape=output.shape, infer_shape=False)
+                for output in keras.tree.flatten(outputs)
+            ]
+        if logs_are_metrics(self.model, self.kind):
+            return ()
+        return keras.tree.map_structure(lambda log: tf.zeros(log.shape, log.dtype), outputs)
+
+    def _carry(self, carried: Any, outputs: Any, number: Any) -> Any:
+        if self.kind == "predict":
+            self._structure = outputs
+            leaves = keras.tree.flatten(outputs)
+            return [array.write(number, leaf) for array, leaf in zip(carried, leaves, strict=True)]
+        return () if logs_are_metrics(self.model, self.kind) else outputs
+
+    def _finish(self, carried: Any) -> Any:
+        if self.kind == "predict":
+            return keras.tree.pack_sequence_as(self._structure, [array.concat() for array in carried])
+        return carried or self.model.get_metrics_result()
+
+
+def function(python: Callable, signature: list | None = None, *, jit_compile: bool = False) -> Callable:
+    # A lambda is an object of its own to the detector that warns of too many traces of one function.
+    return tf.function(
+        lambda *args: python(*args),
+        input_signature=signature,
+        jit_compile=jit_compile,
+        reduce_retracing=signature is None,
+        autograph=False,
+    )
+
+
+def rows_between(tensor: Any, order: Any | None, at: Any, end: Any, size: int | None) -> Any:
+    """The rows of a batch; their number is ``size`` where it has to be known when the loop is compiled."""
+    if order is not None:
+        return tf.gather(tensor, rows_between(order, None, at, end, size))
+    if size is None:
+        return tensor[at:end]
+    shape = tf.shape(tensor, tf.int64)[1:]
+    return tf.ensure_shape(
+        tf.slice(tensor, tf.concat([[at], tf.zeros_like(shape)], 0), tf.concat([[size], shape], 0)),
+        [size, *tensor.shape[1:]],
+    )
+
+
+def with_leaves(structure: Any, leaves: list) -> Any:
+    """The structure with its leaves other than None replaced."""
+    replacement = iter(leaves)
+    return keras.tree.map_structure(lambda leaf: None if leaf is None else next(replacement), structure)
+
+
+def open_batch(data: Any) -> Any:
+    """The data's types with the first dimension of each tensor unknown."""
+    return sized_batch(data, None)
+
+
+def sized_batch(data: Any, size: int | None) -> Any:
+    return keras.tree.map_structure(
+        lambda leaf: None if leaf is None else tf.TensorSpec([size, *leaf.shape[1:]], leaf.dtype), data
+    )
+
+
+def types(spec: Any) -> tuple:
+    """Specs as a key: what a trace depends on."""
+    return tuple(
+        (
+            path,
+            spec
+            if not isinstance(spec, tf.TensorSpec)
+            else (spec.dtype, *(spec.shape.as_list() if spec.shape.rank is not None else ("?",))),
+        )
+        for path, spec in keras.tree.flatten_with_path(spec)
+    )
