@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -27,12 +28,21 @@ class Callbacks:
         The callbacks.
     model
         The model that they are attached to.
+    sync
+        Called before those that may look at the model: after it, the model's variables hold the state so far.
     params
         What they see as ``self.params``: verbose, epochs, steps.
     """
 
-    def __init__(self, callbacks: list[keras.callbacks.Callback], model: keras.Model, **params: Any):
+    def __init__(
+        self,
+        callbacks: list[keras.callbacks.Callback],
+        model: keras.Model,
+        sync: Callable[[], None] = lambda: None,
+        **params: Any,
+    ):
         self.callbacks = callbacks
+        self.sync = sync
         for callback in self.callbacks:
             callback.set_model(model)
             callback.set_params(params)
@@ -61,6 +71,8 @@ class Callbacks:
 
     def _tell(self, hook: str, *args: Any) -> None:
         for callback in self.callbacks:
+            if type(callback) is not keras.callbacks.History:
+                self.sync()
             getattr(callback, hook)(*args)
 
 

@@ -195,11 +195,14 @@ def fit(
             stream,
             validation and loop.Validation(engine.open(validation, validation_steps), validation_schedule),
             schedule,
-            Callbacks(callbacks, model, verbose=verbose, epochs=schedule.epochs, steps=stream.steps),
+            Callbacks(
+                callbacks, model, engine.sync, verbose=verbose, epochs=schedule.epochs, steps=stream.steps
+            ),
             progress,
             history,
         )
     finally:
+        engine.sync()
         progress.close_bar()
         history.params["steps"] = stream.steps
     return history
@@ -236,7 +239,7 @@ def evaluate(
     engine.prepare(stream)
     with running("Evaluate", stream, verbose, writer) as progress:
         logs = loop.evaluate(
-            engine, stream, Callbacks(callbacks, model, verbose=verbose, steps=stream.steps), progress
+            engine, stream, Callbacks(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps), progress
         )
         progress.end("Evaluate", logs)
     return columns(logs)
@@ -268,7 +271,7 @@ def predict(
     stream = engine.open(source, steps)
     with running("Predict", stream, verbose, writer) as progress:
         return loop.predict(
-            engine, stream, Callbacks(callbacks, model, verbose=verbose, steps=stream.steps), progress
+            engine, stream, Callbacks(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps), progress
         )
 
 

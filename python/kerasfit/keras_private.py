@@ -62,7 +62,10 @@ def sgd_momentum(optimizer: keras.optimizers.SGD, variable: Any) -> Any | None:
 
 def is_recurrent(model: keras.Model) -> bool:
     """Whether a model has recurrent layers, and no convolutions."""
-    layers = all_layers(model)
-    return any(isinstance(layer, keras.layers.RNN) for layer in layers) and not any(
-        "Conv" in type(layer).__name__ for layer in layers
-    )
+    recurrent = any(isinstance(layer, keras.layers.RNN) for layer in all_layers(model))
+    return recurrent and not is_convolutional(model)
+
+
+def is_convolutional(model: keras.Model) -> bool:
+    """Whether a model has convolutions."""
+    return any("Conv" in type(layer).__name__ for layer in all_layers(model))

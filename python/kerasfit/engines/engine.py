@@ -113,8 +113,9 @@ class PlainEngine:
         return [keras.tree.map_structure(to_numpy, step(data)) for data in tensors(stream.take(steps))]
 
     def results(self, logs: Logs) -> Logs:
-        if logs_are_metrics(self.model, "train"):
+        if logs_are_metrics(self.model, "train") and logs_are_metrics(self.model, "test"):
             return numbers(logs)
+        self.sync()
         metrics = self.model.get_metrics_result()
         return numbers(metrics if set(metrics) == set(logs) else logs)
 

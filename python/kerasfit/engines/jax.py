@@ -1,77 +1,160 @@
-"""The JAX engine: a jitted pure step of each kind, with the state passed along."""
+"""The JAX engine: many steps in one compiled loop, with the state passed along."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from itertools import starmap
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import jax
+import jax.numpy as jnp
 import keras
+import numpy as np
+from jax import lax
 
 from kerasfit import keras_private
-from kerasfit.engines.engine import Logs, PlainEngine, tensors
-from kerasfit.sources import Stream
-from kerasfit.tensors import to_backend, to_numpy
+from kerasfit.engines.engine import Logs, PlainEngine, logs_are_metrics, tensors
+from kerasfit.sources import Rows, RowStream, Source, Stream
+from kerasfit.tensors import pack, to_backend, to_numpy
 
-Variables = tuple[list[keras.Variable], ...]
-State = tuple[list[jax.Array], ...]
+Values = list[jax.Array]
+
+
+class State(NamedTuple):
+    """The values of the variables of a model, its optimizer and its metrics."""
+
+    trainable: Values
+    non_trainable: Values
+    optimizer: Values
+    metrics: Values
+
+
+# What a model's step takes and gives back, in Keras's order.
+PARTS = {
+    "train": ("trainable", "non_trainable", "optimizer", "metrics"),
+    "test": ("trainable", "non_trainable", "metrics"),
+    "predict": ("trainable", "non_trainable"),
+}
 
 
 class JaxEngine(PlainEngine):
-    """State is read from the model's variables when an execution begins and is back there when it ends.
+    """Runs an execution as one compiled loop over rows of arrays on the device.
 
-    Nothing is donated: if an execution fails, the variables hold what the last finished step made of them.
+    Between executions the engine holds the state; ``sync`` gives it to the model's variables. The plans: "loop"
+    is that loop; "step" is a compiled call for each batch. Models with convolutions get "step" on CPUs, because
+    XLA leaves a convolution inside a loop a single thread there.
     """
 
-    def compiled(self, kind: str, step: Callable) -> Callable:
-        return jax.jit(step) if self.model.jit_compile and not self.model.run_eagerly else step
+    plans = ("loop", "step")
+
+    def __init__(self, model: keras.Model):
+        super().__init__(model)
+        self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
+        self._metrics_at_zero: tuple[list[int], list[np.ndarray]] = [], []
+        # What the last program gave: the state, and logs or outputs. Programs use up the state they are given;
+        # so theirs must be kept before Python can be interrupted, and ``list.extend`` does that from within C.
+        self._given: list[tuple[State, Any]] = []
+
+    def choose_plan(self) -> str:
+        if not self._compiles:
+            return "step"
+        on_cpu = jax.default_backend() == "cpu"
+        return "step" if on_cpu and keras_private.is_convolutional(self.model) else "loop"
+
+    @property
+    def _compiles(self) -> bool:
+        return self.model.jit_compile and not self.model.run_eagerly
+
+    def compiled(self, kind: str, step: Callable) -> Steps:
+        return Steps(self.model, kind, step, compiles=self._compiles)
+
+    def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
+        stream = super().open(source, steps_per_epoch)
+        if self.plan == "loop" and isinstance(stream, RowStream):
+            self._resident[stream] = Resident(source.data)
+        return stream
 
     def prepare(self, stream: Stream) -> None:
         """Create the state of model, loss, metrics and optimizer, which a pure step cannot."""
         if (batch := stream.peek()) is not None:
             keras_private.build_state(self.model, to_backend(tuple(batch)))
 
-    def train(self, stream: Stream, steps: int) -> Logs:
+    # ---- state ---------------------------------------------------------------------------------------
+
+    def _variables(self) -> State:
         model = self.model
-        return self._last_of(
-            self.step("train"),
-            (
-                model.trainable_variables,
-                model.non_trainable_variables,
-                model.optimizer.variables,
-                model.metrics_variables,
-            ),
-            stream,
-            steps,
+        return State(
+            model.trainable_variables,
+            model.non_trainable_variables,
+            model.optimizer.variables if model.optimizer else [],
+            model.metrics_variables,
         )
 
-    def evaluate(self, stream: Stream, steps: int) -> Logs:
-        model = self.model
-        variables = (model.trainable_variables, model.non_trainable_variables, model.metrics_variables)
-        return self._last_of(self.step("test"), variables, stream, steps)
+    def _state(self) -> State:
+        """The state held; or else the variables' values, copied, since a program uses up what it is given."""
+        if not self._given:
+            values = State(*([variable.value for variable in group] for group in self._variables()))
+            self._given = [(jax.device_put(values, may_alias=False), {})]
+        return self._given[-1][0]
 
-    def _last_of(self, step: Callable, variables: Variables, stream: Stream, steps: int) -> Logs:
-        logs: Logs = {}
-        state = read(variables)
-        try:
+    def sync(self) -> None:
+        if not self._given:
+            return
+        for variables, values in zip(self._variables(), self._state(), strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        self._given = []
+
+    def reset_metrics(self) -> None:
+        if self._given and keras_private.metrics_reset_variables_only(self.model):
+            self._given = [(self._state()._replace(metrics=self._reset_values()), {})]
+        else:
+            self.sync()
+            self.model.reset_metrics()
+
+    def _reset_values(self) -> list[np.ndarray]:
+        variables = self.model.metrics_variables
+        if self._metrics_at_zero[0] != [id(variable) for variable in variables]:
+            with keras.StatelessScope() as scope:
+                self.model.reset_metrics()
+            values = [np.asarray(scope.get_current_value(v) or v.value) for v in variables]
+            self._metrics_at_zero = [id(variable) for variable in variables], values
+        return self._metrics_at_zero[1]
+
+    # ---- executions ----------------------------------------------------------------------------------
+
+    def train(self, stream: Stream, steps: int) -> Logs:
+        return self._run("train", stream, steps)
+
+    def evaluate(self, stream: Stream, steps: int) -> Logs:
+        return self._run("test", stream, steps)
+
+    def _run(self, kind: str, stream: Stream, steps: int) -> Logs:
+        step, logs = self.step(kind), {}
+        if resident := self._resident.get(stream):
+            for rows in stream.take_rows(steps).split():
+                if rows.steps:
+                    logs = self._advance(*resident.program(step, rows))
+        else:
             for data in tensors(stream.take(steps)):
-                logs, state = step(state, data)
-            jax.block_until_ready(logs)
-        finally:
-            assign(variables, state)
-        return logs
+                logs = self._advance(step, data)
+        return jax.block_until_ready(logs)
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
-        step = self.step("predict")
         self._build_for_prediction(stream)
-        variables = (self.model.trainable_variables, self.model.non_trainable_variables)
-        trainable, non_trainable = read(variables)
-        outputs = []
-        for data in tensors(stream.take(steps)):
-            output, non_trainable = step((trainable, non_trainable), data)
-            outputs.append(keras.tree.map_structure(to_numpy, output))
-        assign(variables, (trainable, non_trainable))
-        return outputs
+        step = self.step("predict")
+        outputs = [self._advance(step, data) for data in tensors(stream.take(steps))]
+        self.sync()
+        return [keras.tree.map_structure(to_numpy, output) for output in outputs]
+
+    def _advance(self, program: Callable, *data: Any) -> Any:
+        """Run a program on the state, keep the state it gives, and return its logs or outputs."""
+        state = self._state()
+        self._given.extend(starmap(program, [(state, *data)]))
+        del self._given[:-1]
+        return self._given[-1][1]
 
     def _build_for_prediction(self, stream: Stream) -> None:
         """Create the variables of layers that have none, with a batch of inputs alone."""
@@ -80,12 +163,79 @@ class JaxEngine(PlainEngine):
             with keras.StatelessScope():
                 model(to_backend(stream.peek().x))
 
+    def finish(self) -> None:
+        self.sync()
+        super().finish()
 
-def read(variables: Variables) -> State:
-    return tuple([variable.value for variable in group] for group in variables)
+
+class Resident:
+    """The arrays of a source on the device, with the order of the current pass."""
+
+    def __init__(self, data: tuple):
+        self.data = pack(to_backend(data))
+        self._order: tuple[np.ndarray | None, Any] = None, None
+
+    def program(self, step: Steps, rows: Rows) -> tuple:
+        """The loop for these rows, and what it takes besides the state."""
+        if self._order[0] is not rows.order:
+            self._order = rows.order, jnp.asarray(rows.order, jnp.int32)
+        loop = step.over_rows(rows.batch_size if rows.steps > 1 else rows.stop - rows.start)
+        return loop, self.data, self._order[1], np.int32(rows.start), np.int32(rows.steps)
 
 
-def assign(variables: Variables, state: State) -> None:
-    for group, values in zip(variables, state, strict=True):
-        for variable, value in zip(group, values, strict=True):
-            variable.assign(value)
+class Steps:
+    """One kind of step of a model, by itself and as a loop: functions of a state and data.
+
+    They give the new state, and logs or outputs. They use up the state that they are given.
+    """
+
+    def __init__(self, model: keras.Model, kind: str, step: Callable, *, compiles: bool):
+        self.model = model
+        self.kind = kind
+        self.traces = 0
+        self._step = step
+        self._compile = functools.partial(jax.jit, donate_argnums=0) if compiles else lambda python: python
+        self._by_itself = self._compile(self._one)
+        self._loops: dict[int, Callable] = {}
+
+    def __call__(self, state: State, data: Any) -> tuple[State, Any]:
+        return self._by_itself(state, data)
+
+    def _one(self, state: State, data: Any) -> tuple[State, Any]:
+        self.traces += 1
+        parts = PARTS[self.kind]
+        answer, values = self._step(tuple(getattr(state, name) for name in parts), data)
+        if self.kind == "predict":
+            values = (state.trainable, values)
+        return state._replace(**dict(zip(parts, values, strict=True))), answer
+
+    def over_rows(self, size: int) -> Callable:
+        """A loop over batches of ``size`` rows: a function of state, data, order, first row and steps.
+
+        ``order`` are the numbers of all rows in the order of this pass, or None if they keep their own.
+        """
+        if size not in self._loops:
+            self._loops[size] = self._compile(functools.partial(self._loop, size))
+        return self._loops[size]
+
+    def _loop(
+        self, size: int, state: State, data: Any, order: Any, start: Any, steps: Any
+    ) -> tuple[State, Logs]:
+        def batch(number: Any) -> Any:
+            at = start + number * size
+            rows = None if order is None else lax.dynamic_slice_in_dim(order, at, size)
+
+            def take(leaf: Any) -> Any:
+                if rows is None:
+                    return lax.dynamic_slice_in_dim(leaf, at, size)
+                return leaf.at[rows].get(mode="promise_in_bounds", unique_indices=True)
+
+            return keras.tree.map_structure(lambda leaf: None if leaf is None else take(leaf), data)
+
+        if logs_are_metrics(self.model, self.kind):
+            state = lax.fori_loop(0, steps, lambda number, state: self._one(state, batch(number))[0], state)
+            with keras.StatelessScope(zip(self.model.metrics_variables, state.metrics, strict=True)):
+                return state, self.model.get_metrics_result()
+        _, logs = jax.eval_shape(self._one, state, batch(0))
+        logs = jax.tree.map(lambda log: jnp.zeros(log.shape, log.dtype), logs)
+        return lax.fori_loop(0, steps, lambda number, carry: self._one(carry[0], batch(number)), (state, logs))
