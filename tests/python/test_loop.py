@@ -176,7 +176,7 @@ def test_no_batch_is_drawn_after_a_callback_has_stopped_training():
             self.model.stop_training = batch == 1
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         kerasfit.fit(model, batch, steps_per_epoch=5, callbacks=[Stop()], verbose=0)
     assert len(drawn) == 2
 
