@@ -47,9 +47,21 @@ class Callbacks:
             callback.set_model(model)
             callback.set_params(params)
 
-    def watch_batches(self, phase: str) -> bool:
+    def hear_batches(self, phase: str) -> bool:
         """Whether a callback overrides a per-batch hook of a phase: "train", "test" or "predict"."""
-        return any(overrides(callback, hook) for callback in self.callbacks for hook in BATCH_HOOKS[phase])
+        return any(overrides_any(callback, BATCH_HOOKS[phase]) for callback in self.callbacks)
+
+    def watch_batches(self, phase: str) -> bool:
+        """Whether one of them must be told of each batch, not only of the last one of an execution."""
+        return any(
+            overrides_any(callback, BATCH_HOOKS[phase]) and not bears_executions(callback)
+            for callback in self.callbacks
+        )
+
+    @property
+    def halt_on_nan(self) -> bool:
+        """Whether training must stop after the step that makes the loss infinite or not a number."""
+        return any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in self.callbacks)
 
     def begin(self, phase: str) -> None:
         self._tell(f"on_{phase}_begin", {})
@@ -74,6 +86,29 @@ class Callbacks:
             if type(callback) is not keras.callbacks.History:
                 self.sync()
             getattr(callback, hook)(*args)
+
+
+def bears_executions(callback: keras.callbacks.Callback) -> bool:
+    """Whether a callback of Keras, as it was made, does the same when told of the last batch of executions only.
+
+    TerminateOnNaN does because an execution ends where the loss is no longer finite.
+    """
+    kind = type(callback)
+    if kind is keras.callbacks.TerminateOnNaN:
+        return True
+    if kind in (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore):
+        return callback.save_freq == "epoch"
+    if kind is keras.callbacks.TensorBoard:
+        return callback.update_freq == "epoch" and not callback.write_steps_per_second and not profiles(callback)
+    return False
+
+
+def profiles(callback: keras.callbacks.TensorBoard) -> bool:
+    return getattr(callback, "_should_trace", True)
+
+
+def overrides_any(callback: keras.callbacks.Callback, hooks: tuple[str, ...]) -> bool:
+    return any(overrides(callback, hook) for hook in hooks)
 
 
 def overrides(callback: keras.callbacks.Callback, hook: str) -> bool:

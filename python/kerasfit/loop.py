@@ -43,6 +43,7 @@ def train(
     """Train epoch after epoch, and record each in ``history``."""
     model, logs, pace = engine.model, {}, Pace()
     model.stop_training = False
+    engine.halt_on_nan = callbacks.halt_on_nan
     callbacks.begin("train")
     for epoch in schedule.starting_at(keras_private.restored_epoch(model)):
         engine.reset_metrics()
@@ -123,16 +124,15 @@ def run_steps(
 
     Returns the logs of the last execution.
     """
-    watched = callbacks.watch_batches(phase)
-    pace.fix(model.steps_per_execution if watched else None)
+    pace.fix(model.steps_per_execution if callbacks.watch_batches(phase) else None)
+    told = callbacks.hear_batches(phase)
     logs: dict[str, Any] = {}
     while not stream.exhausted:
-        first = stream.taken
-        if watched:
-            callbacks.batch_begin(phase, first)
+        if told:
+            callbacks.batch_begin(phase, stream.taken)
         with pace:
             logs = execute(stream, pace.steps)
-        if watched:
+        if told:
             callbacks.batch_end(phase, stream.taken - 1, logs)
         if progress:
             progress.step(stream.taken, logs)

@@ -19,7 +19,14 @@ class Engine(Protocol):
 
     The methods ``train`` and ``evaluate`` run one execution: at most ``steps`` steps, fewer if the stream's
     epoch ends before. They return the logs of the last step, which ``results`` makes into numbers.
+
+    Attributes
+    ----------
+    halt_on_nan
+        Whether an execution of training ends after a step that leaves the loss infinite or not a number.
     """
+
+    halt_on_nan: bool
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         """The source's batches, in the form in which this engine takes them."""
@@ -58,6 +65,7 @@ class PlainEngine:
     def __init__(self, model: keras.Model):
         self.model = model
         self.plan = "step"
+        self.halt_on_nan = False
         self._steps: dict[tuple[str, str], tuple[Any, Callable]] = {}
 
     def use_plan(self, plan: str) -> None:
@@ -106,6 +114,8 @@ class PlainEngine:
         logs: Logs = {}
         for data in tensors(stream.take(steps)):
             logs = step(data)
+            if self.halt_on_nan and not finite_loss(logs):
+                break
         return logs
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
@@ -122,6 +132,10 @@ class PlainEngine:
     def finish(self) -> None:
         if isinstance(self.model.optimizer, keras.optimizers.Optimizer):
             self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
+
+
+def finite_loss(logs: Logs) -> bool:
+    return "loss" not in logs or bool(keras.ops.isfinite(logs["loss"]))
 
 
 def tensors(batches: Iterable[Batch]) -> Iterator[Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from kerasfit import keras_private
-from kerasfit.engines.engine import Logs, PlainEngine, logs_are_metrics, tensors
+from kerasfit.engines.engine import Logs, PlainEngine, finite_loss, logs_are_metrics, tensors
 from kerasfit.sources import Rows, RowStream, Source, Stream
 from kerasfit.tensors import pack, to_backend, to_numpy
 
@@ -134,12 +134,19 @@ class JaxEngine(PlainEngine):
     def _run(self, kind: str, stream: Stream, steps: int) -> Logs:
         step, logs = self.step(kind), {}
         if resident := self._resident.get(stream):
-            for rows in stream.take_rows(steps).split():
+            halting = self.halt_on_nan and kind == "train"
+            taken = stream.take_rows(steps)
+            for rows in taken.split():
                 if rows.steps:
-                    logs = self._advance(*resident.program(step, rows))
+                    done, logs = self._advance(*resident.program(step, rows, halting))
+                    if halting and done < rows.steps:
+                        stream.give_back(taken.steps - int(done))
+                        break
         else:
             for data in tensors(stream.take(steps)):
                 logs = self._advance(step, data)
+                if self.halt_on_nan and kind == "train" and not finite_loss(logs):
+                    break
         return jax.block_until_ready(logs)
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
@@ -175,11 +182,11 @@ class Resident:
         self.data = pack(to_backend(data))
         self._order: tuple[np.ndarray | None, Any] = None, None
 
-    def program(self, step: Steps, rows: Rows) -> tuple:
+    def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
         """The loop for these rows, and what it takes besides the state."""
         if self._order[0] is not rows.order:
             self._order = rows.order, jnp.asarray(rows.order, jnp.int32)
-        loop = step.over_rows(rows.batch_size if rows.steps > 1 else rows.stop - rows.start)
+        loop = step.over_rows(min(rows.batch_size, rows.stop - rows.start), halting)
         return loop, self.data, self._order[1], np.int32(rows.start), np.int32(rows.steps)
 
 
@@ -196,7 +203,7 @@ class Steps:
         self._step = step
         self._compile = functools.partial(jax.jit, donate_argnums=0) if compiles else lambda python: python
         self._by_itself = self._compile(self._one)
-        self._loops: dict[int, Callable] = {}
+        self._loops: dict[tuple, Callable] = {}
 
     def __call__(self, state: State, data: Any) -> tuple[State, Any]:
         return self._by_itself(state, data)
@@ -209,18 +216,20 @@ class Steps:
             values = (state.trainable, values)
         return state._replace(**dict(zip(parts, values, strict=True))), answer
 
-    def over_rows(self, size: int) -> Callable:
+    def over_rows(self, size: int, halting: bool) -> Callable:
         """A loop over batches of ``size`` rows: a function of state, data, order, first row and steps.
 
-        ``order`` are the numbers of all rows in the order of this pass, or None if they keep their own.
+        ``order`` are the numbers of all rows in the order of this pass, or None if they keep their own. It gives
+        the state, the number of steps and the metrics or last logs. It stops early, if ``halting``, after a step
+        that leaves the loss infinite or not a number.
         """
-        if size not in self._loops:
-            self._loops[size] = self._compile(functools.partial(self._loop, size))
-        return self._loops[size]
+        if (size, halting) not in self._loops:
+            self._loops[size, halting] = self._compile(functools.partial(self._loop, size, halting))
+        return self._loops[size, halting]
 
     def _loop(
-        self, size: int, state: State, data: Any, order: Any, start: Any, steps: Any
-    ) -> tuple[State, Logs]:
+        self, size: int, halting: bool, state: State, data: Any, order: Any, start: Any, steps: Any
+    ) -> tuple[State, tuple[Any, Logs]]:
         def batch(number: Any) -> Any:
             at = start + number * size
             rows = None if order is None else lax.dynamic_slice_in_dim(order, at, size)
@@ -232,10 +241,28 @@ class Steps:
 
             return keras.tree.map_structure(lambda leaf: None if leaf is None else take(leaf), data)
 
-        if logs_are_metrics(self.model, self.kind):
-            state = lax.fori_loop(0, steps, lambda number, state: self._one(state, batch(number))[0], state)
-            with keras.StatelessScope(zip(self.model.metrics_variables, state.metrics, strict=True)):
-                return state, self.model.get_metrics_result()
-        _, logs = jax.eval_shape(self._one, state, batch(0))
-        logs = jax.tree.map(lambda log: jnp.zeros(log.shape, log.dtype), logs)
-        return lax.fori_loop(0, steps, lambda number, carry: self._one(carry[0], batch(number)), (state, logs))
+        # The metrics say all that there is to say of the steps; or else the last logs are carried along.
+        from_metrics = logs_are_metrics(self.model, self.kind)
+        logs: Logs = {}
+        if not from_metrics:
+            logs = jax.eval_shape(self._one, state, batch(0))[1]
+            logs = jax.tree.map(lambda log: jnp.zeros(log.shape, log.dtype), logs)
+
+        def report(state: State, logs: Logs) -> Logs:
+            if not from_metrics:
+                return logs
+            with keras.StatelessScope(list(zip(self.model.metrics_variables, state.metrics, strict=True))):
+                return self.model.get_metrics_result()
+
+        def goes_on(carry: tuple) -> Any:
+            number, state, logs = carry
+            loss = report(state, logs).get("loss", 0.0) if halting else 0.0
+            return (number < steps) & jnp.isfinite(loss)
+
+        def advance(carry: tuple) -> tuple:
+            number, state, _ = carry
+            state, logs = self._one(state, batch(number))
+            return number + 1, state, {} if from_metrics else logs
+
+        number, state, logs = lax.while_loop(goes_on, advance, (jnp.int32(0), state, logs))
+        return state, (number, report(state, logs))

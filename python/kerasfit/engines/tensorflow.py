@@ -41,6 +41,9 @@ class TensorFlowEngine(PlainEngine):
             return step
         return Steps(self.model, kind, step, fuse=kind == "train" and self.plan != "step")
 
+    def _halts(self, kind: str) -> bool:
+        return self.halt_on_nan and kind == "train"
+
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         if self.plan == "step":
             return super().open(source, steps_per_epoch)
@@ -74,11 +77,17 @@ class TensorFlowEngine(PlainEngine):
     def _run(self, kind: str, stream: Stream, steps: int) -> Logs:
         step = self.step(kind)
         if isinstance(stream, DatasetStream):
-            return stream.run(step, steps, self._take_reset())
+            return stream.run(step, steps, reset=self._take_reset(), halting=self._halts(kind))
         if stream in self._resident:
             logs: Logs = {}
-            for rows, xla in self._parts(stream.take_rows(steps)):
-                logs = self._resident[stream].run(step, rows, xla=xla, reset=self._take_reset())
+            taken = stream.take_rows(steps)
+            for rows, xla in self._parts(taken):
+                done, logs = self._resident[stream].run(
+                    step, rows, xla=xla, reset=self._take_reset(), halting=self._halts(kind)
+                )
+                if self._halts(kind) and done < rows.steps:
+                    stream.give_back(taken.steps - int(done))
+                    break
             return logs
         self.sync()
         return self._last(step, stream, steps)
@@ -93,7 +102,7 @@ class TensorFlowEngine(PlainEngine):
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         resident = self._resident.get(stream)
         if resident and self.step("predict").outputs_join(resident.data):
-            outputs = resident.run(self.step("predict"), stream.take_rows(steps))
+            _, outputs = resident.run(self.step("predict"), stream.take_rows(steps))
             return [keras.tree.map_structure(to_numpy, outputs)]
         return super().predict(stream, steps)
 
@@ -111,9 +120,12 @@ class Resident:
             self._order = rows.order, tf.constant(rows.order, tf.int64)
         return self._order[1]
 
-    def run(self, step: Steps, rows: Rows, *, xla: bool = False, reset: bool = False) -> Any:
+    def run(
+        self, step: Steps, rows: Rows, *, xla: bool = False, reset: bool = False, halting: bool = False
+    ) -> tuple[Any, Any]:
+        """Run a step over the rows: how many there were, and the metrics or last logs, or all outputs."""
         size = rows.batch_size if xla else None
-        loop = step.over_rows(self.data, shuffled=rows.order is not None, size=size)
+        loop = step.over_rows(self.data, shuffled=rows.order is not None, size=size, halting=halting)
         bounds = tf.constant([rows.start, rows.stop, rows.batch_size, reset], tf.int64)
         return loop(self.leaves, self.order(rows), bounds)
 
@@ -148,13 +160,12 @@ class DatasetStream(Stream):
     def leave_pass(self) -> None:
         self._iterator = self._ahead = None
 
-    def run(self, step: Steps, steps: int, reset: bool) -> Logs:
+    def run(self, step: Steps, steps: int, *, reset: bool, halting: bool) -> Logs:
         """Up to ``steps`` steps in one call. Draws no element that this epoch does not take."""
         if self.limit is not None:
             steps = min(steps, self.limit - self.taken)
-        loop = step.over_elements(self.source.dataset.element_spec)
-        taken, logs = loop(self._iterator, self._next(), tf.constant([steps, reset], tf.int64))
+        loop = step.over_elements(self.source.dataset.element_spec, halting=halting)
+        taken, ahead, logs = loop(self._iterator, self._next(), tf.constant([steps, reset], tf.int64))
         self.taken += int(taken)
-        # Fewer steps than were asked for: the loop has met the end, and the optional that is ahead is empty.
-        self._ahead = None if taken == steps else tf.experimental.Optional.empty(self._ahead.element_spec)
+        self._ahead = ahead if taken < steps else None
         return logs

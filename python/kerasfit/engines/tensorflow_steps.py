@@ -42,27 +42,28 @@ class Steps:
         """Run one step, compiled by XLA if the model wants that."""
         return self._function(data, self.model.jit_compile)(data)
 
-    def over_rows(self, data: Any, *, shuffled: bool, size: int | None) -> Callable:
+    def over_rows(self, data: Any, *, shuffled: bool, size: int | None, halting: bool) -> Callable:
         """A loop over batches of rows, as a function of tensors, order and [start, stop, batch size, reset].
 
         The tensors are those of ``data``, samples along the first axis; the order is the numbers of all rows in
         this pass, if ``shuffled``. ``size`` is the batch size that XLA is to compile the
         loop for, None if XLA is not to. ``reset`` says to reset the metrics before. The loop returns the
-        metrics or the last logs; for "predict" it returns the outputs of all batches in one.
+        number of steps and the metrics or the last logs; for "predict" the outputs of all batches in one. It
+        stops early, if ``halting``, after a step that leaves the loss infinite or not a number.
         """
         spec = open_batch(data)
-        key = ("rows", shuffled, size, *types(spec))
+        key = ("rows", shuffled, size, halting, *types(spec))
         if key not in self._functions:
             leaves = [leaf for leaf in keras.tree.flatten(spec) if leaf is not None]
             # Called by itself, a concrete function spares the half millisecond that choosing one costs.
             self._functions[key] = function(
-                self._rows_loop(spec, shuffled, size),
+                self._rows_loop(spec, shuffled, size, halting),
                 [leaves, tf.TensorSpec([None], tf.int64), tf.TensorSpec([4], tf.int64)],
                 jit_compile=size is not None,
             ).get_concrete_function()
         return self._functions[key]
 
-    def _rows_loop(self, spec: Any, shuffled: bool, size: int | None) -> Callable:
+    def _rows_loop(self, spec: Any, shuffled: bool, size: int | None, halting: bool) -> Callable:
         batch_spec = sized_batch(spec, size)
 
         def loop(leaves: list, order: Any, bounds: Any) -> Any:
@@ -77,28 +78,28 @@ class Steps:
                 return number + 1, end, self._carry(carried, step(batch), number)
 
             steps = tf.cast((stop - start + batch_size - 1) // batch_size, tf.int32)
-            return self._finish(
-                tf.while_loop(
-                    lambda number, at, carried: at < stop,
-                    body,
-                    (0, start, self._carried(step.structured_outputs, steps)),
-                    parallel_iterations=1,
-                )[-1]
+            number, _, carried = tf.while_loop(
+                lambda number, at, carried: self._goes_on(at < stop, carried, halting),
+                body,
+                (0, start, self._carried(step.structured_outputs, steps)),
+                parallel_iterations=1,
             )
+            return number, self._finish(carried)
 
         return loop
 
-    def over_elements(self, element_spec: Any) -> Callable:
+    def over_elements(self, element_spec: Any, *, halting: bool) -> Callable:
         """A loop over a dataset, as a function of its iterator, the next element's optional, [steps, reset].
 
-        It returns how many steps there were, and the metrics or the last logs.
+        It returns how many steps there were, the next element's optional if they are fewer than were wanted,
+        and the metrics or the last logs.
         """
-        key = ("elements", *types(element_spec))
+        key = ("elements", halting, *types(element_spec))
         if key not in self._functions:
-            self._functions[key] = function(self._elements_loop(element_spec))
+            self._functions[key] = function(self._elements_loop(element_spec, halting))
         return self._functions[key]
 
-    def _elements_loop(self, element_spec: Any) -> Callable:
+    def _elements_loop(self, element_spec: Any, halting: bool) -> Callable:
         def loop(iterator: Any, ahead: Any, bounds: Any) -> Any:
             steps, reset = tf.unstack(bounds)
             step = self._concrete(pack(unpack(element_spec)))
@@ -115,13 +116,15 @@ class Steps:
                 logs = step(pack(unpack(element.get_value())))
                 return number + 1, next_unless_last(number + 1), self._carry(carried, logs, number)
 
-            number, _, carried = tf.while_loop(
-                lambda number, element, carried: tf.logical_and(number < steps, element.has_value()),
+            number, element, carried = tf.while_loop(
+                lambda number, element, carried: self._goes_on(
+                    tf.logical_and(number < steps, element.has_value()), carried, halting
+                ),
                 body,
                 (tf.zeros((), tf.int64), ahead, self._carried(step.structured_outputs, None)),
                 parallel_iterations=1,
             )
-            return number, self._finish(carried)
+            return number, element, self._finish(carried)
 
         return loop
 
@@ -184,6 +187,12 @@ class Steps:
             leaves = keras.tree.flatten(outputs)
             return [array.write(number, leaf) for array, leaf in zip(carried, leaves, strict=True)]
         return () if logs_are_metrics(self.model, self.kind) else outputs
+
+    def _goes_on(self, more: Any, carried: Any, halting: bool) -> Any:
+        if not halting:
+            return more
+        loss = (carried or self.model.get_metrics_result()).get("loss", tf.zeros(()))
+        return tf.logical_and(more, tf.math.is_finite(loss))
 
     def _finish(self, carried: Any) -> Any:
         if self.kind == "predict":

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from kerasfit import keras_private
-from kerasfit.engines.engine import Logs, PlainEngine, logs_are_metrics, tensors
+from kerasfit.engines.engine import Logs, PlainEngine, finite_loss, logs_are_metrics, tensors
 from kerasfit.sources import Rows, RowStream, Source, Stream
 from kerasfit.tensors import pack, to_backend
 
@@ -66,9 +66,12 @@ class TorchEngine(PlainEngine):
 
     def _run(self, kind: str, stream: Stream, steps: int) -> Logs:
         step, logs = self.step(kind), {}
-        if self.plan == "step" or self.model.jit_compile or not logs_are_metrics(self.model, kind):
+        halting = self.halt_on_nan and kind == "train"
+        if halting or self.plan == "step" or self.model.jit_compile or not logs_are_metrics(self.model, kind):
             for data in self._batches(stream, steps):
                 logs = step(data)
+                if halting and not finite_loss(logs):
+                    break
             return logs
         with without_metrics(self.model):
             for data in self._batches(stream, steps):

@@ -149,6 +149,11 @@ class RowStream(Stream):
     def leave_pass(self) -> None:
         self._order = self._at = None
 
+    def give_back(self, steps: int) -> None:
+        """Let the last ``steps`` batches that were taken be the next ones again."""
+        self.taken -= steps
+        self._at -= steps * self.source.batch_size
+
     def take_rows(self, steps: int) -> Rows:
         """The next ``steps`` batches of this epoch, fewer if it ends before, as row numbers."""
         if self.limit is not None:
