@@ -37,6 +37,7 @@ evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..
     steps = scalar_to_core(steps, "steps", call),
     callbacks = callbacks_to_core(callbacks),
     verbose = verbose_to_core(verbose, call),
+    plan = plan_to_core(call),
     writer = console_writer()
   )
   reticulate::py_to_r(results)

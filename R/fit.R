@@ -125,6 +125,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
     validation_batch_size = scalar(validation_batch_size, "validation_batch_size"),
     validation_freq = scalar(validation_freq, "validation_freq"),
     verbose = verbose_to_core(verbose, call),
+    plan = plan_to_core(call),
     writer = console_writer(),
     !!!extra
   )

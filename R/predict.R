@@ -26,6 +26,7 @@ predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NU
     steps = scalar_to_core(steps, "steps", call),
     callbacks = callbacks_to_core(callbacks),
     verbose = verbose_to_core(verbose, call),
+    plan = plan_to_core(call),
     writer = console_writer()
   )
   reticulate::py_to_r(bridge$output_values(outputs))

@@ -161,3 +161,7 @@ callbacks_to_core <- function(value) {
 verbose_to_core <- function(verbose, call) {
   if (identical(verbose, "auto") && isTRUE(getOption("knitr.in.progress"))) 2L else scalar_to_core(verbose, "verbose", call)
 }
+
+#' How the core is to run steps, an option because it is never needed for a right result
+#' @noRd
+plan_to_core <- function(call) scalar_to_core(getOption("kerasfit.plan", default = "auto"), "kerasfit.plan", call)

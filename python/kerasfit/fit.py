@@ -51,6 +51,7 @@ def fit(
     validation_batch_size: int | None = None,
     validation_freq: Any = 1,
     verbose: int | str = "auto",
+    plan: str = "auto",
     writer: Writer | None = None,
     **extra: Any,
 ) -> History:
@@ -94,6 +95,10 @@ def fit(
         Validate after every so many epochs, or after the epochs (1-based) in a list.
     verbose
         0 silent, 1 progress bar, 2 one line for each epoch, "auto".
+    plan
+        How steps are run: "auto" chooses by model and device, never by timing. "loop": many steps in one call,
+        over data that stay on the device. "xla": the same, compiled by XLA, with tensorflow. "step": a call for
+        each batch and Keras's own update of variables.
     writer
         Where progress is shown; standard output by default.
     **extra
@@ -183,7 +188,7 @@ def fit(
         )
         return history
 
-    engine = engine_for(model)
+    engine = engine_for(model, plan)
     stream = engine.open(training, steps_per_epoch)
     engine.prepare(stream)
     if not any(isinstance(callback, keras.callbacks.History) for callback in callbacks):
@@ -218,6 +223,7 @@ def evaluate(
     steps: int | None = None,
     callbacks: Any = None,
     verbose: int | str = "auto",
+    plan: str = "auto",
     writer: Writer | None = None,
 ) -> dict[str, float]:
     """Loss and metrics of a compiled model on data, by name.
@@ -234,7 +240,7 @@ def evaluate(
     check_endless(source, "steps", steps)
     if has_its_own("evaluate", model):
         return columns(evaluate_by_model(model, source, steps, callbacks))
-    engine = engine_for(model)
+    engine = engine_for(model, plan)
     stream = engine.open(source, steps)
     engine.prepare(stream)
     with running("Evaluate", stream, verbose, writer) as progress:
@@ -253,6 +259,7 @@ def predict(
     steps: int | None = None,
     callbacks: Any = None,
     verbose: int | str = "auto",
+    plan: str = "auto",
     writer: Writer | None = None,
 ) -> Any:
     """A model's outputs: numpy arrays, shape (samples, …), nested as the model returns them.
@@ -267,7 +274,7 @@ def predict(
     check_endless(source, "steps", steps)
     if has_its_own("predict", model):
         return predict_by_model(model, source, steps, callbacks)
-    engine = engine_for(model)
+    engine = engine_for(model, plan)
     stream = engine.open(source, steps)
     with running("Predict", stream, verbose, writer) as progress:
         return loop.predict(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -27,9 +29,45 @@ def to_numpy(value: Any) -> np.ndarray:
 
 def to_model_dtype(array: np.ndarray) -> np.ndarray:
     """Floats and booleans in the model's float type (``keras.config.floatx()``); others as they are."""
-    if array.dtype.kind in "fb":
-        return np.ascontiguousarray(array, dtype=keras.config.floatx())
-    return np.ascontiguousarray(array)
+    dtype = np.dtype(keras.config.floatx() if array.dtype.kind in "fb" else array.dtype)
+    if array.dtype == dtype and array.flags.c_contiguous:
+        return array
+    return aligned_copy(array, dtype)
+
+
+ALIGNMENT = 64  # bytes: what TensorFlow and JAX want of memory that they use as it is
+BLOCK = 50_000  # elements: so many fit the cache, being read along one axis and written along another
+
+
+def is_aligned(array: np.ndarray) -> bool:
+    return array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous
+
+
+def aligned_copy(array: np.ndarray, dtype: Any = None) -> np.ndarray:
+    """A copy in row-major order, of the type given, in memory that backends can use without copying it.
+
+    R's arrays are column-major: read row by row, each number is on another page of memory. So blocks of rows are
+    copied, by all cores (numpy lets other threads run meanwhile).
+    """
+    dtype = np.dtype(dtype or array.dtype)
+    memory = np.empty(array.size * dtype.itemsize + ALIGNMENT, np.uint8)
+    offset = -memory.ctypes.data % ALIGNMENT
+    copy = memory[offset : offset + array.size * dtype.itemsize].view(dtype).reshape(array.shape)
+    rows = max(1, BLOCK * len(array) // max(array.size, 1))
+    if array.size <= 20 * BLOCK or array.dtype.hasobject:
+        copy[...] = array
+        return copy
+
+    def copy_blocks(part: int) -> None:
+        first, last = len(array) * part // cores, len(array) * (part + 1) // cores
+        for start in range(first, last, rows):
+            stop = min(start + rows, last)
+            copy[start:stop] = array[start:stop]
+
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as threads:
+        list(threads.map(copy_blocks, range(cores)))
+    return copy
 
 
 def to_backend(batch: Any) -> Any:

@@ -17,7 +17,7 @@ from jax import lax
 from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine, finite_loss, logs_are_metrics, tensors
 from kerasfit.sources import Rows, RowStream, Source, Stream
-from kerasfit.tensors import pack, to_backend, to_numpy
+from kerasfit.tensors import aligned_copy, is_aligned, pack, to_backend, to_numpy
 
 Values = list[jax.Array]
 
@@ -179,7 +179,7 @@ class Resident:
     """The arrays of a source on the device, with the order of the current pass."""
 
     def __init__(self, data: tuple):
-        self.data = pack(to_backend(data))
+        self.data = pack(keras.tree.map_structure(resident, data))
         self._order: tuple[np.ndarray | None, Any] = None, None
 
     def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
@@ -266,3 +266,10 @@ class Steps:
 
         number, state, logs = lax.while_loop(goes_on, advance, (jnp.int32(0), state, logs))
         return state, (number, report(state, logs))
+
+
+def resident(leaf: Any) -> Any:
+    """An array on the device: on CPUs one that shares its memory, which JAX does where it is aligned."""
+    if not isinstance(leaf, np.ndarray):
+        return to_backend(leaf)
+    return jax.device_put(leaf if is_aligned(leaf) else aligned_copy(leaf), may_alias=True)

@@ -14,7 +14,7 @@ from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine
 from kerasfit.engines.tensorflow_steps import Steps
 from kerasfit.sources import Batch, DatasetSource, Rows, RowStream, Source, Stream
-from kerasfit.tensors import pack, to_backend, to_numpy
+from kerasfit.tensors import aligned_copy, is_aligned, pack, to_backend, to_numpy
 
 
 class TensorFlowEngine(PlainEngine):
@@ -111,7 +111,7 @@ class Resident:
     """The arrays of a source as tensors on the device, with the order of the current pass."""
 
     def __init__(self, data: tuple):
-        self.data = pack(to_backend(data))
+        self.data = pack(keras.tree.map_structure(resident, data))
         self.leaves = [leaf for leaf in keras.tree.flatten(self.data) if leaf is not None]
         self._order = None, tf.zeros(0, tf.int64)  # of the current pass, as given and on the device
 
@@ -169,3 +169,10 @@ class DatasetStream(Stream):
         self.taken += int(taken)
         self._ahead = ahead if taken < steps else None
         return logs
+
+
+def resident(leaf: Any) -> Any:
+    """An array as a tensor that shares its memory, on CPUs; there tf.constant() would be slow and a copy more."""
+    if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "fiu" or tf.config.list_logical_devices("GPU"):
+        return to_backend(leaf)
+    return tf.experimental.dlpack.from_dlpack((leaf if is_aligned(leaf) else aligned_copy(leaf)).__dlpack__())

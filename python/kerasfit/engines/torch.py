@@ -88,7 +88,7 @@ class Resident:
     """The arrays of a source on the device, with the order of the current pass."""
 
     def __init__(self, data: tuple):
-        self.data = pack(to_backend(data))
+        self.data = pack(keras.tree.map_structure(resident, data))
         self._order: tuple[np.ndarray | None, torch.Tensor | None] = None, None
 
     def batches(self, rows: Rows) -> Iterator[Any]:
@@ -104,6 +104,13 @@ class Resident:
                 return leaf[start:stop] if chosen is None else leaf.index_select(0, chosen)
 
             yield keras.tree.map_structure(lambda leaf, t=take: None if leaf is None else t(leaf), self.data)
+
+
+def resident(leaf: Any) -> Any:
+    """An array on the device: on CPUs one that shares its memory."""
+    if isinstance(leaf, np.ndarray) and leaf.flags.writeable and torch.get_default_device().type == "cpu":
+        return torch.from_numpy(leaf)
+    return to_backend(leaf)
 
 
 @contextmanager
