@@ -89,7 +89,8 @@ class Callbacks:
 
 
 def bears_executions(callback: keras.callbacks.Callback) -> bool:
-    """Whether a callback of Keras, as it was made, does the same when told of the last batch of executions only.
+    """Whether a callback of Keras, as it was made, does the same when told of the last batch of executions
+    only.
 
     TerminateOnNaN does because an execution ends where the loss is no longer finite.
     """
@@ -99,7 +100,9 @@ def bears_executions(callback: keras.callbacks.Callback) -> bool:
     if kind in (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore):
         return callback.save_freq == "epoch"
     if kind is keras.callbacks.TensorBoard:
-        return callback.update_freq == "epoch" and not callback.write_steps_per_second and not profiles(callback)
+        return (
+            callback.update_freq == "epoch" and not callback.write_steps_per_second and not profiles(callback)
+        )
     return False
 
 

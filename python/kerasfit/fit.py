@@ -17,7 +17,7 @@ from kerasfit import arguments, loop
 from kerasfit.arguments import ClassWeights, Schedule, ValidationSchedule
 from kerasfit.callbacks import Callbacks
 from kerasfit.delegate import evaluate_by_model, fit_by_model, has_its_own, predict_by_model
-from kerasfit.engines import engine_for
+from kerasfit.engines import Engine, engine_for
 from kerasfit.errors import ArgumentError
 from kerasfit.history import History, columns
 from kerasfit.progress import Progress, Writer
@@ -96,9 +96,9 @@ def fit(
     verbose
         0 silent, 1 progress bar, 2 one line for each epoch, "auto".
     plan
-        How steps are run: "auto" chooses by model and device, never by timing. "loop": many steps in one call,
-        over data that stay on the device. "xla": the same, compiled by XLA, with tensorflow. "step": a call for
-        each batch and Keras's own update of variables.
+        How steps are run: "auto" chooses by model and device, never by timing. "loop": many steps in one
+        call, over data that stay on the device. "xla": the same, compiled by XLA, with tensorflow. "step": a
+        call for each batch and Keras's own update of variables.
     writer
         Where progress is shown; standard output by default.
     **extra
@@ -243,9 +243,12 @@ def evaluate(
     engine = engine_for(model, plan)
     stream = engine.open(source, steps)
     engine.prepare(stream)
-    with running("Evaluate", stream, verbose, writer) as progress:
+    with running("Evaluate", engine, stream, verbose, writer) as progress:
         logs = loop.evaluate(
-            engine, stream, Callbacks(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps), progress
+            engine,
+            stream,
+            Callbacks(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps),
+            progress,
         )
         progress.end("Evaluate", logs)
     return columns(logs)
@@ -276,19 +279,25 @@ def predict(
         return predict_by_model(model, source, steps, callbacks)
     engine = engine_for(model, plan)
     stream = engine.open(source, steps)
-    with running("Predict", stream, verbose, writer) as progress:
+    with running("Predict", engine, stream, verbose, writer) as progress:
         return loop.predict(
-            engine, stream, Callbacks(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps), progress
+            engine,
+            stream,
+            Callbacks(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps),
+            progress,
         )
 
 
 @contextmanager
-def running(label: str, stream: Stream, verbose: int, writer: Writer | None) -> Iterator[Progress]:
+def running(
+    label: str, engine: Engine, stream: Stream, verbose: int, writer: Writer | None
+) -> Iterator[Progress]:
     progress = Progress(verbose, writer)
     progress.begin(label, stream.steps)
     try:
         yield progress
     finally:
+        engine.sync()
         progress.close_bar()
 
 

@@ -50,7 +50,7 @@ def train(
         callbacks.epoch_begin(epoch)
         stream.begin_epoch()
         progress.epoch_begin(epoch, stream.steps)
-        step_logs = run_steps("train", engine.train, stream, model, callbacks, progress, pace)
+        step_logs = run_steps("train", engine.train, stream, engine, callbacks, progress, pace)
         if not stream.taken:
             warnings.warn(
                 f"The data ended: there is no batch for epoch {epoch}, and training stops.", stacklevel=2
@@ -85,7 +85,7 @@ def evaluate(
     callbacks.begin("test")
     engine.reset_metrics()
     stream.begin_epoch(anew=True)
-    step_logs = run_steps("test", engine.evaluate, stream, engine.model, callbacks, progress, pace or Pace())
+    step_logs = run_steps("test", engine.evaluate, stream, engine, callbacks, progress, pace or Pace())
     if not stream.taken:
         warnings.warn("The data ended: there is no batch to evaluate on.", stacklevel=2)
     logs = engine.results(step_logs)
@@ -104,7 +104,7 @@ def predict(engine: Engine, stream: Stream, callbacks: Callbacks, progress: Prog
     engine.model.stop_predicting = False
     callbacks.begin("predict")
     stream.begin_epoch(anew=True)
-    run_steps("predict", execute, stream, engine.model, callbacks, progress, Pace())
+    run_steps("predict", execute, stream, engine, callbacks, progress, Pace())
     if not outputs:
         raise DataError("x", "`x` has no batch to predict from.")
     callbacks.end("predict")
@@ -115,7 +115,7 @@ def run_steps(
     phase: str,
     execute: Callable[[Stream, int], dict[str, Any]],
     stream: Stream,
-    model: keras.Model,
+    engine: Engine,
     callbacks: Callbacks,
     progress: Progress | None,
     pace: Pace,
@@ -124,8 +124,9 @@ def run_steps(
 
     Returns the logs of the last execution.
     """
-    pace.fix(model.steps_per_execution if callbacks.watch_batches(phase) else None)
+    pace.fix(engine.model.steps_per_execution if callbacks.watch_batches(phase) else None)
     told = callbacks.hear_batches(phase)
+    engine.overlap = not told
     logs: dict[str, Any] = {}
     while not stream.exhausted:
         if told:
@@ -136,7 +137,7 @@ def run_steps(
             callbacks.batch_end(phase, stream.taken - 1, logs)
         if progress:
             progress.step(stream.taken, logs)
-        if getattr(model, STOP_FLAGS[phase]):
+        if getattr(engine.model, STOP_FLAGS[phase]):
             break
     else:
         stream.end_epoch()

@@ -46,8 +46,8 @@ def is_aligned(array: np.ndarray) -> bool:
 def aligned_copy(array: np.ndarray, dtype: Any = None) -> np.ndarray:
     """A copy in row-major order, of the type given, in memory that backends can use without copying it.
 
-    R's arrays are column-major: read row by row, each number is on another page of memory. So blocks of rows are
-    copied, by all cores (numpy lets other threads run meanwhile).
+    R's arrays are column-major: read row by row, each number is on another page of memory. So blocks of rows
+    are copied, by all cores (numpy lets other threads run meanwhile).
     """
     dtype = np.dtype(dtype or array.dtype)
     memory = np.empty(array.size * dtype.itemsize + ALIGNMENT, np.uint8)

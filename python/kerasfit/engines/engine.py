@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
 import keras
 
 from kerasfit.errors import ArgumentError
-from kerasfit.sources import Batch, Source, Stream, stream_of
+from kerasfit.sources import Batch, IteratorSource, Source, Stream, stream_of
 from kerasfit.tensors import numbers, pack, to_backend, to_numpy
 
 Logs = dict[str, Any]
+
+# Trains on a batch while the main thread, the only one that may run R, makes the next one. It never does:
+# what is left to it is a step that has been compiled.
+WORKER = ThreadPoolExecutor(1, thread_name_prefix="kerasfit")
 
 
 class Engine(Protocol):
@@ -24,9 +29,13 @@ class Engine(Protocol):
     ----------
     halt_on_nan
         Whether an execution of training ends after a step that leaves the loss infinite or not a number.
+    overlap
+        Whether a step on a batch from an iterator may still run when the next batch is made, and when
+        ``train`` or ``evaluate`` returns; the logs that they return are then those of a step before.
     """
 
     halt_on_nan: bool
+    overlap: bool
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         """The source's batches, in the form in which this engine takes them."""
@@ -65,7 +74,8 @@ class PlainEngine:
     def __init__(self, model: keras.Model):
         self.model = model
         self.plan = "step"
-        self.halt_on_nan = False
+        self.halt_on_nan = self.overlap = False
+        self._running: Future | None = None  # the step that the worker is at
         self._steps: dict[tuple[str, str], tuple[Any, Callable]] = {}
 
     def use_plan(self, plan: str) -> None:
@@ -85,7 +95,7 @@ class PlainEngine:
         self.model.reset_metrics()
 
     def sync(self) -> None:
-        """Do nothing: the model's variables hold the state at any time."""
+        self._finish_running()
 
     def step(self, kind: str) -> Callable:
         """The compiled step of a kind: "train", "test" or "predict"."""
@@ -112,17 +122,33 @@ class PlainEngine:
 
     def _last(self, step: Callable, stream: Stream, steps: int) -> Logs:
         logs: Logs = {}
+        overlap = self.overlap and isinstance(stream.source, IteratorSource) and stream.taken
         for data in tensors(stream.take(steps)):
-            logs = step(data)
+            if overlap:
+                logs = self._finish_running() or logs
+                self._running = WORKER.submit(step, data)
+            else:
+                logs = step(data)
             if self.halt_on_nan and not finite_loss(logs):
                 break
         return logs
+
+    def _finish_running(self) -> Logs:
+        """Wait for the step that runs in the background, if any, and return its logs."""
+        if self._running is None:
+            return {}
+        # A wait that never returned to Python would keep Ctrl-C out, and R code that the step may call back.
+        while not wait([self._running], timeout=0.05).done:
+            pass
+        running, self._running = self._running, None
+        return running.result()
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         step = self.step("predict")
         return [keras.tree.map_structure(to_numpy, step(data)) for data in tensors(stream.take(steps))]
 
     def results(self, logs: Logs) -> Logs:
+        logs = self._finish_running() or logs
         if logs_are_metrics(self.model, "train") and logs_are_metrics(self.model, "test"):
             return numbers(logs)
         self.sync()
@@ -130,6 +156,7 @@ class PlainEngine:
         return numbers(metrics if set(metrics) == set(logs) else logs)
 
     def finish(self) -> None:
+        self.sync()
         if isinstance(self.model.optimizer, keras.optimizers.Optimizer):
             self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
 

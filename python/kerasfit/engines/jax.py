@@ -42,9 +42,9 @@ PARTS = {
 class JaxEngine(PlainEngine):
     """Runs an execution as one compiled loop over rows of arrays on the device.
 
-    Between executions the engine holds the state; ``sync`` gives it to the model's variables. The plans: "loop"
-    is that loop; "step" is a compiled call for each batch. Models with convolutions get "step" on CPUs, because
-    XLA leaves a convolution inside a loop a single thread there.
+    Between executions the engine holds the state; ``sync`` gives it to the model's variables. The plans:
+    "loop" is that loop; "step" is a compiled call for each batch. Models with convolutions get "step" on
+    CPUs, because XLA leaves a convolution inside a loop a single thread there.
     """
 
     plans = ("loop", "step")
@@ -53,8 +53,9 @@ class JaxEngine(PlainEngine):
         super().__init__(model)
         self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
         self._metrics_at_zero: tuple[list[int], list[np.ndarray]] = [], []
-        # What the last program gave: the state, and logs or outputs. Programs use up the state they are given;
-        # so theirs must be kept before Python can be interrupted, and ``list.extend`` does that from within C.
+        # What the last program gave: the state, and logs or outputs. Programs use up the state they are
+        # given; so theirs must be kept before Python can be interrupted, and ``list.extend`` does that from
+        # within C.
         self._given: list[tuple[State, Any]] = []
 
     def choose_plan(self) -> str:
@@ -144,9 +145,12 @@ class JaxEngine(PlainEngine):
                         break
         else:
             for data in tensors(stream.take(steps)):
+                jax.block_until_ready(logs)  # one step runs while the next batch is made, not more
                 logs = self._advance(step, data)
                 if self.halt_on_nan and kind == "train" and not finite_loss(logs):
                     break
+            if self.overlap:
+                return logs
         return jax.block_until_ready(logs)
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
@@ -169,10 +173,6 @@ class JaxEngine(PlainEngine):
         if (not model.built or not all(layer.built for layer in model.layers)) and stream.peek() is not None:
             with keras.StatelessScope():
                 model(to_backend(stream.peek().x))
-
-    def finish(self) -> None:
-        self.sync()
-        super().finish()
 
 
 class Resident:
@@ -219,9 +219,9 @@ class Steps:
     def over_rows(self, size: int, halting: bool) -> Callable:
         """A loop over batches of ``size`` rows: a function of state, data, order, first row and steps.
 
-        ``order`` are the numbers of all rows in the order of this pass, or None if they keep their own. It gives
-        the state, the number of steps and the metrics or last logs. It stops early, if ``halting``, after a step
-        that leaves the loss infinite or not a number.
+        ``order`` are the numbers of all rows in the order of this pass, or None if they keep their own. It
+        gives the state, the number of steps and the metrics or last logs. It stops early, if ``halting``,
+        after a step that leaves the loss infinite or not a number.
         """
         if (size, halting) not in self._loops:
             self._loops[size, halting] = self._compile(functools.partial(self._loop, size, halting))

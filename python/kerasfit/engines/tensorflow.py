@@ -20,8 +20,8 @@ from kerasfit.tensors import aligned_copy, is_aligned, pack, to_backend, to_nump
 class TensorFlowEngine(PlainEngine):
     """Runs an execution as one compiled loop over rows of arrays or elements of a dataset.
 
-    The plans: "loop" is the loop as a graph; "xla" has XLA compile it for whole batches, and leaves the rest at
-    the end of an epoch to the graph; "step" is a compiled call for each batch.
+    The plans: "loop" is the loop as a graph; "xla" has XLA compile it for whole batches, and leaves the rest
+    at the end of an epoch to the graph; "step" is a compiled call for each batch.
     """
 
     plans = ("loop", "xla", "step")
@@ -61,6 +61,7 @@ class TensorFlowEngine(PlainEngine):
             self.model.reset_metrics()
 
     def sync(self) -> None:
+        super().sync()
         if self._take_reset():
             self.model.reset_metrics()
 
@@ -89,7 +90,8 @@ class TensorFlowEngine(PlainEngine):
                     stream.give_back(taken.steps - int(done))
                     break
             return logs
-        self.sync()
+        if self._reset_due:
+            self.sync()
         return self._last(step, stream, steps)
 
     def _parts(self, rows: Rows) -> list[tuple[Rows, bool]]:
@@ -172,7 +174,11 @@ class DatasetStream(Stream):
 
 
 def resident(leaf: Any) -> Any:
-    """An array as a tensor that shares its memory, on CPUs; there tf.constant() would be slow and a copy more."""
-    if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "fiu" or tf.config.list_logical_devices("GPU"):
+    """An array as a tensor, which shares its memory on CPUs (what tf.constant() makes there is a copy)."""
+    if (
+        not isinstance(leaf, np.ndarray)
+        or leaf.dtype.kind not in "fiu"
+        or tf.config.list_logical_devices("GPU")
+    ):
         return to_backend(leaf)
     return tf.experimental.dlpack.from_dlpack((leaf if is_aligned(leaf) else aligned_copy(leaf)).__dlpack__())

@@ -17,10 +17,10 @@ from kerasfit.tensors import pack
 class Steps:
     """One kind of step ("train", "test" or "predict") of a model.
 
-    A step is traced once for batches of all sizes, as Keras traces it: the first dimension is left open. So the
-    last batch of an epoch, or another ``batch_size``, needs no new trace; and what a model makes of a batch's
-    static shape (the per-output losses among Keras's metrics do) is what it makes in Keras. Loops call that
-    trace. Only XLA needs one for each size of batch.
+    A step is traced once for batches of all sizes, as Keras traces it: the first dimension is left open. So
+    the last batch of an epoch, or another ``batch_size``, needs no new trace; and what a model makes of a
+    batch's static shape (the per-output losses among Keras's metrics do) is what it makes in Keras. Loops
+    call that trace. Only XLA needs one for each size of batch.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ class Steps:
     def over_rows(self, data: Any, *, shuffled: bool, size: int | None, halting: bool) -> Callable:
         """A loop over batches of rows, as a function of tensors, order and [start, stop, batch size, reset].
 
-        The tensors are those of ``data``, samples along the first axis; the order is the numbers of all rows in
-        this pass, if ``shuffled``. ``size`` is the batch size that XLA is to compile the
+        The tensors are those of ``data``, samples along the first axis; the order is the numbers of all rows
+        in this pass, if ``shuffled``. ``size`` is the batch size that XLA is to compile the
         loop for, None if XLA is not to. ``reset`` says to reset the metrics before. The loop returns the
         number of steps and the metrics or the last logs; for "predict" the outputs of all batches in one. It
         stops early, if ``halting``, after a step that leaves the loss infinite or not a number.
@@ -129,7 +129,7 @@ class Steps:
         return loop
 
     def outputs_join(self, data: Any) -> bool:
-        """Whether outputs for batches of such data can be put together: all dimensions but the first known."""
+        """Whether outputs for batches of such data can be put together: their shapes are known but for rows."""
         outputs = keras.tree.flatten(self._concrete(open_batch(data)).structured_outputs)
         return all(
             isinstance(output, tf.Tensor) and output.shape.rank and output.shape[1:].is_fully_defined()
@@ -147,7 +147,8 @@ class Steps:
         spec = open_batch(data) if dense else None
         key = ("step", jit_compile, *(types(spec) if dense else ()))
         if key not in self._functions:
-            # Without a signature (sparse and ragged tensors, None among the data) tf.function opens what varies.
+            # Without a signature (sparse and ragged tensors, None among the data) tf.function opens what
+            # varies.
             self._functions[key] = function(
                 self._traced_step, [spec] if dense else None, jit_compile=jit_compile
             )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from kerasfit import keras_private
-from kerasfit.engines.engine import Logs, PlainEngine, finite_loss, logs_are_metrics, tensors
+from kerasfit.engines.engine import Logs, PlainEngine, logs_are_metrics
 from kerasfit.sources import Rows, RowStream, Source, Stream
 from kerasfit.tensors import pack, to_backend
 
@@ -21,8 +21,9 @@ class TorchEngine(PlainEngine):
     """Runs Keras's own steps, one by one: PyTorch on Keras is eager.
 
     The plans: "loop" keeps the data on the device and reads the metrics once for each execution; "step" does
-    neither. PyTorch's fused optimizers are not Keras's: ``torch.optim.Adam`` adds epsilon after the correction
-    of the bias, Keras before it, and ``torch.optim.SGD`` keeps its momentum without the learning rate.
+    neither. PyTorch's fused optimizers are not Keras's: ``torch.optim.Adam`` adds epsilon after the
+    correction of the bias, Keras before it, and ``torch.optim.SGD`` keeps its momentum without the learning
+    rate.
     """
 
     plans = ("loop", "step")
@@ -35,7 +36,8 @@ class TorchEngine(PlainEngine):
         return "loop"
 
     def compiled(self, kind: str, step: Callable) -> Callable:
-        return torch.compile(step) if self.model.jit_compile else step
+        step = torch.compile(step) if self.model.jit_compile else step
+        return step if kind == "train" else torch.no_grad()(step)  # in whatever thread it runs
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
@@ -49,39 +51,31 @@ class TorchEngine(PlainEngine):
 
     def train(self, stream: Stream, steps: int) -> Logs:
         self.model.train()
-        try:
-            return self._run("train", stream, steps)
-        finally:
-            self.model.eval()
+        return self._run("train", stream, steps)
 
     def evaluate(self, stream: Stream, steps: int) -> Logs:
         self.model.eval()
-        with torch.no_grad():
-            return self._run("test", stream, steps)
+        return self._run("test", stream, steps)
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         self.model.eval()
-        with torch.no_grad():
-            return super().predict(stream, steps)
+        return super().predict(stream, steps)
+
+    def sync(self) -> None:
+        super().sync()
+        self.model.eval()
 
     def _run(self, kind: str, stream: Stream, steps: int) -> Logs:
-        step, logs = self.step(kind), {}
+        step = self.step(kind)
         halting = self.halt_on_nan and kind == "train"
-        if halting or self.plan == "step" or self.model.jit_compile or not logs_are_metrics(self.model, kind):
-            for data in self._batches(stream, steps):
-                logs = step(data)
-                if halting and not finite_loss(logs):
-                    break
-            return logs
+        if stream not in self._resident:
+            return self._last(step, stream, steps)
+        if halting or self.model.jit_compile or not logs_are_metrics(self.model, kind):
+            return self._last(step, stream, steps)
         with without_metrics(self.model):
-            for data in self._batches(stream, steps):
+            for data in self._resident[stream].batches(stream.take_rows(steps)):
                 step(data)
         return self.model.get_metrics_result()
-
-    def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
-        if resident := self._resident.get(stream):
-            return resident.batches(stream.take_rows(steps))
-        return tensors(stream.take(steps))
 
 
 class Resident:
