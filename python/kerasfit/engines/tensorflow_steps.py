@@ -129,7 +129,7 @@ class Steps:
         return loop
 
     def outputs_join(self, data: Any) -> bool:
-        """Whether outputs for batches of such data can be put together: their shapes are known but for rows."""
+        """Whether outputs for batches of such data can be put together: shapes are known but for rows."""
         outputs = keras.tree.flatten(self._concrete(open_batch(data)).structured_outputs)
         return all(
             isinstance(output, tf.Tensor) and output.shape.rank and output.shape[1:].is_fully_defined()
