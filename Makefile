@@ -6,7 +6,7 @@ export R_LIBS_USER := $(CURDIR)/.Rlib
 export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
 PYTHON := .venv/bin/python
 
-.PHONY: setup demo test lint test-python test-r check docs readme clean
+.PHONY: setup demo test lint test-python test-r check bench docs readme clean
 
 setup:
 	@tools/setup.sh
@@ -19,16 +19,17 @@ demo: setup
 test: lint test-python test-r
 
 lint: setup
-	$(PYTHON) -m ruff check python tests
-	$(PYTHON) -m ruff format --check python tests
+	$(PYTHON) -m ruff check python tests benchmarks
+	$(PYTHON) -m ruff format --check python tests benchmarks
 
 # the core by itself on tensorflow, and its parity with Keras on the other backends too
 test-python: setup
 	$(PYTHON) -m pytest
-	KERAS_BACKEND=jax $(PYTHON) -m pytest tests/python/test_parity.py
-	KERAS_BACKEND=torch $(PYTHON) -m pytest tests/python/test_parity.py
+	KERAS_BACKEND=jax $(PYTHON) -m pytest tests/python/test_parity.py tests/python/test_engines.py
+	KERAS_BACKEND=torch $(PYTHON) -m pytest tests/python/test_parity.py tests/python/test_engines.py
 
 # what an R user sees, in the package as installed
+test-r: export KERASFIT_CACHE := $(CURDIR)/build/cache
 test-r: setup
 	NOT_CRAN=true Rscript -e 'testthat::test_local(".", load_package = "installed", reporter = "check")'
 
@@ -36,6 +37,11 @@ test-r: setup
 check: setup
 	rm -rf build && mkdir -p build
 	cd build && export NOT_CRAN=true && R CMD build .. && R CMD check --no-manual kerasfit_*.tar.gz
+
+# measures against Keras and the best loops there are, into benchmarks/RESULTS.md; all, or for example
+# make bench ONLY="warm cold" BACKENDS="jax"
+bench: setup
+	$(PYTHON) benchmarks/bench.py $(ONLY) $(BACKENDS)
 
 # help pages and NAMESPACE, from the comments in R/
 docs: setup

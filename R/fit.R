@@ -30,6 +30,18 @@
 #' objects to is a `kerasfit_error_python`, with the Python traceback in the field `python_traceback`. Missing
 #' values (`NA`, `NaN`) in vectors, matrices, arrays and lists of them are mistakes in the data.
 #'
+#' @section Speed:
+#' Many steps run in one compiled call, on data that stay on the device; where a callback of yours watches batches,
+#' each step is a call of its own. How steps are compiled depends on the model and the device, and never on what is
+#' computed. `options(kerasfit.plan = )` overrides the choice: `"loop"` for one loop over many steps; with
+#' TensorFlow also `"xla"`, the loop compiled by XLA, and `"xla_step"`, the steps alone compiled by XLA; `"step"` for a
+#' call for each batch. The default is `"auto"`.
+#'
+#' The first epoch includes compilation. What TensorFlow and JAX compile is kept in the folder
+#' `tools::R_user_dir("kerasfit", "cache")`, so that the same model starts sooner in the next session.
+#' `options(kerasfit.cache = )`, set before Keras loads, names another folder; `FALSE` keeps nothing. Programs that are
+#' older than 60 days are deleted.
+#'
 #' @param object A compiled Keras model.
 #' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a list of them for
 #'   several inputs; a named list for named inputs; a tensor. Or something that makes batches: a

@@ -16,7 +16,10 @@ keras <- NULL
 #' @noRd
 import_core <- function(module, python, convert = FALSE) {
   reticulate::import_from_path(module, python, convert = convert, delay_load = list(
-    before_load = function() set_python_environment("KERAS_BACKEND", default_backend()),
+    before_load = function() {
+      set_python_environment("KERAS_BACKEND", default_backend())
+      set_python_environment("KERASFIT_CACHE", program_cache())
+    },
     get_environment = function() "r-kerasfit"
   ))
 }
@@ -27,6 +30,19 @@ set_python_environment <- function(name, value) {
   do.call(Sys.setenv, stats::setNames(list(value), name))
   if (reticulate::py_available()) {
     reticulate::import("os", convert = FALSE)$environ$update(reticulate::dict(stats::setNames(list(value), name)))
+  }
+}
+
+#' The folder in which compiled programs are kept from session to session, "" for none
+#' @noRd
+program_cache <- function() {
+  cache <- getOption("kerasfit.cache", default = Sys.getenv("KERASFIT_CACHE", NA))
+  if (isFALSE(cache) || nzchar(Sys.getenv("_R_CHECK_PACKAGE_NAME_"))) {
+    ""
+  } else if (is.character(cache) && !is.na(cache)) {
+    path.expand(cache)
+  } else {
+    tools::R_user_dir("kerasfit", "cache")
   }
 }
 

@@ -9,7 +9,8 @@ Where things are; each module imports only from those below it:
 ``engines``    who runs the steps
 ``sources``    where batches come from
 ``arguments``  what the caller's values mean
-``callbacks``, ``progress``, ``history``, ``errors``, ``tensors``, ``keras_private``, ``quiet``
+``callbacks``, ``indices``, ``progress``, ``history``, ``errors``, ``tensors``, ``keras_private``, ``quiet``,
+``cache``
 """
 
 from kerasfit import quiet  # first: it loads Keras

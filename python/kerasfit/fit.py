@@ -20,9 +20,13 @@ from kerasfit.delegate import evaluate_by_model, fit_by_model, has_its_own, pred
 from kerasfit.engines import Engine, engine_for
 from kerasfit.errors import ArgumentError
 from kerasfit.history import History, columns
+from kerasfit.indices import check_indices
 from kerasfit.progress import Progress, Writer
 from kerasfit.sources import (
+    NAMES,
     VALIDATION_NAMES,
+    ArraySource,
+    Names,
     Source,
     Stream,
     check_arrays,
@@ -153,10 +157,12 @@ def fit(
         class_weight=class_weights,
     )
     check_endless(training, "steps_per_epoch", steps_per_epoch)
+    check_source(model, training)
     validation = None
     if validation_data is not None:
         validation = open_validation(validation_data, validation_batch_size, batch_size, validation_steps)
         check_endless(validation, "validation_steps", validation_steps)
+        check_source(model, validation, VALIDATION_NAMES)
 
     history = History(
         params={
@@ -238,6 +244,7 @@ def evaluate(
     verbose = arguments.verbosity(verbose)
     source = open_source(x, y, sample_weight, batch_size=batch_size, steps=steps)
     check_endless(source, "steps", steps)
+    check_source(model, source)
     if has_its_own("evaluate", model):
         return columns(evaluate_by_model(model, source, steps, callbacks))
     engine = engine_for(model, plan)
@@ -275,6 +282,7 @@ def predict(
     verbose = arguments.verbosity(verbose)
     source = open_source(x, batch_size=batch_size, steps=steps)
     check_endless(source, "steps", steps)
+    check_source(model, source)
     if has_its_own("predict", model):
         return predict_by_model(model, source, steps, callbacks)
     engine = engine_for(model, plan)
@@ -317,6 +325,12 @@ def open_validation(
 def check_compiled(model: keras.Model, verb: str) -> None:
     if not model.compiled:
         raise ArgumentError("object", f"The model is not compiled: call compile() before {verb}().")
+
+
+def check_source(model: keras.Model, source: Source, names: Names = NAMES) -> None:
+    if isinstance(source, ArraySource):
+        x, y, _ = source.data
+        check_indices(model, x, y, (names.x, names.y))
 
 
 def check_endless(source: Source, argument: str, steps: int | None) -> None:

@@ -6,9 +6,13 @@ is a name that an older one lacks.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
+from keras.src import backend
 
 
 def build_state(model: keras.Model, batch: tuple) -> None:
@@ -47,6 +51,26 @@ def metrics_reset_variables_only(model: keras.Model) -> bool:
     return "reset_metrics" not in vars(type(model))
 
 
+@contextmanager
+def unknown_batch_size(model: keras.Model) -> Iterator[None]:
+    """Let the metrics of each output's loss count batches alike, although their size is known to a trace.
+
+    Keras weights them by a batch's size where its trace knows it, and so not in TensorFlow's graphs.
+    """
+    metrics = list(getattr(model._compile_loss, "metrics", []))
+    for metric in metrics:
+        metric.__dict__["update_state"] = partial(unweighted_update, metric)
+    try:
+        yield
+    finally:
+        for metric in metrics:
+            del metric.__dict__["update_state"]
+
+
+def unweighted_update(metric: keras.metrics.Metric, values: Any, sample_weight: Any = None) -> Any:
+    return type(metric).update_state(metric, values)
+
+
 def adam_moments(optimizer: keras.optimizers.Adam, variable: Any) -> tuple[Any, Any]:
     """Adam's two moments of a variable, as the backend's variables."""
     index = optimizer._get_variable_index(variable)
@@ -60,12 +84,53 @@ def sgd_momentum(optimizer: keras.optimizers.SGD, variable: Any) -> Any | None:
     return optimizer.momentums[optimizer._get_variable_index(variable)].value
 
 
-def is_recurrent(model: keras.Model) -> bool:
-    """Whether a model has recurrent layers, and no convolutions."""
-    recurrent = any(isinstance(layer, keras.layers.RNN) for layer in all_layers(model))
-    return recurrent and not is_convolutional(model)
+def compiles_with_xla(model: keras.Model) -> bool:
+    """Whether XLA compiles all layers of a model, with TensorFlow, and does with them what TensorFlow does.
+
+    An index that an embedding does not have is an error to TensorFlow and nothing to XLA; ``indices`` has
+    looked at those that come straight from the data. Keras says of recurrent layers that XLA does not
+    compile them, because of a kernel for GPUs.
+    """
+    embeddings = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding)]
+    return all(
+        layer.supports_jit
+        or isinstance(layer, (keras.layers.LSTM, keras.layers.GRU, keras.layers.Bidirectional))
+        for layer in all_layers(model)
+        if not isinstance(layer, keras.Model)
+    ) and len(embeddings) == len(input_embeddings(model))
+
+
+def input_embeddings(model: keras.Model) -> list[tuple[int, keras.layers.Embedding]]:
+    """The embeddings in a model that take one of its inputs as it is, with the number of that input."""
+    inputs = {id(tensor): number for number, tensor in enumerate(getattr(model, "inputs", None) or [])}
+    return [
+        (inputs[id(layer.input)], layer)
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Embedding)
+        and len(layer._inbound_nodes) == 1
+        and id(layer.input) in inputs
+    ]
 
 
 def is_convolutional(model: keras.Model) -> bool:
     """Whether a model has convolutions."""
     return any("Conv" in type(layer).__name__ for layer in all_layers(model))
+
+
+@contextmanager
+def replaced(**functions: Callable[[Callable], Callable]) -> Iterator[None]:
+    """Let layers compute with other functions of the backend while a step is traced.
+
+    Each function is made from the backend's own, which it stands for: ``nn_conv`` and so on.
+    """
+    places = []
+    for name, make in functions.items():
+        module, _, attribute = name.partition("_")
+        module = getattr(backend, module)
+        places.append((module, attribute, getattr(module, attribute)))
+        setattr(module, attribute, make(getattr(module, attribute)))
+    try:
+        yield
+    finally:
+        for module, attribute, own in places:
+            setattr(module, attribute, own)

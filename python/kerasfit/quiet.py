@@ -12,6 +12,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+from kerasfit.cache import keep_programs
+
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 FATAL = "3"  # other errors are exceptions too
 
@@ -34,5 +36,6 @@ def quiet() -> Iterator[None]:
         os.close(stderr)
 
 
+keep_programs()
 with quiet():
     import keras  # noqa: F401

@@ -52,17 +52,55 @@ def batch_norm():
 
 
 def convolution():
+    """Pooling with and without rectified ties, a stride, a rest that windows do not cover."""
     model = keras.Sequential(
-        [keras.Input((8, 8, 1)), layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(2)]
+        [
+            keras.Input((9, 9, 1)),
+            layers.Conv2D(4, 3, activation="relu", padding="same"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(20, 2, activation="tanh"),
+            layers.Conv2D(6, 3, strides=2, padding="same"),
+            layers.MaxPooling2D(2, padding="same"),
+            layers.Flatten(),
+            layers.Dense(2),
+        ]
     )
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-    return model, numbers(8, 8, 1), classes(2)
+    return model, numbers(9, 9, 1), classes(2)
+
+
+def convolution_in_time():
+    model = keras.Sequential(
+        [
+            keras.Input((12, 3)),
+            layers.Conv1D(5, 3, padding="causal", activation="relu"),
+            layers.MaxPooling1D(3),
+            layers.SeparableConv1D(4, 2),
+            layers.GlobalMaxPooling1D(),
+            layers.Dense(1),
+        ]
+    )
+    model.compile("sgd", "mse")
+    return model, numbers(12, 3), numbers(1)
 
 
 def recurrent():
     model = keras.Sequential([keras.Input((6, 3)), layers.LSTM(5, return_sequences=True), layers.Dense(1)])
     model.compile("adam", "mse", weighted_metrics=["mae"])
     return model, numbers(6, 3), numbers(6, 1)
+
+
+def gated():
+    model = keras.Sequential(
+        [
+            keras.Input((6,), dtype="int32"),
+            layers.Embedding(9, 3, mask_zero=True),
+            layers.Bidirectional(layers.GRU(4)),
+            layers.Dense(1),
+        ]
+    )
+    model.compile("adam", "mse")
+    return model, np.random.default_rng(2).integers(0, 9, (SAMPLES, 6)), numbers(1)
 
 
 def embedding():
@@ -175,7 +213,9 @@ KINDS = [
     one_hot,
     batch_norm,
     convolution,
+    convolution_in_time,
     recurrent,
+    gated,
     embedding,
     several_inputs,
     several_outputs,

@@ -321,24 +321,3 @@ class TestProgress:
         lines = output.getvalue().splitlines()
         assert len(lines) == 2
         assert "\r" not in output.getvalue()
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only tf.function counts its traces")
-def test_a_ragged_last_batch_another_batch_size_and_another_fit_need_no_new_trace():
-    model, x, y = models.dense()
-    for batch_size in (16, 7):
-        kerasfit.fit(model, x, y, epochs=2, batch_size=batch_size, validation_split=0.3, verbose=0)
-    engine = model.__dict__["_kerasfit_engine"]
-    for kind in ("train", "test"):
-        assert engine.step(kind).traces <= 2  # one to make variables, one to use them
-
-
-def test_compiling_again_is_noticed():
-    model, x, y = models.dense()
-    kerasfit.fit(model, x, y, verbose=0)
-    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy", metrics=[])
-    weights = model.get_weights()
-    history = kerasfit.fit(model, x, y, verbose=0)
-    assert set(history.metrics) == {"loss"}
-    for before, after in zip(weights, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(before, after)

@@ -57,6 +57,12 @@ MISTAKES = {
         "validation_data",
         r"`validation_data\[\[2\]\]` has 3 samples",
     ),
+    "class without an output": (dict(y=Y + 1), "y", "has the value 3, and the model's output has 3 values"),
+    "validation class without an output": (
+        dict(validation_data=(X, Y - 1)),
+        "validation_data",
+        r"`validation_data\[\[2\]\]` has the value -1",
+    ),
     "validation_freq of 0": (dict(validation_freq=0), "validation_freq", "1 or more"),
     "validation_freq of nothing": (dict(validation_freq=[]), "validation_freq", "names no epoch"),
     "callback that is none": (dict(callbacks=[keras.callbacks.Callback(), 5]), "callbacks", "element 2 is 5"),

@@ -112,3 +112,21 @@ test_that("kerasfit's methods stand when keras3 loads, whichever comes first", {
     expect_match(answer$print, "Training history")
   }
 })
+
+test_that("compiled programs are kept where the option says, and nowhere if it says FALSE", {
+  train <- function(cache) {
+    options(kerasfit.cache = cache)
+    library(kerasfit)
+    model <- keras$Sequential(list(keras$layers$Dense(1L)))
+    compile(model, "sgd", "mse")
+    fit(model, matrix(1:20 / 20), 1:20 / 20, verbose = 0)
+    Sys.getenv("KERASFIT_CACHE")
+  }
+  cache <- withr::local_tempdir()
+  for (backend in c("tensorflow", "jax")) {
+    callr::r(train, list(cache), env = c(callr::rcmd_safe_env(), KERAS_BACKEND = backend))
+    expect_gt(length(list.files(cache, pattern = ".", recursive = TRUE)), 0)
+    unlink(list.files(cache, full.names = TRUE), recursive = TRUE)
+  }
+  expect_identical(callr::r(train, list(FALSE)), "")
+})

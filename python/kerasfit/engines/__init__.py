@@ -14,7 +14,7 @@ import keras
 from kerasfit.engines.engine import Engine
 from kerasfit.errors import KerasfitError
 
-__all__ = ["Engine", "engine_for"]
+__all__ = ["Engine", "engine_class", "engine_for"]
 
 ENGINES = {"tensorflow": "TensorFlowEngine", "jax": "JaxEngine", "torch": "TorchEngine"}
 
@@ -24,13 +24,17 @@ def engine_for(model: keras.Model, plan: str = "auto") -> Engine:
 
     ``plan`` says how it is to run steps: one of the engine's ``plans``, or "auto" for its choice.
     """
+    if "_kerasfit_engine" not in model.__dict__:
+        model.__dict__["_kerasfit_engine"] = engine_class()(model)
+    model.__dict__["_kerasfit_engine"].use_plan(plan)
+    return model.__dict__["_kerasfit_engine"]
+
+
+def engine_class() -> type[Engine]:
+    """The engine of this session's backend."""
     backend = keras.backend.backend()
     if backend not in ENGINES:
         raise KerasfitError(
             f'kerasfit trains on tensorflow, jax and torch; the Keras backend is "{backend}".'
         )
-    if "_kerasfit_engine" not in model.__dict__:
-        engine = getattr(import_module(f"kerasfit.engines.{backend}"), ENGINES[backend])
-        model.__dict__["_kerasfit_engine"] = engine(model)
-    model.__dict__["_kerasfit_engine"].use_plan(plan)
-    return model.__dict__["_kerasfit_engine"]
+    return getattr(import_module(f"kerasfit.engines.{backend}"), ENGINES[backend])

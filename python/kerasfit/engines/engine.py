@@ -73,7 +73,7 @@ class PlainEngine:
 
     def __init__(self, model: keras.Model):
         self.model = model
-        self.plan = "step"
+        self.plan, self.plan_is_chosen = "step", True  # by the engine rather than by the caller
         self.halt_on_nan = self.overlap = False
         self._running: Future | None = None  # the step that the worker is at
         self._steps: dict[tuple[str, str], tuple[Any, Callable]] = {}
@@ -83,7 +83,11 @@ class PlainEngine:
         if plan not in ("auto", *self.plans):
             known = ", ".join(f'"{name}"' for name in ("auto", *self.plans))
             raise ArgumentError("plan", f'`plan` must be one of {known} with this backend, not "{plan}".')
-        self.plan = self.choose_plan() if plan == "auto" else plan
+        self.plan_is_chosen = plan == "auto"
+        if self.model.run_eagerly:
+            self.plan = "step"
+        else:
+            self.plan = self.choose_plan() if self.plan_is_chosen else plan
 
     def choose_plan(self) -> str:
         return "step"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from itertools import starmap
@@ -16,6 +17,7 @@ from jax import lax
 
 from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine, finite_loss, logs_are_metrics, tensors
+from kerasfit.engines.kernels import jax_kernels
 from kerasfit.sources import Rows, RowStream, Source, Stream
 from kerasfit.tensors import aligned_copy, is_aligned, pack, to_backend, to_numpy
 
@@ -211,7 +213,8 @@ class Steps:
     def _one(self, state: State, data: Any) -> tuple[State, Any]:
         self.traces += 1
         parts = PARTS[self.kind]
-        answer, values = self._step(tuple(getattr(state, name) for name in parts), data)
+        with jax_kernels() if jax.default_backend() == "cpu" else contextlib.nullcontext():
+            answer, values = self._step(tuple(getattr(state, name) for name in parts), data)
         if self.kind == "predict":
             values = (state.trainable, values)
         return state._replace(**dict(zip(parts, values, strict=True))), answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine
-from kerasfit.engines.tensorflow_steps import Steps
+from kerasfit.engines.tensorflow_steps import Steps, XlaLoop
 from kerasfit.sources import Batch, DatasetSource, Rows, RowStream, Source, Stream
 from kerasfit.tensors import aligned_copy, is_aligned, pack, to_backend, to_numpy
 
@@ -21,20 +22,26 @@ class TensorFlowEngine(PlainEngine):
     """Runs an execution as one compiled loop over rows of arrays or elements of a dataset.
 
     The plans: "loop" is the loop as a graph; "xla" has XLA compile it for whole batches, and leaves the rest
-    at the end of an epoch to the graph; "step" is a compiled call for each batch.
+    at the end of an epoch to the graph; "xla_step" has XLA compile the steps for whole batches, and not the
+    loop; "step" is a compiled call for each batch.
+
+    On CPUs, XLA makes one fused loop of what a graph does operation by operation, so it is the choice for
+    arrays; around the loop where there are no convolutions, to which XLA gives all threads outside of its
+    loops only.
     """
 
-    plans = ("loop", "xla", "step")
+    plans = ("loop", "xla", "xla_step", "step")
 
     def __init__(self, model: keras.Model):
         super().__init__(model)
         self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
         self._reset_due = False
+        self._choice_fails = False  # XLA cannot compile what the model does
 
     def choose_plan(self) -> str:
-        if self.model.run_eagerly:
-            return "step"
-        return "xla" if self.model.jit_compile or keras_private.is_recurrent(self.model) else "loop"
+        if self._choice_fails or not keras_private.compiles_with_xla(self.model):
+            return "loop"
+        return "xla_step" if keras_private.is_convolutional(self.model) else "xla"
 
     def compiled(self, kind: str, step: Callable) -> Callable:
         if self.model.run_eagerly:
@@ -53,6 +60,12 @@ class TensorFlowEngine(PlainEngine):
         if isinstance(stream, RowStream):
             self._resident[stream] = Resident(source.data)
         return stream
+
+    def prepare(self, stream: Stream) -> None:
+        """Create the state of model, loss, metrics and optimizer, so that one trace of a step is enough."""
+        if self.plan != "step" and (batch := stream.peek()) is not None:
+            with contextlib.suppress(Exception):  # then a trace creates it, or says what is wrong
+                keras_private.build_state(self.model, to_backend(tuple(batch)))
 
     def reset_metrics(self) -> None:
         if keras_private.metrics_reset_variables_only(self.model):
@@ -80,26 +93,34 @@ class TensorFlowEngine(PlainEngine):
         if isinstance(stream, DatasetStream):
             return stream.run(step, steps, reset=self._take_reset(), halting=self._halts(kind))
         if stream in self._resident:
-            logs: Logs = {}
-            taken = stream.take_rows(steps)
-            for rows, xla in self._parts(taken):
-                done, logs = self._resident[stream].run(
-                    step, rows, xla=xla, reset=self._take_reset(), halting=self._halts(kind)
-                )
-                if self._halts(kind) and done < rows.steps:
-                    stream.give_back(taken.steps - int(done))
-                    break
+            rows = stream.take_rows(steps)
+            done, logs = self._run_rows(kind, self._resident[stream], rows)
+            if self._halts(kind):
+                stream.give_back(rows.steps - int(done))
             return logs
         if self._reset_due:
             self.sync()
         return self._last(step, stream, steps)
 
-    def _parts(self, rows: Rows) -> list[tuple[Rows, bool]]:
-        """The rows cut where XLA leaves off, each part with whether XLA takes it."""
-        if self.plan != "xla":
-            return [(rows, False)]
-        whole, rest = rows.split()
-        return [(part, xla) for part, xla in ((whole, True), (rest, False)) if part.steps]
+    def _run_rows(self, kind: str, resident: Resident, rows: Rows) -> tuple[Any, Logs]:
+        """Run a kind of step over rows: how many steps there were, and the logs."""
+        reset, halting = self._take_reset(), self._halts(kind)
+        if not self.plan.startswith("xla"):
+            return resident.run(self.step(kind), rows, reset=reset, halting=halting)
+        loop = XlaLoop(rows.batch_size, around_loop=self.plan == "xla")
+        finished = self._finished_steps()
+        try:
+            return resident.run(self.step(kind), rows, xla=loop, reset=reset, halting=halting)
+        except tf.errors.OpError:
+            if not self.plan_is_chosen or self._finished_steps() != finished:
+                raise
+            # Before its first step, so XLA did not compile it; if not, the graph says what is wrong.
+            self._choice_fails, self.plan = True, "loop"
+            return resident.run(self.step(kind), rows, reset=reset, halting=halting)
+
+    def _finished_steps(self) -> int:
+        optimizer = self.model.optimizer
+        return int(optimizer.iterations) if optimizer is not None else 0
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         resident = self._resident.get(stream)
@@ -123,11 +144,20 @@ class Resident:
         return self._order[1]
 
     def run(
-        self, step: Steps, rows: Rows, *, xla: bool = False, reset: bool = False, halting: bool = False
+        self,
+        step: Steps,
+        rows: Rows,
+        *,
+        xla: XlaLoop | None = None,
+        reset: bool = False,
+        halting: bool = False,
     ) -> tuple[Any, Any]:
         """Run a step over the rows: how many there were, and the metrics or last logs, or all outputs."""
-        size = rows.batch_size if xla else None
-        loop = step.over_rows(self.data, shuffled=rows.order is not None, size=size, halting=halting)
+        if len(self.leaves[0]) < rows.batch_size:
+            xla = None
+        # The same loop for all executions of an epoch, though only the last one has the rest.
+        rest = len(self.leaves[0]) % rows.batch_size > 0
+        loop = step.over_rows(self.data, shuffled=rows.order is not None, xla=xla, rest=rest, halting=halting)
         bounds = tf.constant([rows.start, rows.stop, rows.batch_size, reset], tf.int64)
         return loop(self.leaves, self.order(rows), bounds)
 

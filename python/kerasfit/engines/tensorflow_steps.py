@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
+from kerasfit import keras_private
 from kerasfit.arguments import unpack
 from kerasfit.engines.engine import logs_are_metrics
 from kerasfit.engines.fused import fused_updates
+from kerasfit.engines.kernels import tensorflow_kernels
 from kerasfit.tensors import pack
+
+
+class XlaLoop(NamedTuple):
+    """How XLA compiles a loop over batches: for batches of one size, around the loop or only its steps."""
+
+    size: int
+    around_loop: bool
 
 
 class Steps:
@@ -40,53 +50,90 @@ class Steps:
 
     def __call__(self, data: Any) -> Any:
         """Run one step, compiled by XLA if the model wants that."""
-        return self._function(data, self.model.jit_compile)(data)
+        return self._function(open_batch(data) if is_dense(data) else data, xla=self.model.jit_compile)(data)
 
-    def over_rows(self, data: Any, *, shuffled: bool, size: int | None, halting: bool) -> Callable:
+    def over_rows(
+        self, data: Any, *, shuffled: bool, xla: XlaLoop | None, rest: bool, halting: bool
+    ) -> Callable:
         """A loop over batches of rows, as a function of tensors, order and [start, stop, batch size, reset].
 
-        The tensors are those of ``data``, samples along the first axis; the order is the numbers of all rows
-        in this pass, if ``shuffled``. ``size`` is the batch size that XLA is to compile the
-        loop for, None if XLA is not to. ``reset`` says to reset the metrics before. The loop returns the
-        number of steps and the metrics or the last logs; for "predict" the outputs of all batches in one. It
-        stops early, if ``halting``, after a step that leaves the loss infinite or not a number.
+        The tensors are those of ``data``, samples along the first axis, None left out; the order is the
+        numbers of all rows in this pass, if ``shuffled``. ``reset`` says to reset the metrics before. The
+        loop returns the number of steps and the metrics or the last logs; for "predict" the outputs of all
+        batches in one. It stops early, if ``halting``, after a step that leaves the loss infinite or not a
+        number. Rows that are fewer than a batch are left to the graph if there is XLA; ``rest`` says whether
+        there may be such.
         """
         spec = open_batch(data)
-        key = ("rows", shuffled, size, halting, *types(spec))
+        key = ("rows", shuffled, xla, rest, halting, *types(spec))
         if key not in self._functions:
-            leaves = [leaf for leaf in keras.tree.flatten(spec) if leaf is not None]
-            # Called by itself, a concrete function spares the half millisecond that choosing one costs.
-            self._functions[key] = function(
-                self._rows_loop(spec, shuffled, size, halting),
-                [leaves, tf.TensorSpec([None], tf.int64), tf.TensorSpec([4], tf.int64)],
-                jit_compile=size is not None,
-            ).get_concrete_function()
+            loop = self._whole_batches(spec, shuffled, xla, halting) if xla else None
+            if rest or not xla:
+                loop = self._all_batches(spec, shuffled, loop, halting)
+            self._functions[key] = compiled_once(loop)
         return self._functions[key]
 
-    def _rows_loop(self, spec: Any, shuffled: bool, size: int | None, halting: bool) -> Callable:
-        batch_spec = sized_batch(spec, size)
+    def _whole_batches(self, spec: Any, shuffled: bool, xla: XlaLoop, halting: bool) -> Callable:
+        """A loop over the whole batches among the rows, by XLA, which leaves the rest.
 
-        def loop(leaves: list, order: Any, bounds: Any) -> Any:
+        Besides number and logs it returns, between them, the row to go on at and what is carried.
+        """
+        key = ("whole", shuffled, xla, halting, *types(spec))
+        if key not in self._functions:
+            step = self._concrete(sized_batch(spec, xla.size), xla=True)
+            run = self._batches(step, spec, shuffled, xla.size, halting)
+
+            def loop(leaves: list, order: Any, bounds: Any) -> tuple:
+                start, stop, batch_size, reset = tf.unstack(bounds)
+                self._reset_if(reset)
+                stop -= (stop - start) % batch_size
+                state = tf.constant(0), start, self._carried(step.structured_outputs, None)
+                number, at, carried = run(leaves, order, stop, batch_size, state)
+                return number, at, carried, self._finish(carried)
+
+            self._functions[key] = function(loop, rows_signature(spec), jit_compile=xla.around_loop)
+        return self._functions[key]
+
+    def _all_batches(self, spec: Any, shuffled: bool, whole: Callable | None, halting: bool) -> Callable:
+        """A loop over all batches as a graph, or over those that another loop leaves."""
+        step = self._concrete(spec)  # traced before the reset, which then sees the metrics that this creates
+        run = self._batches(step, spec, shuffled, None, halting)
+
+        def loop(leaves: list, order: Any, bounds: Any) -> tuple:
             start, stop, batch_size, reset = tf.unstack(bounds)
-            step = self._concrete(batch_spec)  # before the reset, which sees the metrics that this creates
-            self._reset_if(reset)
+            if whole:
+                *state, _ = whole(leaves, order, bounds)
+            else:
+                self._reset_if(reset)
+                steps = tf.cast((stop - start + batch_size - 1) // batch_size, tf.int32)
+                state = tf.constant(0), start, self._carried(step.structured_outputs, steps)
+            number, _, carried = run(leaves, order, stop, batch_size, tuple(state))
+            return number, self._finish(carried)
 
+        return function(loop, rows_signature(spec))
+
+    def _batches(
+        self, step: Callable, spec: Any, shuffled: bool, size: int | None, halting: bool
+    ) -> Callable:
+        """A loop of steps up to a row: a function of tensors, order, that row, batch size and loop state.
+
+        The state is the number of steps, the row to go on at, and what is carried from step to step.
+        """
+
+        def run(leaves: list, order: Any, stop: Any, batch_size: Any, state: tuple) -> tuple:
             def body(number: Any, at: Any, carried: Any) -> Any:
                 end = tf.minimum(at + batch_size, stop)
                 rows = [rows_between(leaf, order if shuffled else None, at, end, size) for leaf in leaves]
-                batch = with_leaves(spec, rows)
-                return number + 1, end, self._carry(carried, step(batch), number)
+                return number + 1, end, self._carry(carried, step(with_leaves(spec, rows)), number)
 
-            steps = tf.cast((stop - start + batch_size - 1) // batch_size, tf.int32)
-            number, _, carried = tf.while_loop(
+            return tf.while_loop(
                 lambda number, at, carried: self._goes_on(at < stop, carried, halting),
                 body,
-                (0, start, self._carried(step.structured_outputs, steps)),
+                state,
                 parallel_iterations=1,
             )
-            return number, self._finish(carried)
 
-        return loop
+        return run
 
     def over_elements(self, element_spec: Any, *, halting: bool) -> Callable:
         """A loop over a dataset, as a function of its iterator, the next element's optional, [steps, reset].
@@ -138,32 +185,27 @@ class Steps:
 
     # ---- one step ------------------------------------------------------------------------------------
 
-    def _function(self, data: Any, jit_compile: bool = False) -> Callable:
-        """The step for tensors, or specs of them, of these types and shapes."""
-        dense = all(
-            isinstance(leaf, (tf.Tensor, tf.TensorSpec)) and leaf.shape.rank
-            for leaf in keras.tree.flatten(data)
-        )
-        spec = open_batch(data) if dense else None
-        key = ("step", jit_compile, *(types(spec) if dense else ()))
+    def _function(self, spec: Any, *, xla: bool = False) -> Callable:
+        """The step for tensors of these types and shapes, or for any like these if some are sparse."""
+        dense = is_dense(spec)
+        key = ("step", xla, *(types(spec) if dense else ()))
         if key not in self._functions:
-            # Without a signature (sparse and ragged tensors, None among the data) tf.function opens what
-            # varies.
+            # Without a signature tf.function opens what varies.
             self._functions[key] = function(
-                self._traced_step, [spec] if dense else None, jit_compile=jit_compile
+                functools.partial(self._traced_step, xla=xla), [spec] if dense else None, jit_compile=xla
             )
         return self._functions[key]
 
-    def _traced_step(self, data: Any) -> Any:
+    def _traced_step(self, data: Any, *, xla: bool) -> Any:
         self.traces += 1
         with fused_updates(self.model.optimizer if self.fuse else None):
-            return self._step(data)
+            if not xla:
+                return self._step(data)
+            with tensorflow_kernels(), keras_private.unknown_batch_size(self.model):
+                return self._step(data)
 
-    def _concrete(self, spec: Any) -> Callable:
-        sized = all(isinstance(leaf, tf.TensorSpec) and leaf.shape.rank for leaf in keras.tree.flatten(spec))
-        if sized and all(leaf.shape[0] is not None for leaf in keras.tree.flatten(spec)):
-            return function(self._traced_step, [spec]).get_concrete_function(spec)
-        return self._function(spec).get_concrete_function(spec)
+    def _concrete(self, spec: Any, *, xla: bool = False) -> Callable:
+        return self._function(spec, xla=xla).get_concrete_function(spec)
 
     # ---- what a loop carries from step to step ---------------------------------------------------------
 
@@ -212,6 +254,28 @@ def function(python: Callable, signature: list | None = None, *, jit_compile: bo
     )
 
 
+def rows_signature(spec: Any) -> list:
+    """The types of what a loop over rows takes: tensors, order and [start, stop, batch size, reset]."""
+    leaves = [leaf for leaf in keras.tree.flatten(spec) if leaf is not None]
+    return [leaves, tf.TensorSpec([None], tf.int64), tf.TensorSpec([4], tf.int64)]
+
+
+def compiled_once(loop: Callable) -> Callable:
+    """The first and last output of a function, without the time that TensorFlow takes to check arguments.
+
+    That is a tenth of a millisecond for each call, much where an epoch takes one.
+    """
+    concrete = loop.get_concrete_function()
+    captured = concrete.captured_inputs
+
+    def call(*args: Any) -> tuple[Any, Any]:
+        outputs = concrete.inference_fn.call_flat(*keras.tree.flatten(args), *captured)
+        number, *_, logs = tf.nest.pack_sequence_as(concrete.structured_outputs, outputs)
+        return number, logs
+
+    return call
+
+
 def rows_between(tensor: Any, order: Any | None, at: Any, end: Any, size: int | None) -> Any:
     """The rows of a batch; their number is ``size`` where it has to be known when the loop is compiled."""
     if order is not None:
@@ -229,6 +293,13 @@ def with_leaves(structure: Any, leaves: list) -> Any:
     """The structure with its leaves other than None replaced."""
     replacement = iter(leaves)
     return keras.tree.map_structure(lambda leaf: None if leaf is None else next(replacement), structure)
+
+
+def is_dense(data: Any) -> bool:
+    """Whether all are tensors, or specs of tensors, with a first dimension."""
+    return all(
+        isinstance(leaf, (tf.Tensor, tf.TensorSpec)) and leaf.shape.rank for leaf in keras.tree.flatten(data)
+    )
 
 
 def open_batch(data: Any) -> Any:

@@ -21,12 +21,14 @@ from kerasfit.sources.source import NAMES, VALIDATION_NAMES, Batch, Names, Sourc
 from kerasfit.sources.stream import BatchStream, Rows, RowStream, Stream, stream_of
 
 __all__ = [
+    "NAMES",
     "VALIDATION_NAMES",
     "ArraySource",
     "Batch",
     "BatchStream",
     "DatasetSource",
     "IteratorSource",
+    "Names",
     "RowStream",
     "Rows",
     "Source",

@@ -1,0 +1,210 @@
+"""Operations of layers that XLA is slow at on CPUs, put in other words: the same values, found faster.
+
+Layers call a function of the backend for each. While a step is traced for XLA on a CPU, these stand in for
+it. Whatever one of them is not made for, it leaves to the backend's own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasfit import keras_private
+
+
+@contextmanager
+def tensorflow_kernels() -> Iterator[None]:
+    """What a step is traced with for XLA with TensorFlow."""
+    with keras_private.replaced(nn_max_pool=max_pool, random_dropout=tensorflow_dropout):
+        yield
+
+
+@contextmanager
+def jax_kernels() -> Iterator[None]:
+    """What a step is traced with with JAX."""
+    with keras_private.replaced(nn_max_pool=max_pool, nn_conv=jax_conv):
+        yield
+
+
+def max_pool(plain: Callable) -> Callable:
+    """Max pooling whose gradient is a choice among the elements of each window.
+
+    XLA has a scatter for it, which goes from element to element. Windows must not overlap. The gradient goes
+    to the first of the largest elements of a window, as everywhere.
+    """
+
+    def pool(
+        inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: Any = None
+    ):
+        own = partial(plain, pool_size=pool_size, strides=strides, padding=padding, data_format=data_format)
+        size = per_dimension(pool_size, inputs)
+        if (
+            per_dimension(pool_size if strides is None else strides, inputs) != size
+            or padding != "valid"
+            or not channels_last(data_format)
+            or None in inputs.shape
+        ):
+            return own(inputs)
+
+        @ops.custom_gradient
+        def pooled(inputs: Any) -> Any:
+            largest = own(inputs)
+
+            def gradient(*upstream: Any) -> Any:
+                (upstream,) = upstream
+                return spread(upstream, first_largest(inputs, largest, size), inputs.shape, size)
+
+            return largest, gradient
+
+        return pooled(inputs)
+
+    return pool
+
+
+def first_largest(inputs: Any, largest: Any, size: tuple[int, ...]) -> Any:
+    """The place of the first largest element in each window, counted in row-major order."""
+    windows = in_windows(inputs, size)
+    places = list(itertools.product(*map(range, size)))
+    first = ops.zeros(largest.shape, "int32")
+    for number, place in reversed(list(enumerate(places))):
+        element = windows[(slice(None), *itertools.chain(*((slice(None), at) for at in place)))]
+        first = ops.where(ops.equal(element, largest), number, first)
+    return first
+
+
+def spread(values: Any, places: Any, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
+    """An array of a shape with one value in each window, at its place, and 0 elsewhere."""
+    dimensions = range(len(size))
+    number = sum(
+        ops.reshape(
+            ops.arange(size[d], dtype="int32") * math.prod(size[d + 1 :]),
+            [1, *(size[d] if axis == 2 * d + 1 else 1 for axis in range(2 * len(size))), 1],
+        )
+        for d in dimensions
+    )
+
+    def beside_windows(array: Any) -> Any:
+        for d in dimensions:
+            array = ops.expand_dims(array, 2 * d + 2)
+        return array
+
+    blocks = ops.where(ops.equal(beside_windows(places), number), beside_windows(values), 0)
+    covered = [n * s for n, s in zip(values.shape[1:-1], size, strict=True)]
+    edges = [(0, whole - part) for whole, part in zip(shape[1:-1], covered, strict=True)]
+    return ops.pad(ops.reshape(blocks, (shape[0], *covered, shape[-1])), [(0, 0), *edges, (0, 0)])
+
+
+def in_windows(inputs: Any, size: tuple[int, ...]) -> Any:
+    """The inputs with two axes for each dimension of space: of windows, and inside a window."""
+    counts = [n // s for n, s in zip(inputs.shape[1:-1], size, strict=True)]
+    covered = [slice(0, n * s) for n, s in zip(counts, size, strict=True)]
+    axes = itertools.chain(*zip(counts, size, strict=True))
+    return ops.reshape(inputs[(slice(None), *covered)], (inputs.shape[0], *axes, inputs.shape[-1]))
+
+
+def jax_conv(plain: Callable) -> Callable:
+    """Convolution whose gradient for the kernel is a product of matrices for each place in the kernel.
+
+    XLA has a convolution with a kernel as large as the image for it, which takes four times as long. Where
+    there are few channels, one product of all places is faster.
+    """
+
+    def conv(
+        inputs: Any,
+        kernel: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: Any = None,
+        dilation_rate: Any = 1,
+    ):
+        own = partial(
+            plain, strides=strides, padding=padding, data_format=data_format, dilation_rate=dilation_rate
+        )
+        kernel = ops.convert_to_tensor(kernel)
+        if (
+            not channels_last(data_format)
+            or set(per_dimension(dilation_rate, inputs)) != {1}
+            or inputs.shape[-1] != kernel.shape[-2]
+            or {keras.backend.standardize_dtype(array.dtype) for array in (inputs, kernel)} != {"float32"}
+        ):
+            return own(inputs, kernel)
+        return jax_conv_function(own, per_dimension(strides, inputs), padding)(inputs, kernel)
+
+    return conv
+
+
+def jax_conv_function(own: Callable, strides: tuple[int, ...], padding: str) -> Callable:
+    import jax
+    import jax.numpy as jnp
+
+    def kernel_gradient(inputs: Any, upstream: Any, size: tuple[int, ...]) -> Any:
+        pads = jax.lax.padtype_to_pads(inputs.shape[1:-1], size, strides, padding.upper())
+        inputs = jnp.pad(inputs, [(0, 0), *pads, (0, 0)])
+        out = upstream.reshape(-1, upstream.shape[-1])
+        seen = [  # by each place in the kernel: an input for each output
+            inputs[
+                (
+                    slice(None),
+                    *(
+                        slice(at, at + (n - 1) * step + 1, step)
+                        for at, n, step in zip(place, upstream.shape[1:-1], strides, strict=True)
+                    ),
+                )
+            ]
+            for place in itertools.product(*map(range, size))
+        ]
+        channels = inputs.shape[-1]
+        if channels < FEW_CHANNELS:
+            products = jnp.concatenate(seen, -1).reshape(len(out), -1).T @ out
+        else:
+            products = jnp.stack([part.reshape(-1, channels).T @ out for part in seen])
+        return products.reshape(*size, channels, out.shape[-1])
+
+    @jax.custom_vjp
+    def conv(inputs: Any, kernel: Any) -> Any:
+        return own(inputs, kernel)
+
+    def forward(inputs: Any, kernel: Any) -> Any:
+        return own(inputs, kernel), (inputs, kernel)
+
+    def backward(kept: Any, upstream: Any) -> Any:
+        inputs, kernel = kept
+        (of_inputs,) = jax.vjp(lambda inputs: own(inputs, kernel), inputs)[1](upstream)
+        return of_inputs, kernel_gradient(inputs, upstream, kernel.shape[:-2])
+
+    conv.defvjp(forward, backward)
+    return conv
+
+
+FEW_CHANNELS = 16
+
+
+def tensorflow_dropout(plain: Callable) -> Callable:
+    """Dropout by the Threefry generator: XLA on CPUs takes fifty times as long by the one it would choose."""
+    import tensorflow as tf
+
+    def dropout(*args: Any, **kwargs: Any) -> Any:
+        own = tf.nn.experimental.stateless_dropout
+        tf.nn.experimental.stateless_dropout = partial(own, rng_alg="threefry")
+        try:
+            return plain(*args, **kwargs)
+        finally:
+            tf.nn.experimental.stateless_dropout = own
+
+    return dropout
+
+
+def per_dimension(value: Any, inputs: Any) -> tuple[int, ...]:
+    """One number for each dimension of space."""
+    return (value,) * (len(inputs.shape) - 2) if isinstance(value, int) else tuple(value)
+
+
+def channels_last(data_format: str | None) -> bool:
+    return (data_format or keras.config.image_data_format()) == "channels_last"

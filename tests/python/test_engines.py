@@ -1,0 +1,203 @@
+"""What engines choose, how often they trace, and operations that stand in for a backend's own."""
+
+from __future__ import annotations
+
+import keras
+import models
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import kerasfit
+from kerasfit.engines import engine_class, engine_for, kernels
+
+BACKEND = keras.backend.backend()
+PLANS = engine_class().plans
+on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="about TensorFlow's plans")
+
+
+def chosen(build, **compiling):
+    model, *_ = build(**compiling)
+    return engine_for(model).plan
+
+
+@on_tensorflow
+def test_tensorflow_compiles_loops_by_xla_and_around_convolutions_steps_only():
+    assert chosen(models.dense) == chosen(models.recurrent) == chosen(models.gated) == "xla"
+    assert chosen(models.convolution) == "xla_step"
+    assert chosen(models.dense, run_eagerly=True) == "step"
+
+
+@on_tensorflow
+def test_an_embedding_of_values_that_nobody_has_looked_at_stays_with_the_graph():
+    model = keras.Sequential(
+        [keras.Input((3,)), layers.Lambda(ops.abs), layers.Embedding(9, 2), layers.Flatten(), layers.Dense(1)]
+    )
+    model.compile("sgd", "mse")
+    assert engine_for(model).plan == "loop"
+
+
+def beyond_xla():
+    """A model whose loss calls Python in each step, which XLA cannot."""
+    import tensorflow as tf
+
+    def loss(y, y_pred):
+        noted = tf.numpy_function(lambda error: error, [y - y_pred], tf.float32)
+        return (y - y_pred) ** 2 + 0 * tf.ensure_shape(noted, y_pred.shape)
+
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(1)])
+    model.compile("adam", loss)
+    return model, models.numbers(5), models.numbers(1)
+
+
+@on_tensorflow
+def test_what_xla_cannot_compile_trains_as_a_graph_from_the_first_step():
+    weights = []
+    for plan in ("auto", "loop"):
+        model, x, y = beyond_xla()
+        kerasfit.fit(model, x, y, epochs=2, verbose=0, plan=plan)
+        assert engine_for(model, plan).plan == "loop"
+        weights.append(np.concatenate([each.ravel() for each in model.get_weights()]))
+    np.testing.assert_array_equal(*weights)
+
+
+@on_tensorflow
+def test_a_plan_that_was_asked_for_is_not_given_up_silently():
+    import tensorflow as tf
+
+    model, x, y = beyond_xla()
+    with pytest.raises(tf.errors.OpError):
+        kerasfit.fit(model, x, y, verbose=0, plan="xla")
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch does not trace")
+@pytest.mark.parametrize("build", [models.dense, models.convolution], ids=["dense", "convolution"])
+def test_a_ragged_last_batch_and_another_fit_need_no_new_trace(build):
+    model, x, y = build()
+
+    def fit():
+        kerasfit.fit(model, x, y, epochs=2, batch_size=16, validation_split=0.3, verbose=0)
+        return {kind: engine_for(model).step(kind).traces for kind in ("train", "test")}
+
+    traces = fit()
+    assert max(traces.values()) <= 2  # for whole batches and for the rest
+    assert fit() == traces
+
+
+@on_tensorflow
+def test_another_batch_size_needs_no_new_trace_of_the_graph():
+    model, x, y = models.dense()
+    for batch_size in (16, 7):
+        kerasfit.fit(model, x, y, epochs=2, batch_size=batch_size, verbose=0, plan="loop")
+    assert engine_for(model, "loop").step("train").traces == 1
+
+
+def test_compiling_again_is_noticed():
+    model, x, y = models.dense()
+    kerasfit.fit(model, x, y, verbose=0)
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy", metrics=[])
+    weights = model.get_weights()
+    history = kerasfit.fit(model, x, y, verbose=0)
+    assert set(history.metrics) == {"loss"}
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_seeded_run_repeats_bit_for_bit(plan):
+    def run():
+        keras.utils.set_random_seed(11)
+        model = keras.Sequential(
+            [
+                keras.Input((5,)),
+                layers.Dense(8),
+                layers.Dropout(0.3),
+                layers.GaussianNoise(0.1),
+                layers.Dense(1),
+            ]
+        )
+        model.compile("adam", "mse")
+        kerasfit.fit(
+            model, models.numbers(5), models.numbers(1), epochs=3, batch_size=16, verbose=0, plan=plan
+        )
+        return model.get_weights()
+
+    for first, second in zip(run(), run(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_dropout_drops_its_share_anew_in_each_step(plan):
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(float(self.model.layers[-1].kernel.value[0, 0]))
+
+    model = keras.Sequential([keras.Input((2000,)), layers.Dropout(0.25), layers.Dense(1, use_bias=False)])
+    model.layers[-1].kernel.assign(ops.full((2000, 1), 1 / 2000))
+    model.compile(keras.optimizers.SGD(0.0), lambda y, y_pred: y_pred)
+    x = np.ones((320, 2000), "float32")
+    history = kerasfit.fit(model, x, x[:, :1], epochs=3, batch_size=32, verbose=0, plan=plan)
+    # the mean of 640 000 Bernoulli draws over 0.75, each kept with probability 0.75: 1 +- 0.0007
+    for loss in history.metrics["loss"]:
+        assert 0.996 < loss < 1.004
+    assert len(set(history.metrics["loss"])) == 3
+
+
+# ---- kernels: the same values as those of the backend ------------------------------------------------------
+
+POOLS = [((3, 7, 8, 5), 2), ((3, 9, 7, 4), (3, 2)), ((2, 11, 3), 3), ((2, 4, 5, 6, 3), 2)]
+CONVOLUTIONS = [
+    ((3, 9, 8, 4), (3, 3, 4, 6), 1, "valid"),
+    ((3, 9, 8, 4), (3, 2, 4, 6), 2, "same"),
+    ((3, 9, 8, 20), (2, 3, 20, 6), (2, 1), "same"),
+    ((3, 12, 20), (4, 20, 3), 3, "valid"),
+    ((2, 5, 5, 5, 2), (2, 2, 2, 2, 3), 1, "same"),
+    ((2, 6, 6, 20), (1, 1, 20, 8), 2, "valid"),
+]
+
+
+def compiled_gradients(function, *arrays):
+    if BACKEND == "jax":
+        import jax
+
+        return jax.jit(jax.grad(function, argnums=tuple(range(len(arrays)))))(*arrays)
+    import tensorflow as tf
+
+    def gradients(*tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        return tape.gradient(value, tensors)
+
+    return tf.function(gradients, jit_compile=True)(*map(tf.constant, arrays))
+
+
+def assert_same_gradients(function, *arrays):
+    replaced = {"jax": kernels.jax_kernels, "tensorflow": kernels.tensorflow_kernels}[BACKEND]
+    expected = compiled_gradients(function, *arrays)
+    with replaced():
+        actual = compiled_gradients(lambda *arrays: function(*arrays), *arrays)
+    for ours, theirs in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
+@pytest.mark.parametrize("shape, size", POOLS)
+def test_the_gradient_of_max_pooling_goes_to_the_first_largest_element(shape, size):
+    random = np.random.default_rng(0)
+    x = random.normal(size=shape).astype("float32")
+    weights = random.normal(size=ops.max_pool(x, size, size).shape).astype("float32")
+    for inputs in (x, np.maximum(x, 0), np.zeros_like(x)):
+        assert_same_gradients(lambda x: ops.sum(ops.max_pool(x, size, size) * weights), inputs)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="JAX alone has its convolutions replaced")
+@pytest.mark.parametrize("shape, kernel, strides, padding", CONVOLUTIONS)
+def test_the_gradients_of_a_convolution_are_the_backend_s(shape, kernel, strides, padding):
+    random = np.random.default_rng(0)
+    x, k = (random.normal(size=size).astype("float32") for size in (shape, kernel))
+    weights = random.normal(size=ops.conv(x, k, strides, padding).shape).astype("float32")
+    assert_same_gradients(lambda x, k: ops.sum(ops.conv(x, k, strides, padding) * weights), x, k)
