@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+from keras import layers
 from works import Work
 
 
@@ -18,29 +19,53 @@ def limits(work: Work) -> dict[str, Callable[[], None]]:
     backend = keras.backend.backend()
     if backend == "tensorflow":
         return {"graph": tensorflow(work, xla=False), "XLA": tensorflow(work, xla=True)}
-    return {"loop": jax(work)} if backend == "jax" else {}
+    return {"loop": jax(work)} if backend == "jax" else {"eager": torch(work)}
+
+
+def is_convolutional(model: keras.Model) -> bool:
+    """Whether XLA should be kept from loops: inside of them, convolutions on CPUs have one thread."""
+    return any("Conv" in type(layer).__name__ for layer in model.layers)
 
 
 def tensorflow(work: Work, *, xla: bool) -> Callable[[], None]:
     import tensorflow as tf
 
-    model, optimizer, size = work.model, work.model.optimizer, work.batch_size
-    optimizer.build(model.trainable_variables)
+    model, size = work.build(), work.batch_size
     x, y = tf.constant(work.x), tf.constant(work.y)
     variables = [variable.value for variable in model.trainable_variables]
     moments = [(tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for v in variables]
-    iterations = tf.Variable(0.0)
-    total = tf.Variable(0.0)
-    metric = keras.metrics.MeanAbsoluteError()
-    if y.dtype.is_integer:
-        metric = keras.metrics.SparseCategoricalAccuracy()
-    metric.update_state(y[:1], model(x[:1]))
+    iterations, total, scores = tf.Variable(0), tf.Variable(0.0), tf.Variable(0.0)
 
-    def step(xb, yb):
+    def outputs_of(xb: tf.Tensor) -> tf.Tensor:
+        for number, layer in enumerate(model.layers):
+            if isinstance(layer, layers.Dropout):
+                seed = tf.stack([iterations, number])
+                # XLA on CPUs takes many times as long by the generator it would choose; graphs have no other
+                algorithm = "threefry" if xla else "auto_select"
+                xb = tf.nn.experimental.stateless_dropout(xb, layer.rate, seed, rng_alg=algorithm)
+            elif xla and isinstance(layer, layers.MaxPooling2D):
+                xb = max_of_windows(xb)
+            elif not isinstance(layer, layers.InputLayer):
+                xb = layer(xb, training=True)
+        return xb
+
+    def max_of_windows(xb: tf.Tensor) -> tf.Tensor:
+        # the gradient of XLA's own pooling goes from element to element
+        height, width, channels = xb.shape[1] // 2, xb.shape[2] // 2, xb.shape[3]
+        whole = xb[:, : 2 * height, : 2 * width]
+        return tf.reduce_max(tf.reshape(whole, [size, height, 2, width, 2, channels]), [2, 4])
+
+    def score_of(yb: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        if yb.dtype.is_integer:
+            return tf.reduce_mean(tf.cast(tf.argmax(outputs, -1, yb.dtype) == yb, tf.float32))
+        return tf.reduce_mean(tf.abs(outputs - yb))
+
+    @tf.function(jit_compile=xla, autograph=False)
+    def step(xb: tf.Tensor, yb: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
-            outputs = model(xb, training=True)
+            outputs = outputs_of(xb)
             loss = model.compute_loss(xb, yb, outputs)
-        iterations.assign_add(1.0)
+        t = tf.cast(iterations.assign_add(1), tf.float32)
         for variable, (m, v), gradient in zip(
             variables, moments, tape.gradient(loss, variables), strict=True
         ):
@@ -48,8 +73,8 @@ def tensorflow(work: Work, *, xla: bool) -> Callable[[], None]:
                 var=variable.handle,
                 m=m.handle,
                 v=v.handle,
-                beta1_power=tf.pow(0.9, iterations),
-                beta2_power=tf.pow(0.999, iterations),
+                beta1_power=tf.pow(0.9, t),
+                beta2_power=tf.pow(0.999, t),
                 lr=0.001,
                 beta1=0.9,
                 beta2=0.999,
@@ -57,19 +82,19 @@ def tensorflow(work: Work, *, xla: bool) -> Callable[[], None]:
                 grad=gradient,
             )
         total.assign_add(loss)
-        metric.update_state(yb, outputs)
+        scores.assign_add(score_of(yb, outputs))
 
-    @tf.function(jit_compile=xla, autograph=False)
-    def epoch(order):
-        def body(at):
+    @tf.function(jit_compile=xla and not is_convolutional(model), autograph=False)
+    def epoch(order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def body(at: tf.Tensor) -> tuple[tf.Tensor]:
             rows = tf.slice(order, [at], [size])
             step(tf.gather(x, rows), tf.gather(y, rows))
             return (at + size,)
 
         tf.while_loop(lambda at: at <= len(work.x) - size, body, (0,), parallel_iterations=1)
-        return total, metric.result()
+        return total.read_value(), scores.read_value()
 
-    def run():
+    def run() -> None:
         for _ in range(work.epochs):
             _ = [float(value) for value in epoch(np.random.permutation(len(work.x)).astype(np.int32))]
 
@@ -80,7 +105,7 @@ def jax(work: Work) -> Callable[[], None]:
     import jax
     import jax.numpy as jnp
 
-    model, size = work.model, work.batch_size
+    model, size = work.build(), work.batch_size
     steps = len(work.x) // size
     x, y = jnp.asarray(work.x), jnp.asarray(work.y)
     trainable = [jnp.array(variable.value) for variable in model.trainable_variables]
@@ -104,17 +129,15 @@ def jax(work: Work) -> Callable[[], None]:
         rate = 0.001 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
         m = [a + (g - a) * 0.1 for a, g in zip(m, gradients, strict=True)]
         v = [a + (g * g - a) * 0.001 for a, g in zip(v, gradients, strict=True)]
-        trainable = [
-            w - rate * a / (jnp.sqrt(b) + 1e-7) for w, a, b in zip(trainable, m, v, strict=True)
-        ]
+        trainable = [w - rate * a / (jnp.sqrt(b) + 1e-7) for w, a, b in zip(trainable, m, v, strict=True)]
         return (trainable, fixed, m, v, t, total + loss, scores + score), None
 
-    stepped = any("Conv" in type(layer).__name__ for layer in model.layers)
+    stepped = is_convolutional(model)
     one = jax.jit(lambda carry, rows: step(carry, rows)[0], donate_argnums=0)
     many = jax.jit(lambda carry, order: jax.lax.scan(step, carry, order)[0], donate_argnums=0)
     state = [(trainable, fixed, zeros, [z + 0 for z in zeros], jnp.float32(0))]
 
-    def run():
+    def run() -> None:
         for _ in range(work.epochs):
             order = np.random.permutation(len(work.x))[: steps * size].reshape(steps, size)
             carry = (*state.pop(), jnp.float32(0), jnp.float32(0))
@@ -126,5 +149,39 @@ def jax(work: Work) -> Callable[[], None]:
             *kept, total, scores = carry
             _ = float(total), float(scores)
             state.append(tuple(kept))
+
+    return run
+
+
+def torch(work: Work) -> Callable[[], None]:
+    import torch
+    from torch.nn import functional
+
+    model, size = work.build(), work.batch_size
+    x, y = (keras.ops.convert_to_tensor(array) for array in (work.x, work.y))
+    classes = not y.is_floating_point()
+    y = y.long() if classes else y
+    variables = [variable.value for variable in model.trainable_variables]
+    optimizer = torch.optim.Adam(variables, eps=1e-7, fused=True)
+
+    def step(rows: torch.Tensor, total: torch.Tensor, scores: torch.Tensor) -> None:
+        xb, yb = x.index_select(0, rows), y.index_select(0, rows)
+        outputs = model(xb, training=True)
+        loss = functional.cross_entropy(outputs, yb) if classes else functional.mse_loss(outputs, yb)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            total += loss
+            scores += (outputs.argmax(-1) == yb).float().mean() if classes else (outputs - yb).abs().mean()
+
+    def run() -> None:
+        model.train()
+        for _ in range(work.epochs):
+            total, scores = torch.zeros((), device=x.device), torch.zeros((), device=x.device)
+            order = torch.randperm(len(x), device=x.device)
+            for start in range(0, len(x) - size + 1, size):
+                step(order[start : start + size], total, scores)
+            _ = float(total), float(scores)
 
     return run

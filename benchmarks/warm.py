@@ -1,63 +1,61 @@
-"""Time of a training step, warm: kerasfit, Keras's own fit() and the limits, interleaved in one process.
+"""A training step, warm: Keras's fit(), kerasfit's and the limits, interleaved in one process.
 
-Usage: KERAS_BACKEND=… python benchmarks/warm.py [work …]. Prints rows of the table in RESULTS.md: the median over
-pairs of Keras's time divided by ours, and of ours by the best limit's, with the quartiles.
+Usage: KERAS_BACKEND=… python benchmarks/warm.py [work …]
 """
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
+from functools import partial
 
 import keras
 import numpy as np
 from limits import limits
+from measure import (
+    BACKEND,
+    NONE,
+    in_fresh_process,
+    interleave,
+    median,
+    print_header,
+    print_row,
+    ratio,
+    timed,
+)
+from trainers import FITS, train
 from works import WORKS
 
-import kerasfit
 
-PAIRS = 7
-
-
-def measure(name: str) -> str:
-    """One row: microseconds per step of each, and the ratios."""
+def measure(name: str) -> None:
     keras.utils.set_random_seed(1)
-    theirs, ours = WORKS[name](), WORKS[name]()
-    arguments = {"batch_size": ours.batch_size, "epochs": ours.epochs, "verbose": 0}
-    runs: dict[str, Callable] = {
-        "Keras": lambda: theirs.model.fit(theirs.x, theirs.y, **arguments),
-        "kerasfit": lambda: kerasfit.fit(ours.model, ours.x, ours.y, **arguments),
-        **limits(WORKS[name]()),
-    }
-    for run in runs.values():
-        run()
-        run()
-    times = {label: [] for label in runs}
-    for _ in range(PAIRS):
-        for label, run in runs.items():
-            began = time.perf_counter()
-            run()
-            times[label].append((time.perf_counter() - began) / ours.steps * 1e6)
-    medians = {label: np.median(values) for label, values in times.items()}
-    best = min((label for label in runs if label not in ("Keras", "kerasfit")), key=medians.get, default=None)
-    cells = [
-        keras.backend.backend(),
+    work = WORKS[name]()
+    runs = {trainer: partial(train, trainer, WORKS[name]()) for trainer in FITS} | limits(work)
+    times = interleave({label: timed(run) for label, run in runs.items()}, rounds=7, warm_up=2)
+    best = min(runs.keys() - FITS.keys(), key=lambda label: np.median(times[label]), default=None)
+    microseconds = {label: median(values, work.steps * 1e-6) for label, values in times.items()}
+    peaks = [in_fresh_process("trainers.py", trainer, name, work.epochs)["peak"] / 1e6 for trainer in FITS]
+    print_row(
+        BACKEND,
         f"`{name}`",
-        f"{medians['Keras']:.0f}",
-        f"{medians['kerasfit']:.0f}",
-        f"{medians[best]:.0f} ({best})" if best else "–",
+        *(microseconds[trainer] for trainer in FITS),
+        f"{microseconds[best]} ({best})" if best else NONE,
         ratio(times["Keras"], times["kerasfit"]),
-        ratio(times["kerasfit"], times[best]) if best else "–",
-    ]
-    return "| " + " | ".join(cells) + " |"
-
-
-def ratio(a: list[float], b: list[float]) -> str:
-    low, middle, high = np.quantile(np.array(a) / np.array(b), [0.25, 0.5, 0.75])
-    return f"**{middle:.2f}** ({low:.2f}–{high:.2f})"
+        ratio(times["kerasfit"], times[best]) if best else NONE,
+        *(f"{peak:,.0f}" for peak in peaks),
+    )
 
 
 if __name__ == "__main__":
+    print_header(
+        "backend",
+        "work",
+        "Keras, µs",
+        "kerasfit, µs",
+        "limit, µs",
+        "Keras / kerasfit",
+        "kerasfit / limit",
+        "Keras, peak MB",
+        "kerasfit, peak MB",
+    )
     for name in sys.argv[1:] or WORKS:
-        print(measure(name), flush=True)
+        measure(name)

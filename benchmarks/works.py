@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
+from measure import shorten
 
 
-class Work(NamedTuple):
-    model: keras.Model
+@dataclass
+class Work:
+    """Data, and how to make a compiled model for them, which happens when the model is first asked for."""
+
+    build: Callable[[], keras.Model]
     x: Any
     y: Any
     batch_size: int
     epochs: int  # in one measurement
+
+    @cached_property
+    def model(self) -> keras.Model:
+        return self.build()
 
     @property
     def steps(self) -> int:
@@ -22,13 +33,20 @@ class Work(NamedTuple):
 
 
 def tab(rows: int = 1000, epochs: int = 20) -> Work:
-    inputs = keras.Input((10,))
-    hidden = layers.Dense(16, activation="relu")(layers.Dense(16, activation="relu")(inputs))
-    return regression(keras.Model(inputs, layers.Dense(1)(hidden)), (rows, 10), epochs)
+    def build() -> keras.Model:
+        inputs = keras.Input((10,))
+        hidden = layers.Dense(16, activation="relu")(layers.Dense(16, activation="relu")(inputs))
+        return for_regression(keras.Model(inputs, layers.Dense(1)(hidden)))
+
+    return regression(build, (rows, 10), epochs)
 
 
 def mlp(batch_size: int, rows: int) -> Work:
-    model = keras.Sequential(
+    return classification(build_mlp, (rows, 784), batch_size)
+
+
+def build_mlp() -> keras.Model:
+    return for_classification(
         [
             keras.Input((784,)),
             layers.Dense(128, activation="relu"),
@@ -36,50 +54,63 @@ def mlp(batch_size: int, rows: int) -> Work:
             layers.Dense(10),
         ]
     )
-    return classification(model, (rows, 784), batch_size)
 
 
 def mlp32() -> Work:
-    return mlp(32, 16_000)
+    return mlp(32, shorten(16_000))
 
 
 def mlp128() -> Work:
-    return mlp(128, 64_000)
+    return mlp(128, shorten(64_000))
 
 
 def cnn() -> Work:
-    model = keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            layers.Conv2D(32, 3, activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Flatten(),
-            layers.Dense(10),
-        ]
-    )
-    return classification(model, (2560, 28, 28, 1), 128)
+    def build() -> keras.Model:
+        return for_classification(
+            [
+                keras.Input((28, 28, 1)),
+                layers.Conv2D(32, 3, activation="relu"),
+                layers.MaxPooling2D(),
+                layers.Conv2D(64, 3, activation="relu"),
+                layers.MaxPooling2D(),
+                layers.Flatten(),
+                layers.Dense(10),
+            ]
+        )
+
+    return classification(build, (shorten(2560), 28, 28, 1), 128)
 
 
 def lstm() -> Work:
-    inputs = keras.Input((50, 8))
-    return regression(keras.Model(inputs, layers.Dense(1)(layers.LSTM(32)(inputs))), (3200, 50, 8), 1)
+    def build() -> keras.Model:
+        inputs = keras.Input((50, 8))
+        return for_regression(keras.Model(inputs, layers.Dense(1)(layers.LSTM(32)(inputs))))
+
+    return regression(build, (shorten(3200), 50, 8), 1)
 
 
 WORKS = {"tab": tab, "mlp32": mlp32, "mlp128": mlp128, "cnn": cnn, "lstm": lstm}
 
 
-def regression(model: keras.Model, shape: tuple[int, ...], epochs: int) -> Work:
+def for_regression(model: keras.Model) -> keras.Model:
     model.compile("adam", "mse", metrics=["mae"])
-    random = np.random.default_rng(0)
-    x = random.normal(size=shape).astype("float32")
-    return Work(model, x, random.normal(size=(shape[0], 1)).astype("float32"), 32, epochs)
+    return model
 
 
-def classification(model: keras.Model, shape: tuple[int, ...], batch_size: int) -> Work:
+def for_classification(stack: list) -> keras.Model:
+    model = keras.Sequential(stack)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"])
+    return model
+
+
+def regression(build: Callable[[], keras.Model], shape: tuple[int, ...], epochs: int) -> Work:
+    random = np.random.default_rng(0)
+    x = random.normal(size=shape).astype("float32")
+    return Work(build, x, random.normal(size=(shape[0], 1)).astype("float32"), 32, epochs)
+
+
+def classification(build: Callable[[], keras.Model], shape: tuple[int, ...], batch_size: int) -> Work:
     random = np.random.default_rng(0)
     x = random.random(size=shape, dtype="float32")
-    return Work(model, x, random.integers(0, 10, shape[0]).astype("int32"), batch_size, 1)
+    return Work(build, x, random.integers(0, 10, shape[0]).astype("int32"), batch_size, 1)

@@ -201,3 +201,15 @@ def test_the_gradients_of_a_convolution_are_the_backend_s(shape, kernel, strides
     x, k = (random.normal(size=size).astype("float32") for size in (shape, kernel))
     weights = random.normal(size=ops.conv(x, k, strides, padding).shape).astype("float32")
     assert_same_gradients(lambda x, k: ops.sum(ops.conv(x, k, strides, padding) * weights), x, k)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="JAX alone has its random bits replaced")
+def test_dropout_draws_what_jax_draws():
+    import jax
+
+    for shape in [(7,), (128, 33), (2, 3, 5)]:
+        for seed in range(3):
+            key = jax.random.PRNGKey(seed)
+            for p in (0.2, 0.75):
+                expected = jax.random.bernoulli(key, p, shape)
+                np.testing.assert_array_equal(kernels.jax_bernoulli(key, p, shape), expected)
