@@ -31,8 +31,10 @@ def measure(name: str) -> None:
     work = WORKS[name]()
     runs = {trainer: partial(train, trainer, WORKS[name]()) for trainer in FITS} | limits(work)
     times = interleave({label: timed(run) for label, run in runs.items()}, rounds=7, warm_up=2)
+    for label in runs:
+        times[label] /= work.steps if label in FITS else work.whole_steps
     best = min(runs.keys() - FITS.keys(), key=lambda label: np.median(times[label]), default=None)
-    microseconds = {label: median(values, work.steps * 1e-6) for label, values in times.items()}
+    microseconds = {label: median(values, 1e-6) for label, values in times.items()}
     peaks = [in_fresh_process("trainers.py", trainer, name, work.epochs)["peak"] / 1e6 for trainer in FITS]
     print_row(
         BACKEND,

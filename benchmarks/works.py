@@ -31,6 +31,10 @@ class Work:
     def steps(self) -> int:
         return self.epochs * -(-len(self.x) // self.batch_size)
 
+    @property
+    def whole_steps(self) -> int:
+        return self.epochs * (len(self.x) // self.batch_size)
+
 
 def tab(rows: int = 1000, epochs: int = 20) -> Work:
     def build() -> keras.Model:

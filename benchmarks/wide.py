@@ -1,0 +1,97 @@
+"""A matrix in R's layout, columns of doubles, on its way to rows of floats: time, and peaks of memory.
+
+Usage: KERAS_BACKEND=… python benchmarks/wide.py. With the name of a job, that job alone: it prints the bytes
+that it takes at its peak beside the matrix.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from measure import (
+    BACKEND,
+    in_fresh_process,
+    interleave,
+    median,
+    peak_above_now,
+    print_header,
+    print_row,
+    ratio,
+    shorten,
+    timed,
+)
+from trainers import FITS
+from works import build_mlp
+
+from kerasfit.tensors import to_model_dtype
+
+ROWS, COLUMNS = shorten(60_000), 784
+FLOAT32_COPY = ROWS * COLUMNS * 4  # bytes
+CORES = len(os.sched_getaffinity(0))
+
+
+def matrix_of_r() -> np.ndarray:
+    matrix = np.empty((ROWS, COLUMNS), order="F")
+    np.random.default_rng(0).random(out=matrix.T)
+    return matrix
+
+
+def copy_on_all_cores(matrix: np.ndarray) -> np.ndarray:
+    """A copy as it is, each core copying memory from its beginning to its end."""
+    copy = np.empty_like(matrix)
+    with ThreadPoolExecutor(CORES) as threads:
+        list(threads.map(np.copyto, np.array_split(copy.T, CORES), np.array_split(matrix.T, CORES)))
+    return copy
+
+
+def peak(job: str) -> int:
+    """Bytes at the peak of a conversion, or of a short epoch by a trainer that has compiled its steps."""
+    matrix = matrix_of_r()
+    if job == "conversion":
+        to_model_dtype(np.asfortranarray(matrix[:COLUMNS]))
+        return peak_above_now(lambda: to_model_dtype(matrix))
+    model, labels = build_mlp(), np.zeros(ROWS, np.int32)
+
+    def train(rows: int) -> None:
+        FITS[job](model, matrix[:rows], labels[:rows], batch_size=128, steps_per_epoch=5, verbose=0)
+
+    train(5 * 128)
+    return peak_above_now(lambda: train(ROWS))
+
+
+def measure() -> None:
+    matrix = matrix_of_r()
+    runs = {
+        "kerasfit": lambda: to_model_dtype(matrix),
+        "copy": lambda: copy_on_all_cores(matrix),
+        "numpy": lambda: matrix.astype("float32", order="C"),
+    }
+    times = interleave({label: timed(run) for label, run in runs.items()}, rounds=7, warm_up=1)
+    peaks = [in_fresh_process("wide.py", job)["peak"] / FLOAT32_COPY for job in ("conversion", *FITS)]
+    print_row(
+        BACKEND,
+        *(median(times[label], 1e-3) for label in runs),
+        ratio(times["kerasfit"], times["copy"]),
+        *(f"{peak:.2f}" for peak in peaks),
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps({"peak": peak(sys.argv[1])}))
+    else:
+        print_header(
+            "backend",
+            "kerasfit, ms",
+            "copy, ms",
+            "numpy, ms",
+            "kerasfit / copy",
+            "conversion, copies",
+            "Keras's fit(), copies",
+            "kerasfit's fit(), copies",
+        )
+        measure()
