@@ -136,10 +136,10 @@ def conditions(table: str, backend: str) -> list[str]:
 def record(table: str, owner: str, lines: list[str]) -> None:
     """Put lines, header first, into a table in place of those that begin with ``owner``."""
     RESULTS.parent.mkdir(exist_ok=True)
-    text = RESULTS.read_text() if RESULTS.exists() else TITLE
-    begin, end = f"<!-- {table}: by make bench -->\n", f"<!-- end of {table} -->\n"
+    text = RESULTS.read_text() if RESULTS.exists() else TITLE + "".join(map(empty_section, BENCHMARKS))
+    begin, end = markers(table)
     if begin not in text:
-        text += f"\n{begin}{end}"
+        text += empty_section(table)
     before, _, rest = text.partition(begin)
     section, _, after = rest.partition(end)
     header, rows = lines[:2], lines[2:]
@@ -149,6 +149,14 @@ def record(table: str, owner: str, lines: list[str]) -> None:
     benchmark = BENCHMARKS[table]
     parts = [f"## {benchmark.title}", f"`{table}`: {benchmark.caption}", "\n".join([*header, *rows])]
     RESULTS.write_text(before + begin + "\n\n".join(parts) + "\n" + end + after)
+
+
+def markers(table: str) -> tuple[str, str]:
+    return f"<!-- {table}: by make bench -->\n", f"<!-- end of {table} -->\n"
+
+
+def empty_section(table: str) -> str:
+    return "\n" + "".join(markers(table))
 
 
 def place(row: str) -> list[int]:
