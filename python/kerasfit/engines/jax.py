@@ -187,7 +187,8 @@ class Resident:
     def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
         """The loop for these rows, and what it takes besides the state."""
         if self._order[0] is not rows.order:
-            self._order = rows.order, jnp.asarray(rows.order, jnp.int32)
+            order = None if rows.order is None else jax.device_put(rows.order.astype(np.int32))
+            self._order = rows.order, order
         loop = step.over_rows(min(rows.batch_size, rows.stop - rows.start), halting)
         return loop, self.data, self._order[1], np.int32(rows.start), np.int32(rows.steps)
 

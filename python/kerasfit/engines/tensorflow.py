@@ -104,19 +104,21 @@ class TensorFlowEngine(PlainEngine):
 
     def _run_rows(self, kind: str, resident: Resident, rows: Rows) -> tuple[Any, Logs]:
         """Run a kind of step over rows: how many steps there were, and the logs."""
-        reset, halting = self._take_reset(), self._halts(kind)
+        step, reset, halting = self.step(kind), self._take_reset(), self._halts(kind)
         if not self.plan.startswith("xla"):
-            return resident.run(self.step(kind), rows, reset=reset, halting=halting)
+            return resident.run(step, rows, reset=reset, halting=halting)
         loop = XlaLoop(rows.batch_size, around_loop=self.plan == "xla")
-        finished = self._finished_steps()
+        finished = None if step.has_run else self._finished_steps()
         try:
-            return resident.run(self.step(kind), rows, xla=loop, reset=reset, halting=halting)
+            result = resident.run(step, rows, xla=loop, reset=reset, halting=halting)
         except tf.errors.OpError:
             if not self.plan_is_chosen or self._finished_steps() != finished:
                 raise
             # Before its first step, so XLA did not compile it; if not, the graph says what is wrong.
             self._choice_fails, self.plan = True, "loop"
             return resident.run(self.step(kind), rows, reset=reset, halting=halting)
+        step.has_run = True
+        return result
 
     def _finished_steps(self) -> int:
         optimizer = self.model.optimizer

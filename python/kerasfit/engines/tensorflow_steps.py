@@ -45,6 +45,7 @@ class Steps:
         self.kind = kind
         self.fuse = fuse
         self.traces = 0
+        self.has_run = False  # by XLA, which thus can compile it
         self._step = step
         self._functions: dict[Any, Callable] = {}
 
