@@ -10,6 +10,7 @@ from keras import layers, ops
 
 import kerasfit
 from kerasfit.engines import engine_class, engine_for, kernels
+from kerasfit.tensors import aligned_copy
 
 BACKEND = keras.backend.backend()
 PLANS = engine_class().plans
@@ -144,6 +145,13 @@ def test_dropout_drops_its_share_anew_in_each_step(plan):
     for loss in history.metrics["loss"]:
         assert 0.996 < loss < 1.004
     assert len(set(history.metrics["loss"])) == 3
+
+
+def test_memory_that_is_read_only_can_be_trained_on():
+    x, y = (aligned_copy(array) for array in (models.numbers(5), models.numbers(1)))
+    x.flags.writeable = y.flags.writeable = False  # as R's memory is
+    model, *_ = models.unbuilt()
+    kerasfit.fit(model, x, y, verbose=0)
 
 
 # ---- kernels: the same values as those of the backend ------------------------------------------------------

@@ -20,15 +20,16 @@ regressor <- function() {
   compile(model, "sgd", "mse")
 }
 
-#' The weights after training in some way, as plain numbers
+#' The weights after training in some way, as plain numbers, each step by the plan that arrays and generators share
 weights_after <- function(model, ...) {
+  withr::local_options(kerasfit.plan = "loop")
   fit(model, ..., verbose = 0, shuffle = FALSE)
   unlist(model$get_weights())
 }
 
 #' Run code in an R session of its own, with Python not yet loaded
-in_new_session <- function(code, env = character()) {
-  callr::r(code, env = c(callr::rcmd_safe_env(), env), libpath = .libPaths())
+in_new_session <- function(code, env = character(), args = list()) {
+  callr::r(code, args, env = c(callr::rcmd_safe_env(), env), libpath = .libPaths())
 }
 
 #' A history as fit() returns it, without training

@@ -359,3 +359,16 @@ test_that("what Python warns of is an R warning", {
   )
   expect_identical(history$params$epoch, 1L)
 })
+
+test_that("an R function may collect garbage and call Python while a step runs in the background", {
+  batch <- function() {
+    gc()
+    rows <- sample(150, 30)
+    as.numeric(keras$backend$floatx() == "float32")
+    list(iris_x[rows, ], iris_y[rows])
+  }
+  for (times in 1:3) {
+    history <- fit(classifier(), batch, steps_per_epoch = 20, epochs = 2, verbose = 0)
+    expect_true(all(is.finite(history$metrics$loss)))
+  }
+})

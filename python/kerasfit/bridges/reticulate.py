@@ -52,12 +52,16 @@ def writer(functions: dict[str, Callable]) -> SimpleNamespace:
 
 
 def call(function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str]]:
-    """A function's value, and what users were warned of meanwhile, each warning once."""
+    """A function's value, and what users were warned of meanwhile, each warning once.
+
+    A step that is compiled for several sizes of batch warns of the same with other sizes in it.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         value = function(*args, **kwargs)
-    return value, list(dict.fromkeys(str(warning.message) for warning in caught))
+    messages = [str(warning.message) for warning in caught]
+    return value, list({re.sub(r"\d+|None", "", message): message for message in messages}.values())
 
 
 def output_values(outputs: Any) -> Any:

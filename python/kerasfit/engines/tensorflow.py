@@ -107,7 +107,7 @@ class TensorFlowEngine(PlainEngine):
         step, reset, halting = self.step(kind), self._take_reset(), self._halts(kind)
         if not self.plan.startswith("xla"):
             return resident.run(step, rows, reset=reset, halting=halting)
-        loop = XlaLoop(rows.batch_size, around_loop=self.plan == "xla")
+        loop = XlaLoop(min(rows.batch_size, resident.samples), around_loop=self.plan == "xla")
         finished = None if step.has_run else self._finished_steps()
         try:
             result = resident.run(step, rows, xla=loop, reset=reset, halting=halting)
@@ -138,6 +138,7 @@ class Resident:
     def __init__(self, data: tuple):
         self.data = pack(keras.tree.map_structure(resident, data))
         self.leaves = [leaf for leaf in keras.tree.flatten(self.data) if leaf is not None]
+        self.samples = len(self.leaves[0])
         self._order = None, tf.zeros(0, tf.int64)  # of the current pass, as given and on the device
 
     def order(self, rows: Rows) -> tf.Tensor:
@@ -155,12 +156,11 @@ class Resident:
         halting: bool = False,
     ) -> tuple[Any, Any]:
         """Run a step over the rows: how many there were, and the metrics or last logs, or all outputs."""
-        if len(self.leaves[0]) < rows.batch_size:
-            xla = None
+        size = min(rows.batch_size, self.samples)
         # The same loop for all executions of an epoch, though only the last one has the rest.
-        rest = len(self.leaves[0]) % rows.batch_size > 0
+        rest = self.samples % size > 0
         loop = step.over_rows(self.data, shuffled=rows.order is not None, xla=xla, rest=rest, halting=halting)
-        bounds = tf.constant([rows.start, rows.stop, rows.batch_size, reset], tf.int64)
+        bounds = tf.constant([rows.start, rows.stop, size, reset], tf.int64)
         return loop(self.leaves, self.order(rows), bounds)
 
 
@@ -213,4 +213,5 @@ def resident(leaf: Any) -> Any:
         or tf.config.list_logical_devices("GPU")
     ):
         return to_backend(leaf)
-    return tf.experimental.dlpack.from_dlpack((leaf if is_aligned(leaf) else aligned_copy(leaf)).__dlpack__())
+    shareable = is_aligned(leaf) and leaf.flags.writeable  # DLPack has no word for memory that is read-only
+    return tf.experimental.dlpack.from_dlpack((leaf if shareable else aligned_copy(leaf)).__dlpack__())

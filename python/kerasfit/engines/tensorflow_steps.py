@@ -245,14 +245,16 @@ class Steps:
 
 
 def function(python: Callable, signature: list | None = None, *, jit_compile: bool = False) -> Callable:
-    # A lambda is an object of its own to the detector that warns of too many traces of one function.
-    return tf.function(
+    compiled = tf.function(
         lambda *args: python(*args),
         input_signature=signature,
         jit_compile=jit_compile,
         reduce_retracing=signature is None,
         autograph=False,
     )
+    # TensorFlow warns of functions that are traced often, and takes those of one model for those of the next.
+    compiled._omit_frequent_tracing_warning = True
+    return compiled
 
 
 def rows_signature(spec: Any) -> list:
