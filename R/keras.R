@@ -37,6 +37,9 @@ set_python_environment <- function(name, value) {
 #' @noRd
 program_cache <- function() {
   cache <- getOption("kerasfit.cache", default = Sys.getenv("KERASFIT_CACHE", NA))
+  if (!is.logical(cache) && !is.character(cache) || length(cache) != 1) {
+    abort_argument("kerasfit.cache", sprintf("`options(kerasfit.cache = )` must be a folder or FALSE, not %s.", describe(cache)))
+  }
   if (isFALSE(cache) || nzchar(Sys.getenv("_R_CHECK_PACKAGE_NAME_"))) {
     ""
   } else if (is.character(cache) && !is.na(cache)) {

@@ -16,6 +16,6 @@ set_random_seed <- function(seed) {
     abort_argument("seed", sprintf("`seed` must be a whole number, 0 or more, not %s.", describe(seed)))
   }
   set.seed(seed)
-  keras$utils$set_random_seed(as.integer(seed))
+  bridge$set_random_seed(as.integer(seed))
   invisible(seed)
 }

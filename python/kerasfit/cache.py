@@ -20,8 +20,8 @@ def keep_programs() -> None:
     folder = os.environ.get("KERASFIT_CACHE")
     if not folder:
         return
+    remove_old(Path(folder))
     folder = Path(folder) / processor()
-    remove_unused(folder)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "jax"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     flags = os.environ.get("TF_XLA_FLAGS", "")
@@ -41,10 +41,10 @@ def processor() -> str:
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
-def remove_unused(folder: Path) -> None:
-    """Delete what was written long ago."""
+def remove_old(folder: Path) -> None:
+    """Delete what was written long ago, for whatever processor."""
     oldest = time.time() - KEPT_DAYS * 24 * 3600
-    for file in folder.glob("*/*"):
+    for file in folder.glob("*/*/*"):
         try:
             if file.stat().st_mtime < oldest:
                 file.unlink()

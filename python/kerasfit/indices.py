@@ -15,10 +15,11 @@ from kerasfit import keras_private
 from kerasfit.errors import DataError
 from kerasfit.sources.arrays import labelled_leaves
 
-SPARSE_LOSSES = (
-    "sparse_categorical_crossentropy",
-    keras.losses.sparse_categorical_crossentropy,
-)
+HINTS = {
+    "from one": "Indices count from 0: subtract 1 if yours count from 1. A factor does that itself.",
+    "negative": "For targets that are not to count, SparseCategoricalCrossentropy has `ignore_class`.",
+    "other": None,
+}
 
 
 def check_indices(model: keras.Model, x: Any, y: Any, labels: tuple[str, str] = ("x", "y")) -> None:
@@ -63,9 +64,10 @@ def same_kind(y: Any, loss: Any) -> bool:
 
 
 def is_sparse(loss: Any) -> bool:
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
     if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
-        return getattr(loss, "ignore_class", None) is None
-    return any(loss is known or loss == known for known in SPARSE_LOSSES)
+        return loss.ignore_class is None
+    return loss is keras.losses.sparse_categorical_crossentropy
 
 
 def check_range(label: str, indices: Any, count: int, owner: str) -> None:
@@ -77,7 +79,5 @@ def check_range(label: str, indices: Any, count: int, owner: str) -> None:
         raise DataError(
             label,
             f"`{label}` has the value {wrong:g}, and {owner} {count} values: 0 to {count - 1}.",
-            "Classes and indices count from 0: subtract 1 if yours count from 1. A factor does that itself."
-            if low > 0 and high == count
-            else None,
+            HINTS["from one" if low > 0 and high == count else "negative" if low < 0 else "other"],
         )

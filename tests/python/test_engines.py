@@ -130,12 +130,6 @@ def test_a_seeded_run_repeats_bit_for_bit(plan):
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_dropout_drops_its_share_anew_in_each_step(plan):
-    seen = []
-
-    class Watch(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            seen.append(float(self.model.layers[-1].kernel.value[0, 0]))
-
     model = keras.Sequential([keras.Input((2000,)), layers.Dropout(0.25), layers.Dense(1, use_bias=False)])
     model.layers[-1].kernel.assign(ops.full((2000, 1), 1 / 2000))
     model.compile(keras.optimizers.SGD(0.0), lambda y, y_pred: y_pred)
@@ -155,6 +149,16 @@ def test_memory_that_is_read_only_can_be_trained_on():
 
 
 # ---- kernels: the same values as those of the backend ------------------------------------------------------
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
+def test_training_goes_through_the_kernels(monkeypatch):
+    seen, places = [], kernels.first_largest
+    monkeypatch.setattr(kernels, "first_largest", lambda *args: seen.append(1) or places(*args))
+    model, x, y = models.convolution()
+    kerasfit.fit(model, x, y, batch_size=16, verbose=0)
+    assert seen
+
 
 POOLS = [((3, 7, 8, 5), 2), ((3, 9, 7, 4), (3, 2)), ((2, 11, 3), 3), ((2, 4, 5, 6, 3), 2)]
 CONVOLUTIONS = [

@@ -83,6 +83,29 @@ def test_a_mistake_names_its_argument_and_changes_nothing(mistake):
     assert int(model.optimizer.iterations) == 0
 
 
+def test_an_index_without_an_embedding_is_a_mistake():
+    for build in (models.embedding, models.gated):
+        model, x, y = build()
+        for verb in (kerasfit.fit, kerasfit.evaluate):
+            with pytest.raises(ArgumentError, match=r"`x` has the value 9, and the embedding .* has 9 values"):
+                verb(model, np.where(x == 8, 9, x), y, verbose=0)
+
+
+@pytest.mark.parametrize("wrong", [-1, 2])
+def test_a_class_without_an_output_among_several_is_named(wrong):
+    model, x, y = models.several_outputs()
+    y["v"] = np.where(y["v"] == 1, wrong, y["v"])
+    with pytest.raises(ArgumentError, match=rf"`y\$v` has the value {wrong}"):
+        kerasfit.fit(model, x, y, verbose=0)
+
+
+def test_a_class_that_the_loss_ignores_needs_no_output():
+    model, x, y = models.dense()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(ignore_class=-1))
+    history = kerasfit.fit(model, x, np.where(y == 2, -1, y), verbose=0)
+    assert np.isfinite(history.metrics["loss"]).all()
+
+
 def test_a_model_must_be_compiled():
     model = keras.Sequential([keras.layers.Dense(1)])
     for verb in (kerasfit.fit, kerasfit.evaluate):

@@ -14,6 +14,7 @@ import pandas as pd
 
 from kerasfit.delegate import overrides
 from kerasfit.history import History
+from kerasfit.quiet import quiet
 
 __all__ = [
     "Generator",
@@ -23,6 +24,7 @@ __all__ = [
     "history_values",
     "output_values",
     "overrides",
+    "set_random_seed",
     "writer",
 ]
 
@@ -44,6 +46,12 @@ class Generator:
 
     def __call__(self) -> Any:
         return self.next_batch()
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python, numpy and the backend; Keras loads TensorFlow for it where that is installed."""
+    with quiet():
+        keras.utils.set_random_seed(seed)
 
 
 def writer(functions: dict[str, Callable]) -> SimpleNamespace:

@@ -82,7 +82,11 @@ class PlainEngine:
         """Follow a plan for how to run steps, one of ``plans``; "auto" chooses by model and device."""
         if plan not in ("auto", *self.plans):
             known = ", ".join(f'"{name}"' for name in ("auto", *self.plans))
-            raise ArgumentError("plan", f'`plan` must be one of {known} with this backend, not "{plan}".')
+            raise ArgumentError(
+                "plan",
+                f'`plan` must be one of {known} with this backend, not "{plan}".',
+                "In R it is options(kerasfit.plan = ).",
+            )
         self.plan_is_chosen = plan == "auto"
         if self.model.run_eagerly:
             self.plan = "step"

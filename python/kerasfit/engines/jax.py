@@ -214,7 +214,8 @@ class Steps:
     def _one(self, state: State, data: Any) -> tuple[State, Any]:
         self.traces += 1
         parts = PARTS[self.kind]
-        with jax_kernels() if jax.default_backend() == "cpu" else contextlib.nullcontext():
+        # A step of the user's own may want derivatives of another kind than the kernels have.
+        with jax_kernels() if logs_are_metrics(self.model, self.kind) else contextlib.nullcontext():
             answer, values = self._step(tuple(getattr(state, name) for name in parts), data)
         if self.kind == "predict":
             values = (state.trainable, values)

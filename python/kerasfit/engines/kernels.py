@@ -21,14 +21,24 @@ from kerasfit import keras_private
 
 @contextmanager
 def tensorflow_kernels() -> Iterator[None]:
-    """What a step is traced with for XLA with TensorFlow."""
+    """What a step is traced with for XLA with TensorFlow, on a CPU."""
+    import tensorflow as tf
+
+    if tf.config.list_logical_devices("GPU"):
+        yield
+        return
     with keras_private.replaced(nn_max_pool=max_pool, random_dropout=tensorflow_dropout):
         yield
 
 
 @contextmanager
 def jax_kernels() -> Iterator[None]:
-    """What a step is traced with with JAX."""
+    """What a step is traced with with JAX, on a CPU."""
+    import jax
+
+    if jax.default_backend() != "cpu":
+        yield
+        return
     with keras_private.replaced(nn_max_pool=max_pool, nn_conv=jax_conv, random_dropout=jax_dropout):
         yield
 

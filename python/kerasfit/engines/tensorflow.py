@@ -27,7 +27,7 @@ class TensorFlowEngine(PlainEngine):
 
     On CPUs, XLA makes one fused loop of what a graph does operation by operation, so it is the choice for
     arrays; around the loop where there are no convolutions, to which XLA gives all threads outside of its
-    loops only.
+    loops only. On GPUs the choice is the model's ``jit_compile``.
     """
 
     plans = ("loop", "xla", "xla_step", "step")
@@ -39,6 +39,8 @@ class TensorFlowEngine(PlainEngine):
         self._choice_fails = False  # XLA cannot compile what the model does
 
     def choose_plan(self) -> str:
+        if not on_cpu():
+            return "xla" if self.model.jit_compile else "loop"
         if self._choice_fails or not keras_private.compiles_with_xla(self.model):
             return "loop"
         return "xla_step" if keras_private.is_convolutional(self.model) else "xla"
@@ -205,13 +207,13 @@ class DatasetStream(Stream):
         return logs
 
 
+def on_cpu() -> bool:
+    return not tf.config.list_logical_devices("GPU")
+
+
 def resident(leaf: Any) -> Any:
     """An array as a tensor, which shares its memory on CPUs (what tf.constant() makes there is a copy)."""
-    if (
-        not isinstance(leaf, np.ndarray)
-        or leaf.dtype.kind not in "fiu"
-        or tf.config.list_logical_devices("GPU")
-    ):
+    if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "fiu" or not on_cpu():
         return to_backend(leaf)
     shareable = is_aligned(leaf) and leaf.flags.writeable  # DLPack has no word for memory that is read-only
     return tf.experimental.dlpack.from_dlpack((leaf if shareable else aligned_copy(leaf)).__dlpack__())
