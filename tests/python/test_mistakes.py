@@ -87,7 +87,7 @@ def test_an_index_without_an_embedding_is_a_mistake():
     for build in (models.embedding, models.gated):
         model, x, y = build()
         for verb in (kerasfit.fit, kerasfit.evaluate):
-            with pytest.raises(ArgumentError, match=r"`x` has the value 9, and the embedding .* has 9 values"):
+            with pytest.raises(ArgumentError, match=r"`x` has the value 9, and the embedding .* 9 values"):
                 verb(model, np.where(x == 8, 9, x), y, verbose=0)
 
 
