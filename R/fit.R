@@ -33,9 +33,16 @@
 #' @section Speed:
 #' Many steps run in one compiled call, on data that stay on the device; where a callback of yours watches batches,
 #' each step is a call of its own. How steps are compiled depends on the model and the device, and never on what is
-#' computed. `options(kerasfit.plan = )` overrides the choice: `"loop"` for one loop over many steps; with
-#' TensorFlow also `"xla"`, the loop compiled by XLA, and `"xla_step"`, the steps alone compiled by XLA; `"step"` for a
-#' call for each batch. The default is `"auto"`.
+#' computed. `options(kerasfit.plan = )` overrides the choice, `"auto"`:
+#'
+#' * `"loop"`: one loop over many steps.
+#' * `"step"`: a call for each batch.
+#' * `"xla"`, `"xla_step"`, with TensorFlow: the loop, or the steps alone, compiled by XLA. On CPUs that is the choice
+#'   after the first 1000 steps of a model by the count of its optimizer (100 if it is convolutional or recurrent):
+#'   XLA takes a second or more to compile a loop, and small jobs are done by then.
+#' * `"recorded"`, with PyTorch: the operations of a first step, replayed without Keras's Python. It is the choice on
+#'   CPUs for models whose layers, losses and metrics are all Keras's own; what Python prints or counts in a step of
+#'   another model, it goes on to.
 #'
 #' The first epoch includes compilation. What TensorFlow and JAX compile is kept in the folder
 #' `tools::R_user_dir("kerasfit", "cache")`, so that the same model starts sooner in the next session.

@@ -101,8 +101,9 @@ def fit(
         0 silent, 1 progress bar, 2 one line for each epoch, "auto".
     plan
         How steps are run: "auto" chooses by model and device, never by timing. "loop": many steps in one
-        call, over data that stay on the device. "xla": the same, compiled by XLA, with tensorflow. "step": a
-        call for each batch and Keras's own update of variables.
+        call, over data that stay on the device. "step": a call for each batch and Keras's own update of
+        variables. With tensorflow also "xla", the loop compiled by XLA, and "xla_step", its steps compiled by
+        XLA; with torch also "recorded", the operations of the first step replayed.
     writer
         Where progress is shown; standard output by default.
     **extra

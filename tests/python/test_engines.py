@@ -9,12 +9,14 @@ import pytest
 from keras import layers, ops
 
 import kerasfit
+from kerasfit import keras_private
 from kerasfit.engines import engine_class, engine_for, kernels
 from kerasfit.tensors import aligned_copy
 
 BACKEND = keras.backend.backend()
 PLANS = engine_class().plans
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="about TensorFlow's plans")
+on_torch = pytest.mark.skipif(BACKEND != "torch", reason="about PyTorch")
 
 
 def chosen(build, **compiling):
@@ -52,15 +54,49 @@ def beyond_xla():
     return model, models.numbers(5), models.numbers(1)
 
 
+@pytest.fixture
+def xla_soon(monkeypatch):
+    """XLA takes over from TensorFlow's graph after 3 steps."""
+    monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 3)
+
+
 @on_tensorflow
-def test_what_xla_cannot_compile_trains_as_a_graph_from_the_first_step():
+def test_what_xla_cannot_compile_goes_on_as_a_graph(xla_soon):
     weights = []
     for plan in ("auto", "loop"):
         model, x, y = beyond_xla()
         kerasfit.fit(model, x, y, epochs=2, verbose=0, plan=plan)
         assert engine_for(model, plan).plan == "loop"
-        weights.append(np.concatenate([each.ravel() for each in model.get_weights()]))
+        weights.append(all_weights(model))
     np.testing.assert_array_equal(*weights)
+
+
+@on_tensorflow
+def test_small_jobs_do_not_wait_for_xla():
+    model, x, y = models.dense()
+    kerasfit.fit(model, x, y, epochs=3, validation_split=0.3, verbose=0)
+    assert engine_for(model).plan == "xla"
+    assert engine_for(model).step("train").traces == engine_for(model).step("test").traces == 1
+
+
+@on_tensorflow
+def test_xla_takes_over_at_the_same_step_with_and_without_a_break(xla_soon):
+    weights = []
+    for breaks in ([], [1], [2], [1, 2, 3]):
+        keras.utils.set_random_seed(1)
+        model, x, y = models.dense()
+        for first, last in zip([1, *(at + 1 for at in breaks)], [*breaks, 4], strict=True):
+            kerasfit.fit(
+                model, x, y, initial_epoch=first, epochs=last, batch_size=32, shuffle=False, verbose=0
+            )
+        assert engine_for(model).step("train").has_run
+        weights.append(all_weights(model))
+    for others in weights[1:]:
+        np.testing.assert_array_equal(weights[0], others)
+
+
+def all_weights(model):
+    return np.concatenate([each.ravel() for each in model.get_weights()])
 
 
 @on_tensorflow
@@ -74,7 +110,7 @@ def test_a_plan_that_was_asked_for_is_not_given_up_silently():
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch does not trace")
 @pytest.mark.parametrize("build", [models.dense, models.convolution], ids=["dense", "convolution"])
-def test_a_ragged_last_batch_and_another_fit_need_no_new_trace(build):
+def test_a_ragged_last_batch_and_another_fit_need_no_new_trace(build, xla_soon):
     model, x, y = build()
 
     def fit():
@@ -152,7 +188,7 @@ def test_memory_that_is_read_only_can_be_trained_on():
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
-def test_training_goes_through_the_kernels(monkeypatch):
+def test_training_goes_through_the_kernels(monkeypatch, xla_soon):
     seen, places = [], kernels.first_largest
     monkeypatch.setattr(kernels, "first_largest", lambda *args: seen.append(1) or places(*args))
     model, x, y = models.convolution()
@@ -225,3 +261,30 @@ def test_dropout_draws_what_jax_draws():
             for p in (0.2, 0.75):
                 expected = jax.random.bernoulli(key, p, shape)
                 np.testing.assert_array_equal(kernels.jax_bernoulli(key, p, shape), expected)
+
+
+@on_torch
+@pytest.mark.parametrize("plan", ["auto", "recorded"])
+@pytest.mark.parametrize("case", ["plain", "seeded", "numpy in the loss"])
+def test_recorded_steps_do_what_the_steps_themselves_do(case, plan):
+    def loss(y, y_pred):  # a recording would keep what NumPy made of the first batch
+        spread = float(y_pred.detach().numpy().std())
+        return keras.losses.mean_squared_error(y, y_pred) * spread
+
+    def train(plan):
+        keras.utils.set_random_seed(3)
+        seed = 4 if case == "seeded" else None
+        model = keras.Sequential(
+            [keras.Input((5,)), layers.Dense(8), layers.Dropout(0.5, seed=seed), layers.Dense(1)]
+        )
+        model.compile("adam", loss if case == "numpy in the loss" else "mse", metrics=["mae"])
+        data = models.numbers(5), models.numbers(1)
+        history = kerasfit.fit(model, *data, epochs=4, validation_split=0.2, verbose=0, plan=plan)
+        outputs = kerasfit.predict(model, data[0], verbose=0, plan=plan)
+        return engine_for(model, plan), (history.metrics, all_weights(model), outputs)
+
+    engine, ours = train(plan)
+    if (case, plan) != ("numpy in the loss", "auto"):
+        assert engine.step("train").update.replays == (case == "plain")
+        assert engine.step("predict").replays
+    keras.tree.map_structure(np.testing.assert_array_equal, ours, train("loop")[1])

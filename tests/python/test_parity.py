@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 
 import kerasfit
+from kerasfit import keras_private
 from kerasfit.engines import engine_class
 
 BACKEND = keras.backend.backend()
 BATCH = 16
 # those that an engine chooses between; what "auto" means depends on the model
 PLANS = {"tensorflow": ("auto", "loop", "step")}.get(BACKEND, ("loop", "step"))
+
+
+@pytest.fixture(autouse=True)
+def xla_at_once(monkeypatch):
+    monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 0)
 
 
 def assert_same(ours, theirs, what):
@@ -81,7 +87,7 @@ def test_any_plan_can_be_asked_for(plan):
 
 @pytest.mark.parametrize("build", models.KINDS, ids=lambda build: build.__name__)
 def test_validation_of_a_model_of_any_kind_is_keras_s(build):
-    history = compare(build, {"validation_split": 0.3}, plan="auto")
+    history = compare(build, {"validation_split": 0.3})
     assert any(name.startswith("val_") for name in history.metrics)
 
 
@@ -93,7 +99,7 @@ def test_optimizers_end_in_the_state_that_keras_gives_them(name, plan):
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_evaluate_and_predict_are_keras_s(plan):
-    for build in models.KINDS if plan == PLANS[0] else [models.dense, models.several_outputs]:
+    for build in models.KINDS if plan == "loop" else [models.dense, models.several_outputs]:
         model, x, y = build()
         model.fit(x, y, verbose=0)
         assert_same(

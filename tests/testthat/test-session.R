@@ -115,7 +115,7 @@ test_that("kerasfit's methods stand when keras3 loads, whichever comes first", {
 
 test_that("compiled programs are kept where the option says, and nowhere if it says FALSE", {
   train <- function(cache) {
-    options(kerasfit.cache = cache)
+    options(kerasfit.cache = cache, kerasfit.plan = if (Sys.getenv("KERAS_BACKEND") == "tensorflow") "xla" else "auto")
     library(kerasfit)
     model <- keras$Sequential(list(keras$layers$Dense(1L)))
     compile(model, "sgd", "mse")

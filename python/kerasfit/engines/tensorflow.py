@@ -27,7 +27,10 @@ class TensorFlowEngine(PlainEngine):
 
     On CPUs, XLA makes one fused loop of what a graph does operation by operation, so it is the choice for
     arrays; around the loop where there are no convolutions, to which XLA gives all threads outside of its
-    loops only. On GPUs the choice is the model's ``jit_compile``.
+    loops only. It takes a second or more to compile a loop. So a model's first steps go through the graph,
+    and XLA takes over when the optimizer has counted as many as ``xla_pays_after``: small jobs are done by
+    then, and a run that is interrupted and resumed is computed as one that is not. On GPUs the choice is the
+    model's ``jit_compile``.
     """
 
     plans = ("loop", "xla", "xla_step", "step")
@@ -95,8 +98,9 @@ class TensorFlowEngine(PlainEngine):
         if isinstance(stream, DatasetStream):
             return stream.run(step, steps, reset=self._take_reset(), halting=self._halts(kind))
         if stream in self._resident:
+            by_xla, steps = self._who_compiles(kind, stream, steps)
             rows = stream.take_rows(steps)
-            done, logs = self._run_rows(kind, self._resident[stream], rows)
+            done, logs = self._run_rows(kind, self._resident[stream], rows, by_xla=by_xla)
             if self._halts(kind):
                 stream.give_back(rows.steps - int(done))
             return logs
@@ -104,10 +108,22 @@ class TensorFlowEngine(PlainEngine):
             self.sync()
         return self._last(step, stream, steps)
 
-    def _run_rows(self, kind: str, resident: Resident, rows: Rows) -> tuple[Any, Logs]:
+    def _who_compiles(self, kind: str, stream: RowStream, steps: int) -> tuple[bool, int]:
+        """Whether XLA compiles the loop over the next steps, and how many of them are for that loop."""
+        if not self.plan.startswith("xla"):
+            return False, steps
+        if not self.plan_is_chosen or self.step("train").has_run:
+            return True, steps
+        enough = keras_private.xla_pays_after(self.model)
+        if kind == "train":
+            before = enough - self._finished_steps()
+            return before <= 0, min(steps, before) if before > 0 else steps
+        return (stream.steps or 0) >= enough, steps
+
+    def _run_rows(self, kind: str, resident: Resident, rows: Rows, *, by_xla: bool) -> tuple[Any, Logs]:
         """Run a kind of step over rows: how many steps there were, and the logs."""
         step, reset, halting = self.step(kind), self._take_reset(), self._halts(kind)
-        if not self.plan.startswith("xla"):
+        if not by_xla:
             return resident.run(step, rows, reset=reset, halting=halting)
         loop = XlaLoop(min(rows.batch_size, resident.samples), around_loop=self.plan == "xla")
         finished = None if step.has_run else self._finished_steps()

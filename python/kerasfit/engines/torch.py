@@ -1,9 +1,8 @@
-"""The PyTorch engine: eager steps, through ``torch.compile`` where the model asks for it."""
+"""The PyTorch engine: steps recorded and replayed, or eager; ``torch.compile`` if the model asks for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,36 +11,45 @@ import numpy as np
 import torch
 
 from kerasfit import keras_private
-from kerasfit.engines.engine import Logs, PlainEngine, logs_are_metrics
-from kerasfit.sources import Rows, RowStream, Source, Stream
+from kerasfit.engines.engine import Logs, PlainEngine, finite_loss, logs_are_metrics
+from kerasfit.engines.recorded import Recorded
+from kerasfit.sources import RowStream, Source, Stream
 from kerasfit.tensors import pack, to_backend
 
 
 class TorchEngine(PlainEngine):
     """Runs Keras's own steps, one by one: PyTorch on Keras is eager.
 
-    The plans: "loop" keeps the data on the device and reads the metrics once for each execution; "step" does
-    neither. PyTorch's fused optimizers are not Keras's: ``torch.optim.Adam`` adds epsilon after the
-    correction of the bias, Keras before it, and ``torch.optim.SGD`` keeps its momentum without the learning
-    rate.
+    The plans: "recorded" replays the operations that steps come to, over data that stay on the device; "loop"
+    runs the steps themselves on such data, and reads the metrics once for each execution; "step" does none of
+    that. Recorded are models on CPUs whose parts are all Keras's own. PyTorch's fused optimizers are not
+    Keras's: ``torch.optim.Adam`` adds epsilon after the correction of the bias, Keras before it, and
+    ``torch.optim.SGD`` keeps its momentum without the learning rate.
     """
 
-    plans = ("loop", "step")
+    plans = ("recorded", "loop", "step")
 
     def __init__(self, model: keras.Model):
         super().__init__(model)
         self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
 
     def choose_plan(self) -> str:
-        return "loop"
+        on_cpu = torch.get_default_device().type == "cpu"
+        return "recorded" if on_cpu and keras_private.consists_of_keras(self.model) else "loop"
 
     def compiled(self, kind: str, step: Callable) -> Callable:
-        step = torch.compile(step) if self.model.jit_compile else step
-        return step if kind == "train" else torch.no_grad()(step)  # in whatever thread it runs
+        step = step if kind == "train" else torch.no_grad()(step)  # in whatever thread it runs
+        if self.model.jit_compile:
+            return torch.compile(step)
+        if self.plan == "recorded" and kind == "predict":
+            return Recorded(self.model, step)
+        if self.plan == "step" or kind == "predict" or not logs_are_metrics(self.model, kind):
+            return step
+        return UpdatingStep(self.model, step, record=self.plan == "recorded")
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
-        if self.plan == "loop" and isinstance(stream, RowStream):
+        if self.plan != "step" and isinstance(stream, RowStream):
             self._resident[stream] = Resident(source.data)
         return stream
 
@@ -67,15 +75,34 @@ class TorchEngine(PlainEngine):
 
     def _run(self, kind: str, stream: Stream, steps: int) -> Logs:
         step = self.step(kind)
+        if stream not in self._resident or not isinstance(step, UpdatingStep):
+            return self._last(step, stream, steps)
         halting = self.halt_on_nan and kind == "train"
-        if stream not in self._resident:
-            return self._last(step, stream, steps)
-        if halting or self.model.jit_compile or not logs_are_metrics(self.model, kind):
-            return self._last(step, stream, steps)
-        with without_metrics(self.model):
-            for data in self._resident[stream].batches(stream.take_rows(steps)):
-                step(data)
+        for data in self._resident[stream].batches(stream, steps):
+            step.update(data)
+            if halting and not finite_loss(self.model.get_metrics_result()):
+                break
         return self.model.get_metrics_result()
+
+
+class UpdatingStep:
+    """A step that returns what the metrics say; or only updates them, for them to be read later."""
+
+    def __init__(self, model: keras.Model, step: Callable[[Any], Any], *, record: bool):
+        self.model = model
+        self._step = step
+        self.update = Recorded(model, self._update) if record else self._update
+
+    def __call__(self, data: Any) -> Logs:
+        self.update(data)
+        return self.model.get_metrics_result()
+
+    def _update(self, data: Any) -> None:
+        self.model.__dict__["get_metrics_result"] = dict
+        try:
+            self._step(data)
+        finally:
+            del self.model.__dict__["get_metrics_result"]
 
 
 class Resident:
@@ -85,19 +112,24 @@ class Resident:
         self.data = pack(keras.tree.map_structure(resident, data))
         self._order: tuple[np.ndarray | None, torch.Tensor | None] = None, None
 
-    def batches(self, rows: Rows) -> Iterator[Any]:
-        if self._order[0] is not rows.order:
-            device = keras.tree.flatten(self.data)[0].device
-            self._order = rows.order, torch.from_numpy(rows.order).to(device)
-        order = self._order[1]
-        for start in range(rows.start, rows.stop, rows.batch_size):
-            stop = min(start + rows.batch_size, rows.stop)
-            chosen = None if order is None else order[start:stop]
+    def batches(self, stream: RowStream, steps: int) -> Iterator[Any]:
+        """The next batches of an epoch, each taken when it is asked for."""
+        for _ in range(steps):
+            rows = stream.take_rows(1)
+            if not rows.steps:
+                return
+            if self._order[0] is not rows.order:
+                device = keras.tree.flatten(self.data)[0].device
+                self._order = rows.order, torch.from_numpy(rows.order).to(device)
+            order = self._order[1]
+            chosen = slice(rows.start, rows.stop) if order is None else order[rows.start : rows.stop]
 
-            def take(leaf: Any, start: int = start, stop: int = stop, chosen: Any = chosen) -> Any:
-                return leaf[start:stop] if chosen is None else leaf.index_select(0, chosen)
+            def take(leaf: Any, chosen: Any = chosen) -> Any:
+                if leaf is None:
+                    return None
+                return leaf[chosen] if isinstance(chosen, slice) else leaf.index_select(0, chosen)
 
-            yield keras.tree.map_structure(lambda leaf, t=take: None if leaf is None else t(leaf), self.data)
+            yield keras.tree.map_structure(take, self.data)
 
 
 def resident(leaf: Any) -> Any:
@@ -105,13 +137,3 @@ def resident(leaf: Any) -> Any:
     if isinstance(leaf, np.ndarray) and leaf.flags.writeable and torch.get_default_device().type == "cpu":
         return torch.from_numpy(leaf)
     return to_backend(leaf)
-
-
-@contextmanager
-def without_metrics(model: keras.Model) -> Iterator[None]:
-    """Have a model's steps update its metrics and not compute what they say."""
-    model.__dict__["get_metrics_result"] = dict
-    try:
-        yield
-    finally:
-        del model.__dict__["get_metrics_result"]
