@@ -145,9 +145,7 @@ class PlainEngine:
         """Wait for the step that runs in the background, if any, and return its logs."""
         if self._running is None:
             return {}
-        # A wait that never returned to Python would keep Ctrl-C out, and R code that the step may call back.
-        while not wait([self._running], timeout=0.05).done:
-            pass
+        wait_for(self._running)
         running, self._running = self._running, None
         return running.result()
 
@@ -167,6 +165,12 @@ class PlainEngine:
         self.sync()
         if isinstance(self.model.optimizer, keras.optimizers.Optimizer):
             self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
+
+
+def wait_for(future: Future) -> None:
+    """Wait until another thread is done, but return to Python often: for Ctrl-C, and for what calls R."""
+    while not wait([future], timeout=0.05).done:
+        pass
 
 
 def finite_loss(logs: Logs) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import starmap
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -16,7 +17,14 @@ import numpy as np
 from jax import lax
 
 from kerasfit import keras_private
-from kerasfit.engines.engine import Logs, PlainEngine, finite_loss, logs_are_metrics, tensors
+from kerasfit.engines.engine import (
+    Logs,
+    PlainEngine,
+    finite_loss,
+    logs_are_metrics,
+    tensors,
+    wait_for,
+)
 from kerasfit.engines.kernels import jax_kernels
 from kerasfit.sources import Rows, RowStream, Source, Stream
 from kerasfit.tensors import aligned_copy, is_aligned, pack, to_backend, to_numpy
@@ -32,6 +40,9 @@ class State(NamedTuple):
     optimizer: Values
     metrics: Values
 
+
+# XLA compiles a program with one core: the loops over whole batches and over the rest at the same time.
+COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="kerasfit-compiler")
 
 # What a model's step takes and gives back, in Keras's order.
 PARTS = {
@@ -138,6 +149,7 @@ class JaxEngine(PlainEngine):
         step, logs = self.step(kind), {}
         if resident := self._resident.get(stream):
             halting = self.halt_on_nan and kind == "train"
+            resident.compile(step, stream, halting, self._state())
             taken = stream.take_rows(steps)
             for rows in taken.split():
                 if rows.steps:
@@ -182,15 +194,40 @@ class Resident:
 
     def __init__(self, data: tuple):
         self.data = pack(keras.tree.map_structure(resident, data))
+        self.samples = len(keras.tree.flatten(data)[0])
         self._order: tuple[np.ndarray | None, Any] = None, None
 
     def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
         """The loop for these rows, and what it takes besides the state."""
+        return step.over_rows(self._kind(rows, halting)), *self._arguments(rows)
+
+    def compile(self, step: Steps, stream: RowStream, halting: bool, state: State) -> None:
+        """Begin to compile the loops that a pass over the stream needs, if they are new."""
+        for rows in stream.whole_pass().split():
+            if rows.steps:
+                step.compile_over_rows(self._kind(rows, halting), state, *self._arguments(rows))
+
+    def _kind(self, rows: Rows, halting: bool) -> Loop:
+        size = min(rows.batch_size, rows.stop - rows.start)
+        return Loop(size, halting, rare=size < min(rows.batch_size, self.samples))
+
+    def _arguments(self, rows: Rows) -> tuple:
         if self._order[0] is not rows.order:
             order = None if rows.order is None else jax.device_put(rows.order.astype(np.int32))
             self._order = rows.order, order
-        loop = step.over_rows(min(rows.batch_size, rows.stop - rows.start), halting)
-        return loop, self.data, self._order[1], np.int32(rows.start), np.int32(rows.steps)
+        return self.data, self._order[1], np.int32(rows.start), np.int32(rows.steps)
+
+
+class Loop(NamedTuple):
+    """A kind of loop over batches of rows: of ``size`` rows each.
+
+    It stops early, if ``halting``, after a step that leaves the loss infinite or not a number. If ``rare``,
+    it runs but once an epoch, and is better compiled quickly than well.
+    """
+
+    size: int
+    halting: bool
+    rare: bool
 
 
 class Steps:
@@ -204,9 +241,13 @@ class Steps:
         self.kind = kind
         self.traces = 0
         self._step = step
-        self._compile = functools.partial(jax.jit, donate_argnums=0) if compiles else lambda python: python
+        self._compiles = compiles
         self._by_itself = self._compile(self._one)
-        self._loops: dict[tuple, Callable] = {}
+        self._loops: dict[Loop, Callable] = {}
+        self._compiling: dict[Loop, Future] = {}
+
+    def _compile(self, python: Callable, **options: Any) -> Callable:
+        return jax.jit(python, donate_argnums=0, **options) if self._compiles else python
 
     def __call__(self, state: State, data: Any) -> tuple[State, Any]:
         return self._by_itself(state, data)
@@ -221,20 +262,30 @@ class Steps:
             values = (state.trainable, values)
         return state._replace(**dict(zip(parts, values, strict=True))), answer
 
-    def over_rows(self, size: int, halting: bool) -> Callable:
-        """A loop over batches of ``size`` rows: a function of state, data, order, first row and steps.
+    def over_rows(self, kind: Loop) -> Callable:
+        """A loop over batches of rows: a function of state, data, order, first row and number of steps.
 
         ``order`` are the numbers of all rows in the order of this pass, or None if they keep their own. It
-        gives the state, the number of steps and the metrics or last logs. It stops early, if ``halting``,
-        after a step that leaves the loss infinite or not a number.
+        gives the state, the number of steps done and the metrics or last logs.
         """
-        if (size, halting) not in self._loops:
-            self._loops[size, halting] = self._compile(functools.partial(self._loop, size, halting))
-        return self._loops[size, halting]
+        if kind not in self._loops:
+            options = quick_compilation() if kind.rare else None
+            self._loops[kind] = self._compile(functools.partial(self._loop, kind), compiler_options=options)
+        if compiling := self._compiling.pop(kind, None):
+            wait_for(compiling)
+        return self._loops[kind]
+
+    def compile_over_rows(self, kind: Loop, *arguments: Any) -> None:
+        """Trace such a loop for such arguments and let a thread compile it, unless it is there already."""
+        if self._compiles and kind not in self._loops:
+            lowered = self.over_rows(kind).lower(*arguments)
+            self._compiling[kind] = COMPILERS.submit(lowered.compile)
 
     def _loop(
-        self, size: int, halting: bool, state: State, data: Any, order: Any, start: Any, steps: Any
+        self, kind: Loop, state: State, data: Any, order: Any, start: Any, steps: Any
     ) -> tuple[State, tuple[Any, Logs]]:
+        size = kind.size
+
         def batch(number: Any) -> Any:
             at = start + number * size
             rows = None if order is None else lax.dynamic_slice_in_dim(order, at, size)
@@ -261,7 +312,7 @@ class Steps:
 
         def goes_on(carry: tuple) -> Any:
             number, state, logs = carry
-            loss = report(state, logs).get("loss", 0.0) if halting else 0.0
+            loss = report(state, logs).get("loss", 0.0) if kind.halting else 0.0
             return (number < steps) & jnp.isfinite(loss)
 
         def advance(carry: tuple) -> tuple:
@@ -271,6 +322,19 @@ class Steps:
 
         number, state, logs = lax.while_loop(goes_on, advance, (jnp.int32(0), state, logs))
         return state, (number, report(state, logs))
+
+
+@functools.cache
+def quick_compilation() -> dict[str, Any] | None:
+    """Options for XLA that compile in a third of the time what then takes up to twice the time to run."""
+    options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    if jax.default_backend() != "cpu":
+        return None
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # they are not among those that users are promised
+        return None
+    return options
 
 
 def resident(leaf: Any) -> Any:

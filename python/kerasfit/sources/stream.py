@@ -164,6 +164,13 @@ class RowStream(Stream):
         self._at = start + rows.steps * size
         return rows
 
+    def whole_pass(self) -> Rows:
+        """All batches of this pass, those that epochs have taken too; no rest where one epoch has none."""
+        size, samples = self.source.batch_size, self.source.samples
+        cut = self.limit is not None and self.limit < self.source.batches
+        stop = samples - samples % size if cut else samples
+        return Rows(self._order, 0, stop, size)
+
 
 def stream_of(source: Source, steps_per_epoch: int | None = None) -> Stream:
     """The stream for a source."""
