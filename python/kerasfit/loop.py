@@ -131,8 +131,9 @@ def run_steps(
     while not stream.exhausted:
         if told:
             callbacks.batch_begin(phase, stream.taken)
-        with pace:
-            logs = execute(stream, pace.steps)
+        taken, began = stream.taken, time.perf_counter()
+        logs = execute(stream, pace.steps)
+        pace.learn(stream.taken - taken, time.perf_counter() - began)
         if told:
             callbacks.batch_end(phase, stream.taken - 1, logs)
         if progress:
@@ -155,14 +156,11 @@ class Pace:
         self.fixed = steps
         self.steps = steps or self.steps
 
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
+    def learn(self, steps: int, seconds: float) -> None:
+        """An execution has had so many steps, perhaps fewer than it might, and taken so long."""
         if self.fixed is None:
-            seconds = time.perf_counter() - self._began
-            wanted = self.steps * EXECUTION_SECONDS / max(seconds, 1e-6)
-            self.steps = max(1, min(int(wanted), 4 * self.steps))
+            wanted = int(steps * EXECUTION_SECONDS / max(seconds, 1e-6))
+            self.steps = max(1, min(wanted, 4 * self.steps))
 
 
 @dataclass

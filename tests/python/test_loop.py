@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import kerasfit
+from kerasfit import loop
 
 HOOKS = [
     f"on_{phase}_{end}"
@@ -321,3 +322,12 @@ class TestProgress:
         lines = output.getvalue().splitlines()
         assert len(lines) == 2
         assert "\r" not in output.getvalue()
+
+
+def test_executions_of_short_epochs_stay_as_long_as_they_should_be():
+    pace = loop.Pace()
+    for _ in range(1000):
+        pace.learn(steps=1, seconds=1e-3)
+    assert pace.steps == 100
+    pace.learn(steps=100, seconds=1.0)
+    assert pace.steps == 10

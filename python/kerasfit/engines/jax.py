@@ -194,7 +194,6 @@ class Resident:
 
     def __init__(self, data: tuple):
         self.data = pack(keras.tree.map_structure(resident, data))
-        self.samples = len(keras.tree.flatten(data)[0])
         self._order: tuple[np.ndarray | None, Any] = None, None
 
     def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
@@ -209,7 +208,7 @@ class Resident:
 
     def _kind(self, rows: Rows, halting: bool) -> Loop:
         size = min(rows.batch_size, rows.stop - rows.start)
-        return Loop(size, halting, rare=size < min(rows.batch_size, self.samples))
+        return Loop(size, halting, rare=size < rows.batch_size)
 
     def _arguments(self, rows: Rows) -> tuple:
         if self._order[0] is not rows.order:

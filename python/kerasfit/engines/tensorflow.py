@@ -100,9 +100,10 @@ class TensorFlowEngine(PlainEngine):
         if stream in self._resident:
             by_xla, steps = self._who_compiles(kind, stream, steps)
             rows = stream.take_rows(steps)
-            done, logs = self._run_rows(kind, self._resident[stream], rows, by_xla=by_xla)
+            run = self._run_by_xla if by_xla else self._run_as_graph
+            done, logs = run(kind, self._resident[stream], rows)
             if self._halts(kind):
-                stream.give_back(rows.steps - int(done))
+                stream.give_back(rows.steps - done)
             return logs
         if self._reset_due:
             self.sync()
@@ -120,23 +121,31 @@ class TensorFlowEngine(PlainEngine):
             return before <= 0, min(steps, before) if before > 0 else steps
         return (stream.steps or 0) >= enough, steps
 
-    def _run_rows(self, kind: str, resident: Resident, rows: Rows, *, by_xla: bool) -> tuple[Any, Logs]:
+    def _run_as_graph(self, kind: str, resident: Resident, rows: Rows) -> tuple[int, Logs]:
         """Run a kind of step over rows: how many steps there were, and the logs."""
+        return resident.run(self.step(kind), rows, reset=self._take_reset(), halting=self._halts(kind))
+
+    def _run_by_xla(self, kind: str, resident: Resident, rows: Rows) -> tuple[int, Logs]:
+        """The same with XLA for whole batches, and the graph for the rest."""
+        whole, rest = rows.split()
+        if not whole.steps:
+            return self._run_as_graph(kind, resident, rest)
         step, reset, halting = self.step(kind), self._take_reset(), self._halts(kind)
-        if not by_xla:
-            return resident.run(step, rows, reset=reset, halting=halting)
-        loop = XlaLoop(min(rows.batch_size, resident.samples), around_loop=self.plan == "xla")
+        loop = XlaLoop(rows.batch_size, around_loop=self.plan == "xla")
         finished = None if step.has_run else self._finished_steps()
         try:
-            result = resident.run(step, rows, xla=loop, reset=reset, halting=halting)
+            done, logs = resident.run(step, whole, xla=loop, reset=reset, halting=halting)
         except tf.errors.OpError:
             if not self.plan_is_chosen or self._finished_steps() != finished:
                 raise
             # Before its first step, so XLA did not compile it; if not, the graph says what is wrong.
-            self._choice_fails, self.plan = True, "loop"
-            return resident.run(self.step(kind), rows, reset=reset, halting=halting)
+            self._choice_fails, self.plan, self._reset_due = True, "loop", reset
+            return self._run_as_graph(kind, resident, rows)
         step.has_run = True
-        return result
+        if rest.steps and done == whole.steps:
+            more, logs = self._run_as_graph(kind, resident, rest)
+            done += more
+        return done, logs
 
     def _finished_steps(self) -> int:
         optimizer = self.model.optimizer
@@ -156,8 +165,8 @@ class Resident:
     def __init__(self, data: tuple):
         self.data = pack(keras.tree.map_structure(resident, data))
         self.leaves = [leaf for leaf in keras.tree.flatten(self.data) if leaf is not None]
-        self.samples = len(self.leaves[0])
         self._order = None, tf.zeros(0, tf.int64)  # of the current pass, as given and on the device
+        self._loops: dict[tuple, Callable] = {}
 
     def order(self, rows: Rows) -> tf.Tensor:
         if self._order[0] is not rows.order:
@@ -172,14 +181,14 @@ class Resident:
         xla: XlaLoop | None = None,
         reset: bool = False,
         halting: bool = False,
-    ) -> tuple[Any, Any]:
+    ) -> tuple[int, Any]:
         """Run a step over the rows: how many there were, and the metrics or last logs, or all outputs."""
-        size = min(rows.batch_size, self.samples)
-        # The same loop for all executions of an epoch, though only the last one has the rest.
-        rest = self.samples % size > 0
-        loop = step.over_rows(self.data, shuffled=rows.order is not None, xla=xla, rest=rest, halting=halting)
-        bounds = tf.constant([rows.start, rows.stop, size, reset], tf.int64)
-        return loop(self.leaves, self.order(rows), bounds)
+        key = step, rows.order is not None, xla, halting
+        if key not in self._loops:
+            self._loops[key] = step.over_rows(self.data, shuffled=key[1], xla=xla, halting=halting)
+        bounds = tf.constant([rows.start, rows.stop, rows.batch_size, reset], tf.int64)
+        done, result = self._loops[key](self.leaves, self.order(rows), bounds)
+        return int(done) if halting else rows.steps, result
 
 
 class DatasetStream(Stream):

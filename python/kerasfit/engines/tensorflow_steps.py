@@ -53,88 +53,47 @@ class Steps:
         """Run one step, compiled by XLA if the model wants that."""
         return self._function(open_batch(data) if is_dense(data) else data, xla=self.model.jit_compile)(data)
 
-    def over_rows(
-        self, data: Any, *, shuffled: bool, xla: XlaLoop | None, rest: bool, halting: bool
-    ) -> Callable:
+    def over_rows(self, data: Any, *, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Callable:
         """A loop over batches of rows, as a function of tensors, order and [start, stop, batch size, reset].
 
         The tensors are those of ``data``, samples along the first axis, None left out; the order is the
         numbers of all rows in this pass, if ``shuffled``. ``reset`` says to reset the metrics before. The
         loop returns the number of steps and the metrics or the last logs; for "predict" the outputs of all
         batches in one. It stops early, if ``halting``, after a step that leaves the loss infinite or not a
-        number. Rows that are fewer than a batch are left to the graph if there is XLA; ``rest`` says whether
-        there may be such.
+        number. To XLA all batches must be whole ones.
         """
         spec = open_batch(data)
-        key = ("rows", shuffled, xla, rest, halting, *types(spec))
+        key = ("rows", shuffled, xla, halting, *types(spec))
         if key not in self._functions:
-            loop = self._whole_batches(spec, shuffled, xla, halting) if xla else None
-            if rest or not xla:
-                loop = self._all_batches(spec, shuffled, loop, halting)
-            self._functions[key] = compiled_once(loop)
+            loop = self._rows_loop(spec, shuffled, xla, halting)
+            compiled = function(loop, rows_signature(spec), jit_compile=bool(xla and xla.around_loop))
+            self._functions[key] = compiled_once(compiled)
         return self._functions[key]
 
-    def _whole_batches(self, spec: Any, shuffled: bool, xla: XlaLoop, halting: bool) -> Callable:
-        """A loop over the whole batches among the rows, by XLA, which leaves the rest.
-
-        Besides number and logs it returns, between them, the row to go on at and what is carried.
-        """
-        key = ("whole", shuffled, xla, halting, *types(spec))
-        if key not in self._functions:
-            step = self._concrete(sized_batch(spec, xla.size), xla=True)
-            run = self._batches(step, spec, shuffled, xla.size, halting)
-
-            def loop(leaves: list, order: Any, bounds: Any) -> tuple:
-                start, stop, batch_size, reset = tf.unstack(bounds)
-                self._reset_if(reset)
-                stop -= (stop - start) % batch_size
-                state = tf.constant(0), start, self._carried(step.structured_outputs, None)
-                number, at, carried = run(leaves, order, stop, batch_size, state)
-                return number, at, carried, self._finish(carried)
-
-            self._functions[key] = function(loop, rows_signature(spec), jit_compile=xla.around_loop)
-        return self._functions[key]
-
-    def _all_batches(self, spec: Any, shuffled: bool, whole: Callable | None, halting: bool) -> Callable:
-        """A loop over all batches as a graph, or over those that another loop leaves."""
-        step = self._concrete(spec)  # traced before the reset, which then sees the metrics that this creates
-        run = self._batches(step, spec, shuffled, None, halting)
+    def _rows_loop(self, spec: Any, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Callable:
+        size = xla.size if xla else None
+        # Traced before the reset, which then sees the metrics that this creates.
+        step = self._concrete(sized_batch(spec, size), xla=bool(xla))
 
         def loop(leaves: list, order: Any, bounds: Any) -> tuple:
             start, stop, batch_size, reset = tf.unstack(bounds)
-            if whole:
-                *state, _ = whole(leaves, order, bounds)
-            else:
-                self._reset_if(reset)
-                steps = tf.cast((stop - start + batch_size - 1) // batch_size, tf.int32)
-                state = tf.constant(0), start, self._carried(step.structured_outputs, steps)
-            number, _, carried = run(leaves, order, stop, batch_size, tuple(state))
-            return number, self._finish(carried)
+            self._reset_if(reset)
 
-        return function(loop, rows_signature(spec))
-
-    def _batches(
-        self, step: Callable, spec: Any, shuffled: bool, size: int | None, halting: bool
-    ) -> Callable:
-        """A loop of steps up to a row: a function of tensors, order, that row, batch size and loop state.
-
-        The state is the number of steps, the row to go on at, and what is carried from step to step.
-        """
-
-        def run(leaves: list, order: Any, stop: Any, batch_size: Any, state: tuple) -> tuple:
             def body(number: Any, at: Any, carried: Any) -> Any:
                 end = tf.minimum(at + batch_size, stop)
                 rows = [rows_between(leaf, order if shuffled else None, at, end, size) for leaf in leaves]
                 return number + 1, end, self._carry(carried, step(with_leaves(spec, rows)), number)
 
-            return tf.while_loop(
+            steps = tf.cast((stop - start + batch_size - 1) // batch_size, tf.int32)
+            number, _, carried = tf.while_loop(
                 lambda number, at, carried: self._goes_on(at < stop, carried, halting),
                 body,
-                state,
+                (tf.constant(0), start, self._carried(step.structured_outputs, steps)),
                 parallel_iterations=1,
             )
+            return number, self._finish(carried)
 
-        return run
+        return loop
 
     def over_elements(self, element_spec: Any, *, halting: bool) -> Callable:
         """A loop over a dataset, as a function of its iterator, the next element's optional, [steps, reset].
@@ -264,17 +223,16 @@ def rows_signature(spec: Any) -> list:
 
 
 def compiled_once(loop: Callable) -> Callable:
-    """The first and last output of a function, without the time that TensorFlow takes to check arguments.
+    """A function of tensors, without the time that TensorFlow takes to check arguments.
 
     That is a tenth of a millisecond for each call, much where an epoch takes one.
     """
     concrete = loop.get_concrete_function()
     captured = concrete.captured_inputs
 
-    def call(*args: Any) -> tuple[Any, Any]:
+    def call(*args: Any) -> Any:
         outputs = concrete.inference_fn.call_flat(*keras.tree.flatten(args), *captured)
-        number, *_, logs = tf.nest.pack_sequence_as(concrete.structured_outputs, outputs)
-        return number, logs
+        return tf.nest.pack_sequence_as(concrete.structured_outputs, outputs)
 
     return call
 

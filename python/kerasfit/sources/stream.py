@@ -106,7 +106,8 @@ class BatchStream(Stream):
 class Rows:
     """A run of consecutive batches of arrays: samples ``start`` to ``stop`` of ``order``.
 
-    Each batch has ``batch_size`` samples, the last one what remains.
+    Each batch has ``batch_size`` samples, the last one what remains. If all the samples that there are make
+    less than a batch, they are a whole one.
     """
 
     order: np.ndarray | None
@@ -144,7 +145,7 @@ class RowStream(Stream):
 
     def advance(self) -> None:
         super().advance()
-        self._at += self.source.batch_size
+        self._at += self._size
 
     def leave_pass(self) -> None:
         self._order = self._at = None
@@ -152,21 +153,25 @@ class RowStream(Stream):
     def give_back(self, steps: int) -> None:
         """Let the last ``steps`` batches that were taken be the next ones again."""
         self.taken -= steps
-        self._at -= steps * self.source.batch_size
+        self._at -= steps * self._size
 
     def take_rows(self, steps: int) -> Rows:
         """The next ``steps`` batches of this epoch, fewer if it ends before, as row numbers."""
         if self.limit is not None:
             steps = min(steps, self.limit - self.taken)
-        start, size = self._at, self.source.batch_size
+        start, size = self._at, self._size
         rows = Rows(self._order, start, min(start + steps * size, self.source.samples), size)
         self.taken += rows.steps
         self._at = start + rows.steps * size
         return rows
 
+    @property
+    def _size(self) -> int:
+        return min(self.source.batch_size, self.source.samples)
+
     def whole_pass(self) -> Rows:
         """All batches of this pass, those that epochs have taken too; no rest where one epoch has none."""
-        size, samples = self.source.batch_size, self.source.samples
+        size, samples = self._size, self.source.samples
         cut = self.limit is not None and self.limit < self.source.batches
         stop = samples - samples % size if cut else samples
         return Rows(self._order, 0, stop, size)
