@@ -46,7 +46,7 @@ def tab(rows: int = 1000, epochs: int = 20) -> Work:
 
 
 def mlp(batch_size: int, rows: int) -> Work:
-    return classification(build_mlp, (rows, 784), batch_size)
+    return classification(build_mlp, (rows, 784), batch_size, 3)
 
 
 def build_mlp() -> keras.Model:
@@ -82,7 +82,7 @@ def cnn() -> Work:
             ]
         )
 
-    return classification(build, (shorten(2560), 28, 28, 1), 128)
+    return classification(build, (shorten(2560), 28, 28, 1), 128, 1)
 
 
 def lstm() -> Work:
@@ -114,7 +114,9 @@ def regression(build: Callable[[], keras.Model], shape: tuple[int, ...], epochs:
     return Work(build, x, random.normal(size=(shape[0], 1)).astype("float32"), 32, epochs)
 
 
-def classification(build: Callable[[], keras.Model], shape: tuple[int, ...], batch_size: int) -> Work:
+def classification(
+    build: Callable[[], keras.Model], shape: tuple[int, ...], batch_size: int, epochs: int
+) -> Work:
     random = np.random.default_rng(0)
     x = random.random(size=shape, dtype="float32")
-    return Work(build, x, random.integers(0, 10, shape[0]).astype("int32"), batch_size, 1)
+    return Work(build, x, random.integers(0, 10, shape[0]).astype("int32"), batch_size, epochs)
