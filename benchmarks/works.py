@@ -90,7 +90,7 @@ def lstm() -> Work:
         inputs = keras.Input((50, 8))
         return for_regression(keras.Model(inputs, layers.Dense(1)(layers.LSTM(32)(inputs))))
 
-    return regression(build, (shorten(3200), 50, 8), 1)
+    return regression(build, (shorten(3200), 50, 8), 3)
 
 
 WORKS = {"tab": tab, "mlp32": mlp32, "mlp128": mlp128, "cnn": cnn, "lstm": lstm}

@@ -155,12 +155,12 @@ def is_convolutional(model: keras.Model) -> bool:
 def replaced(**functions: Callable[[Callable], Callable]) -> Iterator[None]:
     """Let layers compute with other functions of the backend while a step is traced.
 
-    Each function is made from the backend's own, which it stands for: ``nn_conv`` and so on.
+    Each function is made from the backend's own, which it stands for: ``nn_conv`` for ``nn.conv``, ``lstm``.
     """
     places = []
     for name, make in functions.items():
-        module, _, attribute = name.partition("_")
-        module = getattr(backend, module)
+        *modules, attribute = name.split("_", 1)
+        module = getattr(backend, modules[0]) if modules else backend
         places.append((module, attribute, getattr(module, attribute)))
         setattr(module, attribute, make(getattr(module, attribute)))
     try:

@@ -251,6 +251,30 @@ def test_the_gradients_of_a_convolution_are_the_backend_s(shape, kernel, strides
     assert_same_gradients(lambda x, k: ops.sum(ops.conv(x, k, strides, padding) * weights), x, k)
 
 
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_gradients_of_an_lstm_are_the_backend_s(monkeypatch, every, backwards):
+    seen, over_time = [], kernels.lstm_over_time
+    monkeypatch.setattr(kernels, "lstm_over_time", lambda *a, **k: seen.append(1) or over_time(*a, **k))
+    random = np.random.default_rng(0)
+    shapes = [(3, 6, 4), (3, 5), (3, 5), (4, 20), (5, 20), (20,)]
+    x, *arrays = (random.normal(size=shape).astype("float32") for shape in shapes)
+    layer = keras.layers.LSTM(5, return_sequences=every, return_state=True, go_backwards=backwards)
+    layer.build(x.shape)
+    fixed = [ops.convert_to_tensor(variable) for variable in layer.non_trainable_variables]
+    times = 6 if every else 1
+    weights = [random.normal(size=size).astype("float32") for size in ((3, times, 5), (3, 5), (3, 5))]
+
+    def value(x, h, c, *variables):
+        (outputs, *states), _ = layer.stateless_call(variables, fixed, x, initial_state=[h, c])
+        outputs = ops.reshape(outputs, weights[0].shape)
+        return sum(ops.sum(v * w) for v, w in zip([outputs, *states], weights, strict=True))
+
+    assert_same_gradients(value, x, *arrays)
+    assert seen
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX alone has its random bits replaced")
 def test_dropout_draws_what_jax_draws():
     import jax

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kerasfit import keras_private
@@ -27,7 +28,7 @@ def tensorflow_kernels() -> Iterator[None]:
     if tf.config.list_logical_devices("GPU"):
         yield
         return
-    with keras_private.replaced(nn_max_pool=max_pool, random_dropout=tensorflow_dropout):
+    with keras_private.replaced(nn_max_pool=max_pool, random_dropout=tensorflow_dropout, lstm=lstm):
         yield
 
 
@@ -39,7 +40,9 @@ def jax_kernels() -> Iterator[None]:
     if jax.default_backend() != "cpu":
         yield
         return
-    with keras_private.replaced(nn_max_pool=max_pool, nn_conv=jax_conv, random_dropout=jax_dropout):
+    with keras_private.replaced(
+        nn_max_pool=max_pool, nn_conv=jax_conv, random_dropout=jax_dropout, lstm=lstm
+    ):
         yield
 
 
@@ -256,6 +259,135 @@ def threefry(key_0: Any, key_1: Any, x_0: Any, x_1: Any) -> tuple[Any, Any]:
             x_1 = ((x_1 << bits) | (x_1 >> (32 - bits))) ^ x_0
         x_0, x_1 = x_0 + keys[group % 3], x_1 + keys[(group + 1) % 3] + group
     return x_0, x_1
+
+
+def lstm(plain: Callable) -> Callable:
+    """A long short-term memory whose loops over time do no more than must be done in order.
+
+    The projection of the inputs, the gradients for all weights and most of what the chain rule multiplies
+    with are found for all times at once; XLA leaves all of that to the loops. The logistic function is
+    (1 + tanh(x / 2)) / 2, so that one tanh serves all gates. For float32, without a mask.
+    """
+
+    def layer(
+        inputs: Any,
+        initial_state_h: Any,
+        initial_state_c: Any,
+        mask: Any,
+        kernel: Any,
+        recurrent_kernel: Any,
+        bias: Any,
+        activation: Any,
+        recurrent_activation: Any,
+        return_sequences: bool = False,
+        go_backwards: bool = False,
+        unroll: bool = False,
+    ) -> tuple[Any, Any, list]:
+        if (
+            mask is not None
+            or bias is None
+            or unroll
+            or activation is not keras.activations.tanh
+            or recurrent_activation is not keras.activations.sigmoid
+            or None in inputs.shape
+            or any(keras.backend.standardize_dtype(v.dtype) != "float32" for v in (inputs, kernel))
+        ):
+            return plain(
+                inputs,
+                initial_state_h,
+                initial_state_c,
+                mask,
+                kernel,
+                recurrent_kernel,
+                bias,
+                activation,
+                recurrent_activation,
+                return_sequences,
+                go_backwards,
+                unroll,
+            )
+        by_time = ops.transpose(inputs, (1, 0, 2))
+        if go_backwards:
+            by_time = ops.flip(by_time, 0)
+        tensors = [ops.convert_to_tensor(v) for v in (kernel, recurrent_kernel, bias)]
+        over_time = ops.custom_gradient(lambda *arrays: lstm_over_time(*arrays, every=return_sequences))
+        outputs, carry = over_time(by_time, initial_state_h, initial_state_c, *tensors)
+        last = outputs[-1]
+        return last, ops.transpose(outputs, (1, 0, 2)), [last, carry]
+
+    return layer
+
+
+def lstm_over_time(
+    inputs: Any, h: Any, c: Any, kernel: Any, recurrent: Any, bias: Any, *, every: bool
+) -> tuple[tuple[Any, Any], Callable]:
+    """The outputs and the last carry of an LSTM, and their gradient, for ``ops.custom_gradient``.
+
+    Inputs are of shape (times, samples, features); outputs are those of ``every`` time or of the last one,
+    shape (times or 1, samples, units). Gates are in Keras's order: input, forget, candidate, output.
+    """
+    times, samples, features = inputs.shape
+    units = recurrent.shape[0]
+    rows = times * samples
+    # gates are tanh(z * scale) * scale + shift
+    scale = ops.convert_to_tensor(np.repeat(np.float32([0.5, 0.5, 1.0, 0.5]), units))
+    shift = 1.0 - scale
+    projected = ops.reshape(inputs, (rows, features)) @ (kernel * scale) + bias * scale
+    projected = ops.reshape(projected, (times, samples, 4 * units))
+    scaled_recurrent = recurrent * scale
+
+    def forward(time: Any, h: Any, c: Any, gates: Any, carries: Any) -> tuple:
+        now = ops.tanh(at(projected, time) + h @ scaled_recurrent) * scale + shift
+        i, f, g, o = ops.split(now, 4, -1)
+        c = f * c + i * g
+        return time + 1, o * ops.tanh(c), c, put(gates, time, now), put(carries, time, c)
+
+    start = (0, h, c, ops.zeros((times, samples, 4 * units)), ops.zeros((times, samples, units)))
+    *_, gates, carries = ops.while_loop(lambda time, *_: time < times, forward, start)
+    i, f, g, o = ops.split(gates, 4, -1)
+    squashed = ops.tanh(carries)
+    outputs = o * squashed
+
+    def gradient(*upstream: Any) -> tuple:
+        d_outputs, d_carry = keras.tree.flatten(upstream)
+        carries_before = ops.concatenate([c[None], carries[:-1]])
+        outputs_before = ops.concatenate([h[None], outputs[:-1]])
+        to_carry = o * (1 - squashed * squashed)
+        to_gates = ops.concatenate(
+            [g * i * (1 - i), carries_before * f * (1 - f), i * (1 - g * g), squashed * o * (1 - o)], -1
+        )
+
+        def backward(time: Any, d_h: Any, d_c: Any, d_gates: Any) -> tuple:
+            if every:
+                d_h = d_h + at(d_outputs, time)
+            d_c = d_c + d_h * at(to_carry, time)
+            now = ops.concatenate([d_c, d_c, d_c, d_h], -1) * at(to_gates, time)
+            return time - 1, now @ transposed, d_c * at(f, time), put(d_gates, time, now)
+
+        transposed = ops.transpose(recurrent)
+        d_last = ops.zeros_like(h) if every else d_outputs[0]
+        start = (times - 1, d_last, d_carry, ops.zeros((times, samples, 4 * units)))
+        _, d_h, d_c, d_gates = ops.while_loop(lambda time, *_: time >= 0, backward, start)
+        d_gates = ops.reshape(d_gates, (rows, 4 * units))
+        return (
+            ops.reshape(d_gates @ ops.transpose(kernel), (times, samples, features)),
+            d_h,
+            d_c,
+            ops.transpose(ops.reshape(inputs, (rows, features))) @ d_gates,
+            ops.transpose(ops.reshape(outputs_before, (rows, units))) @ d_gates,
+            ops.sum(d_gates, 0),
+        )
+
+    return (outputs if every else outputs[-1:], carries[-1]), gradient
+
+
+def at(array: Any, time: Any) -> Any:
+    """What an array has at a time, its first axis."""
+    return ops.squeeze(ops.slice(array, (time, 0, 0), (1, *array.shape[1:])), 0)
+
+
+def put(array: Any, time: Any, value: Any) -> Any:
+    return ops.slice_update(array, (time, 0, 0), value[None])
 
 
 def per_dimension(value: Any, inputs: Any) -> tuple[int, ...]:
