@@ -44,6 +44,9 @@ class State(NamedTuple):
 # XLA compiles a program with one core: the loops over whole batches and over the rest at the same time.
 COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="kerasfit-compiler")
 
+# The outputs of so many steps are put together before they go to the host.
+OUTPUTS = 64
+
 # What a model's step takes and gives back, in Keras's order.
 PARTS = {
     "train": ("trainable", "non_trainable", "optimizer", "metrics"),
@@ -170,9 +173,22 @@ class JaxEngine(PlainEngine):
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         self._build_for_prediction(stream)
         step = self.step("predict")
-        outputs = [self._advance(step, data) for data in tensors(stream.take(steps))]
+        resident = self._resident.get(stream)
+        if resident and step.outputs_join(self._state(), resident.data):
+            outputs = self._outputs_of_rows(step, resident, stream.take_rows(steps))
+        else:
+            outputs = [self._advance(step, data) for data in tensors(stream.take(steps))]
         self.sync()
         return [keras.tree.map_structure(to_numpy, output) for output in outputs]
+
+    def _outputs_of_rows(self, step: Steps, resident: Resident, rows: Rows) -> list[Any]:
+        outputs = []
+        for some in rows.split():
+            for part in some.in_parts(OUTPUTS):
+                _, answer = self._advance(*resident.program(step, part, halting=False))
+                samples = part.stop - part.start
+                outputs.append(jax.tree.map(lambda output, n=samples: to_numpy(output)[:n], answer))
+        return outputs
 
     def _advance(self, program: Callable, *data: Any) -> Any:
         """Run a program on the state, keep the state it gives, and return its logs or outputs."""
@@ -194,7 +210,8 @@ class Resident:
 
     def __init__(self, data: tuple):
         self.data = pack(keras.tree.map_structure(resident, data))
-        self._order: tuple[np.ndarray | None, Any] = None, None
+        self._order: tuple[np.ndarray | None, np.ndarray | None] = None, None  # as given, as it is used
+        self._begun: set[tuple[Steps, bool]] = set()
 
     def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
         """The loop for these rows, and what it takes besides the state."""
@@ -202,6 +219,9 @@ class Resident:
 
     def compile(self, step: Steps, stream: RowStream, halting: bool, state: State) -> None:
         """Begin to compile the loops that a pass over the stream needs, if they are new."""
+        if (step, halting) in self._begun:
+            return
+        self._begun.add((step, halting))
         for rows in stream.whole_pass().split():
             if rows.steps:
                 step.compile_over_rows(self._kind(rows, halting), state, *self._arguments(rows))
@@ -212,7 +232,7 @@ class Resident:
 
     def _arguments(self, rows: Rows) -> tuple:
         if self._order[0] is not rows.order:
-            order = None if rows.order is None else jax.device_put(rows.order.astype(np.int32))
+            order = None if rows.order is None else rows.order.astype(np.int32)
             self._order = rows.order, order
         return self.data, self._order[1], np.int32(rows.start), np.int32(rows.steps)
 
@@ -265,7 +285,8 @@ class Steps:
         """A loop over batches of rows: a function of state, data, order, first row and number of steps.
 
         ``order`` are the numbers of all rows in the order of this pass, or None if they keep their own. It
-        gives the state, the number of steps done and the metrics or last logs.
+        gives the state, the number of steps done and the metrics or last logs; for "predict" the outputs of
+        at most ``OUTPUTS`` steps, and zeros after them.
         """
         if kind not in self._loops:
             options = quick_compilation() if kind.rare else None
@@ -296,12 +317,15 @@ class Steps:
 
             return keras.tree.map_structure(lambda leaf: None if leaf is None else take(leaf), data)
 
-        # The metrics say all that there is to say of the steps; or else the last logs are carried along.
-        from_metrics = logs_are_metrics(self.model, self.kind)
-        logs: Logs = {}
+        # The metrics say all that there is to say of the steps; or else the last logs are carried along. To
+        # predict, the outputs of all steps are.
+        predicts = self.kind == "predict"
+        from_metrics = not predicts and logs_are_metrics(self.model, self.kind)
+        carried: Any = {}
         if not from_metrics:
-            logs = jax.eval_shape(self._one, state, batch(0))[1]
-            logs = jax.tree.map(lambda log: jnp.zeros(log.shape, log.dtype), logs)
+            answer = jax.eval_shape(self._one, state, batch(0))[1]
+            room = (OUTPUTS * size,) if predicts else ()
+            carried = jax.tree.map(lambda a: jnp.zeros((*room, *a.shape[len(room) :]), a.dtype), answer)
 
         def report(state: State, logs: Logs) -> Logs:
             if not from_metrics:
@@ -315,12 +339,24 @@ class Steps:
             return (number < steps) & jnp.isfinite(loss)
 
         def advance(carry: tuple) -> tuple:
-            number, state, _ = carry
-            state, logs = self._one(state, batch(number))
-            return number + 1, state, {} if from_metrics else logs
+            number, state, carried = carry
+            state, answer = self._one(state, batch(number))
+            if predicts:
+                answer = jax.tree.map(
+                    lambda outputs, new: lax.dynamic_update_slice_in_dim(outputs, new, number * size, 0),
+                    carried,
+                    answer,
+                )
+            return number + 1, state, {} if from_metrics else answer
 
-        number, state, logs = lax.while_loop(goes_on, advance, (jnp.int32(0), state, logs))
-        return state, (number, report(state, logs))
+        number, state, carried = lax.while_loop(goes_on, advance, (jnp.int32(0), state, carried))
+        return state, (number, report(state, carried))
+
+    def outputs_join(self, state: State, data: Any) -> bool:
+        """Whether outputs for batches of such data can be put together, samples along the first axis."""
+        outputs = jax.eval_shape(self._by_itself, state, data)[1]
+        samples = len(keras.tree.flatten(data)[0])
+        return all(output.shape[:1] == (samples,) for output in jax.tree.leaves(outputs))
 
 
 @functools.cache

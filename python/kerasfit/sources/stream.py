@@ -124,6 +124,11 @@ class Rows:
         cut = self.stop - (self.stop - self.start) % self.batch_size
         return replace(self, stop=cut), replace(self, start=cut)
 
+    def in_parts(self, steps: int) -> Iterator[Rows]:
+        """The same in runs of at most so many batches."""
+        for start in range(self.start, self.stop, steps * self.batch_size):
+            yield replace(self, start=start, stop=min(start + steps * self.batch_size, self.stop))
+
 
 class RowStream(Stream):
     """Batches of arrays, which an engine can also take as runs of row numbers."""
