@@ -17,18 +17,29 @@
 #' data and is called again for the next epoch's. If there is no `NULL` in its code, kerasfit takes it to go on for
 #' ever and wants to know `steps_per_epoch`; give `-1` if a function that it calls ends it.
 #'
+#' @section Data frames:
+#' A data frame whose columns are all numeric, integer or logical stands for the matrix of them. If the model has
+#' several inputs, each column goes to the input of its name instead: to an input of type "string" as text, and the
+#' codes of a factor, counted from 0, to an input of an integer type. A factor or text that no input takes is an
+#' error: `model.matrix()` makes numbers of it, or a preprocessing layer of Keras. Several data frames, one for each
+#' input, are a list. As `y`, a data frame has a column for each output of the model by name, or for each target.
+#'
 #' @section Classes by number and by name:
-#' A factor as `y` stands for its codes counted from 0: the first level is class 0. `class_weight` may name the
+#' A factor as `y` stands for its codes counted from 0: the first level is class 0. If the loss is
+#' `"categorical_crossentropy"`, it is one-hot, a column for each level. `class_weight` may name the
 #' levels; those that it does not name weigh 1. It may name the codes instead, `list("0" = 1, "1" = 5)`, and then
 #' must have each class that occurs, so that a class is not forgotten by mistake. If all names are levels, they
-#' are taken as levels. With `sample_weight` beside it, the two are multiplied.
+#' are taken as levels. With `sample_weight` beside it, the two are multiplied. For a model with several outputs
+#' it may name these, `list(species = list(virginica = 5), size = c("0" = 1, "1" = 2))`: that is a sample weight for
+#' each output, 1 for outputs that are not named.
 #'
 #' @section Errors:
 #' A mistake in an argument is a condition of class `kerasfit_error_argument` or `kerasfit_error_data`, both
 #' `kerasfit_error`, with the field `argument`. It is signalled before the first step, as far as it can be seen then:
 #' what a generator yields is looked at batch by batch. What Keras itself
 #' objects to is a `kerasfit_error_python`, with the Python traceback in the field `python_traceback`. Missing
-#' values (`NA`, `NaN`) in vectors, matrices, arrays and lists of them are mistakes in the data.
+#' values (`NA`, `NaN`) and infinite ones are mistakes in the data; `options(kerasfit.allow_missing = TRUE)` lets
+#' `NaN` and infinite numbers pass, for a model that masks them.
 #'
 #' @section Speed:
 #' Many steps run in one compiled call, on data that stay on the device; where a callback of yours watches batches,
@@ -50,10 +61,10 @@
 #' older than 60 days are deleted.
 #'
 #' @param object A compiled Keras model.
-#' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a list of them for
-#'   several inputs; a named list for named inputs; a tensor. Or something that makes batches: a
+#' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a data frame; a list of
+#'   them for several inputs; a named list for named inputs; a tensor. Or something that makes batches: a
 #'   `tf.data.Dataset`, a Python generator, or an R function (see below).
-#' @param y Targets: like `x`, or a factor. Not for datasets and generators, whose batches hold the targets.
+#' @param y Targets: like `x`, or a factor; a list of them for several outputs. Not for datasets and generators, whose batches hold the targets.
 #' @param ... For a model class with a `fit` of its own: further arguments for that. Otherwise there are none.
 #' @param batch_size Samples in each step; if `NULL`, 32, or as many as make `steps_per_epoch` steps
 #'   of the data, as in Keras. For arrays only.
@@ -100,6 +111,9 @@
 #' )
 #' plot(history)
 #'
+#' # the same from a data frame
+#' model |> fit(iris[1:4], iris$Species, epochs = 2, verbose = 0)
+#'
 #' # go on for two more epochs, with a generator: an R function that returns the next batch
 #' batch <- function() {
 #'   rows <- sample(nrow(x), 32)
@@ -145,6 +159,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
     validation_freq = scalar(validation_freq, "validation_freq"),
     verbose = verbose_to_core(verbose, call),
     plan = plan_to_core(call),
+    allow_missing = allow_missing_to_core(call),
     writer = console_writer(),
     !!!extra
   )

@@ -7,7 +7,8 @@
 #' \describe{
 #'   \item{`params`}{A named list: `epochs` and `initial_epoch` as they were given; `epoch`, the epoch of each
 #'     row of the metrics, counted from 1; `steps` in an epoch; `samples` and `validation_samples`;
-#'     `batch_size`; `verbose`. What is not known, such as the number of samples of a generator, is `NA`.}
+#'     `batch_size`; `verbose`. What is not known, such as the number of samples of a generator, is `NA`. If `y`
+#'     was a factor, `levels` has its levels, in the order of the classes; for several outputs a named list.}
 #'   \item{`metrics`}{A named list of numeric vectors, each with one value for each epoch that was trained:
 #'     `loss`, the metrics, and both again with `val_` in front for the validation data. `NA` where a value was not
 #'     measured, as in epochs without validation.}

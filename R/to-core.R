@@ -13,7 +13,14 @@ data_to_core <- function(value, label, call) {
   } else if (is.factor(value)) {
     bridge$factor(array_to_core(as.integer(value)), as.list(levels(value)))
   } else if (is.data.frame(value)) {
-    refuse_object(value, label, "Give a numeric matrix, for example `as.matrix()` of its numeric columns or `model.matrix()`.", call)
+    data_frame_to_core(value, label, call)
+  } else if (inherits(value, "sparseMatrix")) {
+    sparse_to_core(value, call)
+  } else if (inherits(value, c("Date", "POSIXt", "difftime"))) {
+    refuse_object(value, label, "Give numbers, for example `as.numeric()` of it, on a scale that suits training.", call)
+  } else if (inherits(value, "integer64")) {
+    if (!requireNamespace("bit64", quietly = TRUE)) refuse_object(value, label, "Install the package bit64, or give doubles.", call)
+    array_to_core(structure(as.double(value), dim = dim(value)))
   } else if (is.object(value) || isS4(value)) {
     refuse_object(value, label, "Give an ordinary vector, matrix or array.", call)
   } else if (is.list(value)) {
@@ -22,12 +29,42 @@ data_to_core <- function(value, label, call) {
     }
     labels <- if (is.null(names(value))) sprintf("%s[[%d]]", label, seq_along(value)) else paste0(label, "$", names(value))
     list_to_core(Map(function(element, label) data_to_core(element, label, call), value, labels))
+  } else if (is.complex(value)) {
+    refuse_object(value, label, "Give numbers, for example `Mod()` of it.", call)
   } else if (is.atomic(value)) {
-    check_missing(value, label, call)
+    if (!is.double(value)) check_missing(value, label, call)
+    if (is.raw(value)) storage.mode(value) <- "integer"
     array_to_core(value)
   } else {
     refuse_object(value, label, "Give a vector, matrix, array or a list of them.", call)
   }
+}
+
+#' A sparse matrix of the package Matrix as one of scipy's
+#' @noRd
+sparse_to_core <- function(value, call) {
+  if (!reticulate::py_module_available("scipy")) {
+    abort_kerasfit(
+      c("Sparse matrices need the Python package scipy.", i = 'In a new session: `reticulate::py_require("scipy")` before Keras loads.'),
+      "state", call
+    )
+  }
+  value <- methods::as(methods::as(methods::as(value, "dMatrix"), "generalMatrix"), "CsparseMatrix")
+  bridge$sparse_matrix(array_to_core(value@x), array_to_core(value@i), array_to_core(value@p), as.list(dim(value)))
+}
+
+#' A data frame as a pandas data frame, whose columns share R's memory
+#' @noRd
+data_frame_to_core <- function(value, label, call) {
+  names <- names(value)
+  columns <- Map(function(column, name) {
+    label <- paste0(label, "$", name)
+    if (is.list(column) || length(dim(column)) > 1) {
+      refuse_object(column, label, "Give a column for each of its parts.", call)
+    }
+    data_to_core(column, label, call)
+  }, unname(as.list(value)), names)
+  bridge$data_frame(reticulate::r_to_py(as.list(names)), reticulate::r_to_py(unname(columns)), nrow(value))
 }
 
 #' An atomic vector or array as a numpy array: a view of R's memory, not a copy
@@ -56,8 +93,9 @@ check_missing <- function(value, label, call) {
 }
 
 refuse_object <- function(value, label, hint, call) {
+  class <- if (is.atomic(value) && !is.object(value)) typeof(value) else class(value)[[1]]
   abort_kerasfit(
-    c(sprintf("`%s` is an object of class %s, which cannot be trained on as it is.", label, class(value)[[1]]), i = hint),
+    c(sprintf("`%s` is an object of class %s, which cannot be trained on as it is.", label, class), i = hint),
     "data", call, argument = argument_of(label)
   )
 }
@@ -165,3 +203,9 @@ verbose_to_core <- function(verbose, call) {
 #' How the core is to run steps, an option because it is never needed for a right result
 #' @noRd
 plan_to_core <- function(call) scalar_to_core(getOption("kerasfit.plan", default = "auto"), "kerasfit.plan", call)
+
+#' Whether data may have missing and infinite values, an option because few models can do with them
+#' @noRd
+allow_missing_to_core <- function(call) {
+  scalar_to_core(getOption("kerasfit.allow_missing", default = FALSE), "kerasfit.allow_missing", call)
+}

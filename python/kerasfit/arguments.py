@@ -16,6 +16,7 @@ import pandas as pd
 
 from kerasfit import keras_private
 from kerasfit.errors import ArgumentError, DataError
+from kerasfit.tensors import to_numpy
 
 DEFAULT_BATCH_SIZE = 32
 
@@ -239,13 +240,18 @@ class ClassWeights:
     complete
         Whether a class that is not named is a mistake. It is where classes are given by number, as in
         Keras 2; where they are given by the names of levels, the others weigh 1.
+    label
+        What errors call them.
     """
 
     weights: Mapping[int, float]
     complete: bool
+    label: str = "class_weight"
 
     @classmethod
-    def of(cls, class_weight: Any, levels: Iterable[str] | None = None) -> ClassWeights | None:
+    def of(
+        cls, class_weight: Any, levels: Iterable[str] | None = None, label: str = "class_weight"
+    ) -> ClassWeights | None:
         """Class weights from a mapping with classes (or levels of a factor) as names.
 
         A name is a level where all names are levels; otherwise all must be class codes.
@@ -254,23 +260,17 @@ class ClassWeights:
             return None
         if not isinstance(class_weight, Mapping) or not class_weight:
             raise ArgumentError(
-                "class_weight",
-                "`class_weight` must be a named list or vector with a weight for each class, such as "
+                label,
+                f"`{label}` must be a named list or vector with a weight for each class, such as "
                 f'list("0" = 1, "1" = 5), not {describe(class_weight)}.',
             )
         levels = [] if levels is None else [str(level) for level in levels]
         by_level = bool(levels) and all(str(name) in levels for name in class_weight)
         weights = {}
         for name, weight in class_weight.items():
-            if isinstance(weight, Mapping):
-                raise ArgumentError(
-                    "class_weight",
-                    f'`class_weight` has a list for "{name}": weights for each output are not supported yet.',
-                    "Use `sample_weight` with one vector for each output.",
-                )
-            code = levels.index(str(name)) if by_level else class_code(name, levels)
-            weights[code] = class_weight_value(name, weight)
-        return cls(weights, complete=not by_level)
+            code = levels.index(str(name)) if by_level else class_code(label, name, levels)
+            weights[code] = class_weight_value(label, name, weight)
+        return cls(weights, not by_level, label)
 
     def sample_weights(self, y: Any) -> np.ndarray:
         """The weight of each sample: float, shape (samples,).
@@ -278,13 +278,13 @@ class ClassWeights:
         y of rank 1, or with a last axis of 1, holds class codes; with a longer last axis, y is one-hot.
         Higher ranks (a class for each timestep) give weights of shape y.shape[:-1].
         """
-        codes = class_codes(y)
+        codes = class_codes(self.label, y)
         present = np.unique(codes)
         unknown = [int(code) for code in present if code not in self.weights]
         if unknown and self.complete:
             raise ArgumentError(
-                "class_weight",
-                f"`class_weight` has no weight for {listed(unknown, 'class', 'classes')}, "
+                self.label,
+                f"`{self.label}` has no weight for {listed(unknown, 'class', 'classes')}, "
                 f"which {'occurs' if len(unknown) == 1 else 'occur'} in the targets; it names "
                 f"{listed(sorted(self.weights), 'class', 'classes')}.",
             )
@@ -292,40 +292,88 @@ class ClassWeights:
         return table[np.searchsorted(present, codes)]
 
 
-def class_code(name: Any, levels: list[str]) -> int:
+@dataclass(frozen=True)
+class ClassWeightsByOutput:
+    """The class weights of some of a model's outputs; for the others, all samples weigh 1.
+
+    By definition they are sample weights for each output, found by its targets.
+    """
+
+    outputs: tuple[str, ...]
+    weights: Mapping[str, ClassWeights]
+
+    @classmethod
+    def of(
+        cls, class_weight: Mapping, levels: Mapping[str, Sequence[str]], outputs: Sequence[str]
+    ) -> ClassWeightsByOutput:
+        """Class weights from a mapping with outputs as names; ``levels`` of the factors among the targets."""
+        weights = {}
+        for name, of_output in class_weight.items():
+            label = f"class_weight${name}"
+            if name not in outputs:
+                raise ArgumentError(
+                    label,
+                    f"`{label}` is for an output that the model does not have: "
+                    f"{listed(outputs, 'its only output is', 'its outputs are')}.",
+                )
+            weights[name] = ClassWeights.of(of_output, levels.get(name), label)
+        return cls(tuple(outputs), weights)
+
+    def sample_weights(self, y: Any) -> Any:
+        """The weight of each sample for each output, nested as the targets are."""
+        if isinstance(y, Mapping):
+            return {name: self._of_output(name, target) for name, target in y.items()}
+        if isinstance(y, (list, tuple)):
+            return [self._of_output(name, target) for name, target in zip(self.outputs, y, strict=False)]
+        return self._of_output(self.outputs[0], y)
+
+    def _of_output(self, name: str, y: Any) -> np.ndarray:
+        if name in self.weights:
+            return self.weights[name].sample_weights(y)
+        return np.ones(len(y), keras.config.floatx())
+
+
+def class_weights_of(
+    class_weight: Any, levels: Any, outputs: Sequence[str]
+) -> ClassWeights | ClassWeightsByOutput | None:
+    """Class weights for the targets of a model, whose levels are as ``levels_of`` gives them."""
+    if isinstance(class_weight, Mapping) and any(isinstance(w, Mapping) for w in class_weight.values()):
+        if not isinstance(levels, Mapping):
+            levels = {} if levels is None else dict.fromkeys(outputs, levels)
+        by_number = {name: levels[str(i)] for i, name in enumerate(outputs, start=1) if str(i) in levels}
+        return ClassWeightsByOutput.of(class_weight, by_number | dict(levels), outputs)
+    return ClassWeights.of(class_weight, None if isinstance(levels, Mapping) else levels)
+
+
+def class_code(label: str, name: Any, levels: list[str]) -> int:
     try:
         code = int(str(name))
     except ValueError:
         code = -1
     if code < 0 or (levels and code >= len(levels)):
         known = f"`y` has the levels {listed(levels)}" if levels else "classes are 0, 1, 2, …"
-        raise ArgumentError(
-            "class_weight", f'`class_weight` names a class "{name}" that does not exist: {known}.'
-        )
+        raise ArgumentError(label, f'`{label}` names a class "{name}" that does not exist: {known}.')
     return code
 
 
-def class_weight_value(name: Any, weight: Any) -> float:
+def class_weight_value(label: str, name: Any, weight: Any) -> float:
     if not is_number(weight):
-        raise ArgumentError(
-            "class_weight", f'`class_weight` of class "{name}" must be a number, not {describe(weight)}.'
-        )
+        raise ArgumentError(label, f'`{label}` of class "{name}" must be a number, not {describe(weight)}.')
     return float(weight)
 
 
-def class_codes(y: Any) -> np.ndarray:
+def class_codes(label: str, y: Any) -> np.ndarray:
     if isinstance(y, (list, tuple, Mapping)):
         raise ArgumentError(
-            "class_weight",
-            "`class_weight` needs a model with one output; the targets are a list of "
-            f"{len(keras.tree.flatten(y))}.",
-            "Use `sample_weight` with one vector for each output.",
+            label,
+            f"`{label}` needs a model with one output; the targets are a list of {len(y)}.",
+            'Give weights by output: list(output = list("0" = 1, "1" = 5)).',
         )
-    y = np.asarray(y)
+    y = to_numpy(y)
     if y.ndim >= 2:
         y = y.argmax(axis=-1) if y.shape[-1] != 1 else y[..., 0]
     if y.dtype.kind == "f" and not np.array_equal(y, np.floor(y)):
-        raise DataError("class_weight", "`class_weight` needs classes as targets: `y` is not whole numbers.")
+        raise DataError(label, f"`{label}` needs classes as targets: `y` is not whole numbers.")
     return y.astype(np.int64)
 
 

@@ -14,7 +14,7 @@ import keras
 from kerasfit.errors import ArgumentError
 from kerasfit.history import History
 from kerasfit.progress import Progress
-from kerasfit.sources import ArraySource, DatasetSource, IteratorSource, Source
+from kerasfit.sources import ArraySource, DatasetSource, IteratorSource, LazyArray, Source
 from kerasfit.tensors import numbers
 
 OWN = {
@@ -116,7 +116,10 @@ def predict_by_model(
 def keras_data(source: Source, steps: int | None) -> dict[str, Any]:
     """A source's data as Keras takes them, by argument: arrays, a dataset, or a generator."""
     if isinstance(source, ArraySource):
-        return dict(zip(("x", "y", "sample_weight"), source.data, strict=True))
+        data = keras.tree.map_structure(
+            lambda leaf: leaf.rows if isinstance(leaf, LazyArray) else leaf, source.data
+        )
+        return dict(zip(("x", "y", "sample_weight"), data, strict=True))
     if isinstance(source, DatasetSource) and source.class_weight is None:
         return {"x": source.dataset}
 

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-import pandas as pd
 
 from kerasfit import arguments, loop
-from kerasfit.arguments import ClassWeights, Schedule, ValidationSchedule
+from kerasfit.arguments import Schedule, ValidationSchedule
 from kerasfit.callbacks import Callbacks
+from kerasfit.data import ModelData, levels_of
 from kerasfit.delegate import evaluate_by_model, fit_by_model, has_its_own, predict_by_model
 from kerasfit.engines import Engine, engine_for
 from kerasfit.errors import ArgumentError
@@ -27,6 +27,7 @@ from kerasfit.sources import (
     VALIDATION_NAMES,
     ArraySource,
     Names,
+    Reader,
     Source,
     Stream,
     check_arrays,
@@ -56,6 +57,7 @@ def fit(
     validation_freq: Any = 1,
     verbose: int | str = "auto",
     plan: str = "auto",
+    allow_missing: bool = False,
     writer: Writer | None = None,
     **extra: Any,
 ) -> History:
@@ -69,9 +71,11 @@ def fit(
         Inputs, shape (samples, …): an array or tensor, or nested lists or dicts of them; or a
         ``tf.data.Dataset``, iterator, iterable or function that makes batches: tuples (x,), (x, y) or
         (x, y, sample_weight); anything else is all x. A function is called for one batch at a time and
-        returns None at the end of a pass.
+        returns None at the end of a pass. A ``pandas.DataFrame`` of numbers is a matrix; if the model has
+        several inputs, each column goes to the input of its name.
     y
-        Targets with the same first axis; a ``pandas.Categorical`` stands for its 0-based codes.
+        Targets with the same first axis; a ``pandas.Categorical`` stands for its 0-based codes, one-hot if
+        the loss is a categorical crossentropy. A data frame is a matrix, or has a column for each output.
     batch_size
         Samples in a step; for arrays only. By default 32, or as many as make ``steps_per_epoch`` steps.
     epochs
@@ -86,7 +90,8 @@ def fit(
         Whether to put the samples of arrays into a new order each epoch.
     class_weight
         Class → weight, classes being 0-based codes or, for a categorical y, levels. By code, each class
-        that occurs must be there; by level, the others weigh 1.
+        that occurs must be there; by level, the others weigh 1. For a model with several outputs, output →
+        class → weight; samples weigh 1 for outputs that are not named.
     sample_weight
         Weights, shape (samples,), or (samples, timesteps) for temporal data.
     initial_epoch
@@ -104,6 +109,8 @@ def fit(
         call, over data that stay on the device. "step": a call for each batch and Keras's own update of
         variables. With tensorflow also "xla", the loop compiled by XLA, and "xla_step", its steps compiled by
         XLA; with torch also "recorded", the operations of the first step replayed.
+    allow_missing
+        Whether x, y and weights may have NaN and infinite values, for a model that masks them.
     writer
         Where progress is shown; standard output by default.
     **extra
@@ -135,7 +142,9 @@ def fit(
     steps_per_epoch = arguments.steps("steps_per_epoch", steps_per_epoch)
     validation_steps = arguments.steps("validation_steps", validation_steps)
     callbacks = arguments.check_callbacks(callbacks)
-    class_weights = ClassWeights.of(class_weight, y.categories if isinstance(y, pd.Categorical) else None)
+    reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
+    levels = levels_of(y)
+    class_weights = arguments.class_weights_of(class_weight, levels, reader.outputs)
 
     if validation_data is not None and is_array_like(validation_data):
         x_val, y_val, *weights = arguments.validation_triple(validation_data)
@@ -147,7 +156,8 @@ def fit(
                 "`validation_split` needs arrays: a dataset or generator cannot be split.",
                 "Give `validation_data`.",
             )
-        (x, y, sample_weight), validation_data = split(*check_arrays(x, y, sample_weight), validation_split)
+        arrays = reader.inputs("x", x), reader.targets("y", y), reader.weights("sample_weight", sample_weight)
+        (x, y, sample_weight), validation_data = split(*check_arrays(*arrays), validation_split)
     training = open_source(
         x,
         y,
@@ -156,12 +166,15 @@ def fit(
         steps=steps_per_epoch,
         shuffle=shuffle,
         class_weight=class_weights,
+        reader=reader,
     )
     check_endless(training, "steps_per_epoch", steps_per_epoch)
     check_source(model, training)
     validation = None
     if validation_data is not None:
-        validation = open_validation(validation_data, validation_batch_size, batch_size, validation_steps)
+        validation = open_validation(
+            validation_data, validation_batch_size, batch_size, validation_steps, reader
+        )
         check_endless(validation, "validation_steps", validation_steps)
         check_source(model, validation, VALIDATION_NAMES)
 
@@ -174,6 +187,7 @@ def fit(
             "validation_samples": validation.samples if validation else None,
             "batch_size": training.batch_size,
             "verbose": verbose,
+            **({"levels": levels} if levels else {}),
         }
     )
     progress = Progress(verbose, writer, schedule.epochs)
@@ -231,6 +245,7 @@ def evaluate(
     callbacks: Any = None,
     verbose: int | str = "auto",
     plan: str = "auto",
+    allow_missing: bool = False,
     writer: Writer | None = None,
 ) -> dict[str, float]:
     """Loss and metrics of a compiled model on data, by name.
@@ -243,7 +258,8 @@ def evaluate(
     batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
     callbacks = arguments.check_callbacks(callbacks)
     verbose = arguments.verbosity(verbose)
-    source = open_source(x, y, sample_weight, batch_size=batch_size, steps=steps)
+    reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
+    source = open_source(x, y, sample_weight, batch_size=batch_size, steps=steps, reader=reader)
     check_endless(source, "steps", steps)
     check_source(model, source)
     if has_its_own("evaluate", model):
@@ -271,6 +287,7 @@ def predict(
     callbacks: Any = None,
     verbose: int | str = "auto",
     plan: str = "auto",
+    allow_missing: bool = False,
     writer: Writer | None = None,
 ) -> Any:
     """A model's outputs: numpy arrays, shape (samples, …), nested as the model returns them.
@@ -281,7 +298,8 @@ def predict(
     batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
     callbacks = arguments.check_callbacks(callbacks)
     verbose = arguments.verbosity(verbose)
-    source = open_source(x, batch_size=batch_size, steps=steps)
+    reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
+    source = open_source(x, batch_size=batch_size, steps=steps, reader=reader)
     check_endless(source, "steps", steps)
     check_source(model, source)
     if has_its_own("predict", model):
@@ -311,15 +329,22 @@ def running(
 
 
 def open_validation(
-    validation_data: Any, validation_batch_size: int | None, batch_size: int | None, steps: int | None
+    validation_data: Any,
+    validation_batch_size: int | None,
+    batch_size: int | None,
+    steps: int | None,
+    reader: Reader,
 ) -> Source:
     if not is_array_like(validation_data):
-        return open_source(validation_data, batch_size=validation_batch_size, names=VALIDATION_NAMES)
+        return open_source(
+            validation_data, batch_size=validation_batch_size, names=VALIDATION_NAMES, reader=reader
+        )
     return open_source(
         *validation_data,
         batch_size=validation_batch_size or batch_size,
         steps=steps,
         names=VALIDATION_NAMES,
+        reader=reader,
     )
 
 

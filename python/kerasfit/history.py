@@ -17,7 +17,7 @@ class History:
     ----------
     params
         How the run was set up: epochs, initial_epoch, steps, samples, validation_samples, batch_size,
-        verbose; None where unknown.
+        verbose; None where unknown. If the targets are a factor, its levels.
     epochs
         The 1-based epochs that were trained, one for each row.
     metrics

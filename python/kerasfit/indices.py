@@ -37,7 +37,7 @@ def check_indices(model: keras.Model, x: Any, y: Any, labels: tuple[str, str] = 
     DataError
         If one is negative, or not less than the number of classes or of embedded values.
     """
-    inputs = list(labelled_leaves(labels[0], in_tree_order(x)))
+    inputs = list(labelled_leaves(labels[0], in_input_order(model, x)))
     embeddings = keras_private.input_embeddings(model)
     if embeddings and len(inputs) == len(model.inputs):
         for number, layer in embeddings:
@@ -49,6 +49,14 @@ def check_indices(model: keras.Model, x: Any, y: Any, labels: tuple[str, str] = 
         for (label, codes), loss, output in zip(targets, losses, outputs, strict=True):
             if is_sparse(loss) and output.shape[-1]:
                 check_range(label, codes, output.shape[-1], "the model's output has")
+
+
+def in_input_order(model: keras.Model, x: Any) -> Any:
+    """Named inputs in the order of the model's, which have those names or are sorted by others."""
+    names = [tensor.name for tensor in getattr(model, "inputs", None) or []]
+    if isinstance(x, dict) and set(x) == set(names):
+        return {name: x[name] for name in names}
+    return in_tree_order(x)
 
 
 def in_tree_order(values: Any) -> Any:

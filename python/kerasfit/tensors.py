@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
 import numpy as np
+
+from kerasfit.errors import DataError
 
 
 def is_backend_tensor(value: Any) -> bool:
@@ -27,14 +31,55 @@ def to_numpy(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def to_model_dtype(array: np.ndarray) -> np.ndarray:
-    """Floats and booleans in the model's float type (``keras.config.floatx()``); others as they are."""
+def to_model_dtype(array: np.ndarray, label: str | None = None) -> np.ndarray:
+    """Floats and booleans in the model's float type (``keras.config.floatx()``); others as they are.
+
+    With a label, which errors call the array, the numbers must be finite. That is seen while they are in the
+    cache, since their sum is finite then.
+
+    Raises
+    ------
+    DataError
+        If there is a missing value (NaN) or an infinite one.
+    """
     dtype = np.dtype(keras.config.floatx() if array.dtype.kind in "fb" else array.dtype)
-    if array.dtype == dtype and array.flags.c_contiguous:
-        return array
-    return aligned_copy(array, dtype)
+    as_it_is = array.dtype == dtype and array.flags.c_contiguous
+    result = array if as_it_is else aligned_empty(array.shape, dtype)
+    look = label is not None and dtype.kind == "f"
+    suspicious = []
+
+    def work(rows: slice) -> None:
+        if not as_it_is:
+            with np.errstate(over="ignore"):  # what becomes infinite is found below
+                result[rows] = array[rows]
+        if look and not has_finite_sum(result[rows]):
+            suspicious.append(rows)
+
+    if look or not as_it_is:
+        in_blocks(work, len(array), array.size)
+    if suspicious:
+        check_finite(label, result)
+    return result
 
 
+def has_finite_sum(array: np.ndarray) -> bool:
+    """Whether the sum of numbers is finite; then all of them are."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.add.reduce(array, axis=None)))
+
+
+def check_finite(label: str, array: np.ndarray) -> None:
+    """Raise a ``DataError`` that counts what is not finite, if anything is not."""
+    found = {
+        "missing": (int(np.isnan(array).sum()), MISSING),
+        "infinite": (int(np.isinf(array).sum()), f"Numbers are of type {array.dtype}."),
+    }
+    for kind, (count, hint) in found.items():
+        if count:
+            raise DataError(label, f"`{label}` has {count} {kind} value{'s' * (count > 1)}.", hint)
+
+
+MISSING = "Leave out or impute what is missing before training."
 ALIGNMENT = 64  # bytes: what TensorFlow and JAX want of memory that they use as it is
 BLOCK = 50_000  # elements: so many fit the cache, being read along one axis and written along another
 
@@ -43,31 +88,58 @@ def is_aligned(array: np.ndarray) -> bool:
     return array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous
 
 
+def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Memory in row-major order that backends can use without copying it."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    offset = -memory.ctypes.data % ALIGNMENT
+    return memory[offset : offset + size].view(dtype).reshape(shape)
+
+
 def aligned_copy(array: np.ndarray, dtype: Any = None) -> np.ndarray:
     """A copy in row-major order, of the type given, in memory that backends can use without copying it.
 
-    R's arrays are column-major: read row by row, each number is on another page of memory. So blocks of rows
-    are copied, by all cores (numpy lets other threads run meanwhile).
+    R's arrays are column-major: read row by row, each number is on another page of memory.
     """
-    dtype = np.dtype(dtype or array.dtype)
-    memory = np.empty(array.size * dtype.itemsize + ALIGNMENT, np.uint8)
-    offset = -memory.ctypes.data % ALIGNMENT
-    copy = memory[offset : offset + array.size * dtype.itemsize].view(dtype).reshape(array.shape)
-    rows = max(1, BLOCK * len(array) // max(array.size, 1))
-    if array.size <= 20 * BLOCK or array.dtype.hasobject:
-        copy[...] = array
-        return copy
+    copy = aligned_empty(array.shape, np.dtype(dtype or array.dtype))
 
-    def copy_blocks(part: int) -> None:
-        first, last = len(array) * part // cores, len(array) * (part + 1) // cores
-        for start in range(first, last, rows):
-            stop = min(start + rows, last)
-            copy[start:stop] = array[start:stop]
+    def fill(rows: slice) -> None:
+        copy[rows] = array[rows]
 
-    cores = os.cpu_count() or 1
-    with ThreadPoolExecutor(cores) as threads:
-        list(threads.map(copy_blocks, range(cores)))
+    in_blocks(fill, len(array), array.size)
     return copy
+
+
+def matrix_of_columns(columns: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """Columns of equal length as a matrix, as ``aligned_copy`` would copy one of theirs."""
+    matrix = aligned_empty((len(columns[0]), len(columns)), dtype)
+
+    def fill(rows: slice) -> None:
+        for number, column in enumerate(columns):
+            matrix[rows, number] = column[rows]
+
+    in_blocks(fill, len(matrix), matrix.size)
+    return matrix
+
+
+def in_blocks(work: Callable[[slice], None], rows: int, size: int) -> None:
+    """Do some work for all rows of an array of a size: in blocks that fit the cache, by all cores.
+
+    Numpy lets other threads run meanwhile.
+    """
+    if size <= 20 * BLOCK:
+        work(slice(0, rows))
+        return
+    block = max(1, BLOCK * rows // size)
+    cores = os.cpu_count() or 1
+
+    def part(number: int) -> None:
+        first, last = rows * number // cores, rows * (number + 1) // cores
+        for start in range(first, last, block):
+            work(slice(start, min(start + block, last)))
+
+    with ThreadPoolExecutor(cores) as threads:
+        list(threads.map(part, range(cores)))
 
 
 def to_backend(batch: Any) -> Any:

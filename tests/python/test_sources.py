@@ -92,7 +92,6 @@ class TestArrays:
             (np.zeros((5, 2)), {"u": np.zeros(5), "v": np.zeros(6)}, r"`y\$v` has 6 samples", "y"),
             (np.zeros((2, 2)), pd.Categorical(["a", None]), "factor with 1 missing value", "y"),
             (np.zeros((2, 2)), ["a", "b"], "`y` is text", "y"),
-            (pd.DataFrame({"a": [1]}), None, "`x` is a data frame", "x"),
             (object(), None, "must be an array", "x"),
             (np.array([object()]), None, "must be numeric", "x"),
             (np.array(["2020-01-01"], "datetime64[D]"), None, "must be numeric", "x"),

@@ -36,7 +36,7 @@ test_that("data that do not fit each other are an error that names the argument"
 })
 
 test_that("what cannot be trained on is an error that says what to give instead", {
-  mistake(iris[1:4], iris_y, argument = "x", message = "as.matrix()", kind = "data")
+  mistake(iris[1:5], iris_y, argument = "x", message = "model.matrix()", kind = "data")
   mistake(iris_x, as.character(iris_y), argument = "y", message = "`y` is text", kind = "data")
   mistake(iris_x, Sys.Date() + 1:150, argument = "y", message = "class Date", kind = "data")
   mistake(quote(x + y), iris_y, argument = "x", message = "class call", kind = "data")

@@ -13,18 +13,21 @@ import numpy as np
 import pandas as pd
 
 from kerasfit.delegate import overrides
+from kerasfit.errors import DataError
 from kerasfit.history import History
 from kerasfit.quiet import quiet
 
 __all__ = [
     "Generator",
     "call",
+    "data_frame",
     "explain",
     "factor",
     "history_values",
     "output_values",
     "overrides",
     "set_random_seed",
+    "sparse_matrix",
     "writer",
 ]
 
@@ -32,6 +35,22 @@ __all__ = [
 def factor(codes: np.ndarray, levels: list[str]) -> pd.Categorical:
     """A factor from R's codes: 1-based, with R's smallest integer for NA."""
     return pd.Categorical.from_codes(np.where(codes < 0, -1, codes - 1), categories=levels)
+
+
+def data_frame(names: list[str], columns: list[Any], rows: int) -> pd.DataFrame:
+    """A data frame of columns that are numpy arrays or categoricals, which it does not copy."""
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError("x", f"A data frame has two columns of the name `{twice}`.")
+    data = dict(zip(names, columns, strict=True))
+    return pd.DataFrame(data, index=range(int(rows)), copy=False)
+
+
+def sparse_matrix(values: np.ndarray, rows: np.ndarray, starts: np.ndarray, shape: list[int]) -> Any:
+    """A sparse matrix from what R keeps of one, column by column."""
+    from scipy.sparse import csc_matrix
+
+    return csc_matrix((values, rows, starts), shape=tuple(map(int, shape)))
 
 
 class Generator:

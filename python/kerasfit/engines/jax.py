@@ -89,7 +89,7 @@ class JaxEngine(PlainEngine):
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
-        if self.plan == "loop" and isinstance(stream, RowStream):
+        if self.plan == "loop" and isinstance(stream, RowStream) and source.in_memory:
             self._resident[stream] = Resident(source.data)
         return stream
 

@@ -62,7 +62,7 @@ class TensorFlowEngine(PlainEngine):
         if isinstance(source, DatasetSource) and source.class_weight is None:
             return DatasetStream(source, steps_per_epoch)
         stream = super().open(source, steps_per_epoch)
-        if isinstance(stream, RowStream):
+        if isinstance(stream, RowStream) and source.in_memory:
             self._resident[stream] = Resident(source.data)
         return stream
 

@@ -49,7 +49,7 @@ class TorchEngine(PlainEngine):
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
-        if self.plan != "step" and isinstance(stream, RowStream):
+        if self.plan != "step" and isinstance(stream, RowStream) and source.in_memory:
             self._resident[stream] = Resident(source.data)
         return stream
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import keras
 
-from kerasfit.arguments import ClassWeights
+from kerasfit.arguments import ClassWeights, ClassWeightsByOutput
 from kerasfit.errors import ArgumentError
 from kerasfit.sources.arrays import ArraySource, check_arrays, split
 from kerasfit.sources.dataset import DatasetSource, is_dataset
 from kerasfit.sources.iterators import IteratorSource, is_iterator_like
-from kerasfit.sources.source import NAMES, VALIDATION_NAMES, Batch, Names, Source
+from kerasfit.sources.lazy import LazyArray
+from kerasfit.sources.source import AS_IT_IS, NAMES, VALIDATION_NAMES, Batch, Names, Reader, Source
 from kerasfit.sources.stream import BatchStream, Rows, RowStream, Stream, stream_of
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
     "BatchStream",
     "DatasetSource",
     "IteratorSource",
+    "LazyArray",
     "Names",
+    "Reader",
     "RowStream",
     "Rows",
     "Source",
@@ -54,18 +57,22 @@ def open_source(
     batch_size: int | None = None,
     steps: int | None = None,
     shuffle: bool = False,
-    class_weight: ClassWeights | None = None,
+    class_weight: ClassWeights | ClassWeightsByOutput | None = None,
     names: Names = NAMES,
+    reader: Reader = AS_IT_IS,
 ) -> Source:
     """The source for what a caller gave as x.
 
     Parameters
     ----------
     x, y, sample_weight
-        Arrays, or nested lists and dicts of them; or x alone: a ``tf.data.Dataset``, an iterator, an
-        iterable, or a function of no arguments that returns a batch, and None when there are no more.
-    batch_size, shuffle
+        Arrays, sparse matrices, or nested lists and dicts of them; or x alone: a ``tf.data.Dataset``, a
+        ``PyDataset``, an iterator, an iterable, or a function of no arguments that returns a batch, and
+        None when there are no more.
+    batch_size
         For arrays only.
+    shuffle
+        Whether the samples of arrays, or the batches of a ``PyDataset``, get a new order each pass.
     steps
         Steps in an epoch, where that is given. Without a batch size they share the samples of arrays among
         them, as in Keras.
@@ -73,6 +80,8 @@ def open_source(
         Multiplied into the sample weights.
     names
         What errors call the arguments.
+    reader
+        Says what the data mean to the model.
 
     Raises
     ------
@@ -80,10 +89,22 @@ def open_source(
         If an argument goes with arrays only and x is none, or x is nothing that makes batches.
     """
     if is_array_like(x):
-        arrays = check_arrays(x, y, sample_weight, names=names)
+        arrays = check_arrays(
+            reader.inputs(names.x, x),
+            reader.targets(names.y, y),
+            reader.weights(names.sample_weight, sample_weight),
+            names=names,
+        )
         if batch_size is None and steps is not None and steps > 0:
             batch_size = math.ceil(len(keras.tree.flatten(arrays[0])[0]) / steps)
-        return ArraySource(*arrays, batch_size=batch_size, shuffle=shuffle, class_weight=class_weight)
+        return ArraySource(
+            *arrays,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            names=names,
+            allow_missing=reader.allow_missing,
+        )
     kind = "dataset" if is_dataset(x) else "generator"
     if batch_size is not None:
         raise ArgumentError(
@@ -99,4 +120,4 @@ def open_source(
             )
     if kind == "dataset":
         return DatasetSource(x, class_weight)
-    return IteratorSource(x, class_weight, names.iterator)
+    return IteratorSource(x, class_weight, names.iterator, reader, shuffle=shuffle)

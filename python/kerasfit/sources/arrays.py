@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
-from kerasfit.arguments import DEFAULT_BATCH_SIZE, ClassWeights, describe
+from kerasfit.arguments import DEFAULT_BATCH_SIZE, ClassWeights, ClassWeightsByOutput, describe
 from kerasfit.errors import ArgumentError, DataError
+from kerasfit.sources.lazy import LazyArray, is_sparse, lazy
 from kerasfit.sources.source import NAMES, Batch, Names, weighted
 from kerasfit.tensors import is_backend_tensor, to_model_dtype, to_numpy
 
@@ -19,11 +21,20 @@ from kerasfit.tensors import is_backend_tensor, to_model_dtype, to_numpy
 class ArraySource:
     """Batches of consecutive rows, or of rows in a new random order each pass.
 
+    Attributes
+    ----------
+    in_memory
+        Whether all rows are there as arrays, and not made when they are asked for.
+
     Parameters
     ----------
     x, y, sample_weight
         Numpy arrays with the samples along the first axis, or nested lists and dicts of such arrays, as
         ``check_arrays`` returns them. Floats and booleans are converted to the model's float type.
+    names
+        What errors call the arguments.
+    allow_missing
+        Whether numbers may be NaN or infinite.
     shuffle
         Whether each pass has its own order. The order of pass p is a function of p and of one number
         drawn from numpy's global generator, which ``keras.utils.set_random_seed()`` seeds.
@@ -39,15 +50,23 @@ class ArraySource:
         *,
         batch_size: int | None = None,
         shuffle: bool = False,
-        class_weight: ClassWeights | None = None,
+        class_weight: ClassWeights | ClassWeightsByOutput | None = None,
+        names: Names = NAMES,
+        allow_missing: bool = False,
     ):
         if class_weight is not None:
             if y is None:
                 raise ArgumentError("class_weight", "`class_weight` needs targets: `y` is missing.")
             sample_weight = weighted(sample_weight, class_weight, y)
-        self.data = keras.tree.map_structure(
-            lambda leaf: None if leaf is None else to_model_dtype(leaf), (x, y, sample_weight)
-        )
+
+        def converted(label: str, leaf: np.ndarray | LazyArray) -> np.ndarray | LazyArray:
+            if isinstance(leaf, LazyArray):
+                return leaf if allow_missing else leaf.checked(label)
+            return to_model_dtype(leaf, None if allow_missing else label)
+
+        labels = (names.x, names.y, names.sample_weight)
+        self.data = tuple(map(as_arrays, labels, (x, y, sample_weight), [converted] * 3))
+        self.in_memory = not any(isinstance(leaf, LazyArray) for leaf in keras.tree.flatten(self.data))
         self.samples = len(keras.tree.flatten(x)[0])
         self.batch_size = batch_size or DEFAULT_BATCH_SIZE
         self.batches = math.ceil(self.samples / self.batch_size)
@@ -136,24 +155,24 @@ def as_arrays(label: str, value: Any, leaf: Callable[[str, Any], Any] | None = N
     return (leaf or as_array)(label, value)
 
 
-def as_tensors(label: str, value: Any) -> Any:
+def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
     """A part of one batch: tensors as they are, anything else as arrays in the model's float type."""
-    return as_arrays(
-        label,
-        value,
-        lambda label, leaf: leaf if is_backend_tensor(leaf) else to_model_dtype(as_array(label, leaf)),
-    )
+
+    def convert(label: str, leaf: Any) -> Any:
+        if is_backend_tensor(leaf):
+            return leaf
+        return to_model_dtype(as_array(label, leaf), None if allow_missing else label)
+
+    return as_arrays(label, value, convert)
 
 
 def as_array(label: str, value: Any) -> np.ndarray:
+    if isinstance(value, LazyArray):
+        return value
     if isinstance(value, pd.Categorical):
         return factor_codes(label, value)
-    if isinstance(value, (pd.DataFrame, pd.Series)):
-        raise ArgumentError(
-            label,
-            f"`{label}` is a data frame: give a numeric matrix, for example as.matrix() of its numeric "
-            "columns or model.matrix() of a formula.",
-        )
+    if (rows := lazy(value)) is not None:
+        return rows
     if not is_array(value):
         raise ArgumentError(label, f"`{label}` must be an array, or a list of arrays, not {describe(value)}.")
     array = np.atleast_1d(to_numpy(value))
@@ -166,7 +185,8 @@ def as_array(label: str, value: Any) -> np.ndarray:
 
 def is_array(value: Any) -> bool:
     if (
-        isinstance(value, (np.ndarray, list, tuple))
+        isinstance(value, (np.ndarray, list, tuple, LazyArray))
+        or is_sparse(value)
         or hasattr(value, "__array__")
         or is_backend_tensor(value)
     ):
@@ -199,6 +219,12 @@ def split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[tuple, t
 
     The cut is Keras's: after the first floor(samples * (1 - fraction)) samples.
     """
+
+    def rows_of(leaf: Any, rows: slice) -> Any:
+        if leaf is None:
+            return None
+        return leaf.part(rows) if isinstance(leaf, LazyArray) else leaf[rows]
+
     samples = len(keras.tree.flatten(x)[0])
     cut = math.floor(samples * (1.0 - fraction))
     if not 0 < cut < samples:
@@ -209,10 +235,7 @@ def split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[tuple, t
         )
     data = (x, y, sample_weight)
     first, last = (
-        tuple(
-            keras.tree.map_structure(lambda leaf, r=rows: None if leaf is None else leaf[r], part)
-            for part in data
-        )
+        tuple(keras.tree.map_structure(partial(rows_of, rows=rows), part) for part in data)
         for rows in (slice(None, cut), slice(cut, None))
     )
     return first, last

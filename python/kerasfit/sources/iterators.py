@@ -5,15 +5,18 @@ from __future__ import annotations
 import dis
 import inspect
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
+import numpy as np
 
-from kerasfit.arguments import ClassWeights, unpack
-from kerasfit.errors import ArgumentError
+from kerasfit.arguments import ClassWeights, ClassWeightsByOutput, unpack
 from kerasfit.sources.arrays import as_tensors, check_targets_are_numbers
-from kerasfit.sources.source import Batch, weighted
+from kerasfit.sources.lazy import is_sparse
+from kerasfit.sources.source import AS_IT_IS, Batch, Reader, weighted
 from kerasfit.tensors import is_backend_tensor
 
 
@@ -22,6 +25,7 @@ def is_iterator_like(value: Any) -> bool:
     if (
         isinstance(value, (str, bytes, list, tuple, dict))
         or hasattr(value, "__array__")
+        or is_sparse(value)
         or is_backend_tensor(value)
     ):
         return False
@@ -36,37 +40,49 @@ class IteratorSource:
     Parameters
     ----------
     value
-        One of: an iterator, which has one pass in all; an iterable or a generator function, which starts
-        anew at each pass; a function of no arguments that returns the next batch, or None at the end of a
-        pass, and is called again for the next one; a function that returns an iterator over a pass.
+        One of: a ``keras.utils.PyDataset``; an iterator, which has one pass in all; an iterable or a
+        generator function, which starts anew at each pass; a function of no arguments that returns the next
+        batch, or None at the end of a pass, and is called again for the next one; a function that returns an
+        iterator over a pass.
     class_weight
         Multiplied into the sample weights of each batch.
     label
         The argument that errors name.
+    reader
+        Says what batches mean to the model.
+    shuffle
+        Whether the batches of a ``PyDataset`` come in a new order each pass.
     """
 
     samples = None
     batch_size = None
 
-    def __init__(self, value: Any, class_weight: ClassWeights | None = None, label: str = "x"):
-        if isinstance(value, keras.utils.PyDataset):
-            raise ArgumentError(
-                label,
-                f"`{label}` is a PyDataset, which is not supported yet.",
-                "Give a generator or a tf.data dataset.",
-            )
-        self.start_pass = pass_starter(value)
+    def __init__(
+        self,
+        value: Any,
+        class_weight: ClassWeights | ClassWeightsByOutput | None = None,
+        label: str = "x",
+        reader: Reader = AS_IT_IS,
+        *,
+        shuffle: bool = False,
+    ):
+        is_dataset = isinstance(value, keras.utils.PyDataset)
+        self.start_pass = dataset_starter(value, shuffle) if is_dataset else pass_starter(value)
         self.class_weight = class_weight
+        self.reader = reader
         self.labels = [
             f"{label}()[[{i}]]" for i in (1, 2, 3)
         ]  # R's words for the parts of what a call returns
-        self.endless = never_ends(value)
+        self.endless = value.num_batches is None if is_dataset else never_ends(value)
         self.batches = None if self.endless else length_of(value)
 
     def __iter__(self) -> Iterator[Batch]:
         for yielded in self.start_pass():
-            parts = zip(self.labels, unpack(yielded), strict=True)
-            x, y, sample_weight = (as_tensors(label, part) for label, part in parts)
+            readers = (self.reader.inputs, self.reader.targets, self.reader.weights)
+            x, y, sample_weight = (
+                as_tensors(label, read(label, part), allow_missing=self.reader.allow_missing)
+                for label, read, part in zip(self.labels, readers, unpack(yielded), strict=True)
+            )
             check_targets_are_numbers(self.labels[1], y)
             yield Batch(x, y, weighted(sample_weight, self.class_weight, y))
 
@@ -88,6 +104,36 @@ def pass_starter(value: Any) -> Callable[[], Iterator[Any]]:
             batch = value()
 
     return call_until_none
+
+
+def dataset_starter(dataset: keras.utils.PyDataset, shuffle: bool) -> Callable[[], Iterator[Any]]:
+    """A function that starts a pass over a dataset, with as many threads as the dataset has workers."""
+    seed = int(np.random.randint(2**31)) if shuffle else None
+    passes = itertools.count()
+
+    def start() -> Iterator[Any]:
+        count, number = dataset.num_batches, next(passes)
+        order: Iterable[int] = itertools.count() if count is None else range(count)
+        if seed is not None and count is not None:
+            order = np.random.default_rng((seed, number)).permutation(count).tolist()
+        getattr(dataset, "on_epoch_begin", lambda: None)()  # Keras 3.9 has none
+        yield from map_ahead(dataset.__getitem__, iter(order), dataset.workers, dataset.max_queue_size)
+        dataset.on_epoch_end()
+
+    return start
+
+
+def map_ahead(function: Callable, values: Iterator[Any], workers: int, ahead: int) -> Iterator[Any]:
+    """``map()`` with threads that work on the values to come."""
+    if workers <= 1:
+        yield from map(function, values)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="kerasfit-dataset") as threads:
+        coming = deque(threads.submit(function, value) for value in itertools.islice(values, max(ahead, 1)))
+        while coming:
+            result = coming.popleft().result()
+            coming.extend(threads.submit(function, value) for value in itertools.islice(values, 1))
+            yield result
 
 
 def never_ends(value: Any) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
-from kerasfit.arguments import ClassWeights
+import numpy as np
+
+from kerasfit.arguments import ClassWeights, ClassWeightsByOutput
 from kerasfit.tensors import to_model_dtype, to_numpy
 
 
@@ -60,12 +62,48 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Batch]: ...
 
 
-def weighted(sample_weight: Any, class_weight: ClassWeights | None, y: Any) -> Any:
+class Reader:
+    """Says what data mean to a model. This one takes all as it is; ``ModelData`` knows a model.
+
+    Attributes
+    ----------
+    allow_missing
+        Whether numbers may be NaN or infinite.
+    """
+
+    allow_missing = False
+
+    def inputs(self, label: str, x: Any) -> Any:
+        return x
+
+    def targets(self, label: str, y: Any) -> Any:
+        return y
+
+    def weights(self, label: str, sample_weight: Any) -> Any:
+        return sample_weight
+
+
+AS_IT_IS = Reader()
+
+
+def weighted(sample_weight: Any, class_weight: ClassWeights | ClassWeightsByOutput | None, y: Any) -> Any:
     """Sample weights times the weights of the samples' classes, where there are class weights."""
     if class_weight is None:
         return sample_weight
-    of_class = class_weight.sample_weights(y if isinstance(y, (list, tuple, dict)) else to_numpy(y))
+    of_class = class_weight.sample_weights(y)
     if sample_weight is None:
         return of_class
+    if isinstance(of_class, dict):
+        return {
+            name: product(sample_weight[name] if isinstance(sample_weight, dict) else sample_weight, weights)
+            for name, weights in of_class.items()
+        }
+    if isinstance(of_class, list):
+        given = sample_weight if isinstance(sample_weight, (list, tuple)) else [sample_weight] * len(of_class)
+        return [product(weights, others) for weights, others in zip(given, of_class, strict=True)]
+    return product(sample_weight, of_class)
+
+
+def product(sample_weight: Any, of_class: np.ndarray) -> np.ndarray:
     sample_weight = to_model_dtype(to_numpy(sample_weight))
     return sample_weight * of_class.reshape(of_class.shape + (1,) * (sample_weight.ndim - of_class.ndim))

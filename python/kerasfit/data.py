@@ -1,0 +1,235 @@
+"""What data mean to a model: the columns of a data frame as its inputs, the levels of a factor as classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from kerasfit.arguments import listed
+from kerasfit.errors import DataError
+from kerasfit.sources import Reader
+from kerasfit.sources.arrays import factor_codes
+from kerasfit.tensors import check_finite, has_finite_sum, matrix_of_columns
+
+USE_NUMBERS = (
+    "Make numbers of it, for example by model.matrix(), or give the model an input of that name with a Keras "
+    "preprocessing layer."
+)
+
+
+class ModelData(Reader):
+    """Reads inputs, targets and weights for one model.
+
+    Arrays, tensors and nested lists of them are left as they are; data frames and factors among them are
+    read.
+    """
+
+    def __init__(self, model: keras.Model, *, allow_missing: bool = False):
+        self.model = model
+        self.allow_missing = allow_missing
+        self.named_inputs = {tensor.name: tensor for tensor in getattr(model, "inputs", None) or []}
+        self.outputs = list(getattr(model, "output_names", None) or [])
+
+    def inputs(self, label: str, x: Any) -> Any:
+        """Inputs without data frames: a matrix, or each column goes to the input of its name.
+
+        Raises
+        ------
+        DataError
+            If a column is neither numeric nor an input of the model.
+        """
+        if isinstance(x, (pd.DataFrame, pd.Series)):
+            frame = x.to_frame() if isinstance(x, pd.Series) else x
+            if len(self.named_inputs) > 1 or list(frame.columns) == list(self.named_inputs):
+                return self._columns_to_inputs(label, frame)
+            return self._matrix(label, frame)
+        return nested(label, x, self._matrix)
+
+    def _matrix(self, label: str, frame: pd.DataFrame) -> np.ndarray:
+        """The columns of a data frame as a matrix of the model's float type, shape (rows, columns)."""
+        columns = {name: numbers_of(f"{label}${name}", column) for name, column in frame.items()}
+        if not columns:
+            raise DataError(label, f"`{label}` is a data frame without columns.")
+        matrix = matrix_of_columns(list(columns.values()), np.dtype(keras.config.floatx()))
+        if not self.allow_missing and not has_finite_sum(matrix):
+            for name, column in columns.items():
+                check_finite(f"{label}${name}", column)
+        return matrix
+
+    def _columns_to_inputs(self, label: str, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+        missing = [name for name in self.named_inputs if name not in frame.columns]
+        if missing:
+            raise DataError(
+                label,
+                f"`{label}` is a data frame without {listed(quoted(missing), 'the column', 'the columns')}, "
+                f"which the model has {'an input' if len(missing) == 1 else 'inputs'} for.",
+                "Several data frames, one for each input, go into a list.",
+            )
+        for name in frame.columns:
+            if name not in self.named_inputs:
+                raise DataError(
+                    f"{label}${name}",
+                    f"`{label}${name}` has no input in the model, whose inputs are "
+                    f"{listed(quoted(self.named_inputs))}.",
+                    "Leave the column out, or give the model an input of that name.",
+                )
+        return {
+            name: column_for(f"{label}${name}", frame[name], tensor)
+            for name, tensor in self.named_inputs.items()
+        }
+
+    def targets(self, label: str, y: Any) -> Any:
+        """Targets without data frames and factors: the codes of a factor, one-hot if the loss wants that.
+
+        A data frame with a column for each of several outputs, by name, is taken apart; otherwise it is a
+        matrix of numbers, or the one column it has.
+        """
+        if isinstance(y, pd.DataFrame):
+            if len(self.outputs) > 1 and set(y.columns) == set(self.outputs):
+                y = {name: y[name] for name in self.outputs}
+            elif len(y.columns) == 1:
+                return self._target(f"{label}${y.columns[0]}", y.iloc[:, 0], 0)
+            else:
+                return self._matrix(label, y)
+        if isinstance(y, Mapping):
+            return self._by_output(
+                {
+                    name: self._target(f"{label}${name}", value, self._number_of(name))
+                    for name, value in y.items()
+                }
+            )
+        if isinstance(y, (list, tuple)) and any(map(is_table, y)):
+            return [self._target(f"{label}[[{i + 1}]]", value, i) for i, value in enumerate(y)]
+        return self._target(label, y, 0)
+
+    def weights(self, label: str, sample_weight: Any) -> Any:
+        """Sample weights without data frames: a vector, or one for each output by its name."""
+        if isinstance(sample_weight, pd.DataFrame):
+            if set(sample_weight.columns) == set(self.outputs):
+                return self._by_output(
+                    {name: numbers_of(f"{label}${name}", column) for name, column in sample_weight.items()}
+                )
+            return self._matrix(label, sample_weight)
+        if isinstance(sample_weight, pd.Series):
+            return numbers_of(label, sample_weight)
+        return self._by_output(nested(label, sample_weight, self._matrix))
+
+    def _by_output(self, values: Any) -> Any:
+        """Values with outputs as names; a list in the order of the outputs where the losses are one."""
+        losses = getattr(self.model, "loss", None)
+        if (
+            isinstance(losses, (list, tuple))
+            and isinstance(values, Mapping)
+            and set(values) == set(self.outputs)
+        ):
+            return [values[name] for name in self.outputs]
+        return values
+
+    def _number_of(self, output: str) -> int:
+        return self.outputs.index(output) if output in self.outputs else 0
+
+    def _target(self, label: str, value: Any, output: int) -> Any:
+        if isinstance(value, pd.DataFrame):
+            return self._matrix(label, value)
+        if isinstance(value, pd.Series):
+            value = value.array if isinstance(value.dtype, pd.CategoricalDtype) else value.to_numpy()
+        if not isinstance(value, pd.Categorical):
+            return value
+        codes = factor_codes(label, value)
+        if not is_categorical(self._loss(output)):
+            return codes
+        return np.eye(len(value.categories), dtype=keras.config.floatx())[codes]
+
+    def _loss(self, output: int) -> Any:
+        loss = getattr(self.model, "loss", None)
+        if isinstance(loss, Mapping):
+            return loss.get(self.outputs[output]) if output < len(self.outputs) else None
+        if isinstance(loss, (list, tuple)):
+            return loss[output] if output < len(loss) else None
+        return loss
+
+
+def levels_of(y: Any) -> list[str] | dict[str, list[str]] | None:
+    """The levels of the factor that targets are; by output, or by number from 1, if they are several."""
+    if isinstance(y, pd.Categorical):
+        return [str(level) for level in y.categories]
+    if isinstance(y, pd.Series):
+        return levels_of(y.array)
+    if isinstance(y, pd.DataFrame):
+        if len(y.columns) == 1:
+            return levels_of(y.iloc[:, 0])
+        y = {name: y[name] for name in y.columns}
+    if isinstance(y, (list, tuple)) and any(map(is_table, y)):
+        y = {str(number): value for number, value in enumerate(y, start=1)}
+    if not isinstance(y, Mapping):
+        return None
+    found = {str(name): levels_of(value) for name, value in y.items()}
+    return {name: levels for name, levels in found.items() if levels} or None
+
+
+def is_table(value: Any) -> bool:
+    return isinstance(value, (pd.DataFrame, pd.Series, pd.Categorical))
+
+
+def is_categorical(loss: Any) -> bool:
+    """Whether a loss wants a probability for each class as its target."""
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    return isinstance(
+        loss, (keras.losses.CategoricalCrossentropy, keras.losses.CategoricalFocalCrossentropy)
+    ) or loss in (keras.losses.categorical_crossentropy, keras.losses.categorical_focal_crossentropy)
+
+
+# ---- data frames -------------------------------------------------------------------------------------
+
+
+def nested(label: str, value: Any, read: Callable[[str, pd.DataFrame], Any]) -> Any:
+    """A nested value with each data frame in it read."""
+    if isinstance(value, pd.DataFrame):
+        return read(label, value)
+    if isinstance(value, pd.Series):
+        return read(label, value.to_frame())
+    if isinstance(value, Mapping):
+        return {name: nested(f"{label}${name}", element, read) for name, element in value.items()}
+    if isinstance(value, (list, tuple)) and any(isinstance(element, pd.DataFrame) for element in value):
+        return type(value)(nested(f"{label}[[{i}]]", element, read) for i, element in enumerate(value, 1))
+    return value
+
+
+def numbers_of(label: str, column: pd.Series) -> np.ndarray:
+    """A column as numbers; a logical one as 0 and 1."""
+    if column.dtype.kind in "fiub" and not isinstance(column.dtype, pd.CategoricalDtype):
+        return column.to_numpy()
+    raise DataError(label, f"`{label}` is {kind_of(column)}, and the model takes numbers there.", USE_NUMBERS)
+
+
+def column_for(label: str, column: pd.Series, tensor: Any) -> np.ndarray:
+    """A column as an input of the model takes it: text, the codes of a factor, or numbers."""
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    categorical = isinstance(column.dtype, pd.CategoricalDtype)
+    if dtype == "string":
+        values = np.asarray(column.astype(object), dtype=str)
+    elif categorical and "int" in dtype:
+        values = factor_codes(label, column.array)
+    elif categorical:
+        raise DataError(
+            label,
+            f"`{label}` is a factor, and the model's input `{tensor.name}` is of type {dtype}.",
+            'An input of type "int32" gets its codes, counted from 0; one of type "string" its labels.',
+        )
+    else:
+        values = numbers_of(label, column)
+    return values[:, None] if len(tensor.shape) == 2 else values
+
+
+def kind_of(column: pd.Series) -> str:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return "a factor"
+    return "text" if column.dtype.kind in "OUST" else f"of type {column.dtype}"
+
+
+def quoted(names: Any) -> list[str]:
+    return [f"`{name}`" for name in names]

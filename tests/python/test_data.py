@@ -1,0 +1,399 @@
+"""What data frames, factors, class weights of outputs and missing values mean."""
+
+from __future__ import annotations
+
+import keras
+import models
+import numpy as np
+import pandas as pd
+import pytest
+from keras import layers
+
+import kerasfit
+from kerasfit.errors import DataError
+
+BACKEND = keras.backend.backend()
+RANDOM = np.random.default_rng(0)
+SAMPLES = 40
+FRAME = pd.DataFrame(
+    {
+        "age": RANDOM.normal(size=SAMPLES),
+        "rooms": np.arange(SAMPLES) % 5,
+        "garden": np.arange(SAMPLES) % 2 == 0,
+    }
+)
+KINDS = pd.Categorical.from_codes(np.arange(SAMPLES) % 3, ["barn", "house", "tower"])
+PRICE = RANDOM.normal(size=SAMPLES).astype("float32")
+
+
+def matrix_model(columns=3, units=1, activation=None, loss="mse"):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((columns,)), layers.Dense(units, activation=activation)])
+    model.compile("sgd", loss)
+    return model
+
+
+def model_of_inputs(**dtypes):
+    keras.utils.set_random_seed(1)
+    inputs = {name: keras.Input((1,), name=name, dtype=dtype) for name, dtype in dtypes.items()}
+    numbers = [keras.ops.cast(tensor, "float32") for tensor in inputs.values()]
+    model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()(numbers)))
+    model.compile("sgd", "mse")
+    return model
+
+
+def model_of_outputs(losses=("sparse_categorical_crossentropy", "mse")):
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((3,))
+    outputs = [
+        layers.Dense(3, activation="softmax", name="kind")(inputs),
+        layers.Dense(1, name="price")(inputs),
+    ]
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", list(losses))
+    return model
+
+
+def trained(model, *data, **arguments):
+    kerasfit.fit(model, *data, batch_size=16, shuffle=False, verbose=0, **arguments)
+    return model.get_weights()
+
+
+def assert_same(one, other):
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+# ---- data frames -------------------------------------------------------------------------------------------
+
+
+def test_a_data_frame_of_numbers_is_a_matrix():
+    matrix = FRAME.to_numpy("float32")
+    assert_same(trained(matrix_model(), FRAME, PRICE), trained(matrix_model(), matrix, PRICE))
+    model = matrix_model()
+    np.testing.assert_array_equal(
+        kerasfit.predict(model, FRAME, verbose=0), kerasfit.predict(model, matrix, verbose=0)
+    )
+    assert kerasfit.evaluate(model, FRAME, PRICE, verbose=0) == kerasfit.evaluate(
+        model, matrix, PRICE, verbose=0
+    )
+
+
+def test_columns_go_to_the_inputs_of_their_names():
+    shuffled = FRAME[["garden", "age", "rooms"]]
+    by_hand = {name: FRAME[name].to_numpy("float32")[:, None] for name in FRAME}
+    dtypes = {"age": "float32", "rooms": "int32", "garden": "float32"}
+    assert_same(
+        trained(model_of_inputs(**dtypes), shuffled, PRICE),
+        trained(model_of_inputs(**dtypes), by_hand, PRICE),
+    )
+
+
+def test_an_input_of_whole_numbers_takes_the_codes_of_a_factor():
+    frame = FRAME.assign(kind=KINDS)[["age", "kind"]]
+    by_hand = {"age": FRAME[["age"]].to_numpy("float32"), "kind": KINDS.codes.astype("int32")[:, None]}
+    dtypes = {"age": "float32", "kind": "int32"}
+    assert_same(
+        trained(model_of_inputs(**dtypes), frame, PRICE), trained(model_of_inputs(**dtypes), by_hand, PRICE)
+    )
+
+
+def test_the_order_of_columns_is_not_that_of_inputs():
+    inputs = [keras.Input((1,), name="size"), keras.Input((1,), name="kind", dtype="int32")]
+    embedded = layers.Flatten()(layers.Embedding(3, 2)(inputs[1]))
+    model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()([embedded, inputs[0]])))
+    model.compile("sgd", "mse")
+    kerasfit.fit(model, pd.DataFrame({"kind": KINDS, "size": 100 + PRICE}), PRICE, verbose=0)
+    with pytest.raises(DataError, match=r"`x\$kind` has the value 3, and the embedding"):
+        kerasfit.fit(model, pd.DataFrame({"kind": KINDS.codes + 1, "size": PRICE}), PRICE, verbose=0)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone has text")
+@pytest.mark.parametrize("kind", [KINDS, np.array(KINDS.astype(object))])
+def test_an_input_of_text_takes_labels(kind):
+    keras.utils.set_random_seed(1)
+    age, text = keras.Input((1,), name="age"), keras.Input((1,), name="kind", dtype="string")
+    lookup = layers.StringLookup(vocabulary=["barn", "house", "tower"], output_mode="one_hot")
+    model = keras.Model([age, text], layers.Dense(1)(layers.Concatenate()([age, lookup(text)])))
+    model.compile("sgd", "mse")
+    history = kerasfit.fit(model, FRAME.assign(kind=kind)[["kind", "age"]], PRICE, epochs=3, verbose=0)
+    assert history.metrics["loss"][-1] < history.metrics["loss"][0]
+
+
+def test_several_data_frames_are_several_inputs():
+    keras.utils.set_random_seed(1)
+    inputs = [keras.Input((2,)), keras.Input((1,))]
+    model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()(inputs)))
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    frames = [FRAME[["age", "rooms"]], FRAME[["garden"]]]
+    one = trained(model, frames, PRICE)
+    model.set_weights(before)
+    assert_same(one, trained(model, [frame.to_numpy("float32") for frame in frames], PRICE))
+
+
+def test_batches_may_be_data_frames():
+    batches = [(FRAME[:20], KINDS[:20]), (FRAME[20:], KINDS[20:])]
+    arguments = dict(units=3, activation="softmax", loss="sparse_categorical_crossentropy")
+    codes = KINDS.codes.astype("int32")
+    assert_same(
+        trained_on(matrix_model(**arguments), iter(batches)),
+        trained_on(matrix_model(**arguments), iter([(x.to_numpy("float32"), y.codes) for x, y in batches])),
+    )
+    assert codes.max() == 2
+
+
+def trained_on(model, batches):
+    kerasfit.fit(model, batches, verbose=0)
+    return model.get_weights()
+
+
+MISTAKES = {
+    "factor": (FRAME.assign(kind=KINDS), r"`x\$kind` is a factor, and the model takes numbers"),
+    "text": (FRAME.assign(kind="barn"), r"`x\$kind` is text, and the model takes numbers"),
+    "missing": (FRAME.assign(age=FRAME.age.where(FRAME.age.index > 2)), r"`x\$age` has 3 missing values"),
+    "no columns": (FRAME[[]], "`x` is a data frame without columns"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_column_that_is_no_number_is_named(mistake):
+    frame, message = MISTAKES[mistake]
+    with pytest.raises(DataError, match=message) as caught:
+        kerasfit.fit(matrix_model(), frame, PRICE, verbose=0)
+    assert caught.value.argument == "x"
+
+
+MISTAKES_OF_INPUTS = {
+    "too few": (FRAME[["age"]], "without the column `kind`, which the model has an input for"),
+    "too many": (FRAME.assign(kind=0), r"`x\$rooms` has no input in the model, whose inputs are `age` and"),
+    "factor": (FRAME.assign(kind=KINDS)[["age", "kind"]], r"`x\$kind` is a factor, .* of type float32"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES_OF_INPUTS)
+def test_columns_and_inputs_must_match(mistake):
+    frame, message = MISTAKES_OF_INPUTS[mistake]
+    with pytest.raises(DataError, match=message):
+        kerasfit.fit(model_of_inputs(age="float32", kind="float32"), frame, PRICE, verbose=0)
+
+
+# ---- targets -----------------------------------------------------------------------------------------------
+
+
+def test_a_factor_is_one_hot_where_the_loss_wants_that():
+    arguments = dict(units=3, activation="softmax", loss="categorical_crossentropy")
+    one_hot = np.eye(3, dtype="float32")[KINDS.codes]
+    assert_same(
+        trained(matrix_model(**arguments), FRAME, KINDS, validation_split=0.2),
+        trained(matrix_model(**arguments), FRAME, one_hot, validation_split=0.2),
+    )
+
+
+def test_the_history_keeps_levels():
+    model = matrix_model(units=3, activation="softmax", loss="sparse_categorical_crossentropy")
+    assert kerasfit.fit(model, FRAME, KINDS, verbose=0).params["levels"] == ["barn", "house", "tower"]
+    assert "levels" not in kerasfit.fit(matrix_model(), FRAME, PRICE, verbose=0).params
+    history = kerasfit.fit(model_of_outputs(), FRAME, {"kind": KINDS, "price": PRICE}, verbose=0)
+    assert history.params["levels"] == {"kind": ["barn", "house", "tower"]}
+
+
+def test_a_data_frame_of_targets():
+    y = FRAME[["age", "rooms"]]
+    assert_same(
+        trained(matrix_model(units=2), FRAME, y), trained(matrix_model(units=2), FRAME, y.to_numpy("float32"))
+    )
+    by_output = pd.DataFrame({"price": PRICE, "kind": KINDS})
+    assert_same(
+        trained(model_of_outputs(), FRAME, by_output),
+        trained(model_of_outputs(), FRAME, [KINDS.codes.astype("int32"), PRICE]),
+    )
+    arguments = dict(units=3, activation="softmax", loss="sparse_categorical_crossentropy")
+    assert_same(
+        trained(matrix_model(**arguments), FRAME, by_output[["kind"]]),
+        trained(matrix_model(**arguments), FRAME, KINDS),
+    )
+
+
+# ---- class weights of outputs ------------------------------------------------------------------------------
+
+OF_KIND = np.array([2.0, 1.0, 5.0], "float32")[KINDS.codes]
+ONES = np.ones(SAMPLES, "float32")
+
+
+@pytest.mark.parametrize("form", ["list", "by name", "batches", "beside sample weights"])
+def test_class_weights_of_an_output_are_sample_weights_of_that_output(form):
+    x, y = FRAME.to_numpy("float32"), [KINDS, PRICE]
+    weights = {"kind": {"barn": 2, "tower": 5}}
+    if form == "by name":
+        y = {"kind": KINDS, "price": PRICE}
+    if form == "batches":
+        weights = {"kind": {"0": 2, "1": 1, "2": 5}}
+        codes = KINDS.codes.astype("int32")
+        batches = [(x[at : at + 16], (codes[at : at + 16], PRICE[at : at + 16])) for at in (0, 16, 32)]
+        actual = model_of_outputs()
+        kerasfit.fit(actual, iter(batches), class_weight=weights, verbose=0)
+        actual = actual.get_weights()
+    else:
+        beside = {"sample_weight": [3 * ONES, PRICE**2]} if form == "beside sample weights" else {}
+        actual = trained(model_of_outputs(), x, y, class_weight=weights, **beside)
+    by_definition = [3 * OF_KIND, PRICE**2] if form == "beside sample weights" else [OF_KIND, ONES]
+    codes = [KINDS.codes.astype("int32"), PRICE]
+    assert_same(actual, trained(model_of_outputs(), x, codes, sample_weight=by_definition))
+
+
+def test_an_output_that_is_not_there_is_named():
+    with pytest.raises(kerasfit.errors.ArgumentError, match=r"`class_weight\$size` is for an output"):
+        kerasfit.fit(model_of_outputs(), FRAME, [KINDS, PRICE], class_weight={"size": {"0": 1}}, verbose=0)
+    with pytest.raises(
+        kerasfit.errors.ArgumentError, match=r"`class_weight\$kind` has no weight for class 2"
+    ):
+        kerasfit.fit(
+            model_of_outputs(), FRAME, [KINDS, PRICE], class_weight={"kind": {"0": 1, "1": 1}}, verbose=0
+        )
+
+
+# ---- missing values ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [SAMPLES, 50_000])
+def test_what_is_missing_or_infinite_is_counted(order, dtype, rows):
+    x = np.ones((rows, 30), dtype, order)
+    y = np.zeros(rows, "float32")
+    model, before = matrix_model(30), np.random.get_state()[1].copy()
+    x[3, 7] = x[rows - 1, 29] = np.nan
+    with pytest.raises(DataError, match="`x` has 2 missing values"):
+        kerasfit.fit(model, x, y, verbose=0)
+    x[3, 7], x[rows - 1, 29] = 1, -np.inf
+    with pytest.raises(DataError, match="`x` has 1 infinite value"):
+        kerasfit.fit(model, x, y, verbose=0)
+    x[rows - 1, 29], y[5] = 1, np.nan
+    with pytest.raises(DataError, match="`y` has 1 missing value"):
+        kerasfit.fit(model, x, y, verbose=0)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+def test_numbers_whose_sum_is_too_large_are_finite():
+    x = np.full((SAMPLES, 3), 3e38, "float32")
+    kerasfit.predict(matrix_model(), x, verbose=0)
+    with pytest.raises(DataError, match=r"1 infinite value.* Numbers are of type float32"):
+        kerasfit.predict(matrix_model(), np.array([[1e300, 1, 1]]), verbose=0)
+
+
+def test_missing_values_may_be_allowed():
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input((3,)), layers.Lambda(lambda x: keras.ops.nan_to_num(x)), layers.Dense(1)]
+    )
+    model.compile("sgd", "mse")
+    holes = FRAME.assign(age=np.nan)
+    for x in (holes, holes.to_numpy("float32"), lambda: iter([(holes, PRICE)])):
+        y = None if callable(x) else PRICE
+        history = kerasfit.fit(model, x, y, allow_missing=True, verbose=0)
+        assert np.isfinite(history.metrics["loss"][-1])
+
+
+def test_missing_values_in_a_batch_are_counted():
+    batch = models.numbers(5).copy()
+    batch[:4, 1] = np.nan
+    with pytest.raises(DataError, match=r"`x\(\)\[\[1\]\]` has 4 missing values"):
+        kerasfit.fit(matrix_model(5), iter([(batch, models.numbers(1))]), verbose=0)
+
+
+# ---- arrays that are never made as a whole -----------------------------------------------------------------
+
+
+def sparse_matrix(rows=SAMPLES, columns=7, density=0.3):
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    return scipy_sparse.random(rows, columns, density, format="csc", random_state=0)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_sparse_matrix_trains_as_the_dense_one(shuffle):
+    sparse = sparse_matrix()
+    weights = []
+    for x in (sparse, sparse.toarray()):
+        model = matrix_model(7)
+        arguments = dict(plan="step", validation_split=0.25, shuffle=shuffle, verbose=0)
+        history = kerasfit.fit(model, x, PRICE, batch_size=8, epochs=2, **arguments)
+        dense = kerasfit.predict(model, sparse.toarray(), verbose=0)
+        np.testing.assert_allclose(kerasfit.predict(model, x, verbose=0), dense, rtol=1e-6)
+        weights.append([*model.get_weights(), history.metrics["val_loss"]])
+    assert_same(*weights)
+
+
+def test_a_sparse_matrix_is_never_made_dense():
+    import tracemalloc
+
+    sparse = sparse_matrix(100_000, 5_000, 1e-3)
+    model = matrix_model(5_000)
+    tracemalloc.start()
+    kerasfit.fit(model, sparse, np.zeros(100_000, "float32"), batch_size=512, steps_per_epoch=5, verbose=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 150e6  # dense it has 2 GB
+
+
+def test_missing_values_in_a_sparse_matrix_are_counted():
+    sparse = sparse_matrix()
+    sparse.data[:2] = np.nan
+    with pytest.raises(DataError, match="`x` has 2 missing values"):
+        kerasfit.fit(matrix_model(7), sparse, PRICE, verbose=0)
+
+
+def test_an_array_in_a_file_is_read_batch_by_batch(tmp_path):
+    x = RANDOM.normal(size=(SAMPLES, 3))
+    mapped = np.memmap(tmp_path / "x", "float64", "w+", shape=x.shape)
+    mapped[:] = x
+    read = np.memmap(tmp_path / "x", "float64", "r", shape=x.shape)
+    assert_same(
+        trained(matrix_model(), read, PRICE, plan="step", validation_split=0.25),
+        trained(matrix_model(), x, PRICE, plan="step", validation_split=0.25),
+    )
+    mapped[30, 1] = np.nan
+    with pytest.raises(DataError, match="`x` has 1 missing value"):
+        kerasfit.fit(matrix_model(), read, PRICE, verbose=0)
+
+
+# ---- datasets of Python ------------------------------------------------------------------------------------
+
+
+class Numbered(keras.utils.PyDataset):
+    """Batches that are numbered, and a record of those that were asked for."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.asked, self.ended = [], 0
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, number):
+        self.asked.append(number)
+        rows = slice(8 * number, 8 * number + 8)
+        return FRAME.to_numpy("float32")[rows], PRICE[rows]
+
+    def on_epoch_end(self):
+        self.ended += 1
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_dataset_of_python_trains_as_its_arrays(workers):
+    dataset, model, other = Numbered(workers=workers), matrix_model(), matrix_model()
+    history = kerasfit.fit(model, dataset, epochs=2, shuffle=False, plan="step", verbose=0)
+    kerasfit.fit(other, FRAME, PRICE, batch_size=8, epochs=2, shuffle=False, plan="step", verbose=0)
+    assert_same(model.get_weights(), other.get_weights())
+    assert sorted(dataset.asked) == sorted([*range(5)] * 2)
+    assert dataset.ended == 2
+    assert history.params["steps"] == 5
+
+
+def test_a_dataset_of_python_is_shuffled():
+    dataset = Numbered()
+    keras.utils.set_random_seed(1)
+    kerasfit.fit(matrix_model(), dataset, epochs=2, verbose=0)
+    one, other = dataset.asked[:5], dataset.asked[5:]
+    assert sorted(one) == sorted(other) == [*range(5)]
+    assert one != other or one != [*range(5)]

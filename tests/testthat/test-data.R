@@ -1,0 +1,106 @@
+# What data frames, factors, class weights of outputs and odd vectors mean.
+
+skip_on_cran()
+
+test_that("a data frame of numbers is a matrix, and a tibble too", {
+  expected <- weights_after(classifier(), iris_x, iris_y)
+  frame <- iris[iris_rows, 1:4]
+  expect_equal(weights_after(classifier(), frame, iris_y), expected)
+  skip_if_not_installed("tibble")
+  expect_equal(weights_after(classifier(), tibble::as_tibble(frame), iris_y), expected)
+  batches <- function() list(frame, iris_y)
+  expect_s3_class(fit(classifier(), batches, steps_per_epoch = 2, verbose = 0), "keras_training_history")
+})
+
+test_that("columns go to the inputs of their names", {
+  two_inputs <- function() {
+    set_random_seed(1)
+    kind <- keras$Input(list(1L), name = "kind", dtype = "int32")
+    size <- keras$Input(list(1L), name = "size")
+    embedded <- keras$layers$Flatten()(keras$layers$Embedding(3L, 2L)(kind))
+    model <- keras$Model(list(size, kind), keras$layers$Dense(1L)(keras$layers$Concatenate()(list(embedded, size))))
+    compile(model, "sgd", "mse")
+  }
+  frame <- data.frame(kind = iris_y, size = iris_x[, 1])
+  by_hand <- list(size = iris_x[, 1, drop = FALSE], kind = as.matrix(as.integer(iris_y) - 1L))
+  expect_equal(weights_after(two_inputs(), frame, iris_x[, 2]), weights_after(two_inputs(), by_hand, iris_x[, 2]))
+  expect_error(fit(two_inputs(), frame["size"], iris_x[, 2]), "without the column `kind`", class = "kerasfit_error_data")
+})
+
+test_that("a column that is no number is named", {
+  error <- expect_error(fit(classifier(), iris[2:5], iris$Species), class = "kerasfit_error_data")
+  expect_match(conditionMessage(error), "`x$Species` is a factor", fixed = TRUE)
+  expect_match(conditionMessage(error), "model.matrix()", fixed = TRUE)
+  expect_equal(error$argument, "x")
+  dated <- data.frame(day = Sys.Date() + 0:2, when = 1:3)
+  expect_error(fit(classifier(), dated, 0:2), "`x\\$day` is an object of class Date", class = "kerasfit_error_data")
+  holes <- iris[1:4]
+  holes[2:4, 3] <- NA
+  expect_error(fit(classifier(), holes, iris$Species), "`x\\$Petal.Length` has 3 missing values", class = "kerasfit_error_data")
+})
+
+test_that("a factor is one-hot where the loss wants that, and its levels are kept", {
+  one_hot <- diag(3)[as.integer(iris_y), ]
+  model <- function() classifier(loss = "categorical_crossentropy")
+  expect_equal(weights_after(model(), iris_x, iris_y), weights_after(model(), iris_x, one_hot))
+  history <- fit(classifier(), iris_x, iris_y, verbose = 0)
+  expect_equal(history$params$levels, levels(iris$Species))
+})
+
+test_that("class weights of an output are sample weights of that output", {
+  two_outputs <- function() {
+    set_random_seed(1)
+    x <- keras$Input(list(4L))
+    model <- keras$Model(x, list(
+      keras$layers$Dense(3L, activation = "softmax", name = "kind")(x), keras$layers$Dense(1L, name = "size")(x)
+    ))
+    compile(model, "sgd", list("sparse_categorical_crossentropy", "mse"))
+  }
+  y <- list(kind = iris_y, size = iris_x[, 1])
+  weights <- list(kind = c(1, 1, 5)[as.integer(iris_y)], size = rep(1, 150))
+  expect_equal(
+    weights_after(two_outputs(), iris_x, y, class_weight = list(kind = list(virginica = 5))),
+    weights_after(two_outputs(), iris_x, y, sample_weight = weights)
+  )
+})
+
+test_that("raw, logical and 64-bit integers are numbers", {
+  x <- matrix(rep(0:1, 300), ncol = 4)
+  expected <- weights_after(classifier(), x, iris_y)
+  expect_equal(weights_after(classifier(), x == 1, iris_y), expected)
+  bytes <- x
+  storage.mode(bytes) <- "raw"
+  expect_equal(weights_after(classifier(), bytes, iris_y), expected)
+  skip_if_not_installed("bit64")
+  long <- bit64::as.integer64(x)
+  dim(long) <- dim(x)
+  expect_equal(weights_after(classifier(), long, iris_y), expected)
+  expect_error(
+    fit(classifier(), replace(x, 7, NA), iris_y), "`x` has 1 missing value", class = "kerasfit_error_data"
+  )
+  expect_error(fit(classifier(), x + 1i, iris_y), "class complex", class = "kerasfit_error_data")
+})
+
+test_that("a sparse matrix trains as the dense one", {
+  skip_if_not_installed("Matrix")
+  skip_if_not(reticulate::py_module_available("scipy"))
+  dense <- round(iris_x * (iris_x > 3), 1)
+  withr::local_options(kerasfit.plan = "step")
+  trained <- function(x) {
+    model <- classifier()
+    fit(model, x, iris_y, verbose = 0, shuffle = FALSE)
+    unlist(model$get_weights())
+  }
+  for (sparse in list(Matrix::Matrix(dense, sparse = TRUE), as(Matrix::Matrix(dense, sparse = TRUE), "TsparseMatrix"))) {
+    expect_equal(trained(sparse), trained(dense))
+  }
+})
+
+test_that("missing values may be allowed", {
+  holes <- replace(iris_x, 5, NaN)
+  expect_error(fit(classifier(), holes, iris_y, verbose = 0), "`x` has 1 missing value", class = "kerasfit_error_data")
+  withr::local_options(kerasfit.allow_missing = TRUE)
+  expect_true(is.nan(evaluate(regressor(), holes, iris_x[, 1], verbose = 0)$loss))
+  withr::local_options(kerasfit.allow_missing = "yes")
+  expect_error(fit(classifier(), holes, iris_y), "must be true or false", class = "kerasfit_error_argument")
+})
