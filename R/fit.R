@@ -51,6 +51,7 @@
 #' * `"xla"`, `"xla_step"`, with TensorFlow: the loop, or the steps alone, compiled by XLA. On CPUs that is the choice
 #'   after the first 1000 steps of a model by the count of its optimizer (100 if it is convolutional or recurrent):
 #'   XLA takes a second or more to compile a loop, and small jobs are done by then.
+#'   Convolutions stay with `"loop"` where the processor has AVX-512.
 #' * `"recorded"`, with PyTorch: the operations of a first step, replayed without Keras's Python. It is the choice on
 #'   CPUs for models whose layers, losses and metrics are all Keras's own; what Python prints or counts in a step of
 #'   another model, it goes on to.

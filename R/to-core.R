@@ -74,10 +74,7 @@ array_to_core <- function(value) {
   reticulate::r_to_py(value)
 }
 
-list_to_core <- function(value) {
-  value <- lapply(value, reticulate::r_to_py)
-  if (is.null(names(value))) reticulate::r_to_py(unname(value)) else reticulate::r_to_py(value)
-}
+list_to_core <- function(value) reticulate::r_to_py(lapply(value, reticulate::r_to_py))
 
 check_missing <- function(value, label, call) {
   if (anyNA(value)) {
@@ -107,12 +104,8 @@ argument_of <- function(label) sub("^(\\w+).*$", "\\1", label)
 #' An R function that makes batches: NULL ends a pass, an unnamed list at the top is (x, y, sample_weight)
 #' @noRd
 generator_to_core <- function(next_batch, label, call) {
-  batch_to_core <- function() {
-    batch <- next_batch()
-    batch <- data_to_core(batch, paste0(label, "()"), call)
-    if (inherits(batch, "python.builtin.list")) reticulate::import_builtins(convert = FALSE)$tuple(batch) else batch
-  }
-  bridge$Generator(batch_to_core, !can_return_null(next_batch))
+  label <- paste0(label, "()")
+  bridge$Generator(function() data_to_core(next_batch(), label, call), !can_return_null(next_batch))
 }
 
 #' Whether a function's code has a way to return NULL

@@ -12,6 +12,8 @@ import platform
 import time
 from pathlib import Path
 
+from kerasfit.machine import abilities
+
 KEPT_DAYS = 60
 
 
@@ -32,12 +34,8 @@ def keep_programs() -> None:
 
 def processor() -> str:
     """A name for what this processor can do: a program compiled for another one may crash on it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        abilities = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
-    except OSError:
-        abilities = [platform.processor()]
-    described = "\n".join([platform.system(), platform.machine(), *sorted(set(abilities))])
+    known = sorted(abilities()) or [platform.processor()]
+    described = "\n".join([platform.system(), platform.machine(), *known])
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -41,7 +41,7 @@ def train(
     history: History,
 ) -> None:
     """Train epoch after epoch, and record each in ``history``."""
-    model, logs, pace = engine.model, {}, Pace()
+    model, logs = engine.model, {}
     model.stop_training = False
     engine.halt_on_nan = callbacks.halt_on_nan
     callbacks.begin("train")
@@ -50,7 +50,7 @@ def train(
         callbacks.epoch_begin(epoch)
         stream.begin_epoch()
         progress.epoch_begin(epoch, stream.steps)
-        step_logs = run_steps("train", engine.train, stream, engine, callbacks, progress, pace)
+        step_logs = run_steps("train", engine.train, stream, engine, callbacks, progress)
         if not stream.taken:
             warnings.warn(
                 f"The data ended: there is no batch for epoch {epoch}, and training stops.", stacklevel=2
@@ -62,7 +62,7 @@ def train(
             )
         logs = engine.results(step_logs)
         if validation and validation.schedule.due(epoch):
-            val_logs = evaluate(engine, validation.stream, callbacks, pace=validation.pace)
+            val_logs = evaluate(engine, validation.stream, callbacks)
             logs |= {f"val_{name}": value for name, value in val_logs.items()}
         callbacks.epoch_end(epoch, logs)
         history.record(epoch, logs)
@@ -78,14 +78,13 @@ def evaluate(
     stream: Stream,
     callbacks: Callbacks,
     progress: Progress | None = None,
-    pace: Pace | None = None,
 ) -> dict[str, Any]:
     """Loss and metrics over one epoch of a stream."""
     engine.model.stop_evaluating = False
     callbacks.begin("test")
     engine.reset_metrics()
     stream.begin_epoch(anew=True)
-    step_logs = run_steps("test", engine.evaluate, stream, engine, callbacks, progress, pace or Pace())
+    step_logs = run_steps("test", engine.evaluate, stream, engine, callbacks, progress)
     if not stream.taken:
         warnings.warn("The data ended: there is no batch to evaluate on.", stacklevel=2)
     logs = engine.results(step_logs)
@@ -104,7 +103,7 @@ def predict(engine: Engine, stream: Stream, callbacks: Callbacks, progress: Prog
     engine.model.stop_predicting = False
     callbacks.begin("predict")
     stream.begin_epoch(anew=True)
-    run_steps("predict", execute, stream, engine, callbacks, progress, Pace())
+    run_steps("predict", execute, stream, engine, callbacks, progress)
     if not outputs:
         raise DataError("x", "`x` has no batch to predict from.")
     callbacks.end("predict")
@@ -118,13 +117,14 @@ def run_steps(
     engine: Engine,
     callbacks: Callbacks,
     progress: Progress | None,
-    pace: Pace,
 ) -> dict[str, Any]:
     """Run a stream's epoch in executions, up to its end or until a callback says stop.
 
     Returns the logs of the last execution.
     """
-    pace.fix(engine.model.steps_per_execution if callbacks.watch_batches(phase) else None)
+    pace = engine.paces.setdefault(phase, Pace())
+    fixed = engine.model.steps_per_execution if callbacks.watch_batches(phase) else None
+    pace.begin(stream.source.batch_size, fixed)
     told = callbacks.hear_batches(phase)
     engine.overlap = not told
     logs: dict[str, Any] = {}
@@ -146,15 +146,24 @@ def run_steps(
 
 
 class Pace:
-    """How many steps the next execution has: a fixed number, or as many as take a tenth of a second."""
+    """How many steps the next execution has: a fixed number, or as many as take a tenth of a second.
+
+    What has been learnt holds for the next epoch and the next call, and with regard to the size of batches.
+    """
 
     def __init__(self):
         self.fixed: int | None = None
         self.steps = 1
+        self._batch_size: int | None = None
 
-    def fix(self, steps: int | None) -> None:
-        self.fixed = steps
-        self.steps = steps or self.steps
+    def begin(self, batch_size: int | None, fixed: int | None = None) -> None:
+        self.fixed = fixed
+        if fixed:
+            self.steps = fixed
+        elif batch_size is None or batch_size != self._batch_size:
+            known = batch_size and self._batch_size
+            self.steps = max(1, self.steps * self._batch_size // batch_size) if known else 1
+        self._batch_size = None if fixed else batch_size
 
     def learn(self, steps: int, seconds: float) -> None:
         """An execution has had so many steps, perhaps fewer than it might, and taken so long."""
@@ -169,7 +178,6 @@ class Validation:
 
     stream: Stream
     schedule: ValidationSchedule
-    pace: Pace = field(default_factory=Pace)
 
 
 def concatenated(outputs: list[Any]) -> Any:

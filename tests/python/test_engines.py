@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import keras
 import models
 import numpy as np
@@ -15,6 +17,7 @@ from kerasfit.tensors import aligned_copy
 
 BACKEND = keras.backend.backend()
 PLANS = engine_class().plans
+engine_module = sys.modules[engine_class().__module__]
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="about TensorFlow's plans")
 on_torch = pytest.mark.skipif(BACKEND != "torch", reason="about PyTorch")
 
@@ -25,9 +28,11 @@ def chosen(build, **compiling):
 
 
 @on_tensorflow
-def test_tensorflow_compiles_loops_by_xla_and_around_convolutions_steps_only():
+def test_tensorflow_compiles_loops_by_xla_but_not_around_convolutions(monkeypatch):
     assert chosen(models.dense) == chosen(models.recurrent) == chosen(models.gated) == "xla"
-    assert chosen(models.convolution) == "xla_step"
+    for ability, plan in {"avx2": "xla_step", "avx512f": "loop"}.items():
+        monkeypatch.setattr(engine_module, "abilities", lambda ability=ability: {ability})
+        assert chosen(models.convolution) == plan
     assert chosen(models.dense, run_eagerly=True) == "step"
 
 
@@ -188,11 +193,11 @@ def test_memory_that_is_read_only_can_be_trained_on():
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
-def test_training_goes_through_the_kernels(monkeypatch, xla_soon):
+def test_training_goes_through_the_kernels(monkeypatch):
     seen, places = [], kernels.first_largest
     monkeypatch.setattr(kernels, "first_largest", lambda *args: seen.append(1) or places(*args))
     model, x, y = models.convolution()
-    kerasfit.fit(model, x, y, batch_size=16, verbose=0)
+    kerasfit.fit(model, x, y, batch_size=16, plan={"tensorflow": "xla_step"}.get(BACKEND, "auto"), verbose=0)
     assert seen
 
 

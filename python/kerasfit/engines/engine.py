@@ -32,10 +32,13 @@ class Engine(Protocol):
     overlap
         Whether a step on a batch from an iterator may still run when the next batch is made, and when
         ``train`` or ``evaluate`` returns; the logs that they return are then those of a step before.
+    paces
+        What the loop has learnt of how long executions take, by kind of step.
     """
 
     halt_on_nan: bool
     overlap: bool
+    paces: dict[str, Any]
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         """The source's batches, in the form in which this engine takes them."""
@@ -75,7 +78,8 @@ class PlainEngine:
         self.model = model
         self.plan, self.plan_is_chosen = "step", True  # by the engine rather than by the caller
         self.halt_on_nan = self.overlap = False
-        self._running: Future | None = None  # the step that the worker is at
+        self.paces: dict[str, Any] = {}
+        self._at_work: Future | None = None  # the step that the worker is at
         self._steps: dict[tuple[str, str], tuple[Any, Callable]] = {}
 
     def use_plan(self, plan: str) -> None:
@@ -134,7 +138,7 @@ class PlainEngine:
         for data in tensors(stream.take(steps)):
             if overlap:
                 logs = self._finish_running() or logs
-                self._running = WORKER.submit(step, data)
+                self._at_work = WORKER.submit(step, data)
             else:
                 logs = step(data)
             if self.halt_on_nan and not finite_loss(logs):
@@ -143,10 +147,10 @@ class PlainEngine:
 
     def _finish_running(self) -> Logs:
         """Wait for the step that runs in the background, if any, and return its logs."""
-        if self._running is None:
+        if self._at_work is None:
             return {}
-        wait_for(self._running)
-        running, self._running = self._running, None
+        wait_for(self._at_work)
+        running, self._at_work = self._at_work, None
         return running.result()
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:

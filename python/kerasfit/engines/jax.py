@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import starmap
@@ -47,6 +48,9 @@ COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="kerasfit-compiler")
 # The outputs of so many steps are put together before they go to the host.
 OUTPUTS = 64
 
+# So many steps may be unfinished while the next batch from an iterator is made.
+AHEAD = 2
+
 # What a model's step takes and gives back, in Keras's order.
 PARTS = {
     "train": ("trainable", "non_trainable", "optimizer", "metrics"),
@@ -73,6 +77,7 @@ class JaxEngine(PlainEngine):
         # given; so theirs must be kept before Python can be interrupted, and ``list.extend`` does that from
         # within C.
         self._given: list[tuple[State, Any]] = []
+        self._running: deque[Logs] = deque()
 
     def choose_plan(self) -> str:
         if not self._compiles:
@@ -162,12 +167,15 @@ class JaxEngine(PlainEngine):
                         break
         else:
             for data in tensors(stream.take(steps)):
-                jax.block_until_ready(logs)  # one step runs while the next batch is made, not more
                 logs = self._advance(step, data)
+                self._running.append(logs)
+                if len(self._running) > AHEAD:
+                    jax.block_until_ready(self._running.popleft())
                 if self.halt_on_nan and kind == "train" and not finite_loss(logs):
                     break
             if self.overlap:
                 return logs
+            self._running.clear()
         return jax.block_until_ready(logs)
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine
 from kerasfit.engines.tensorflow_steps import Steps, XlaLoop
+from kerasfit.machine import abilities
 from kerasfit.sources import Batch, DatasetSource, Rows, RowStream, Source, Stream
 from kerasfit.tensors import aligned_copy, is_aligned, pack, to_backend, to_numpy
 
@@ -27,10 +28,11 @@ class TensorFlowEngine(PlainEngine):
 
     On CPUs, XLA makes one fused loop of what a graph does operation by operation, so it is the choice for
     arrays; around the loop where there are no convolutions, to which XLA gives all threads outside of its
-    loops only. It takes a second or more to compile a loop. So a model's first steps go through the graph,
-    and XLA takes over when the optimizer has counted as many as ``xla_pays_after``: small jobs are done by
-    then, and a run that is interrupted and resumed is computed as one that is not. On GPUs the choice is the
-    model's ``jit_compile``.
+    loops only. A graph's convolutions are oneDNN's, which does them better where the processor has AVX-512.
+    XLA takes a second or more to compile a loop. So a model's first steps go through the graph, and XLA takes
+    over when the optimizer has counted as many as ``xla_pays_after``: small jobs are done by then, and a run
+    that is interrupted and resumed is computed as one that is not. On GPUs the choice is the model's
+    ``jit_compile``.
     """
 
     plans = ("loop", "xla", "xla_step", "step")
@@ -46,7 +48,9 @@ class TensorFlowEngine(PlainEngine):
             return "xla" if self.model.jit_compile else "loop"
         if self._choice_fails or not keras_private.compiles_with_xla(self.model):
             return "loop"
-        return "xla_step" if keras_private.is_convolutional(self.model) else "xla"
+        if not keras_private.is_convolutional(self.model):
+            return "xla"
+        return "loop" if "avx512f" in abilities() else "xla_step"
 
     def compiled(self, kind: str, step: Callable) -> Callable:
         if self.model.run_eagerly:
