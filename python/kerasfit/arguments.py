@@ -311,10 +311,9 @@ class ClassWeightsByOutput:
         for name, of_output in class_weight.items():
             label = f"class_weight${name}"
             if name not in outputs:
+                known = listed(outputs, "its only output is", "its outputs are") if outputs else "it has one"
                 raise ArgumentError(
-                    label,
-                    f"`{label}` is for an output that the model does not have: "
-                    f"{listed(outputs, 'its only output is', 'its outputs are')}.",
+                    label, f"`{label}` is for an output that the model does not have by name: {known}."
                 )
             weights[name] = ClassWeights.of(of_output, levels.get(name), label)
         return cls(tuple(outputs), weights)

@@ -50,7 +50,11 @@ MISTAKES = {
     "shuffle in words": (dict(shuffle="batch"), "shuffle", "true or false"),
     "verbose of 3": (dict(verbose=3), "verbose", '"auto", 0, 1 or 2, not 3'),
     "class without weight": (dict(class_weight={"0": 1, "1": 2}), "class_weight", "no weight for class 2"),
-    "class weights of outputs": (dict(class_weight={"u": {"0": 1}}), "class_weight", "not supported yet"),
+    "class weights of outputs": (
+        dict(class_weight={"u": {"0": 1}}),
+        "class_weight",
+        r"`class_weight\$u` is for an output that the model does not have",
+    ),
     "validation data of one": (dict(validation_data=[X]), "validation_data", "list of two or three"),
     "validation data unequal": (
         dict(validation_data=(X, Y[:3])),
