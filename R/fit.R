@@ -62,10 +62,12 @@
 #' older than 60 days are deleted.
 #'
 #' @param object A compiled Keras model.
-#' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a data frame; a list of
-#'   them for several inputs; a named list for named inputs; a tensor. Or something that makes batches: a
-#'   `tf.data.Dataset`, a Python generator, or an R function (see below).
-#' @param y Targets: like `x`, or a factor; a list of them for several outputs. Not for datasets and generators, whose batches hold the targets.
+#' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a data frame; a sparse
+#'   matrix of the package Matrix; a list of them for several inputs; a named list for named inputs; a tensor. Or
+#'   something that makes batches: a `tf.data.Dataset`, a `keras$utils$PyDataset`, a Python generator, or an R
+#'   function (see below).
+#' @param y Targets: like `x`, or a factor; a list of them for several outputs. Not for datasets and generators, whose
+#'   batches hold the targets.
 #' @param ... For a model class with a `fit` of its own: further arguments for that. Otherwise there are none.
 #' @param batch_size Samples in each step; if `NULL`, 32, or as many as make `steps_per_epoch` steps
 #'   of the data, as in Keras. For arrays only.
