@@ -186,6 +186,9 @@ def match_levels(y: Any, y_val: Any) -> Any:
     """
     if isinstance(y, Mapping) and isinstance(y_val, Mapping):
         return {name: match_levels(y.get(name), value) for name, value in y_val.items()}
+    if isinstance(y, pd.DataFrame) and isinstance(y_val, pd.DataFrame):
+        for name in y.columns.intersection(y_val.columns):
+            match_levels(y[name].array, y_val[name].array)
     if isinstance(y, pd.Categorical):
         return with_levels(y.categories, y_val)
     if isinstance(y, (list, tuple)) and isinstance(y_val, (list, tuple)) and len(y) == len(y_val):

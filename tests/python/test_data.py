@@ -215,6 +215,14 @@ def test_a_data_frame_of_targets():
     )
 
 
+def test_a_data_frame_to_validate_on_has_the_same_levels():
+    y = pd.DataFrame({"price": PRICE, "kind": KINDS})
+    other = y.assign(kind=KINDS.set_categories(["tower", "house", "barn"]))
+    kerasfit.fit(model_of_outputs(), FRAME, y, validation_data=(FRAME, y), verbose=0)
+    with pytest.raises(DataError, match="have the levels tower, house and barn, and `y` has barn, house"):
+        kerasfit.fit(model_of_outputs(), FRAME, y, validation_data=(FRAME, other), verbose=0)
+
+
 # ---- class weights of outputs ------------------------------------------------------------------------------
 
 OF_KIND = np.array([2.0, 1.0, 5.0], "float32")[KINDS.codes]
