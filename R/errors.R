@@ -1,7 +1,7 @@
 #' Signal a mistake
 #'
 #' All conditions have the class `kerasfit_error`; the kind adds one more: `kerasfit_error_argument`,
-#' `kerasfit_error_data`, `kerasfit_error_state`, `kerasfit_error_python`.
+#' `kerasfit_error_data`, `kerasfit_error_state`, `kerasfit_error_user`, `kerasfit_error_python`.
 #' @noRd
 abort_kerasfit <- function(message, kind, call = rlang::caller_call(), ...) {
   stop(rlang::error_cnd(
@@ -36,27 +36,54 @@ user_call <- function(generic) {
 #' @noRd
 call_core <- function(call, f, ...) {
   answer <- rlang::try_fetch(rlang::inject(bridge$call(f, ...)), python.builtin.Exception = function(error) {
-    traceback <- reticulate::py_last_error()$message
-    if (inherits(error, "kerasfit.errors.KerasfitError")) {
-      abort_kerasfit(
-        c(python_string(error$reason), i = python_string(error$hint)),
-        kind = python_string(error$kind), call = call,
-        argument = python_string(error$argument), python_traceback = traceback
-      )
-    }
-    # an R error on its way through Python, such as one in a generator, brings its class along
-    class <- if (reticulate::py_has_attr(error, "r_class")) as.character(error$r_class)
-    mistake <- grep("^kerasfit_error_", class, value = TRUE)
-    abort_kerasfit(
-      reticulate::py_to_r(bridge$explain(error)),
-      kind = if (length(mistake)) sub("^kerasfit_error_", "", mistake[[1]]) else "python", call = call,
-      argument = if (length(mistake)) error$argument, python_traceback = traceback
-    )
+    abort_python(error, call)
   })
   for (message in reticulate::py_to_r(answer[1])) {
     warning(rlang::warning_cnd("kerasfit_warning", message = message, call = call))
   }
   answer[0]
+}
+
+#' Signal a Python exception as an R error
+#'
+#' An R error on its way through Python, such as one in a generator, is the parent of the condition.
+#' @noRd
+abort_python <- function(error, call) {
+  raised <- reticulate::py_last_error()
+  place <- reticulate::py_to_r(bridge$place(error))
+  where <- if (nzchar(place$text)) paste0(toupper(substr(place$text, 1, 1)), substring(place$text, 2), ".")
+  signal <- function(message, kind, ...) {
+    abort_kerasfit(
+      message, kind, call, ...,
+      epoch = place$epoch, batch = place$batch,
+      history = if (!is.null(place$history)) as_training_history(place$history),
+      python_traceback = raised$message
+    )
+  }
+  if (inherits(error, "kerasfit.errors.KerasfitError")) {
+    in_batch <- !is.null(place$`function`)
+    message <- c(python_string(error$reason), i = python_string(error$hint), i = if (in_batch) where)
+    signal(message, python_string(error$kind), argument = python_string(error$argument))
+  }
+  explained <- reticulate::py_to_r(bridge$explain(error))
+  if (is.null(raised$r_class) || "python.builtin.Exception" %in% raised$r_class) {
+    signal(c(explained, i = where), "python")
+  }
+  # an R error on its way through Python, such as one in a generator
+  mistake <- grep("^kerasfit_error_", raised$r_class, value = TRUE)
+  if (length(mistake)) {
+    signal(c(explained, i = where), sub("^kerasfit_error_", "", mistake[[1]]), argument = python_string(error$argument))
+  }
+  signal(if (is.null(where)) "In a function of yours." else where, "user", parent = r_condition(raised))
+}
+
+#' The R error that an R function signalled when Python had called it, with its traceback
+#' @noRd
+r_condition <- function(raised) {
+  structure(
+    class = raised$r_class,
+    list(message = raised$value, call = raised$r_call, trace = raised$r_trace, rlang = NULL)
+  )
 }
 
 python_string <- function(value) if (is.null(value)) NULL else as.character(value)

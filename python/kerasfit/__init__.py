@@ -9,8 +9,8 @@ Where things are; each module imports only from those below it:
 ``engines``    who runs the steps
 ``sources``    where batches come from
 ``arguments``  what the caller's values mean
-``callbacks``, ``indices``, ``progress``, ``history``, ``errors``, ``tensors``, ``keras_private``, ``quiet``,
-``cache``
+``callbacks``, ``shapes``, ``indices``, ``progress``, ``history``, ``errors``, ``places``, ``tensors``,
+``keras_private``, ``quiet``, ``cache``
 """
 
 from kerasfit import quiet  # first: it loads Keras

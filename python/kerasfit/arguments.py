@@ -81,13 +81,19 @@ def describe(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "a logical value"
     if isinstance(value, (int, float, np.number)):
-        return f"{value:g}"
+        return (
+            f"{value:g}" if math.isfinite(value) else str(value).replace("inf", "Inf").replace("nan", "NaN")
+        )
     if isinstance(value, np.ndarray):
-        return f"an array of shape ({', '.join(map(str, value.shape))})"
+        return f"an array of dimensions ({', '.join(map(str, value.shape))})"
     if isinstance(value, (list, tuple)):
         return f"a list of {len(value)}"
     if isinstance(value, Mapping):
         return "a named list"
+    if isinstance(value, type):
+        return f"the class {value.__name__}, which must be called"
+    if callable(value):
+        return "a function"
     return f"an object of class {type(value).__name__}"
 
 
@@ -217,16 +223,16 @@ def with_levels(levels: Sequence[str], y_val: Any) -> Any:
 
 def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
     """Callbacks as a flat list; one callback may stand for a list of one."""
-    found = [c for c in keras.tree.flatten(callbacks) if c is not None]
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        found = list(callbacks.callbacks)
+        callbacks = callbacks.callbacks
+    found = keras.tree.flatten(callbacks)
     for position, callback in enumerate(found, start=1):
-        if not isinstance(callback, keras.callbacks.Callback):
+        if callback is not None and not isinstance(callback, keras.callbacks.Callback):
             raise ArgumentError(
                 "callbacks",
                 f"`callbacks` must be a list of Keras callbacks; element {position} is {describe(callback)}.",
             )
-    return found
+    return [callback for callback in found if callback is not None]
 
 
 # ---- class weights ---------------------------------------------------------------------------------
@@ -359,8 +365,10 @@ def class_code(label: str, name: Any, levels: list[str]) -> int:
 
 
 def class_weight_value(label: str, name: Any, weight: Any) -> float:
-    if not is_number(weight):
-        raise ArgumentError(label, f'`{label}` of class "{name}" must be a number, not {describe(weight)}.')
+    if not is_number(weight) or weight < 0:
+        raise ArgumentError(
+            label, f'`{label}` of class "{name}" must be a number, 0 or more, not {describe(weight)}.'
+        )
     return float(weight)
 
 
@@ -387,3 +395,7 @@ def listed(values: Iterable[Any], one: str = "", many: str = "") -> str:
         words = [*words[:7], f"{len(words) - 7} more"]
     text = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
     return f"{noun} {text}".strip()
+
+
+def quoted(names: Iterable[str]) -> list[str]:
+    return [f"`{name}`" for name in names]

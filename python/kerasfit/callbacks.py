@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from kerasfit.places import note_place
 from kerasfit.tensors import numbers
 
 BATCH_HOOKS = {
@@ -85,7 +86,14 @@ class Callbacks:
         for callback in self.callbacks:
             if type(callback) is not keras.callbacks.History:
                 self.sync()
-            getattr(callback, hook)(*args)
+            try:
+                getattr(callback, hook)(*args)
+            except BaseException as error:
+                batch = args[0] + 1 if "batch" in hook else None
+                note_place(
+                    error, function=f"`{hook}()` of the callback {type(callback).__name__}", batch=batch
+                )
+                raise
 
 
 def bears_executions(callback: keras.callbacks.Callback) -> bool:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from kerasfit.arguments import listed
+from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError
 from kerasfit.sources import Reader
 from kerasfit.sources.arrays import factor_codes
@@ -229,7 +229,3 @@ def kind_of(column: pd.Series) -> str:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return "a factor"
     return "text" if column.dtype.kind in "OUST" else f"of type {column.dtype}"
-
-
-def quoted(names: Any) -> list[str]:
-    return [f"`{name}`" for name in names]

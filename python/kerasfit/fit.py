@@ -21,7 +21,9 @@ from kerasfit.engines import Engine, engine_for
 from kerasfit.errors import ArgumentError
 from kerasfit.history import History, columns
 from kerasfit.indices import check_indices
+from kerasfit.places import at, tell_place
 from kerasfit.progress import Progress, Writer
+from kerasfit.shapes import check_shapes, shapes_explained
 from kerasfit.sources import (
     NAMES,
     VALIDATION_NAMES,
@@ -178,6 +180,8 @@ def fit(
         check_endless(validation, "validation_steps", validation_steps)
         check_source(model, validation, VALIDATION_NAMES)
 
+    check_shapes(model, training, validation)
+
     history = History(
         params={
             "epochs": schedule.epochs,
@@ -211,11 +215,12 @@ def fit(
 
     engine = engine_for(model, plan)
     stream = engine.open(training, steps_per_epoch)
-    engine.prepare(stream)
     if not any(isinstance(callback, keras.callbacks.History) for callback in callbacks):
         callbacks.append(keras.callbacks.History())
     model.history = next(c for c in callbacks if isinstance(c, keras.callbacks.History))
     try:
+        with at(epoch=schedule.initial_epoch), shapes_explained(model, training):
+            engine.prepare(stream)
         loop.train(
             engine,
             stream,
@@ -227,6 +232,9 @@ def fit(
             progress,
             history,
         )
+    except BaseException as error:
+        tell_place(error, history=history)
+        raise
     finally:
         engine.sync()
         progress.close_bar()
@@ -266,7 +274,8 @@ def evaluate(
         return columns(evaluate_by_model(model, source, steps, callbacks))
     engine = engine_for(model, plan)
     stream = engine.open(source, steps)
-    engine.prepare(stream)
+    with shapes_explained(model, source):
+        engine.prepare(stream)
     with running("Evaluate", engine, stream, verbose, writer) as progress:
         logs = loop.evaluate(
             engine,
@@ -323,6 +332,9 @@ def running(
     progress.begin(label, stream.steps)
     try:
         yield progress
+    except BaseException as error:
+        tell_place(error)
+        raise
     finally:
         engine.sync()
         progress.close_bar()

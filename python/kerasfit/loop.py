@@ -22,7 +22,9 @@ from kerasfit.callbacks import Callbacks
 from kerasfit.engines import Engine
 from kerasfit.errors import DataError
 from kerasfit.history import History
+from kerasfit.places import at, note_place
 from kerasfit.progress import Progress
+from kerasfit.shapes import shapes_explained
 from kerasfit.sources import Stream
 
 EXECUTION_SECONDS = 0.1
@@ -46,29 +48,30 @@ def train(
     engine.halt_on_nan = callbacks.halt_on_nan
     callbacks.begin("train")
     for epoch in schedule.starting_at(keras_private.restored_epoch(model)):
-        engine.reset_metrics()
-        callbacks.epoch_begin(epoch)
-        stream.begin_epoch()
-        progress.epoch_begin(epoch, stream.steps)
-        step_logs = run_steps("train", engine.train, stream, engine, callbacks, progress)
-        if not stream.taken:
-            warnings.warn(
-                f"The data ended: there is no batch for epoch {epoch}, and training stops.", stacklevel=2
-            )
-            break
-        if not model.stop_training and stream.ran_dry:
-            warnings.warn(
-                f"The data ended: epoch {epoch} has {stream.taken} of {stream.limit} steps.", stacklevel=2
-            )
-        logs = engine.results(step_logs)
-        if validation and validation.schedule.due(epoch):
-            val_logs = evaluate(engine, validation.stream, callbacks)
-            logs |= {f"val_{name}": value for name, value in val_logs.items()}
-        callbacks.epoch_end(epoch, logs)
-        history.record(epoch, logs)
-        progress.epoch_end(epoch, logs)
-        if model.stop_training:
-            break
+        with at(epoch=epoch, history=history):
+            engine.reset_metrics()
+            callbacks.epoch_begin(epoch)
+            stream.begin_epoch()
+            progress.epoch_begin(epoch, stream.steps)
+            step_logs = run_steps("train", engine.train, stream, engine, callbacks, progress)
+            if not stream.taken:
+                warnings.warn(
+                    f"The data ended: there is no batch for epoch {epoch}, and training stops.", stacklevel=2
+                )
+                break
+            if not model.stop_training and stream.ran_dry:
+                warnings.warn(
+                    f"The data ended: epoch {epoch} has {stream.taken} of {stream.limit} steps.", stacklevel=2
+                )
+            logs = engine.results(step_logs)
+            if validation and validation.schedule.due(epoch):
+                val_logs = evaluate(engine, validation.stream, callbacks)
+                logs |= {f"val_{name}": value for name, value in val_logs.items()}
+            callbacks.epoch_end(epoch, logs)
+            history.record(epoch, logs)
+            progress.epoch_end(epoch, logs)
+            if model.stop_training:
+                break
     engine.finish()
     callbacks.end("train", logs)
 
@@ -132,7 +135,13 @@ def run_steps(
         if told:
             callbacks.batch_begin(phase, stream.taken)
         taken, began = stream.taken, time.perf_counter()
-        logs = execute(stream, pace.steps)
+        try:
+            with shapes_explained(engine.model, stream.source, phase):
+                logs = execute(stream, pace.steps)
+        except BaseException as error:
+            if stream.taken <= taken + 1:  # else it is one of several
+                note_place(error, batch=taken + 1)
+            raise
         pace.learn(stream.taken - taken, time.perf_counter() - began)
         if told:
             callbacks.batch_end(phase, stream.taken - 1, logs)

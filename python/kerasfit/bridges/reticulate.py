@@ -15,6 +15,7 @@ import pandas as pd
 from kerasfit.delegate import overrides
 from kerasfit.errors import DataError
 from kerasfit.history import History
+from kerasfit.places import place_of
 from kerasfit.quiet import quiet
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "history_values",
     "output_values",
     "overrides",
+    "place",
     "set_random_seed",
     "sparse_matrix",
     "writer",
@@ -100,6 +102,12 @@ def output_values(outputs: Any) -> Any:
     return keras.tree.map_structure(widen, outputs)
 
 
+def place(error: BaseException) -> dict[str, Any]:
+    """Where in a run an exception came up: in words and numbers, with the history of the epochs before."""
+    where = place_of(error)
+    return {"text": str(where), **vars(where)}
+
+
 def explain(error: BaseException) -> str:
     """What an exception of Keras or a backend says, without the source lines and arguments around it."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
@@ -112,8 +120,14 @@ def explain(error: BaseException) -> str:
         flags=re.MULTILINE,
     )
     text = re.sub(r"^ *\w*Error: (Exception encountered when calling .*)?", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\(((?:None|\d+)(?:, (?:None|\d+))*),?\)", dims_in_r, text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return "\n".join(lines) or f"{type(error).__name__}: {error}"
+
+
+def dims_in_r(shape: re.Match) -> str:
+    """A shape as Python writes it, in R's words: NA where any size will do."""
+    return f"({shape[1].replace('None', 'NA')})"
 
 
 def history_values(history: History) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class ArraySource:
                 return leaf if allow_missing else leaf.checked(label)
             return to_model_dtype(leaf, None if allow_missing else label)
 
+        self.names = names
         labels = (names.x, names.y, names.sample_weight)
         self.data = tuple(map(as_arrays, labels, (x, y, sample_weight), [converted] * 3))
         self.in_memory = not any(isinstance(leaf, LazyArray) for leaf in keras.tree.flatten(self.data))
@@ -87,6 +88,10 @@ class ArraySource:
         stop = min(start + self.batch_size, self.samples)
         rows = slice(start, stop) if order is None else order[start:stop]
         return Batch(*keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[rows], self.data))
+
+    @property
+    def example(self) -> Batch:
+        return Batch(*self.data)
 
     def order(self, number: int) -> np.ndarray | None:
         """The order of the samples in a pass, counted from 0; None if they keep their own."""
@@ -119,7 +124,8 @@ def check_arrays(
     leaves = [
         leaf for label, value in zip(labels, data, strict=True) for leaf in labelled_leaves(label, value)
     ]
-    check_targets_are_numbers(names.y, data[1])
+    check_are_numbers(names.y, data[1])
+    check_are_numbers(names.sample_weight, data[2])
     first, array = leaves[0]
     if len(array) == 0:
         raise DataError(first, f"`{first}` has no samples.")
@@ -127,17 +133,19 @@ def check_arrays(
         if len(other) != len(array):
             raise DataError(
                 label,
-                f"`{label}` has {len(other)} samples and `{first}` has {len(array)}: they must be equal.",
+                f"`{label}` has {len(other)} sample{'s' * (len(other) != 1)} and `{first}` has {len(array)}: "
+                "they must be equal.",
             )
     return data
 
 
-def check_targets_are_numbers(label: str, y: Any) -> None:
-    for path, leaf in labelled_leaves(label, y):
+def check_are_numbers(label: str, value: Any) -> None:
+    """Raise a ``DataError`` if targets or weights are text."""
+    for path, leaf in labelled_leaves(label, value):
         if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "US":
             raise DataError(
                 path,
-                f"`{path}` is text: targets must be numbers or a factor.",
+                f"`{path}` is text: targets must be numbers or a factor, and weights numbers.",
                 "A factor inside R's tuple() becomes text: use list() instead.",
             )
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from kerasfit.arguments import ClassWeights, unpack
-from kerasfit.sources.source import Batch, weighted
+from kerasfit.sources.source import NAMES, Batch, weighted
 
 INFINITE, UNKNOWN = -1, -2  # tf.data.INFINITE_CARDINALITY, tf.data.UNKNOWN_CARDINALITY
 
@@ -24,6 +24,7 @@ class DatasetSource:
 
     samples = None
     batch_size = None
+    names = NAMES
 
     def __init__(self, dataset: Any, class_weight: ClassWeights | None = None):
         self.dataset = dataset
@@ -40,3 +41,7 @@ class DatasetSource:
     def batch(self, element: Any) -> Batch:
         x, y, sample_weight = unpack(element)
         return Batch(x, y, weighted(sample_weight, self.class_weight, y))
+
+    @property
+    def example(self) -> Batch:
+        return Batch(*unpack(self.dataset.element_spec))

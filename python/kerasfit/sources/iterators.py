@@ -14,9 +14,10 @@ import keras
 import numpy as np
 
 from kerasfit.arguments import ClassWeights, ClassWeightsByOutput, unpack
-from kerasfit.sources.arrays import as_tensors, check_targets_are_numbers
+from kerasfit.places import at
+from kerasfit.sources.arrays import as_tensors, check_are_numbers
 from kerasfit.sources.lazy import is_sparse
-from kerasfit.sources.source import AS_IT_IS, Batch, Reader, weighted
+from kerasfit.sources.source import AS_IT_IS, Batch, Names, Reader, weighted
 from kerasfit.tensors import is_backend_tensor
 
 
@@ -70,21 +71,27 @@ class IteratorSource:
         self.start_pass = dataset_starter(value, shuffle) if is_dataset else pass_starter(value)
         self.class_weight = class_weight
         self.reader = reader
-        self.labels = [
-            f"{label}()[[{i}]]" for i in (1, 2, 3)
-        ]  # R's words for the parts of what a call returns
+        self.label = label
+        parts = (f"{label}()[[{i}]]" for i in (1, 2, 3))  # of what a call returns, in R's notation
+        self.names = Names(*parts)
+        self.example: Batch | None = None
         self.endless = value.num_batches is None if is_dataset else never_ends(value)
         self.batches = None if self.endless else length_of(value)
 
     def __iter__(self) -> Iterator[Batch]:
-        for yielded in self.start_pass():
-            readers = (self.reader.inputs, self.reader.targets, self.reader.weights)
-            x, y, sample_weight = (
-                as_tensors(label, read(label, part), allow_missing=self.reader.allow_missing)
-                for label, read, part in zip(self.labels, readers, unpack(yielded), strict=True)
-            )
-            check_targets_are_numbers(self.labels[1], y)
-            yield Batch(x, y, weighted(sample_weight, self.class_weight, y))
+        with at(function=f"the generator `{self.label}`"):
+            for yielded in self.start_pass():
+                self.example = self.batch(yielded)
+                yield self.example
+
+    def batch(self, yielded: Any) -> Batch:
+        readers = (self.reader.inputs, self.reader.targets, self.reader.weights)
+        x, y, sample_weight = (
+            as_tensors(label, read(label, part), allow_missing=self.reader.allow_missing)
+            for label, read, part in zip(self.names[:3], readers, unpack(yielded), strict=True)
+        )
+        check_are_numbers(self.names.y, y)
+        return Batch(x, y, weighted(sample_weight, self.class_weight, y))
 
 
 def pass_starter(value: Any) -> Callable[[], Iterator[Any]]:

@@ -52,12 +52,18 @@ class Source(Protocol):
         Samples in a batch, or None if the source alone knows.
     endless
         Whether a pass is known never to end.
+    names
+        What errors call the parts of a batch.
+    example
+        A batch, or one of specifications that have a shape; None if none is there.
     """
 
     samples: int | None
     batches: int | None
     batch_size: int | None
     endless: bool
+    names: Names
+    example: Batch | None
 
     def __iter__(self) -> Iterator[Batch]: ...
 

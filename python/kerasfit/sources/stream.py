@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kerasfit.places import at
 from kerasfit.sources.arrays import ArraySource
 from kerasfit.sources.source import Batch, Source
 
@@ -91,7 +92,8 @@ class BatchStream(Stream):
         if self._ahead is None:
             if self._pass is None:
                 self._pass = iter(self.source)
-            self._ahead = next(self._pass, None)
+            with at(batch=self.taken + 1):
+                self._ahead = next(self._pass, None)
         return self._ahead
 
     def advance(self) -> None:

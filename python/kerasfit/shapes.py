@@ -1,0 +1,164 @@
+"""Data of the wrong shape: what Keras objects to in the middle of a step, in the words of the call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from kerasfit.arguments import listed, quoted
+from kerasfit.errors import DataError, KerasfitError
+from kerasfit.indices import in_input_order, in_tree_order, is_sparse
+from kerasfit.sources import Source
+from kerasfit.sources.arrays import labelled_leaves
+
+ABOUT_SHAPES = re.compile(
+    r"shape|string|\brank\b|dimension|incompatible|broadcast|structure|expects? \d+ (named )?(input|var)|"
+    r"None values|expected .* (input|key|name|output)|missing|not found|KeyError",
+    re.IGNORECASE,
+)
+
+
+@contextmanager
+def shapes_explained(model: keras.Model, source: Source, phase: str = "train") -> Iterator[None]:
+    """Turn an exception about shapes into a ``DataError``, if the source's data explain it.
+
+    That is looked for only when a step has failed: Keras takes more than can be seen from a model's inputs
+    and outputs, since it broadcasts, squeezes and expands.
+    """
+    try:
+        yield
+    except KerasfitError:
+        raise
+    except Exception as error:
+        if ABOUT_SHAPES.search(f"{type(error).__name__}: {error}"):
+            for mistake in mistakes_of_shape(model, source, phase):
+                raise mistake from error
+        raise
+
+
+def check_shapes(model: keras.Model, training: Source, validation: Source | None = None) -> None:
+    """Look for what would go wrong late, or be taken without a word.
+
+    Raises
+    ------
+    DataError
+        If there are more or fewer arrays than inputs, of which Keras would use the first; or if the
+        validation data, which come after an epoch, have another shape than the model and the training data.
+    """
+    x = training.example.x if training.example else None
+    inputs = getattr(model, "inputs", None) or []
+    if isinstance(x, (list, tuple)) and inputs and len(keras.tree.flatten(x)) != len(inputs):
+        raise next(mistakes_of_inputs(model, x, training.names.x))
+    if validation is not None and is_strict(model) and not any(mistakes_of_shape(model, training)):
+        for mistake in mistakes_of_shape(model, validation):
+            raise mistake
+
+
+def is_strict(model: keras.Model) -> bool:
+    """Whether a model takes no other shapes than its inputs have: a Sequential one may, of images."""
+    inputs = getattr(model, "inputs", None) or []
+    return not isinstance(model, keras.Sequential) or all(len(tensor.shape) == 2 for tensor in inputs)
+
+
+def mistakes_of_shape(model: keras.Model, source: Source, phase: str = "train") -> Iterator[DataError]:
+    if source.example is not None:
+        x, y, _ = source.example
+        yield from mistakes_of_inputs(model, x, source.names.x)
+        if phase != "predict":
+            yield from mistakes_of_targets(model, y, source.names.y)
+
+
+def mistakes_of_inputs(model: keras.Model, x: Any, label: str) -> Iterator[DataError]:
+    inputs = list(getattr(model, "inputs", None) or [])
+    if not inputs:
+        return
+    leaves = list(labelled_leaves(label, in_input_order(model, x)))
+    if mistake := mistake_of_structure(label, x, len(leaves), [tensor.name for tensor in inputs], "input"):
+        yield mistake
+        return
+    for (name, leaf), tensor in zip(leaves, inputs, strict=True):
+        if getattr(leaf.dtype, "kind", "") in "US" and tensor.dtype != "string":
+            yield DataError(name, f"`{name}` is text, and the model takes numbers there.")
+        elif not fits(leaf.shape[1:], tensor.shape[1:]):
+            yield DataError(name, different(name, leaf.shape, tensor.shape, "the model takes"))
+
+
+def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[DataError]:
+    losses, outputs = model.loss, list(getattr(model, "outputs", None) or [])
+    if losses is None or not outputs:
+        return
+    known = getattr(model, "output_names", None) or [tensor.name for tensor in outputs]
+    leaves = list(labelled_leaves(label, in_tree_order(y)))
+    if not leaves:
+        yield DataError(label, f"`{label}` is missing: the model's loss needs targets.")
+    elif mistake := mistake_of_structure(label, y, len(leaves), known, "output"):
+        yield mistake
+    else:
+        by_name = isinstance(losses, dict) and isinstance(y, dict)
+        losses = [losses.get(name) for name in sorted(y)] if by_name else keras.tree.flatten(losses)
+        if len(losses) == 1:
+            losses = losses * len(outputs)
+        if isinstance(y, dict):
+            outputs = [outputs[known.index(name)] for name in sorted(y)]
+        for (name, leaf), output, loss in zip(leaves, outputs, losses, strict=False):
+            yield from mistake_of_target(name, tuple(leaf.shape), output.shape, loss)
+
+
+def mistake_of_structure(label: str, value: Any, count: int, known: list[str], noun: str) -> DataError | None:
+    """Other names than the model's inputs or outputs have, or another number of arrays."""
+    if isinstance(value, dict) and len(known) > 1 and set(value) != set(known):
+        return DataError(
+            label,
+            f"`{label}` names {listed(quoted(value))}, and the model's {noun}s are {listed(quoted(known))}.",
+        )
+    if count != len(known):
+        return DataError(
+            label,
+            f"`{label}` has {count} array{'s' * (count != 1)}, and the model has {len(known)} "
+            f"{listed(quoted(known), noun, f'{noun}s')}.",
+        )
+    return None
+
+
+def mistake_of_target(label: str, given: tuple, output: tuple, loss: Any) -> Iterator[DataError]:
+    hint = None
+    if is_sparse(loss):
+        if not fits(given[1:], output[1:-1]):
+            if given[-1] == output[-1]:
+                hint = 'One-hot targets go with the loss "categorical_crossentropy".'
+            yield DataError(
+                label,
+                f"`{label}` has dimensions {dims(given)}, and the loss takes a class for each sample: "
+                f"{dims(('samples', *output[1:-1]))}.",
+                hint,
+            )
+    elif not fits(given[1:], output[1:]):
+        if (len(given) == 1 or given[-1] == 1) and output[-1] != 1:
+            hint = 'Give a factor, or compile with the loss "sparse_categorical_crossentropy".'
+        yield DataError(label, different(label, given, output, "the model's output has"), hint)
+
+
+def fits(given: Sequence[int | None], expected: Sequence[int | None]) -> bool:
+    """Whether the shape of a sample can be another one; Keras adds or drops a last axis of 1."""
+    if len(given) == len(expected) + 1 and given[-1] == 1:
+        given = given[:-1]
+    elif len(given) + 1 == len(expected) and expected[-1] in (1, None):
+        expected = expected[:-1]
+    return len(given) == len(expected) and all(
+        a == b or b is None or a is None for a, b in zip(given, expected, strict=True)
+    )
+
+
+def different(label: str, given: tuple, expected: tuple, owner: str) -> str:
+    """The sentence that says what shape was given, and what was expected; for matrices in columns."""
+    if len(given) == len(expected) == 2:
+        return f"`{label}` has {given[1]} column{'s' * (given[1] != 1)}, and {owner} {expected[1]}."
+    return f"`{label}` has dimensions {dims(given)}, and {owner} {dims(('samples', *expected[1:]))}."
+
+
+def dims(shape: tuple) -> str:
+    return f"({', '.join('NA' if size is None else str(size) for size in shape)})"
