@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import kerasfit
-from kerasfit.errors import ArgumentError
+from kerasfit.errors import ArgumentError, DataError
+from kerasfit.places import place_of
 
 X, Y = models.numbers(5), models.classes(3)
 
@@ -108,6 +109,103 @@ def test_a_class_that_the_loss_ignores_needs_no_output():
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(ignore_class=-1))
     history = kerasfit.fit(model, x, np.where(y == 2, -1, y), verbose=0)
     assert np.isfinite(history.metrics["loss"]).all()
+
+
+SHAPES = {
+    "columns": (models.dense, dict(x=X[:, :3]), "`x` has 3 columns, and the model takes 5"),
+    "rank": (models.dense, dict(x=X[:, 0]), r"`x` has dimensions \(70\), and the model takes \(samples, 5\)"),
+    "arrays": (models.dense, dict(x=[X, X]), "`x` has 2 arrays, and the model has 1 input"),
+    "no targets": (models.dense, dict(y=None), "`y` is missing"),
+    "one-hot": (models.dense, dict(y=np.eye(3)[Y]), "One-hot targets go with the loss"),
+    "codes": (models.one_hot, dict(y=Y), "Give a factor, or compile with the loss"),
+    "validation": (
+        models.dense,
+        dict(validation_data=(X[:, :3], Y)),
+        r"`validation_data\[\[1\]\]` has 3 col",
+    ),
+    "outputs": (models.several_outputs, dict(y=Y), "`y` has 1 array, and the model has 2 outputs"),
+}
+
+
+@pytest.mark.parametrize("case", SHAPES)
+def test_data_of_the_wrong_shape_are_a_mistake_in_the_words_of_the_call(case):
+    build, wrong, message = SHAPES[case]
+    model, x, y = build()
+    before = model.get_weights()
+    with pytest.raises(DataError, match=message) as caught:
+        kerasfit.fit(model, **{"x": x, "y": y, "verbose": 0, **wrong})
+    assert caught.value.argument == next(iter(wrong))
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_images_of_another_size_are_no_mistake_where_keras_takes_them():
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+    )
+    model.compile("sgd", "mse")
+    x = np.ones((6, 9, 7, 1), "float32")
+    kerasfit.fit(model, x[:, :8, :7], x[:, :3, 0, 0], validation_data=(x, x[:, :3, 0, 0]), verbose=0)
+
+
+def broken(*args):
+    raise RuntimeError("broken")
+
+
+def broken_batches():
+    yield X[:8], Y[:8]
+    yield X[:8], Y[:8]
+    broken()
+
+
+PLACES = {
+    "loss": (dict(loss=broken), {}, "the loss `broken`", 1, 1),
+    "metric": (dict(metrics=[broken]), {}, "the metric `broken`", 1, 1),
+    "generator": ({}, dict(x=broken_batches, y=None, steps_per_epoch=4), "the generator `x`", 1, 3),
+    "generator's second pass": (
+        {},
+        dict(x=itertools.chain([(X, Y)] * 3, broken_batches()), y=None, steps_per_epoch=4),
+        "the generator `x`",
+        2,
+        2,
+    ),
+    "validation": ({}, dict(validation_data=broken_batches), "the generator `validation_data`", 1, 3),
+    "epoch's end": (
+        {},
+        dict(
+            callbacks=keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epoch == 1 and broken())
+        ),
+        "`on_epoch_end()` of the callback LambdaCallback",
+        2,
+        None,
+    ),
+    "batch's end": (
+        {},
+        dict(
+            callbacks=keras.callbacks.LambdaCallback(
+                on_train_batch_end=lambda batch, logs: batch == 1 and broken()
+            )
+        ),
+        "`on_train_batch_end()` of the callback LambdaCallback",
+        1,
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_an_exception_in_the_users_code_says_where_it_was(case):
+    compiling, fitting, function, epoch, batch = PLACES[case]
+    model, x, y = models.dense()
+    if compiling:
+        model.compile(**{"optimizer": "sgd", "loss": "mse", **compiling})
+    with pytest.raises(RuntimeError, match="broken") as caught:
+        kerasfit.fit(model, **{"x": x, "y": y, "epochs": 3, "batch_size": None, "verbose": 0, **fitting})
+    place = place_of(caught.value)
+    assert (place.function, place.epoch, place.batch) == (function, epoch, batch)
+    assert place.history.epochs == list(range(1, epoch))
+    if hasattr(caught.value, "__notes__"):
+        assert function in caught.value.__notes__[0]
 
 
 def test_a_model_must_be_compiled():
