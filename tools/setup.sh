@@ -106,7 +106,10 @@ install_python() {
   .venv/bin/python -m pip install -q --disable-pip-version-check uv
   # pip's folder of local wheels, where there is one, holds a PyTorch without CUDA; elsewhere uv knows where to find it
   if [ -n "${PIP_FIND_LINKS:-}" ]; then export UV_FIND_LINKS=$PIP_FIND_LINKS; else export UV_TORCH_BACKEND=cpu; fi
-  .venv/bin/uv pip install -q --python .venv/bin/python -e '.[tensorflow,jax,test]' torch==2.13.0
+  # rpy2 3.6 and newer look for symbols that R has had since 4.5
+  local rpy2
+  rpy2=$(Rscript -e 'cat(if (getRversion() >= "4.5") "rpy2" else "rpy2==3.5.17")')
+  .venv/bin/uv pip install -q --python .venv/bin/python -e '.[tensorflow,jax,test]' torch==2.13.0 "$rpy2"
 }
 
 # --- kerasfit -----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 
 @dataclass
@@ -36,6 +37,36 @@ class History:
         self.epochs.append(epoch)
         for values in self.metrics.values():
             values.extend([None] * (len(self.epochs) - len(values)))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row for each epoch, metric and data set, as R's ``as.data.frame()`` gives them.
+
+        The columns are epoch (1-based), value (NaN where not measured), metric ("val_" removed) and data
+        ("training" or "validation"); the last two are categorical.
+        """
+        names = [name.removeprefix("val_") for name in self.metrics]
+        data = ["validation" if name.startswith("val_") else "training" for name in self.metrics]
+        rows = len(self.epochs)
+        return pd.DataFrame(
+            {
+                "epoch": np.tile(self.epochs, len(names)).astype(int),
+                "value": np.array(list(self.metrics.values()), float).ravel(),
+                "metric": pd.Categorical(np.repeat(names, rows), categories=list(dict.fromkeys(names))),
+                "data": pd.Categorical(np.repeat(data, rows), categories=["training", "validation"]),
+            }
+        )
+
+    def to_r(self) -> Any:
+        """The same as R's ``keras_training_history``, through rpy2; R can print and plot it.
+
+        Raises
+        ------
+        ImportError
+            If rpy2 is not installed.
+        """
+        from kerasfit.bridges.rpy2 import history_to_r  # rpy2 starts R
+
+        return history_to_r(self)
 
     def __repr__(self) -> str:
         last = ", ".join(

@@ -10,10 +10,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
+from kerasfit.bridges.values import Generator, data_frame, factor, sparse_matrix
 from kerasfit.delegate import overrides
-from kerasfit.errors import DataError
 from kerasfit.history import History
 from kerasfit.places import place_of
 from kerasfit.quiet import quiet
@@ -32,41 +31,6 @@ __all__ = [
     "sparse_matrix",
     "writer",
 ]
-
-
-def factor(codes: np.ndarray, levels: list[str]) -> pd.Categorical:
-    """A factor from R's codes: 1-based, with R's smallest integer for NA."""
-    return pd.Categorical.from_codes(np.where(codes < 0, -1, codes - 1), categories=levels)
-
-
-def data_frame(names: list[str], columns: list[Any], rows: int) -> pd.DataFrame:
-    """A data frame of columns that are numpy arrays or categoricals, which it does not copy."""
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError("x", f"A data frame has two columns of the name `{twice}`.")
-    data = dict(zip(names, columns, strict=True))
-    return pd.DataFrame(data, index=range(int(rows)), copy=False)
-
-
-def sparse_matrix(values: np.ndarray, rows: np.ndarray, starts: np.ndarray, shape: list[int]) -> Any:
-    """A sparse matrix from what R keeps of one, column by column."""
-    from scipy.sparse import csc_matrix
-
-    return csc_matrix((values, rows, starts), shape=tuple(map(int, shape)))
-
-
-class Generator:
-    """An R function that returns a batch when called, and None at the end of a pass.
-
-    ``endless`` says that R has seen no way for the function to return NULL.
-    """
-
-    def __init__(self, next_batch: Callable[[], Any], endless: bool):
-        self.next_batch = next_batch
-        self.endless = endless
-
-    def __call__(self) -> Any:
-        return self.next_batch()
 
 
 def set_random_seed(seed: int) -> None:

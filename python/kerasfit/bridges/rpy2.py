@@ -1,0 +1,221 @@
+"""R values that Python holds through rpy2, as the core takes them; and a history as R's value.
+
+``kerasfit.fit()`` itself takes such values as arguments: they mean what they mean in R.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import rpy2.rinterface as ri
+import rpy2.robjects as ro
+
+from kerasfit.bridges.values import Generator, data_frame, factor, sparse_matrix
+from kerasfit.errors import ArgumentError, DataError
+from kerasfit.history import History
+
+DATA = ("x", "y", "sample_weight", "validation_data")
+NUMBERS = (ri.FloatSexpVector, ri.IntSexpVector, ri.BoolSexpVector, ri.ByteSexpVector)
+REFUSED = {
+    "Date": "Give numbers, for example `as.numeric()` of it, on a scale that suits training.",
+    "POSIXt": "Give numbers, for example `as.numeric()` of it, on a scale that suits training.",
+    "difftime": "Give numbers, for example `as.numeric()` of it, on a scale that suits training.",
+}
+
+
+def is_of_r(value: Any) -> bool:
+    return isinstance(value, ri.Sexp)
+
+
+def from_r(name: str, value: Any) -> Any:
+    """An argument of that name as the core takes it; what is no value of R stays as it is."""
+    return data_from_r(name, value) if name in DATA else plain_from_r(name, value)
+
+
+def data_from_r(label: str, value: Any) -> Any:
+    """Data: vectors and arrays as numpy's, factors and data frames as pandas's, lists as lists and dicts.
+
+    Arrays share R's memory where R has the numbers as the core wants them.
+
+    Raises
+    ------
+    ArgumentError, DataError
+        If something cannot be trained on, or integers, logicals or text are missing (NA).
+    """
+    if not is_of_r(value):
+        return within_containers(label, value, data_from_r)
+    classes = set(value.rclass)
+    if value.typeof == ri.RTYPES.NILSXP:
+        return None
+    if isinstance(value, ri.SexpClosure):
+        return generator_from_r(label, value)
+    if "factor" in classes:
+        return factor(array_from_r(value), list(value.do_slot("levels")))
+    if "data.frame" in classes:
+        return data_frame_from_r(label, value)
+    if isinstance(value, ri.SexpS4) and ro.r["is"](value, "sparseMatrix")[0]:
+        return sparse_from_r(value)
+    for name, hint in REFUSED.items():
+        if name in classes:
+            raise refused(label, value, hint)
+    if value.typeof == ri.RTYPES.CPLXSXP:
+        raise refused(label, value, "Give numbers, for example `Mod()` of it.")
+    if "integer64" in classes:
+        return array_from_r(ro.r("bit64::as.double.integer64")(value))
+    if is_object(value):
+        raise refused(label, value, "Give an ordinary vector, matrix or array.")
+    if isinstance(value, ri.ListSexpVector):
+        return list_from_r(label, value, data_from_r)
+    if isinstance(value, NUMBERS):
+        check_missing(label, value)
+        return array_from_r(value)
+    if isinstance(value, ri.StrSexpVector):
+        check_missing(label, value)
+        return np.array(list(value)).reshape(dim_of(value), order="F")
+    raise refused(label, value, "Give a vector, matrix, array or a list of them.")
+
+
+def plain_from_r(argument: str, value: Any) -> Any:
+    """An argument that is no data: a vector of length 1 as a scalar, others as lists and dicts."""
+    if not is_of_r(value):
+        return within_containers(argument, value, plain_from_r)
+    if value.typeof == ri.RTYPES.NILSXP:
+        return None
+    if isinstance(value, ri.ListSexpVector):
+        return list_from_r(argument, value, plain_from_r)
+    if not isinstance(value, (*NUMBERS, ri.StrSexpVector)):
+        return value
+    if is_missing(value).any():
+        raise ArgumentError(argument, f"`{argument}` must not be NA.")
+    elements = list(value)
+    if names := names_of(value):
+        return dict(zip(names, elements, strict=True))
+    return elements[0] if len(elements) == 1 else elements
+
+
+def within_containers(label: str, value: Any, convert: Callable[[str, Any], Any]) -> Any:
+    """A Python list, tuple or dict with the values of R in it converted."""
+    if isinstance(value, dict):
+        return {name: convert(f"{label}${name}", element) for name, element in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(convert(f"{label}[[{i}]]", element) for i, element in enumerate(value, start=1))
+    return value
+
+
+def list_from_r(label: str, value: ri.ListSexpVector, convert: Callable[[str, Any], Any]) -> list | dict:
+    names = names_of(value)
+    if not names:
+        return [convert(f"{label}[[{i}]]", element) for i, element in enumerate(value, start=1)]
+    if not all(names):
+        raise ArgumentError(label, f"`{label}` is a list with some elements named and others not.")
+    return {name: convert(f"{label}${name}", element) for name, element in zip(names, value, strict=True)}
+
+
+def names_of(value: ri.Sexp) -> list[str]:
+    names = value.names
+    return [] if names.typeof == ri.RTYPES.NILSXP else [str(name) for name in names]
+
+
+# ---- arrays ----------------------------------------------------------------------------------------
+
+
+class Memory:
+    """R's memory for numpy, with the R object that owns it."""
+
+    def __init__(self, owner: ri.SexpVector):
+        view = np.asarray(owner.memoryview())
+        self.owner = owner
+        self.__array_interface__ = dict(view.__array_interface__, strides=view.strides)
+
+
+def array_from_r(value: ri.SexpVector) -> np.ndarray:
+    """A vector or array of R as numpy's: a view of R's memory, in which logicals are made into booleans."""
+    array = np.asarray(Memory(value)) if len(value) else np.empty(dim_of(value), np.float64)
+    if isinstance(value, ri.BoolSexpVector):
+        return array.astype(bool)
+    return array.astype(np.int32) if isinstance(value, ri.ByteSexpVector) else array
+
+
+def dim_of(value: ri.SexpVector) -> tuple[int, ...]:
+    return tuple(value.do_slot("dim")) if "dim" in value.list_attrs() else (len(value),)
+
+
+def is_object(value: ri.Sexp) -> bool:
+    return isinstance(value, ri.SexpS4) or "class" in value.list_attrs()
+
+
+def is_missing(value: ri.Sexp) -> np.ndarray:
+    return np.array(list(ro.r["is.na"](value)), bool)
+
+
+def check_missing(label: str, value: ri.SexpVector) -> None:
+    """Count missing values where numpy has none; of doubles, the core finds them."""
+    if isinstance(value, (ri.FloatSexpVector, ri.ByteSexpVector)):
+        return
+    if ro.r["anyNA"](value)[0] and (missing := int(is_missing(value).sum())):
+        raise DataError(
+            label,
+            f"`{label}` has {missing} missing value{'s' * (missing > 1)}.",
+            "Leave out or impute what is missing before training.",
+        )
+
+
+def data_frame_from_r(label: str, frame: ri.ListSexpVector) -> Any:
+    columns = []
+    for name, column in zip(names_of(frame), frame, strict=True):
+        if isinstance(column, ri.ListSexpVector) or len(dim_of(column)) > 1:
+            raise refused(f"{label}${name}", column, "Give a column for each of its parts.")
+        columns.append(data_from_r(f"{label}${name}", column))
+    return data_frame(names_of(frame), columns, ro.r["nrow"](frame)[0])
+
+
+def sparse_from_r(matrix: ri.SexpS4) -> Any:
+    for kind in ("dMatrix", "generalMatrix", "CsparseMatrix"):
+        matrix = ro.r["as"](matrix, kind)
+    values, rows, starts = (array_from_r(matrix.do_slot(slot)) for slot in ("x", "i", "p"))
+    return sparse_matrix(values, rows, starts, list(matrix.do_slot("Dim")))
+
+
+def refused(label: str, value: ri.Sexp, hint: str) -> DataError:
+    name = "complex" if value.typeof == ri.RTYPES.CPLXSXP else value.rclass[0]
+    return DataError(
+        label, f"`{label}` is an object of class {name}, which cannot be trained on as it is.", hint
+    )
+
+
+# ---- functions -------------------------------------------------------------------------------------
+
+
+def generator_from_r(label: str, next_batch: ri.SexpClosure) -> Generator:
+    """An R function that makes batches; the R package kerasfit knows whether it can end a pass."""
+    can_return_null = ro.r("kerasfit:::can_return_null")
+    return Generator(lambda: data_from_r(f"{label}()", next_batch()), not can_return_null(next_batch)[0])
+
+
+# ---- history ---------------------------------------------------------------------------------------
+
+
+def history_to_r(history: History) -> ri.ListSexpVector:
+    """A history as the R package's ``keras_training_history``, which is loaded to print and plot it."""
+    ro.r["loadNamespace"]("kerasfit")
+
+    def vector(value: Any) -> Any:
+        if value is None:
+            return ro.NA_Integer
+        if isinstance(value, dict):
+            return ro.ListVector({name: vector(element) for name, element in value.items()})
+        if isinstance(value, list):
+            return ro.StrVector(value)
+        return value
+
+    params = {name: vector(value) for name, value in history.params.items()}
+    params["epoch"] = ro.IntVector(history.epochs)
+    metrics = {
+        name: ro.FloatVector([ro.NA_Real if value is None else value for value in values])
+        for name, values in history.metrics.items()
+    }
+    value = ro.ListVector({"params": ro.ListVector(params), "metrics": ro.ListVector(metrics)})
+    value.rclass = ro.StrVector(["keras_training_history"])
+    return value

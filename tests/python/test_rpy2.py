@@ -1,0 +1,116 @@
+"""R's values through rpy2 mean what they mean in R: each case trains to the bit as with Python's values."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kerasfit
+
+if not shutil.which("R"):
+    pytest.skip("R is not installed", allow_module_level=True)
+ro = pytest.importorskip("rpy2.robjects")
+from kerasfit.bridges.rpy2 import data_from_r, plain_from_r  # noqa: E402
+
+CASES_DIR = Path(__file__).parents[1] / "cases"
+sys.path.insert(0, str(CASES_DIR))
+import cases  # noqa: E402
+
+ro.r["source"](str(CASES_DIR / "world.R"))
+
+
+@pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case["name"])
+def test_a_case_trains_as_with_values_of_python(case):
+    arguments = ro.r(case["r"])
+    names = list(arguments.names) if arguments.names != ro.NULL else [""] * len(arguments)
+    given = [value for name, value in zip(names, arguments, strict=True) if not name]
+    named = {name: value for name, value in zip(names, arguments, strict=True) if name}
+    model = cases.build(case["model"])
+    kerasfit.fit(model, *given, **cases.options(case), **named)
+    for expected, weights in zip(cases.train(case), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, expected)
+
+
+def test_arrays_share_the_memory_of_r():
+    matrix = ro.r("matrix(as.double(1:6), 2)")
+    array = data_from_r("x", matrix)
+    np.testing.assert_array_equal(array, [[1, 3, 5], [2, 4, 6]])
+    matrix[0] = 9
+    assert array[0, 0] == 9
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("NULL", None),
+        ("3L", 3),
+        ("'auto'", "auto"),
+        ("c(1, 3)", [1, 3]),
+        ("list(a = 1)", {"a": 1}),
+        ("TRUE", True),
+    ],
+)
+def test_arguments_that_are_no_data(code, value):
+    assert plain_from_r("verbose", ro.r(code)) == value
+
+
+MISTAKES = {
+    "x + 1i": "`x` is an object of class complex",
+    "Sys.Date()": "`x` is an object of class Date",
+    "c(1L, NA)": "`x` has 1 missing value",
+    "c(TRUE, NA)": "`x` has 1 missing value",
+    "c('a', NA, NA)": "`x` has 2 missing values",
+    "list(a = x, x)": "some elements named and others not",
+    "data.frame(a = c(1L, NA))": r"`x\$a` has 1 missing value",
+    "y ~ x": "`x` is an object of class formula",
+    "quote(f(x))": "`x` is an object of class call",
+}
+
+
+@pytest.mark.parametrize("code", MISTAKES)
+def test_what_cannot_be_trained_on_is_the_same_mistake_as_in_r(code):
+    with pytest.raises(kerasfit.ArgumentError, match=MISTAKES[code]):
+        kerasfit.fit(cases.build("classifier"), ro.r(code), ro.r("species"))
+
+
+def test_missing_arguments_are_mistakes():
+    with pytest.raises(kerasfit.ArgumentError, match="`epochs` must not be NA"):
+        kerasfit.fit(cases.build("classifier"), ro.r("x"), ro.r("species"), epochs=ro.r("NA_integer_"))
+
+
+def test_a_history_is_r_s_own():
+    history = kerasfit.fit(
+        cases.build("classifier"),
+        ro.r("x"),
+        ro.r("species"),
+        validation_split=0.2,
+        epochs=3,
+        validation_freq=2,
+        verbose=0,
+    )
+    value = history.to_r()
+    assert list(value.rclass) == ["keras_training_history"]
+    printed = "\n".join(ro.r["capture.output"](ro.r["print"](value)))
+    assert "Training history: epochs 1 to 3" in printed
+    frame, expected = ro.r["as.data.frame"](value), history.to_pandas()
+    assert list(frame.names) == list(expected.columns)
+    np.testing.assert_array_equal(data_from_r("x", frame[0]), expected["epoch"])
+    np.testing.assert_array_equal(np.asarray(frame[1]), expected["value"])
+    for column in (2, 3):
+        assert list(ro.r["as.character"](frame[column])) == list(expected.iloc[:, column])
+    assert list(value.rx2("params").rx2("levels")) == ["setosa", "versicolor", "virginica"]
+    assert ro.r["inherits"](ro.r["plot"](value), "ggplot")[0]
+
+
+def test_predictions_and_evaluations_take_values_of_r():
+    model = cases.build("classifier")
+    np.testing.assert_array_equal(
+        kerasfit.predict(model, ro.r("x"), verbose=0), kerasfit.predict(model, cases.X, verbose=0)
+    )
+    assert kerasfit.evaluate(model, ro.r("x"), ro.r("species"), verbose=0) == kerasfit.evaluate(
+        model, cases.X, cases.SPECIES, verbose=0
+    )
