@@ -66,10 +66,11 @@ def is_strict(model: keras.Model) -> bool:
 
 def mistakes_of_shape(model: keras.Model, source: Source, phase: str = "train") -> Iterator[DataError]:
     if source.example is not None:
-        x, y, _ = source.example
+        x, y, sample_weight = source.example
         yield from mistakes_of_inputs(model, x, source.names.x)
         if phase != "predict":
             yield from mistakes_of_targets(model, y, source.names.y)
+            yield from mistakes_of_weights(model, sample_weight, source.names.sample_weight)
 
 
 def mistakes_of_inputs(model: keras.Model, x: Any, label: str) -> Iterator[DataError]:
@@ -106,6 +107,21 @@ def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[Data
             outputs = [outputs[known.index(name)] for name in sorted(y)]
         for (name, leaf), output, loss in zip(leaves, outputs, losses, strict=False):
             yield from mistake_of_target(name, tuple(leaf.shape), output.shape, loss)
+
+
+def mistakes_of_weights(model: keras.Model, sample_weight: Any, label: str) -> Iterator[DataError]:
+    outputs = list(getattr(model, "outputs", None) or [])
+    leaves = list(labelled_leaves(label, in_tree_order(sample_weight)))
+    if len(outputs) > 1:
+        return  # which weights go with which output depends on the losses too
+    for name, leaf in leaves:
+        for output in outputs:
+            if len(leaf.shape) > 1 and not fits(leaf.shape[1:], output.shape[1:-1]):
+                expected = dims(("samples", *output.shape[1:-1]))
+                yield DataError(
+                    name,
+                    f"`{name}` has dimensions {dims(leaf.shape)}, and the loss takes weights of {expected}.",
+                )
 
 
 def mistake_of_structure(label: str, value: Any, count: int, known: list[str], noun: str) -> DataError | None:
