@@ -36,10 +36,14 @@
 #' @section Errors:
 #' A mistake in an argument is a condition of class `kerasfit_error_argument` or `kerasfit_error_data`, both
 #' `kerasfit_error`, with the field `argument`. It is signalled before the first step, as far as it can be seen then:
-#' what a generator yields is looked at batch by batch. What Keras itself
-#' objects to is a `kerasfit_error_python`, with the Python traceback in the field `python_traceback`. Missing
-#' values (`NA`, `NaN`) and infinite ones are mistakes in the data; `options(kerasfit.allow_missing = TRUE)` lets
-#' `NaN` and infinite numbers pass, for a model that masks them.
+#' what a generator yields is looked at batch by batch. Data that do not fit the model's inputs and outputs are such a
+#' mistake too. Missing values (`NA`, `NaN`) and infinite ones are mistakes in the data;
+#' `options(kerasfit.allow_missing = TRUE)` lets `NaN` and infinite numbers pass, for a model that masks them.
+#'
+#' An error in a function of yours (a generator, a callback, a loss or metric) is a `kerasfit_error_user`, whose message
+#' says which function it was. Your error, with its R traceback in the field `trace`, is in the field `parent`. What only
+#' Keras objects to is a `kerasfit_error_python`. Both have the fields `epoch` and `batch`, as far as those are known, and
+#' `history`, a [keras_training_history] of the epochs before. The Python traceback is in the field `python_traceback`.
 #'
 #' @section Speed:
 #' Many steps run in one compiled call, on data that stay on the device; where a callback of yours watches batches,
@@ -123,6 +127,41 @@
 #'   list(x[rows, ], iris$Species[rows])
 #' }
 #' model |> fit(batch, steps_per_epoch = 10, initial_epoch = 6, epochs = 7)
+#'
+#' # an error in a function of yours: which function, where, and the epochs before it
+#' batches <- 0
+#' failing <- function() {
+#'   batches <<- batches + 1
+#'   if (batches == 15) stop("the file is gone")
+#'   batch()
+#' }
+#' error <- tryCatch(fit(model, failing, steps_per_epoch = 10, epochs = 5, verbose = 0), kerasfit_error = identity)
+#' error
+#' error$history
+#'
+#' # class weights and validation data; the weights of samples would be a vector as long as the data
+#' rows <- shuffled[1:100]
+#' model |> fit(
+#'   x[rows, ], iris$Species[rows],
+#'   class_weight = list(setosa = 1, virginica = 3), validation_data = list(x[-rows, ], iris$Species[-rows]), verbose = 2
+#' )
+#'
+#' # a sparse matrix, whose batches alone are made dense
+#' model |> fit(Matrix::Matrix(round(x), sparse = TRUE), iris$Species, verbose = 2)
+#'
+#' # named inputs and outputs, with class weights for one of them
+#' petal <- keras$Input(list(2L), name = "petal")
+#' sepal <- keras$Input(list(2L), name = "sepal")
+#' both <- keras$layers$concatenate(list(petal, sepal))
+#' two <- keras$Model(list(petal = petal, sepal = sepal), list(
+#'   species = keras$layers$Dense(3L, activation = "softmax", name = "species")(both),
+#'   length = keras$layers$Dense(1L, name = "length")(both)
+#' ))
+#' two |> compile("adam", list(species = "sparse_categorical_crossentropy", length = "mse"))
+#' two |> fit(
+#'   list(petal = x[, 3:4], sepal = x[, 1:2]), list(species = iris$Species, length = x[, 1]),
+#'   class_weight = list(species = list(virginica = 2)), verbose = 2
+#' )
 #'
 #' # stop when the loss does not get smaller any more
 #' patience <- keras$callbacks$EarlyStopping(monitor = "loss", patience = 2L)
