@@ -76,7 +76,9 @@
 #' @param batch_size Samples in each step; if `NULL`, 32, or as many as make `steps_per_epoch` steps
 #'   of the data, as in Keras. For arrays only.
 #' @param epochs The last epoch to train. With `initial_epoch = 6`, `epochs = 10` trains five epochs: 6 to 10.
-#' @param callbacks A Keras callback or a list of them, such as `keras$callbacks$EarlyStopping(patience = 3L)`.
+#' @param callbacks A Keras callback or a list of them, such as `keras$callbacks$EarlyStopping(patience = 3L)`. Functions
+#'   by the names of a callback's hooks stand for one, `list(on_epoch_end = function(epoch, logs) ...)`; epochs and batches
+#'   count from 1 for these.
 #' @param validation_split A number in \[0, 1): the share of the samples to validate on instead of training on
 #'   them. They are the last samples, cut off before shuffling. For arrays only.
 #' @param validation_data What to validate on after an epoch: `list(x_val, y_val)` or
@@ -162,6 +164,14 @@
 #'   list(petal = x[, 3:4], sepal = x[, 1:2]), list(species = iris$Species, length = x[, 1]),
 #'   class_weight = list(species = list(virginica = 2)), verbose = 2
 #' )
+#'
+#' # a function that is called after each epoch
+#' model |> fit(x, iris$Species, epochs = 2, verbose = 0, callbacks = list(
+#'   on_epoch_end = function(epoch, logs) cat("epoch", epoch, "loss", format(logs$loss), "\\n")
+#' ))
+#'
+#' # samples that count more than others
+#' model |> fit(x, iris$Species, sample_weight = rep(c(1, 2, 2), each = 50), verbose = 2)
 #'
 #' # stop when the loss does not get smaller any more
 #' patience <- keras$callbacks$EarlyStopping(monitor = "loss", patience = 2L)

@@ -181,10 +181,17 @@ class_weight_to_core <- function(value) {
   reticulate::r_to_py(value)
 }
 
-#' A callback, or a list of callbacks
+#' A callback, or a list of callbacks; functions by the names of hooks are one
 #' @noRd
 callbacks_to_core <- function(value) {
-  if (is.list(value) && !reticulate::is_py_object(value)) reticulate::r_to_py(unname(value)) else value
+  if (is.function(value)) {
+    return(reticulate::r_to_py(value, convert = TRUE))
+  }
+  if (!is.list(value) || reticulate::is_py_object(value)) {
+    return(value)
+  }
+  hooks <- any(vapply(value, is.function, NA)) && all(nzchar(rlang::names2(value)))
+  list_to_core(lapply(if (hooks) value else unname(value), callbacks_to_core))
 }
 
 #' "auto" is one line for each epoch inside knitr, where a bar cannot move

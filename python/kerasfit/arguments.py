@@ -221,20 +221,6 @@ def with_levels(levels: Sequence[str], y_val: Any) -> Any:
     return y_val
 
 
-def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
-    """Callbacks as a flat list; one callback may stand for a list of one."""
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        callbacks = callbacks.callbacks
-    found = keras.tree.flatten(callbacks)
-    for position, callback in enumerate(found, start=1):
-        if callback is not None and not isinstance(callback, keras.callbacks.Callback):
-            raise ArgumentError(
-                "callbacks",
-                f"`callbacks` must be a list of Keras callbacks; element {position} is {describe(callback)}.",
-            )
-    return [callback for callback in found if callback is not None]
-
-
 # ---- class weights ---------------------------------------------------------------------------------
 
 

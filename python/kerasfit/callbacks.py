@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import keras
 
+from kerasfit.arguments import describe, listed, quoted
+from kerasfit.errors import ArgumentError
 from kerasfit.places import note_place
 from kerasfit.tensors import numbers
 
@@ -15,6 +18,61 @@ BATCH_HOOKS = {
     "test": ("on_test_batch_begin", "on_test_batch_end"),
     "predict": ("on_predict_batch_begin", "on_predict_batch_end"),
 }
+
+HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith("on_")]
+
+
+class FunctionCallback(keras.callbacks.Callback):
+    """Functions as a callback, by the name of its hook: on_epoch_end, on_train_batch_begin and so on.
+
+    They are called with what Keras gives a hook, except that epochs and batches count from 1.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no hook of a name, or no function for it.
+    """
+
+    def __init__(self, functions: Mapping[str, Callable]):
+        super().__init__()
+        for hook, function in functions.items():
+            if hook not in HOOKS:
+                raise ArgumentError(
+                    "callbacks",
+                    f"`callbacks` has a function for `{hook}`, which is no hook of a callback.",
+                    f"There are {listed(quoted(HOOKS))}.",
+                )
+            if not callable(function):
+                raise ArgumentError(
+                    "callbacks", f"`callbacks${hook}` must be a function, not {describe(function)}."
+                )
+            setattr(self, hook, partial(self._call, function))
+
+    @staticmethod
+    def _call(function: Callable, *args: Any) -> None:
+        function(*(argument + 1 if isinstance(argument, int) else argument for argument in args))
+
+
+def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
+    """Callbacks as a flat list; one callback may stand for a list of one, and named functions for one."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
+    elements = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    found: list[keras.callbacks.Callback] = []
+    for position, callback in enumerate(elements, start=1):
+        if isinstance(callback, (list, tuple)):
+            found += check_callbacks(callback)
+        elif isinstance(callback, Mapping):
+            found.append(FunctionCallback(callback))
+        elif isinstance(callback, keras.callbacks.Callback):
+            found.append(callback)
+        elif callback is not None:
+            raise ArgumentError(
+                "callbacks",
+                "`callbacks` must be a list of Keras callbacks, or of functions by the names of hooks; "
+                f"element {position} is {describe(callback)}.",
+            )
+    return found
 
 
 class Callbacks:
@@ -90,9 +148,9 @@ class Callbacks:
                 getattr(callback, hook)(*args)
             except BaseException as error:
                 batch = args[0] + 1 if "batch" in hook else None
-                note_place(
-                    error, function=f"`{hook}()` of the callback {type(callback).__name__}", batch=batch
-                )
+                own = isinstance(callback, FunctionCallback)
+                owner = "`callbacks`" if own else f"the callback {type(callback).__name__}"
+                note_place(error, function=f"`{hook}()` of {owner}", batch=batch)
                 raise
 
 

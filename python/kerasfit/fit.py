@@ -14,7 +14,7 @@ import keras
 
 from kerasfit import arguments, loop
 from kerasfit.arguments import Schedule, ValidationSchedule
-from kerasfit.callbacks import Callbacks
+from kerasfit.callbacks import Callbacks, check_callbacks
 from kerasfit.data import ModelData, levels_of
 from kerasfit.delegate import evaluate_by_model, fit_by_model, has_its_own, predict_by_model
 from kerasfit.engines import Engine, engine_for
@@ -83,7 +83,8 @@ def fit(
     epochs
         The last epoch to train, 1-based.
     callbacks
-        A list of ``keras.callbacks.Callback``.
+        A list of ``keras.callbacks.Callback``. A mapping from names of hooks (on_epoch_end, …) to functions
+        stands for a callback; epochs and batches that these see count from 1.
     validation_split
         The share of the samples, taken from the end before any shuffling, to validate on instead.
     validation_data
@@ -143,7 +144,7 @@ def fit(
     validation_split = arguments.fraction("validation_split", validation_split)
     steps_per_epoch = arguments.steps("steps_per_epoch", steps_per_epoch)
     validation_steps = arguments.steps("validation_steps", validation_steps)
-    callbacks = arguments.check_callbacks(callbacks)
+    callbacks = check_callbacks(callbacks)
     reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
     levels = levels_of(y)
     class_weights = arguments.class_weights_of(class_weight, levels, reader.outputs)
@@ -264,7 +265,7 @@ def evaluate(
     check_compiled(model, "evaluate")
     steps = arguments.steps("steps", steps)
     batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
-    callbacks = arguments.check_callbacks(callbacks)
+    callbacks = check_callbacks(callbacks)
     verbose = arguments.verbosity(verbose)
     reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
     source = open_source(x, y, sample_weight, batch_size=batch_size, steps=steps, reader=reader)
@@ -305,7 +306,7 @@ def predict(
     """
     steps = arguments.steps("steps", steps)
     batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
-    callbacks = arguments.check_callbacks(callbacks)
+    callbacks = check_callbacks(callbacks)
     verbose = arguments.verbosity(verbose)
     reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
     source = open_source(x, batch_size=batch_size, steps=steps, reader=reader)

@@ -46,13 +46,20 @@ def check_shapes(model: keras.Model, training: Source, validation: Source | None
     Raises
     ------
     DataError
-        If there are more or fewer arrays than inputs, of which Keras would use the first; or if the
-        validation data, which come after an epoch, have another shape than the model and the training data.
+        If there are more or fewer arrays than inputs, of which Keras would use the first; if weights fit
+        no loss; or if the validation data, which come after an epoch, have another shape than the model and
+        the training data.
     """
     x = training.example.x if training.example else None
     inputs = getattr(model, "inputs", None) or []
     if isinstance(x, (list, tuple)) and inputs and len(keras.tree.flatten(x)) != len(inputs):
         raise next(mistakes_of_inputs(model, x, training.names.x))
+    if training.example is not None:
+        # a compiled step has counted itself when it fails for these
+        for mistake in mistakes_of_weights(
+            model, training.example.sample_weight, training.names.sample_weight
+        ):
+            raise mistake
     if validation is not None and is_strict(model) and not any(mistakes_of_shape(model, training)):
         for mistake in mistakes_of_shape(model, validation):
             raise mistake
@@ -116,7 +123,9 @@ def mistakes_of_weights(model: keras.Model, sample_weight: Any, label: str) -> I
         return  # which weights go with which output depends on the losses too
     for name, leaf in leaves:
         for output in outputs:
-            if len(leaf.shape) > 1 and not fits(leaf.shape[1:], output.shape[1:-1]):
+            given = leaf.shape[1:]
+            # a custom loss may have a value for each element of the output
+            if given and not fits(given, output.shape[1:-1]) and not fits(given, output.shape[1:]):
                 expected = dims(("samples", *output.shape[1:-1]))
                 yield DataError(
                     name,

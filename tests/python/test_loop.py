@@ -331,3 +331,16 @@ def test_executions_of_short_epochs_stay_as_long_as_they_should_be():
     assert pace.steps == 100
     pace.learn(steps=100, seconds=1.0)
     assert pace.steps == 10
+
+
+def test_functions_by_the_names_of_hooks_are_a_callback_that_counts_from_1():
+    seen = []
+    model, x, y = models.dense()
+    functions = {
+        "on_epoch_begin": lambda epoch, logs: seen.append(("epoch", epoch)),
+        "on_train_batch_end": lambda batch, logs: seen.append(("batch", batch, sorted(logs))),
+        "on_train_end": lambda logs: seen.append("end"),
+    }
+    kerasfit.fit(model, x, y, batch_size=40, callbacks=[functions], verbose=0)
+    logs = ["accuracy", "loss"]
+    assert seen == [("epoch", 1), ("batch", 1, logs), ("batch", 2, logs), "end"]

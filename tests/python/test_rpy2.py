@@ -106,6 +106,23 @@ def test_a_history_is_r_s_own():
     assert ro.r["inherits"](ro.r["plot"](value), "ggplot")[0]
 
 
+def test_functions_of_r_are_callbacks():
+    seen = ro.r("seen <- new.env(); seen")
+    kerasfit.fit(
+        cases.build("classifier"),
+        ro.r("x"),
+        ro.r("species"),
+        epochs=2,
+        verbose=0,
+        callbacks=ro.r(
+            "list(on_epoch_end = function(epoch, logs) seen$loss[epoch] <- logs$loss,"
+            " on_train_end = function(logs) seen$end <- is.null(names(logs)))"
+        ),
+    )
+    assert len(seen["loss"]) == 2
+    assert np.isfinite(list(seen["loss"])).all()
+
+
 def test_predictions_and_evaluations_take_values_of_r():
     model = cases.build("classifier")
     np.testing.assert_array_equal(

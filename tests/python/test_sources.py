@@ -255,3 +255,12 @@ class TestStreams:
         stream.begin_epoch()
         list(stream.take(5))
         assert stream.ran_dry
+
+
+def test_a_dataset_shows_what_its_batches_look_like_where_it_knows():
+    tf = pytest.importorskip("tensorflow")
+    known = tf.data.Dataset.from_tensor_slices((np.ones((4, 3)), np.ones(4))).batch(2)
+    x, y, sample_weight = open_source(known).example
+    assert (tuple(x.shape), tuple(y.shape), sample_weight) == ((None, 3), (None,), None)
+    unknown = tf.data.Dataset.from_generator(lambda: iter([np.ones((2, 3))]), output_types=tf.float32)
+    assert open_source(unknown).example is None

@@ -372,3 +372,19 @@ test_that("an R function may collect garbage and call Python while a step runs i
     expect_true(all(is.finite(history$metrics$loss)))
   }
 })
+
+test_that("functions by the names of hooks are a callback, whose epochs and batches count from 1", {
+  seen <- list()
+  note <- function(number, logs) seen[[length(seen) + 1]] <<- list(number, names(logs))
+  stopping <- keras$callbacks$EarlyStopping(monitor = "loss")
+  fit(classifier(), iris_x, iris_y,
+    epochs = 2, batch_size = 75, verbose = 0,
+    callbacks = list(stopping, list(on_epoch_end = note, on_train_batch_begin = note))
+  )
+  expect_identical(vapply(seen, `[[`, 1L, 1), c(1L, 2L, 1L, 1L, 2L, 2L))
+  expect_identical(seen[[3]][[2]], c("loss", "accuracy"))
+  expect_error(
+    fit(classifier(), iris_x, iris_y, callbacks = list(on_epoch_end = function(epoch, logs) stop("no disk")), verbose = 0),
+    "In `on_epoch_end\\(\\)` of `callbacks`, epoch 1.*no disk", class = "kerasfit_error_user"
+  )
+})

@@ -85,6 +85,8 @@ def plain_from_r(argument: str, value: Any) -> Any:
         return None
     if isinstance(value, ri.ListSexpVector):
         return list_from_r(argument, value, plain_from_r)
+    if isinstance(value, ri.SexpClosure):
+        return function_from_r(value)
     if not isinstance(value, (*NUMBERS, ri.StrSexpVector)):
         return value
     if is_missing(value).any():
@@ -192,6 +194,17 @@ def generator_from_r(label: str, next_batch: ri.SexpClosure) -> Generator:
     """An R function that makes batches; the R package kerasfit knows whether it can end a pass."""
     can_return_null = ro.r("kerasfit:::can_return_null")
     return Generator(lambda: data_from_r(f"{label}()", next_batch()), not can_return_null(next_batch)[0])
+
+
+def function_from_r(function: ri.SexpClosure) -> Callable:
+    """An R function that a callback calls: with numbers, and logs as a named list."""
+
+    def to_r(value: Any) -> Any:
+        if isinstance(value, dict):
+            return ro.ListVector({name: to_r(element) for name, element in value.items()})
+        return ro.NULL if value is None else value
+
+    return lambda *args: function(*map(to_r, args))
 
 
 # ---- history ---------------------------------------------------------------------------------------

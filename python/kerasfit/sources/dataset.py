@@ -43,5 +43,7 @@ class DatasetSource:
         return Batch(x, y, weighted(sample_weight, self.class_weight, y))
 
     @property
-    def example(self) -> Batch:
-        return Batch(*unpack(self.dataset.element_spec))
+    def example(self) -> Batch | None:
+        specs = unpack(self.dataset.element_spec)
+        known = all(spec is None or spec.shape.rank is not None for spec in keras.tree.flatten(specs))
+        return Batch(*specs) if known else None
