@@ -223,6 +223,9 @@ def test_a_dataset_takes_no_batch_size_targets_weights_or_split():
         with pytest.raises(ArgumentError) as caught:
             kerasfit.fit(model, dataset, **{argument: value})
         assert caught.value.argument == argument
+    narrow = tf.data.Dataset.from_tensor_slices((X[:, :3], Y)).batch(8)
+    with pytest.raises(ArgumentError, match=r"`validation_data\[\[1\]\]` has 3 columns"):
+        kerasfit.fit(model, dataset, validation_data=narrow)
     with pytest.raises(ArgumentError, match="no end to the data") as caught:
         kerasfit.fit(model, dataset.repeat())
     assert caught.value.argument == "steps_per_epoch"

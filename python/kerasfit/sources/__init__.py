@@ -119,5 +119,5 @@ def open_source(
                 "Let each batch be (x, y) or (x, y, sample_weight).",
             )
     if kind == "dataset":
-        return DatasetSource(x, class_weight)
+        return DatasetSource(x, class_weight, names)
     return IteratorSource(x, class_weight, names.iterator, reader, shuffle=shuffle)

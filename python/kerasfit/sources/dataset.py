@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from kerasfit.arguments import ClassWeights, unpack
-from kerasfit.sources.source import NAMES, Batch, weighted
+from kerasfit.sources.source import NAMES, Batch, Names, weighted
 
 INFINITE, UNKNOWN = -1, -2  # tf.data.INFINITE_CARDINALITY, tf.data.UNKNOWN_CARDINALITY
 
@@ -24,10 +24,10 @@ class DatasetSource:
 
     samples = None
     batch_size = None
-    names = NAMES
 
-    def __init__(self, dataset: Any, class_weight: ClassWeights | None = None):
+    def __init__(self, dataset: Any, class_weight: ClassWeights | None = None, names: Names = NAMES):
         self.dataset = dataset
+        self.names = names
         self.class_weight = class_weight
         cardinality = int(dataset.cardinality())
         self.endless = cardinality == INFINITE
