@@ -13,13 +13,13 @@ Where things are; each module imports only from those below it:
 ``keras_private``, ``quiet``, ``cache``
 """
 
-from kerasfit import fit as door
 from kerasfit import quiet  # first: it loads Keras
 from kerasfit.bridges import accepting_r
 from kerasfit.errors import ArgumentError, DataError, KerasfitError
+from kerasfit.fit import evaluate, fit, predict
 from kerasfit.history import History
 
-fit, evaluate, predict = map(accepting_r, (door.fit, door.evaluate, door.predict))
+fit, evaluate, predict = map(accepting_r, (fit, evaluate, predict))
 
 __all__ = ["ArgumentError", "DataError", "History", "KerasfitError", "evaluate", "fit", "predict", "quiet"]
 __version__ = "0.1.0"
