@@ -192,8 +192,15 @@ def refused(label: str, value: ri.Sexp, hint: str) -> DataError:
 
 def generator_from_r(label: str, next_batch: ri.SexpClosure) -> Generator:
     """An R function that makes batches; the R package kerasfit knows whether it can end a pass."""
+    load_r_package()
     can_return_null = ro.r("kerasfit:::can_return_null")
     return Generator(lambda: data_from_r(f"{label}()", next_batch()), not can_return_null(next_batch)[0])
+
+
+def load_r_package() -> None:
+    """Load the R package kerasfit, which knows R's functions and prints and plots histories."""
+    if not ro.r("requireNamespace('kerasfit', quietly = TRUE)")[0]:
+        raise ImportError("This needs the R package kerasfit, which R does not find in its .libPaths().")
 
 
 def function_from_r(function: ri.SexpClosure) -> Callable:
@@ -212,7 +219,7 @@ def function_from_r(function: ri.SexpClosure) -> Callable:
 
 def history_to_r(history: History) -> ri.ListSexpVector:
     """A history as the R package's ``keras_training_history``, which is loaded to print and plot it."""
-    ro.r["loadNamespace"]("kerasfit")
+    load_r_package()
 
     def vector(value: Any) -> Any:
         if value is None:
