@@ -14,7 +14,7 @@ import kerasfit
 if not shutil.which("R"):
     pytest.skip("R is not installed", allow_module_level=True)
 ro = pytest.importorskip("rpy2.robjects")
-if not ro.r("requireNamespace('kerasfit', quietly = TRUE)")[0]:
+if not ro.r["requireNamespace"]("kerasfit", quietly=True)[0]:
     pytest.skip("the R package kerasfit is not installed where R looks", allow_module_level=True)
 from kerasfit.bridges.rpy2 import data_from_r, plain_from_r  # noqa: E402
 

@@ -199,7 +199,7 @@ def generator_from_r(label: str, next_batch: ri.SexpClosure) -> Generator:
 
 def load_r_package() -> None:
     """Load the R package kerasfit, which knows R's functions and prints and plots histories."""
-    if not ro.r("requireNamespace('kerasfit', quietly = TRUE)")[0]:
+    if not ro.r["requireNamespace"]("kerasfit", quietly=True)[0]:
         raise ImportError("This needs the R package kerasfit, which R does not find in its .libPaths().")
 
 
