@@ -32,6 +32,12 @@ in_new_session <- function(code, env = character(), args = list()) {
   callr::r(code, args, env = c(callr::rcmd_safe_env(), env), libpath = .libPaths())
 }
 
+#' Run a script as users do: without the log level that a library loaded by another test set for this process
+rscript_as_user <- function(script, stdout, stderr) {
+  withr::local_envvar(TF_CPP_MIN_LOG_LEVEL = NA)
+  callr::rscript(script, show = FALSE, stdout = stdout, stderr = stderr)
+}
+
 #' A history as fit() returns it, without training
 a_history <- function(metrics, epoch = seq_along(metrics[[1]]), ...) {
   params <- utils::modifyList(

@@ -91,7 +91,7 @@ test_that("a script with its output in a file writes lines without control chara
     "compile(model, 'sgd', 'mse')",
     "fit(model, matrix(1:20 / 20), 1:20 / 20, epochs = 3, verbose = 1)"
   ), script)
-  log <- callr::rscript(script, show = FALSE, stdout = file.path(dir, "log"), stderr = file.path(dir, "err"))
+  rscript_as_user(script, stdout = file.path(dir, "log"), stderr = file.path(dir, "err"))
   expect_match(readLines(file.path(dir, "log")), "^Epoch [123]/3 - [^\r\033]*$")
   expect_identical(readLines(file.path(dir, "err")), character())
 })

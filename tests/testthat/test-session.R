@@ -67,7 +67,7 @@ test_that("Keras loads without a word on the console", {
   script <- withr::local_tempfile(fileext = ".R")
   writeLines("library(kerasfit); invisible(keras$Sequential())", script)
   err <- withr::local_tempfile()
-  callr::rscript(script, show = FALSE, stdout = err, stderr = "2>&1")
+  rscript_as_user(script, stdout = err, stderr = "2>&1")
   expect_identical(readLines(err), character())
 })
 
