@@ -17,7 +17,7 @@
 #' @param jit_compile Whether to compile the model with XLA (for torch, with `torch.compile`); "auto" leaves it to Keras.
 #' @param auto_scale_loss Whether to scale the loss of models in half precision.
 #' @return The model, invisibly. It is compiled in place.
-#' @examplesIf reticulate::py_module_available("keras")
+#' @examplesIf kerasfit:::has_keras()
 #' model <- keras$Sequential(list(keras$layers$Dense(1L)))
 #' model |> compile(optimizer = "adam", loss = "mse", metrics = "mae")
 #' model |> compile(keras$optimizers$Adam(1e-3), keras$losses$Huber(), list("mae", "mape"))

@@ -6,7 +6,7 @@
 #' @param ... Not used by the method for Keras models.
 #' @return A named list of numbers: `loss`, and each metric by its name; a metric with several values, such as an F1 score
 #'   for each class, as `name_1`, `name_2` and so on.
-#' @examplesIf reticulate::py_module_available("keras")
+#' @examplesIf kerasfit:::has_keras()
 #' x <- as.matrix(iris[1:4])
 #' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
 #' model |> compile("adam", "sparse_categorical_crossentropy", metrics = "accuracy")

@@ -68,8 +68,10 @@
 #' @param object A compiled Keras model.
 #' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a data frame; a sparse
 #'   matrix of the package Matrix; a list of them for several inputs; a named list for named inputs; a tensor. Or
-#'   something that makes batches: a `tf.data.Dataset`, a `keras$utils$PyDataset`, a Python generator, or an R
-#'   function (see below).
+#'   something that makes batches: a `tf.data.Dataset`, a `keras$utils$PyDataset` (its `workers` are threads, not
+#'   processes), a `DataLoader` of PyTorch, a Python generator, or an R function (see below). A table of the package
+#'   arrow is the data frame that `as.data.frame()` makes of it. An array of numpy's that is mapped from a file is read
+#'   batch by batch. Arrays may have more than 2^31 elements, and up to that many rows.
 #' @param y Targets: like `x`, or a factor; a list of them for several outputs. Not for datasets and generators, whose
 #'   batches hold the targets.
 #' @param ... For a model class with a `fit` of its own: further arguments for that. Otherwise there are none.
@@ -104,7 +106,7 @@
 #'
 #' @return A [keras_training_history], invisibly. The model itself is trained in place.
 #'
-#' @examplesIf reticulate::py_module_available("keras")
+#' @examplesIf kerasfit:::has_keras()
 #' x <- as.matrix(iris[1:4])
 #' model <- keras$Sequential(list(
 #'   keras$layers$Dense(16L, activation = "relu"),
@@ -129,6 +131,24 @@
 #'   list(x[rows, ], iris$Species[rows])
 #' }
 #' model |> fit(batch, steps_per_epoch = 10, initial_epoch = 6, epochs = 7)
+#'
+#' # datasets of TensorFlow, with another one to validate on
+#' tf <- reticulate::import("tensorflow")
+#' dataset <- function(rows) {
+#'   codes <- as.integer(iris$Species[rows]) - 1L
+#'   tf$data$Dataset$from_tensor_slices(tuple(x[rows, ], array(codes)))$batch(25L)
+#' }
+#' model |> fit(dataset(shuffled[1:100]), validation_data = dataset(shuffled[101:150]), verbose = 2)
+#'
+#' # a PyDataset, a Python class written in R: batches by number, counted from 0 there
+#' Batches <- reticulate::PyClass("Batches", inherit = keras$utils$PyDataset, defs = list(
+#'   `__len__` = function(self) 5L,
+#'   `__getitem__` = function(self, number) {
+#'     rows <- shuffled[number * 30 + 1:30]
+#'     tuple(x[rows, ], array(as.integer(iris$Species[rows]) - 1L))
+#'   }
+#' ))
+#' model |> fit(Batches(), epochs = 2, verbose = 2)
 #'
 #' # an error in a function of yours: which function, where, and the epochs before it
 #' batches <- 0
@@ -167,7 +187,7 @@
 #'
 #' # a function that is called after each epoch
 #' model |> fit(x, iris$Species, epochs = 2, verbose = 0, callbacks = list(
-#'   on_epoch_end = function(epoch, logs) cat("epoch", epoch, "loss", format(logs$loss), "\\n")
+#'   on_epoch_end = function(epoch, logs) cat("epoch", epoch, "loss", format(logs$loss), "\n")
 #' ))
 #'
 #' # samples that count more than others

@@ -19,7 +19,7 @@
 #' @return `as.data.frame()`: one row for each epoch, metric and data set, with the columns `epoch` (integer), `value`,
 #'   `metric` (a factor, `val_` removed) and `data` (a factor with the levels training and validation).
 #'   `print()`: its argument, invisibly.
-#' @examplesIf reticulate::py_module_available("keras")
+#' @examplesIf kerasfit:::has_keras()
 #' x <- as.matrix(iris[1:4])
 #' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
 #' model |> compile("adam", "sparse_categorical_crossentropy", metrics = "accuracy")
@@ -85,7 +85,7 @@ format_history <- function(history) {
     if (!is.null(known("samples"))) paste(known("samples"), "samples"),
     if (!is.null(known("validation_samples"))) paste(known("validation_samples"), "to validate on"),
     if (!is.null(known("batch_size"))) paste("batches of", known("batch_size")),
-    if (!is.null(known("steps"))) paste(known("steps"), "steps per epoch")
+    if (!is.null(known("steps"))) paste(known("steps"), if (identical(known("steps"), "1")) "step" else "steps", "per epoch")
   )
   span <- if (length(epochs) == 1) paste("epoch", epochs) else sprintf("epochs %d to %d", epochs[1], epochs[length(epochs)])
   c(

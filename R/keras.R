@@ -4,7 +4,7 @@
 #'
 #' @format A Python module: `keras$layers`, `keras$optimizers`, `keras$callbacks` and so on, as in Keras's own
 #'   documentation. Whole numbers that Keras wants as integers are written with an `L`: `keras$layers$Dense(16L)`.
-#' @examplesIf reticulate::py_module_available("keras")
+#' @examplesIf kerasfit:::has_keras()
 #' model <- keras$Sequential(list(
 #'   keras$layers$Dense(16L, activation = "relu"),
 #'   keras$layers$Dense(1L)
@@ -47,6 +47,12 @@ program_cache <- function() {
   } else {
     tools::R_user_dir("kerasfit", "cache")
   }
+}
+
+#' Whether there is a Keras to load, without loading it: kerasfit does that quietly
+#' @noRd
+has_keras <- function() {
+  reticulate::py_available(initialize = TRUE) && !is.null(reticulate::import("importlib.util")$find_spec("keras"))
 }
 
 keras_is_loaded <- function() {

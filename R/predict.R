@@ -7,7 +7,7 @@
 #' @param steps Steps to predict; if `NULL`, one pass over the data.
 #' @return An array with the samples along the first dimension: for a classifier, a matrix with a row for each sample
 #'   and a column for each class, in the order of the levels. A list of arrays for several outputs.
-#' @examplesIf reticulate::py_module_available("keras")
+#' @examplesIf kerasfit:::has_keras()
 #' x <- as.matrix(iris[1:4])
 #' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
 #' model |> compile("adam", "sparse_categorical_crossentropy", metrics = "accuracy")

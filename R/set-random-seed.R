@@ -5,7 +5,7 @@
 #'
 #' @param seed A whole number, at least 0.
 #' @return `seed`, invisibly.
-#' @examplesIf reticulate::py_module_available("keras")
+#' @examplesIf kerasfit:::has_keras()
 #' set_random_seed(1)
 #' keras$random$normal(list(2L))
 #' set_random_seed(1)

@@ -5,7 +5,7 @@
 #' @param object A Keras model.
 #' @param ... Passed on to the model's `summary()` in Python: `line_length`, `expand_nested`, `show_trainable`.
 #' @return The model, invisibly.
-#' @examplesIf reticulate::py_module_available("keras")
+#' @examplesIf kerasfit:::has_keras()
 #' model <- keras$Sequential(list(keras$Input(list(4L)), keras$layers$Dense(3L)))
 #' summary(model)
 #' @export

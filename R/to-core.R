@@ -14,6 +14,8 @@ data_to_core <- function(value, label, call) {
     bridge$factor(array_to_core(as.integer(value)), as.list(levels(value)))
   } else if (is.data.frame(value)) {
     data_frame_to_core(value, label, call)
+  } else if (inherits(value, "ArrowTabular")) {
+    data_to_core(as.data.frame(value), label, call)
   } else if (inherits(value, "sparseMatrix")) {
     sparse_to_core(value, call)
   } else if (inherits(value, c("Date", "POSIXt", "difftime"))) {
@@ -32,6 +34,15 @@ data_to_core <- function(value, label, call) {
   } else if (is.complex(value)) {
     refuse_object(value, label, "Give numbers, for example `Mod()` of it.", call)
   } else if (is.atomic(value)) {
+    if (is.null(dim(value)) && length(value) > .Machine$integer.max) {
+      abort_kerasfit(
+        c(
+          sprintf("`%s` has %.0f values, and a vector of R can have %d rows.", label, length(value), .Machine$integer.max),
+          i = "Give a generator, a dataset, or an array of numpy's."
+        ),
+        "data", call, argument = argument_of(label)
+      )
+    }
     if (!is.double(value)) check_missing(value, label, call)
     if (is.raw(value)) storage.mode(value) <- "integer"
     array_to_core(value)

@@ -10,7 +10,7 @@ Where things are; each module imports only from those below it:
 ``sources``    where batches come from
 ``arguments``  what the caller's values mean
 ``callbacks``, ``shapes``, ``indices``, ``progress``, ``history``, ``errors``, ``places``, ``tensors``,
-``keras_private``, ``quiet``, ``cache``
+``origin``, ``keras_private``, ``quiet``, ``cache``
 """
 
 from kerasfit import quiet  # first: it loads Keras

@@ -13,7 +13,7 @@ from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError
 from kerasfit.sources import Reader
 from kerasfit.sources.arrays import factor_codes
-from kerasfit.tensors import check_finite, has_finite_sum, matrix_of_columns
+from kerasfit.tensors import check_finite, has_finite_norm, matrix_of_columns
 
 USE_NUMBERS = (
     "Make numbers of it, for example by model.matrix(), or give the model an input of that name with a Keras "
@@ -55,7 +55,7 @@ class ModelData(Reader):
         if not columns:
             raise DataError(label, f"`{label}` is a data frame without columns.")
         matrix = matrix_of_columns(list(columns.values()), np.dtype(keras.config.floatx()))
-        if not self.allow_missing and not has_finite_sum(matrix):
+        if not self.allow_missing and not has_finite_norm(matrix):
             for name, column in columns.items():
                 check_finite(f"{label}${name}", column)
         return matrix

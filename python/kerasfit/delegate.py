@@ -13,6 +13,7 @@ import keras
 
 from kerasfit.errors import ArgumentError
 from kerasfit.history import History
+from kerasfit.origin import package_of
 from kerasfit.progress import Progress
 from kerasfit.sources import ArraySource, DatasetSource, IteratorSource, LazyArray, Source
 from kerasfit.tensors import numbers
@@ -32,7 +33,7 @@ def has_its_own(verb: str, model: keras.Model) -> bool:
 def overrides(model: keras.Model, method: str) -> bool:
     """Whether a model's method comes from outside Keras."""
     owner = next(cls for cls in type(model).__mro__ if method in cls.__dict__)
-    return owner.__module__.partition(".")[0] != "keras"
+    return package_of(owner) != "keras"
 
 
 def is_distributed(model: keras.Model) -> bool:

@@ -15,6 +15,8 @@ from typing import Any
 import keras
 from keras.src import backend
 
+from kerasfit.origin import package_of
+
 
 def build_state(model: keras.Model, batch: tuple) -> None:
     """Create the variables of model, loss, metrics and optimizer that a batch of this shape implies."""
@@ -46,7 +48,7 @@ def metrics_reset_variables_only(model: keras.Model) -> bool:
     metrics = list(model.metrics)
     while metrics:
         metric = metrics.pop()
-        if not type(metric).reset_state.__module__.startswith("keras."):
+        if package_of(type(metric).reset_state) != "keras":
             return False
         metrics.extend(getattr(metric, "metrics", None) or [])
     return "reset_metrics" not in vars(type(model))
@@ -68,8 +70,8 @@ def is_of_keras(part: Any) -> bool:
         return True
     function = part if inspect.isfunction(part) else getattr(part, "fn", getattr(part, "_fn", None))
     return (
-        (part if inspect.isfunction(part) else type(part)).__module__.startswith("keras.")
-        and (function is None or function.__module__.startswith("keras."))
+        package_of(part if inspect.isfunction(part) else type(part)) == "keras"
+        and (function is None or package_of(function) == "keras")
         and type(part).__name__ not in ("Lambda", "TorchModuleWrapper")
     )
 

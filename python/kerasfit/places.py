@@ -10,6 +10,8 @@ from typing import Any
 
 import keras
 
+from kerasfit.origin import package_of
+
 PARTS = {"loss": keras.losses.Loss, "metric": keras.metrics.Metric, "layer": keras.layers.Layer}
 
 
@@ -82,7 +84,7 @@ def part_of_model(owner: Any, method: str) -> str | None:
     if type(owner).__name__ in ("CompileLoss", "CompileMetrics"):
         return None
     if isinstance(owner, keras.Model):
-        own = type(owner).__module__.partition(".")[0] not in ("keras", "kerasfit")
+        own = package_of(type(owner)) not in ("keras", "kerasfit")
         return f"`{method}()` of the model {type(owner).__name__}" if own else None
     for word, kind in PARTS.items():
         if isinstance(owner, kind):

@@ -108,6 +108,19 @@ def test_a_history_is_r_s_own():
     assert ro.r["inherits"](ro.r["plot"](value), "ggplot")[0]
 
 
+def test_a_generator_of_python_may_yield_values_of_r():
+    def batches():
+        yield ro.r("x[1:60, ]"), ro.r("species[1:60]")
+        yield ro.r("list(x[61:150, ], species[61:150])")
+
+    trained, expected = cases.build("classifier"), cases.build("classifier")
+    kerasfit.fit(trained, batches(), verbose=0)
+    plain = [(cases.X[:60], cases.SPECIES[:60]), (cases.X[60:], cases.SPECIES[60:])]
+    kerasfit.fit(expected, iter(plain), verbose=0)
+    for theirs, weights in zip(expected.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, theirs)
+
+
 def test_functions_of_r_are_callbacks():
     seen = ro.r("seen <- new.env(); seen")
     kerasfit.fit(

@@ -12,6 +12,32 @@ test_that("a data frame of numbers is a matrix, and a tibble too", {
   expect_s3_class(fit(classifier(), batches, steps_per_epoch = 2, verbose = 0), "keras_training_history")
 })
 
+test_that("a table of arrow is the data frame that it becomes", {
+  # arrow itself is on few of the machines that run this
+  table <- structure(list(iris[iris_rows, 1:4]), class = c("Table", "ArrowTabular"))
+  as_data_frame <- function(x, ...) x[[1]]
+  registerS3method("as.data.frame", "ArrowTabular", as_data_frame, envir = baseenv())
+  expect_equal(weights_after(classifier(), table, iris_y), weights_after(classifier(), iris_x, iris_y))
+})
+
+test_that("classes of Python that are written in R are datasets, layers and losses", {
+  Batches <- reticulate::PyClass("Batches", inherit = keras$utils$PyDataset, defs = list(
+    `__len__` = function(self) 5L,
+    `__getitem__` = function(self, number) {
+      rows <- number * 30 + 1:30
+      tuple(iris_x[rows, ], array(as.integer(iris_y[rows]) - 1L))
+    }
+  ))
+  expect_equal(weights_after(classifier(), Batches()), weights_after(classifier(), iris_x, iris_y, batch_size = 30))
+  Double <- reticulate::PyClass("Double", inherit = keras$layers$Layer, defs = list(call = function(self, x) x * 2))
+  Mean <- reticulate::PyClass("Mean", inherit = keras$losses$Loss, defs = list(
+    call = function(self, y_true, y_pred) keras$ops$mean(y_pred)
+  ))
+  model <- keras$Sequential(list(keras$Input(list(4L)), Double(), keras$layers$Dense(1L)))
+  compile(model, "sgd", Mean())
+  expect_s3_class(fit(model, iris_x, iris_x[, 1], verbose = 0), "keras_training_history")
+})
+
 test_that("columns go to the inputs of their names", {
   two_inputs <- function() {
     set_random_seed(1)

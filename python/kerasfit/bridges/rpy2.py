@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,7 @@ from kerasfit.history import History
 
 DATA = ("x", "y", "sample_weight", "validation_data")
 NUMBERS = (ri.FloatSexpVector, ri.IntSexpVector, ri.BoolSexpVector, ri.ByteSexpVector)
-REFUSED = {
-    "Date": "Give numbers, for example `as.numeric()` of it, on a scale that suits training.",
-    "POSIXt": "Give numbers, for example `as.numeric()` of it, on a scale that suits training.",
-    "difftime": "Give numbers, for example `as.numeric()` of it, on a scale that suits training.",
-}
+TIMES = {"Date", "POSIXt", "difftime"}
 
 
 def is_of_r(value: Any) -> bool:
@@ -44,6 +40,8 @@ def data_from_r(label: str, value: Any) -> Any:
     ArgumentError, DataError
         If something cannot be trained on, or integers, logicals or text are missing (NA).
     """
+    if isinstance(value, Iterator):
+        return (data_from_r(f"{label}()", batch) for batch in value)
     if not is_of_r(value):
         return within_containers(label, value, data_from_r)
     classes = set(value.rclass)
@@ -55,11 +53,14 @@ def data_from_r(label: str, value: Any) -> Any:
         return factor(array_from_r(value), list(value.do_slot("levels")))
     if "data.frame" in classes:
         return data_frame_from_r(label, value)
+    if "ArrowTabular" in classes:
+        return data_from_r(label, ro.r["as.data.frame"](value))
     if isinstance(value, ri.SexpS4) and ro.r["is"](value, "sparseMatrix")[0]:
         return sparse_from_r(value)
-    for name, hint in REFUSED.items():
-        if name in classes:
-            raise refused(label, value, hint)
+    if classes & TIMES:
+        raise refused(
+            label, value, "Give numbers, for example `as.numeric()` of it, on a scale that suits training."
+        )
     if value.typeof == ri.RTYPES.CPLXSXP:
         raise refused(label, value, "Give numbers, for example `Mod()` of it.")
     if "integer64" in classes:

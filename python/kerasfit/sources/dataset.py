@@ -8,15 +8,14 @@ from typing import Any
 import keras
 
 from kerasfit.arguments import ClassWeights, unpack
+from kerasfit.origin import package_of
 from kerasfit.sources.source import NAMES, Batch, Names, weighted
 
 INFINITE, UNKNOWN = -1, -2  # tf.data.INFINITE_CARDINALITY, tf.data.UNKNOWN_CARDINALITY
 
 
 def is_dataset(value: Any) -> bool:
-    return any(
-        cls.__name__ == "DatasetV2" and cls.__module__.startswith("tensorflow") for cls in type(value).__mro__
-    )
+    return any(cls.__name__ == "DatasetV2" and package_of(cls) == "tensorflow" for cls in type(value).__mro__)
 
 
 class DatasetSource:

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasfit.tensors import check_finite, has_finite_sum, to_model_dtype
+from kerasfit.origin import module_of
+from kerasfit.tensors import check_finite, has_finite_norm, to_model_dtype
 
 
 class LazyArray:
@@ -40,7 +41,7 @@ class LazyArray:
     def checked(self, label: str) -> LazyArray:
         """The same, whose numbers must be finite. Those of a file are looked at when they are read."""
         self.label = label
-        if is_sparse(self.rows) and self.rows.data.dtype.kind == "f" and not has_finite_sum(self.rows.data):
+        if is_sparse(self.rows) and self.rows.data.dtype.kind == "f" and not has_finite_norm(self.rows.data):
             check_finite(label, self.rows.data)
         return self
 
@@ -53,4 +54,4 @@ def lazy(value: Any) -> LazyArray | None:
 
 
 def is_sparse(value: Any) -> bool:
-    return type(value).__module__.startswith("scipy.sparse")
+    return module_of(type(value)).startswith("scipy.sparse")
