@@ -15,6 +15,7 @@ import rpy2.robjects as ro
 from kerasfit.bridges.values import Generator, data_frame, factor, sparse_matrix
 from kerasfit.errors import ArgumentError, DataError
 from kerasfit.history import History
+from kerasfit.sources.iterators import never_ends
 
 DATA = ("x", "y", "sample_weight", "validation_data")
 NUMBERS = (ri.FloatSexpVector, ri.IntSexpVector, ri.BoolSexpVector, ri.ByteSexpVector)
@@ -41,7 +42,7 @@ def data_from_r(label: str, value: Any) -> Any:
         If something cannot be trained on, or integers, logicals or text are missing (NA).
     """
     if isinstance(value, Iterator):
-        return (data_from_r(f"{label}()", batch) for batch in value)
+        return Converted(label, value)
     if not is_of_r(value):
         return within_containers(label, value, data_from_r)
     classes = set(value.rclass)
@@ -186,6 +187,20 @@ def refused(label: str, value: ri.Sexp, hint: str) -> DataError:
     return DataError(
         label, f"`{label}` is an object of class {name}, which cannot be trained on as it is.", hint
     )
+
+
+class Converted:
+    """An iterator of Python's whose batches may have values of R in them."""
+
+    def __init__(self, label: str, batches: Iterator[Any]):
+        self.label, self.batches = f"{label}()", batches
+        self.endless = never_ends(batches)
+
+    def __iter__(self) -> Converted:
+        return self
+
+    def __next__(self) -> Any:
+        return data_from_r(self.label, next(self.batches))
 
 
 # ---- functions -------------------------------------------------------------------------------------
