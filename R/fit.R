@@ -210,6 +210,9 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
                                              view_metrics = getOption("keras.view_metrics", default = "auto")) {
   call <- user_call("fit")
   check_view_metrics(view_metrics, call)
+  on_interrupt <- check_choice(
+    getOption("kerasfit.interrupt", default = "return"), c("return", "error"), "kerasfit.interrupt", call
+  )
   extra <- check_extra(..., call = call)
   scalar <- function(value, argument) scalar_to_core(value, argument, call)
   history <- call_core(
@@ -235,7 +238,23 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
     writer = console_writer(),
     !!!extra
   )
-  invisible(as_training_history(history))
+  history <- as_training_history(history)
+  if (history$params$interrupted) tell_interrupted(history, on_interrupt)
+  invisible(history)
+}
+
+#' Say that training was interrupted, or signal it as R does
+#' @noRd
+tell_interrupted <- function(history, on_interrupt) {
+  epochs <- length(history_epochs(history))
+  done <- sprintf("Training was interrupted, after %d whole %s.", epochs, if (epochs == 1) "epoch" else "epochs")
+  if (on_interrupt == "return") {
+    rlang::inform(c(done, i = "The model has the weights of its last step."), class = "kerasfit_interrupted")
+  } else {
+    condition <- list(message = done, call = NULL, history = history)
+    signalCondition(structure(condition, class = c("kerasfit_interrupt", "interrupt", "condition")))
+    rlang::interrupt()
+  }
 }
 
 check_view_metrics <- function(view_metrics, call) {

@@ -6,14 +6,16 @@ Where things are; each module imports only from those below it:
 ``fit``        the door: ``fit()``, ``evaluate()`` and ``predict()``
 ``delegate``   models that train in a way of their own
 ``loop``       epochs, executions, callbacks, validation, history
+``backup``     the state of a run in a folder, by ``store``
 ``engines``    who runs the steps
 ``sources``    where batches come from
 ``arguments``  what the caller's values mean
-``callbacks``, ``shapes``, ``indices``, ``progress``, ``history``, ``errors``, ``places``, ``tensors``,
-``origin``, ``keras_private``, ``quiet``, ``cache``
+``callbacks``, ``shapes``, ``indices``, ``interrupts``, ``progress``, ``history``, ``errors``, ``places``,
+``tensors``, ``origin``, ``keras_private``, ``quiet``, ``cache``
 """
 
 from kerasfit import quiet  # first: it loads Keras
+from kerasfit.backup import BackupAndRestore
 from kerasfit.bridges import accepting_r
 from kerasfit.errors import ArgumentError, DataError, KerasfitError
 from kerasfit.fit import evaluate, fit, predict
@@ -21,5 +23,15 @@ from kerasfit.history import History
 
 fit, evaluate, predict = map(accepting_r, (fit, evaluate, predict))
 
-__all__ = ["ArgumentError", "DataError", "History", "KerasfitError", "evaluate", "fit", "predict", "quiet"]
+__all__ = [
+    "ArgumentError",
+    "BackupAndRestore",
+    "DataError",
+    "History",
+    "KerasfitError",
+    "evaluate",
+    "fit",
+    "predict",
+    "quiet",
+]
 __version__ = "0.1.0"

@@ -67,6 +67,17 @@ def verbosity(value: Any) -> int:
     return int(value)
 
 
+def choice(argument: str, value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ArgumentError(argument, f"`{argument}` must be {either(choices)}, not {describe(value)}.")
+    return value
+
+
+def either(choices: tuple[str, ...]) -> str:
+    *first, last = (f'"{choice}"' for choice in choices)
+    return f"{', '.join(first)} or {last}"
+
+
 def on_distributed_worker() -> bool:
     """Whether this process is one of several that train together, by the launchers' environment variables."""
     return bool(os.environ.get("TF_CONFIG")) or os.environ.get("WORLD_SIZE", "1") != "1"

@@ -39,6 +39,12 @@ class ArgumentError(KerasfitError, ValueError):
         super().__init__(reason, argument=re.match(r"\w*", label)[0], hint=hint)
 
 
+class StateError(KerasfitError):
+    """Something outside the call stands in its way: a disk that is full, a package that is missing."""
+
+    kind = "state"
+
+
 class DataError(ArgumentError):
     """The data in an argument cannot be trained on."""
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import keras
 
-from kerasfit import arguments, loop
+from kerasfit import arguments, interrupts, loop
 from kerasfit.arguments import Schedule, ValidationSchedule
+from kerasfit.backup import Backup, backup_among, facts_of
 from kerasfit.callbacks import Callbacks, check_callbacks
 from kerasfit.data import ModelData, levels_of
 from kerasfit.delegate import evaluate_by_model, fit_by_model, has_its_own, predict_by_model
@@ -60,6 +61,7 @@ def fit(
     verbose: int | str = "auto",
     plan: str = "auto",
     allow_missing: bool = False,
+    on_interrupt: str = "return",
     writer: Writer | None = None,
     **extra: Any,
 ) -> History:
@@ -114,6 +116,10 @@ def fit(
         XLA; with torch also "recorded", the operations of the first step replayed.
     allow_missing
         Whether x, y and weights may have NaN and infinite values, for a model that masks them.
+    on_interrupt
+        What Ctrl-C does, after the step that it comes in: "return" ends training and returns the history
+        so far, whose ``params["interrupted"]`` is then True; "error" raises ``KeyboardInterrupt`` with the
+        history in its attribute ``place.history``.
     writer
         Where progress is shown; standard output by default.
     **extra
@@ -145,6 +151,12 @@ def fit(
     steps_per_epoch = arguments.steps("steps_per_epoch", steps_per_epoch)
     validation_steps = arguments.steps("validation_steps", validation_steps)
     callbacks = check_callbacks(callbacks)
+    on_interrupt = arguments.choice("on_interrupt", on_interrupt, ("return", "error"))
+    backup_settings = backup_among(callbacks)
+    if backup_settings and own_fit:
+        raise ArgumentError(
+            "callbacks", "The state of a run cannot be kept for a model that has a fit() of its own."
+        )
     reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
     levels = levels_of(y)
     class_weights = arguments.class_weights_of(class_weight, levels, reader.outputs)
@@ -192,6 +204,7 @@ def fit(
             "validation_samples": validation.samples if validation else None,
             "batch_size": training.batch_size,
             "verbose": verbose,
+            "interrupted": False,
             **({"levels": levels} if levels else {}),
         }
     )
@@ -219,20 +232,38 @@ def fit(
     if not any(isinstance(callback, keras.callbacks.History) for callback in callbacks):
         callbacks.append(keras.callbacks.History())
     model.history = next(c for c in callbacks if isinstance(c, keras.callbacks.History))
+    backup = None
     try:
-        with at(epoch=schedule.initial_epoch), shapes_explained(model, training):
-            engine.prepare(stream)
-        loop.train(
-            engine,
-            stream,
-            validation and loop.Validation(engine.open(validation, validation_steps), validation_schedule),
-            schedule,
-            Callbacks(
-                callbacks, model, engine.sync, verbose=verbose, epochs=schedule.epochs, steps=stream.steps
-            ),
-            progress,
-            history,
-        )
+        with interrupts.listening():
+            with at(epoch=schedule.initial_epoch), shapes_explained(model, training):
+                if backup_settings:
+                    facts = facts_of(
+                        model,
+                        training,
+                        steps_per_epoch=steps_per_epoch,
+                        initial_epoch=schedule.initial_epoch,
+                    )
+                    backup = Backup(backup_settings, engine, stream, callbacks, history, facts)
+                engine.prepare(stream)
+                if backup:
+                    backup.check_variables()
+            loop.Training(
+                engine,
+                stream,
+                validation
+                and loop.Validation(engine.open(validation, validation_steps), validation_schedule),
+                schedule,
+                Callbacks(
+                    callbacks, model, engine.sync, verbose=verbose, epochs=schedule.epochs, steps=stream.steps
+                ),
+                progress,
+                history,
+                backup,
+            ).run()
+    except interrupts.AtOnce:
+        raise
+    except KeyboardInterrupt:
+        history.params["interrupted"] = True
     except BaseException as error:
         tell_place(error, history=history)
         raise
@@ -240,6 +271,10 @@ def fit(
         engine.sync()
         progress.close_bar()
         history.params["steps"] = stream.steps
+    if history.params["interrupted"] and on_interrupt == "error":
+        interrupt = KeyboardInterrupt()
+        tell_place(interrupt, history=history)
+        raise interrupt
     return history
 
 
@@ -332,7 +367,8 @@ def running(
     progress = Progress(verbose, writer)
     progress.begin(label, stream.steps)
     try:
-        yield progress
+        with interrupts.listening():
+            yield progress
     except BaseException as error:
         tell_place(error)
         raise

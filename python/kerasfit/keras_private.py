@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 from keras.src import backend
+from keras.src.random.seed_generator import global_seed_generator
 
 from kerasfit.origin import package_of
 
@@ -26,6 +27,11 @@ def build_state(model: keras.Model, batch: tuple) -> None:
 def restored_epoch(model: keras.Model) -> int | None:
     """The 1-based epoch at which a callback (``BackupAndRestore``) wants training to start, if any."""
     return model._initial_epoch + 1 if model._initial_epoch else None
+
+
+def global_seed() -> keras.Variable:
+    """The state of the generator that random numbers without a seed of their own come from."""
+    return global_seed_generator().state
 
 
 def max_epochs() -> int | None:

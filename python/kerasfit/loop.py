@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from kerasfit import keras_private
+from kerasfit import interrupts, keras_private
 from kerasfit.arguments import Schedule, ValidationSchedule
+from kerasfit.backup import Backup
 from kerasfit.callbacks import Callbacks
 from kerasfit.engines import Engine
 from kerasfit.errors import DataError
@@ -33,47 +34,100 @@ EXECUTION_SECONDS = 0.1
 STOP_FLAGS = {"train": "stop_training", "test": "stop_evaluating", "predict": "stop_predicting"}
 
 
-def train(
-    engine: Engine,
-    stream: Stream,
-    validation: Validation | None,
-    schedule: Schedule,
-    callbacks: Callbacks,
-    progress: Progress,
-    history: History,
-) -> None:
-    """Train epoch after epoch, and record each in ``history``."""
-    model, logs = engine.model, {}
-    model.stop_training = False
-    engine.halt_on_nan = callbacks.halt_on_nan
-    callbacks.begin("train")
-    for epoch in schedule.starting_at(keras_private.restored_epoch(model)):
-        with at(epoch=epoch, history=history):
-            engine.reset_metrics()
-            callbacks.epoch_begin(epoch)
-            stream.begin_epoch()
-            progress.epoch_begin(epoch, stream.steps)
-            step_logs = run_steps("train", engine.train, stream, engine, callbacks, progress)
-            if not stream.taken:
-                warnings.warn(
-                    f"The data ended: there is no batch for epoch {epoch}, and training stops.", stacklevel=2
-                )
-                break
-            if not model.stop_training and stream.ran_dry:
-                warnings.warn(
-                    f"The data ended: epoch {epoch} has {stream.taken} of {stream.limit} steps.", stacklevel=2
-                )
-            logs = engine.results(step_logs)
-            if validation and validation.schedule.due(epoch):
-                val_logs = evaluate(engine, validation.stream, callbacks)
-                logs |= {f"val_{name}": value for name, value in val_logs.items()}
-            callbacks.epoch_end(epoch, logs)
-            history.record(epoch, logs)
-            progress.epoch_end(epoch, logs)
+@dataclass
+class Training:
+    """A run of training, from the first epoch to the last."""
+
+    engine: Engine
+    stream: Stream
+    validation: Validation | None
+    schedule: Schedule
+    callbacks: Callbacks
+    progress: Progress
+    history: History
+    backup: Backup | None = None
+
+    def run(self) -> None:
+        """Train epoch after epoch, record each in the history, and go on where the backup has found a run.
+
+        An interrupt ends training, after a step; ``history.params["interrupted"]`` says so.
+        """
+        model = self.engine.model
+        model.stop_training = False
+        self.engine.halt_on_nan = self.callbacks.halt_on_nan
+        logs: dict[str, Any] = {}
+        try:
+            for logs in self._epochs():  # noqa: B007
+                pass
+            if self.backup:
+                self.backup.end()
+        except interrupts.AtOnce:
+            raise
+        except KeyboardInterrupt:
+            self.progress.close_bar()
+            self.history.params["interrupted"] = True
+        self.engine.finish()
+        self.callbacks.end("train", logs)
+
+    def _epochs(self) -> Iterator[dict[str, Any]]:
+        """Train, and yield the logs of each epoch."""
+        model, backup = self.engine.model, self.backup
+        found = backup.found if backup else None
+        if found:
+            backup.reopen_files()
+        self.callbacks.begin("train")
+        first = keras_private.restored_epoch(model)
+        if found:
+            first = found["epoch"] + (not found["inside"])
+        if found and not found["inside"]:
+            backup.restore()
+            yield found["logs"]
+        for epoch in self.schedule.starting_at(first):
             if model.stop_training:
                 break
-    engine.finish()
-    callbacks.end("train", logs)
+            interrupts.check()
+            inside = found if found and found["inside"] and epoch == first else None
+            with at(epoch=epoch, history=self.history):
+                if not (logs := self._epoch(epoch, inside)):
+                    break
+            yield logs
+
+    def _epoch(self, epoch: int, inside: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Train one epoch, from its beginning or ``inside``: its logs, or None if there are no data."""
+        engine, stream, callbacks, backup = self.engine, self.stream, self.callbacks, self.backup
+        step_logs: dict[str, Any] = {}
+        engine.reset_metrics()
+        callbacks.epoch_begin(epoch)
+        if inside:
+            backup.restore()
+            step_logs = inside["logs"]
+        else:
+            stream.begin_epoch()
+        if backup:
+            backup.epoch = epoch
+        self.progress.epoch_begin(epoch, stream.steps)
+        step_logs |= run_steps("train", engine.train, stream, engine, callbacks, self.progress, backup)
+        if not stream.taken:
+            warnings.warn(
+                f"The data ended: there is no batch for epoch {epoch}, and training stops.", stacklevel=2
+            )
+            return None
+        if not engine.model.stop_training and stream.ran_dry:
+            warnings.warn(
+                f"The data ended: epoch {epoch} has {stream.taken} of {stream.limit} steps.", stacklevel=2
+            )
+        logs = engine.results(step_logs)
+        if self.validation and self.validation.schedule.due(epoch):
+            val_logs = evaluate(engine, self.validation.stream, callbacks)
+            logs |= {f"val_{name}": value for name, value in val_logs.items()}
+        try:
+            callbacks.epoch_end(epoch, logs)
+        finally:
+            self.history.record(epoch, logs)
+        if backup:
+            backup.epoch_end(logs)
+        self.progress.epoch_end(epoch, logs)
+        return logs
 
 
 def evaluate(
@@ -120,6 +174,7 @@ def run_steps(
     engine: Engine,
     callbacks: Callbacks,
     progress: Progress | None,
+    backup: Backup | None = None,
 ) -> dict[str, Any]:
     """Run a stream's epoch in executions, up to its end or until a callback says stop.
 
@@ -134,10 +189,11 @@ def run_steps(
     while not stream.exhausted:
         if told:
             callbacks.batch_begin(phase, stream.taken)
+        steps = min(pace.steps, (backup and backup.steps_until_due()) or pace.steps)
         taken, began = stream.taken, time.perf_counter()
         try:
             with shapes_explained(engine.model, stream.source, phase):
-                logs = execute(stream, pace.steps)
+                logs = execute(stream, steps)
         except BaseException as error:
             if stream.taken <= taken + 1:  # else it is one of several
                 note_place(error, batch=taken + 1)
@@ -149,6 +205,9 @@ def run_steps(
             progress.step(stream.taken, logs)
         if getattr(engine.model, STOP_FLAGS[phase]):
             break
+        if backup:
+            backup.step(stream.taken - taken, logs, now=interrupts.requested())
+        interrupts.check()
     else:
         stream.end_epoch()
     return logs

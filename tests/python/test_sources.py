@@ -39,7 +39,7 @@ class TestArrays:
         keras.utils.set_random_seed(5)
         other = ArraySource(ten(), shuffle=True)
         rows(other)
-        np.testing.assert_array_equal(one.order(3), other.order(3))
+        np.testing.assert_array_equal(one.shuffling.order(3, 10), other.shuffling.order(3, 10))
 
     def test_inputs_targets_and_weights_stay_together(self):
         source = ArraySource(

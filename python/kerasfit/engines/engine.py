@@ -62,6 +62,11 @@ class Engine(Protocol):
     def results(self, logs: Logs) -> Logs:
         """The metrics so far; or the logs themselves where a model's own step returned others."""
 
+    def random_state(self) -> Any:
+        """The state of random numbers that come from the backend, as a plain value; None if it keeps none."""
+
+    def set_random_state(self, state: Any) -> None: ...
+
     def finish(self) -> None:
         """End training: give variables their final values (an optimizer's moving averages)."""
 
@@ -164,6 +169,12 @@ class PlainEngine:
         self.sync()
         metrics = self.model.get_metrics_result()
         return numbers(metrics if set(metrics) == set(logs) else logs)
+
+    def random_state(self) -> Any:
+        return None
+
+    def set_random_state(self, state: Any) -> None:
+        pass
 
     def finish(self) -> None:
         self.sync()

@@ -224,6 +224,11 @@ class DatasetStream(Stream):
 
     def leave_pass(self) -> None:
         self._iterator = self._ahead = None
+        self.passed = 0
+
+    def skip(self, steps: int) -> None:
+        self._iterator, self._ahead = iter(self.source.dataset.skip(steps)), None
+        self.passed = steps
 
     def run(self, step: Steps, steps: int, *, reset: bool, halting: bool) -> Logs:
         """Up to ``steps`` steps in one call. Draws no element that this epoch does not take."""
@@ -232,6 +237,7 @@ class DatasetStream(Stream):
         loop = step.over_elements(self.source.dataset.element_spec, halting=halting)
         taken, ahead, logs = loop(self._iterator, self._next(), tf.constant([steps, reset], tf.int64))
         self.taken += int(taken)
+        self.passed += int(taken)
         self._ahead = ahead if taken < steps else None
         return logs
 

@@ -73,6 +73,13 @@ class TorchEngine(PlainEngine):
         super().sync()
         self.model.eval()
 
+    def random_state(self) -> Any:
+        """Dropout takes its numbers from PyTorch's own generator."""
+        return random_numbers().get_rng_state().numpy()
+
+    def set_random_state(self, state: Any) -> None:
+        random_numbers().set_rng_state(torch.from_numpy(state))
+
     def _run(self, kind: str, stream: Stream, steps: int) -> Logs:
         step = self.step(kind)
         if stream not in self._resident or not isinstance(step, UpdatingStep):
@@ -83,6 +90,12 @@ class TorchEngine(PlainEngine):
             if halting and not finite_loss(self.model.get_metrics_result()):
                 break
         return self.model.get_metrics_result()
+
+
+def random_numbers() -> Any:
+    """The module that has the random state of the device."""
+    kind = torch.get_default_device().type
+    return torch if kind == "cpu" else getattr(torch, kind)
 
 
 class UpdatingStep:

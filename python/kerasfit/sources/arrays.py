@@ -14,7 +14,7 @@ import pandas as pd
 from kerasfit.arguments import DEFAULT_BATCH_SIZE, ClassWeights, ClassWeightsByOutput, describe
 from kerasfit.errors import ArgumentError, DataError
 from kerasfit.sources.lazy import LazyArray, is_sparse, lazy
-from kerasfit.sources.source import NAMES, Batch, Names, weighted
+from kerasfit.sources.source import NAMES, Batch, Names, Shuffling, weighted
 from kerasfit.tensors import is_backend_tensor, to_model_dtype, to_numpy
 
 
@@ -36,8 +36,7 @@ class ArraySource:
     allow_missing
         Whether numbers may be NaN or infinite.
     shuffle
-        Whether each pass has its own order. The order of pass p is a function of p and of one number
-        drawn from numpy's global generator, which ``keras.utils.set_random_seed()`` seeds.
+        Whether each pass has its own order.
     """
 
     endless = False
@@ -71,8 +70,7 @@ class ArraySource:
         self.samples = len(keras.tree.flatten(x)[0])
         self.batch_size = batch_size or DEFAULT_BATCH_SIZE
         self.batches = math.ceil(self.samples / self.batch_size)
-        self.seed = int(np.random.randint(2**31)) if shuffle else None
-        self.passes = 0
+        self.shuffling = Shuffling(shuffle)
 
     def __iter__(self) -> Iterator[Batch]:
         order = self.begin_pass()
@@ -81,8 +79,7 @@ class ArraySource:
 
     def begin_pass(self) -> np.ndarray | None:
         """The order of the samples in a new pass; None if they keep their own."""
-        self.passes += 1
-        return self.order(self.passes - 1)
+        return self.shuffling.begin_pass(self.samples)
 
     def batch(self, order: np.ndarray | None, start: int) -> Batch:
         stop = min(start + self.batch_size, self.samples)
@@ -92,12 +89,6 @@ class ArraySource:
     @property
     def example(self) -> Batch:
         return Batch(*self.data)
-
-    def order(self, number: int) -> np.ndarray | None:
-        """The order of the samples in a pass, counted from 0; None if they keep their own."""
-        if self.seed is None:
-            return None
-        return np.random.default_rng((self.seed, number)).permutation(self.samples)
 
 
 # ---- what the caller gave, as arrays -----------------------------------------------------------------

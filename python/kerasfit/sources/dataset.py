@@ -9,7 +9,7 @@ import keras
 
 from kerasfit.arguments import ClassWeights, unpack
 from kerasfit.origin import package_of
-from kerasfit.sources.source import NAMES, Batch, Names, weighted
+from kerasfit.sources.source import NAMES, Batch, Names, Shuffling, weighted
 
 INFINITE, UNKNOWN = -1, -2  # tf.data.INFINITE_CARDINALITY, tf.data.UNKNOWN_CARDINALITY
 
@@ -28,6 +28,7 @@ class DatasetSource:
         self.dataset = dataset
         self.names = names
         self.class_weight = class_weight
+        self.shuffling = Shuffling(False)
         cardinality = int(dataset.cardinality())
         self.endless = cardinality == INFINITE
         self.batches = cardinality if cardinality >= 0 else None

@@ -11,13 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
-import numpy as np
 
 from kerasfit.arguments import ClassWeights, ClassWeightsByOutput, unpack
 from kerasfit.places import at
 from kerasfit.sources.arrays import as_tensors, check_are_numbers
 from kerasfit.sources.lazy import is_sparse
-from kerasfit.sources.source import AS_IT_IS, Batch, Names, Reader, weighted
+from kerasfit.sources.source import AS_IT_IS, Batch, Names, Reader, Shuffling, weighted
 from kerasfit.tensors import is_backend_tensor
 
 
@@ -68,7 +67,8 @@ class IteratorSource:
         shuffle: bool = False,
     ):
         is_dataset = isinstance(value, keras.utils.PyDataset)
-        self.start_pass = dataset_starter(value, shuffle) if is_dataset else pass_starter(value)
+        self.shuffling = Shuffling(is_dataset and shuffle)
+        self.start_pass = dataset_starter(value, self.shuffling) if is_dataset else pass_starter(value)
         self.class_weight = class_weight
         self.reader = reader
         self.label = label
@@ -113,16 +113,14 @@ def pass_starter(value: Any) -> Callable[[], Iterator[Any]]:
     return call_until_none
 
 
-def dataset_starter(dataset: keras.utils.PyDataset, shuffle: bool) -> Callable[[], Iterator[Any]]:
+def dataset_starter(dataset: keras.utils.PyDataset, shuffling: Shuffling) -> Callable[[], Iterator[Any]]:
     """A function that starts a pass over a dataset, with as many threads as the dataset has workers."""
-    seed = int(np.random.randint(2**31)) if shuffle else None
-    passes = itertools.count()
 
     def start() -> Iterator[Any]:
-        count, number = dataset.num_batches, next(passes)
+        count = dataset.num_batches
         order: Iterable[int] = itertools.count() if count is None else range(count)
-        if seed is not None and count is not None:
-            order = np.random.default_rng((seed, number)).permutation(count).tolist()
+        if count is not None and (shuffled := shuffling.begin_pass(count)) is not None:
+            order = shuffled.tolist()
         getattr(dataset, "on_epoch_begin", lambda: None)()  # Keras 3.9 has none
         yield from map_ahead(dataset.__getitem__, iter(order), dataset.workers, dataset.max_queue_size)
         dataset.on_epoch_end()

@@ -39,6 +39,27 @@ VALIDATION_NAMES = Names(
 )
 
 
+class Shuffling:
+    """The order of the samples or batches of a source in each pass: a new random one, or always their own.
+
+    The order in pass p is a function of p and of ``seed``, a number drawn from numpy's global generator,
+    which ``keras.utils.set_random_seed()`` seeds.
+    """
+
+    def __init__(self, on: bool):
+        self.seed = int(np.random.randint(2**31)) if on else None
+        self.passes = 0
+
+    def begin_pass(self, count: int) -> np.ndarray | None:
+        """The order of so many in a new pass; None if they keep their own."""
+        self.passes += 1
+        return self.order(self.passes - 1, count)
+
+    def order(self, number: int, count: int) -> np.ndarray | None:
+        """The order in a pass, counted from 0."""
+        return None if self.seed is None else np.random.default_rng((self.seed, number)).permutation(count)
+
+
 class Source(Protocol):
     """Where batches come from. Each ``iter()`` starts a pass.
 
@@ -52,6 +73,8 @@ class Source(Protocol):
         Samples in a batch, or None if the source alone knows.
     endless
         Whether a pass is known never to end.
+    shuffling
+        The order of each pass, as far as the source makes it.
     names
         What errors call the parts of a batch.
     example
@@ -62,6 +85,7 @@ class Source(Protocol):
     batches: int | None
     batch_size: int | None
     endless: bool
+    shuffling: Shuffling
     names: Names
     example: Batch | None
 

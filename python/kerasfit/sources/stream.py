@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,13 +25,15 @@ class Stream:
         Steps in an epoch as far as is known: None until an epoch has shown it.
     taken
         Steps taken in this epoch.
+    passed
+        Batches of the current pass that epochs have taken.
     """
 
     def __init__(self, source: Source, steps_per_epoch: int | None = None):
         self.source = source
         self.limit = steps_per_epoch if steps_per_epoch and steps_per_epoch > 0 else None
         self.steps = self.limit or source.batches
-        self.taken = 0
+        self.taken = self.passed = 0
 
     def peek(self) -> Batch | None:
         """The batch that comes next, which stays there to be taken; None if the pass is over."""
@@ -56,6 +59,7 @@ class Stream:
     def advance(self) -> None:
         """Go past the batch that was peeked at."""
         self.taken += 1
+        self.passed += 1
 
     def begin_epoch(self, *, anew: bool = False) -> None:
         """Start a pass, or go on with the one that ``steps_per_epoch`` cut unless told to start ``anew``."""
@@ -64,6 +68,30 @@ class Stream:
         self.taken = 0
         if not self.has_next():
             self.leave_pass()  # the last epoch took the last batch
+
+    def state(self, *, inside: bool) -> dict[str, Any]:
+        """What ``restore`` takes: where the stream is, ``inside`` an epoch or between two."""
+        goes_on = inside or self.limit is not None
+        return {
+            "taken": self.taken if inside else 0,
+            "passed": self.passed if goes_on else 0,
+            "steps": self.steps,
+            "shuffling": vars(self.source.shuffling).copy(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go to where another stream of an equal source was."""
+        if self.source.shuffling.seed is not None:
+            self.leave_pass()
+        vars(self.source.shuffling).update(state["shuffling"])
+        self.taken, self.steps = state["taken"], state["steps"]
+        if state["passed"]:
+            self.source.shuffling.passes = max(0, self.source.shuffling.passes - 1)  # this one begins again
+            self.skip(state["passed"])
+
+    def skip(self, steps: int) -> None:
+        """Go past so many batches of the pass, which no epoch takes."""
+        raise NotImplementedError
 
     @property
     def exhausted(self) -> bool:
@@ -102,6 +130,12 @@ class BatchStream(Stream):
 
     def leave_pass(self) -> None:
         self._pass = self._ahead = None
+        self.passed = 0
+
+    def skip(self, steps: int) -> None:
+        while self.passed < steps and self.peek() is not None:
+            self._ahead = None
+            self.passed += 1
 
 
 @dataclass
@@ -156,10 +190,17 @@ class RowStream(Stream):
 
     def leave_pass(self) -> None:
         self._order = self._at = None
+        self.passed = 0
+
+    def skip(self, steps: int) -> None:
+        if self.has_next():
+            self._at += steps * self._size
+            self.passed += steps
 
     def give_back(self, steps: int) -> None:
         """Let the last ``steps`` batches that were taken be the next ones again."""
         self.taken -= steps
+        self.passed -= steps
         self._at -= steps * self._size
 
     def take_rows(self, steps: int) -> Rows:
@@ -169,6 +210,7 @@ class RowStream(Stream):
         start, size = self._at, self._size
         rows = Rows(self._order, start, min(start + steps * size, self.source.samples), size)
         self.taken += rows.steps
+        self.passed += rows.steps
         self._at = start + rows.steps * size
         return rows
 

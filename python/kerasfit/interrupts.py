@@ -1,0 +1,78 @@
+"""Ctrl-C while a model trains: noticed at the end of a step, never in the middle of one.
+
+While ``listening()``, a SIGINT is a request, which the loop answers by ``check()`` where nothing is left
+half done. The handler that was there before decides whether a signal is an interrupt at all: R may have dealt
+with it already, while it ran a function of the user's. A second request is an interrupt at once, wherever it
+comes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_listening = _requested = False
+
+
+class AtStep(KeyboardInterrupt):
+    """An interrupt between two steps."""
+
+
+class AtOnce(KeyboardInterrupt):
+    """An interrupt wherever the process was, because somebody has asked twice."""
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Make requests of interrupts in the main thread, if Python hears of any there."""
+    global _listening, _requested
+    before = signal.getsignal(signal.SIGINT)
+    if _listening or not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def request(number: int, frame: object) -> None:
+        global _requested
+        try:
+            before(number, frame)
+        except KeyboardInterrupt:
+            if _requested:
+                raise AtOnce from None
+            _requested = True
+
+    handled_by = _install(request)
+    _listening, _requested = True, False
+    try:
+        yield
+    finally:
+        _listening = _requested = False
+        _install(before, handled_by)
+
+
+def requested() -> bool:
+    return _requested
+
+
+def check() -> None:
+    """Raise ``AtStep`` if an interrupt has been requested."""
+    global _requested
+    if _requested:
+        _requested = False
+        raise AtStep
+
+
+def _install(handler: object, handled_by: int | None = None) -> int:
+    """Set Python's handler of SIGINT, and keep that of the process, which is R's where R is the host.
+
+    Returns the address of the latter; ``signal.signal()`` alone would replace it by Python's.
+    """
+    get, put = ctypes.pythonapi.PyOS_getsig, ctypes.pythonapi.PyOS_setsig
+    get.restype = put.restype = ctypes.c_void_p
+    put.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    handled_by = handled_by or get(signal.SIGINT)
+    signal.signal(signal.SIGINT, handler)
+    put(signal.SIGINT, handled_by)
+    return handled_by

@@ -1,0 +1,385 @@
+"""A run that was killed, stopped or spoilt goes on exactly where it was, or says why it cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import kerasfit
+from kerasfit import store
+
+X = np.random.default_rng(0).normal(size=(300, 10)).astype("float32")
+Y = (X[:, :1] * X[:, 1:2]).astype("float32")
+EPOCHS = 8
+
+
+def network():
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            keras.Input((10,)),
+            keras.layers.Dense(8, activation="relu"),
+            keras.layers.Dropout(0.3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile("adam", "mse", metrics=["mae"])
+    return model
+
+
+class Stop(BaseException):
+    """As sudden as a crash, but the process goes on."""
+
+
+class Crash(keras.callbacks.Callback):
+    def __init__(self, epoch, batch=None):
+        super().__init__()
+        self.epoch, self.batch = epoch, batch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.here = epoch + 1 == self.epoch
+        if self.here and self.batch is None:
+            raise Stop
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.here and batch == self.batch:
+            raise Stop
+
+
+class Quiet(Crash):
+    """The same callback to the eye of a backup, and to the executions', without a crash."""
+
+    def __init__(self):
+        super().__init__(0)
+
+
+Quiet.__name__ = "Crash"
+
+
+def callbacks(folder, crash=None, **options):
+    return [
+        keras.callbacks.EarlyStopping(monitor="val_loss", patience=2, restore_best_weights=True),
+        keras.callbacks.ReduceLROnPlateau(monitor="val_loss", patience=1),
+        keras.callbacks.LearningRateScheduler(lambda epoch, lr: lr * 0.9),
+        keras.callbacks.CSVLogger(f"{folder}.csv"),
+        crash or Quiet(),
+        *([kerasfit.BackupAndRestore(folder, **options)] if options else []),
+    ]
+
+
+def outcome(folder, history, model):
+    variables = [*model.variables, *model.optimizer.variables]
+    return (
+        [keras.ops.convert_to_numpy(variable.value).tobytes() for variable in variables],
+        history.epochs,
+        history.metrics,
+        Path(f"{folder}.csv").read_text(),
+    )
+
+
+def train(folder, crash=None, data=(X, Y), options=None, **backup):
+    model = network()
+    arguments = {"epochs": EPOCHS, "verbose": 0, "validation_split": 0.2} | (options or {})
+    history = kerasfit.fit(model, *data, callbacks=callbacks(folder, crash, **backup), **arguments)
+    return outcome(folder, history, model)
+
+
+def resumed(folder, crashes, **arguments):
+    for crash in crashes:
+        with pytest.raises(Stop):
+            train(folder, crash, **arguments)
+    return train(folder, **arguments)
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 1, 3, 8, 20])
+def test_a_run_that_crashed_ends_like_one_that_did_not(tmp_path, save_freq):
+    expected = train(tmp_path / "plain")
+    crashes = [Crash(2, 4), Crash(4), Crash(5, 1), Crash(5, 6)]
+    assert resumed(tmp_path / "state", crashes, save_freq=save_freq) == expected
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("steps_per_epoch", [3, 7, 11])
+@pytest.mark.parametrize("save_freq", ["epoch", 2])
+def test_epochs_that_cut_a_pass_go_on_in_it(tmp_path, steps_per_epoch, save_freq):
+    arguments = {"options": {"steps_per_epoch": steps_per_epoch, "batch_size": 32}}
+    expected = train(tmp_path / "plain", **arguments)
+    crashes = [Crash(3, 1), Crash(6)]
+    assert resumed(tmp_path / "state", crashes, save_freq=save_freq, **arguments) == expected
+
+
+class Dataset(keras.utils.PyDataset):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, number):
+        rows = slice(number * 30, number * 30 + 30)
+        return X[rows], Y[rows]
+
+
+def random_batches():
+    while True:
+        rows = np.random.randint(0, 300, 16)
+        yield X[rows], Y[rows]
+
+
+def batch_or_none():
+    """A function that ends a pass after five random batches."""
+    count = 0
+
+    def batch():
+        nonlocal count
+        count += 1
+        if count == 6:
+            count = 0
+            return None
+        rows = np.random.randint(0, 300, 16)
+        return X[rows], Y[rows]
+
+    return batch
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 2])
+@pytest.mark.parametrize(
+    "source", [Dataset, random_batches, batch_or_none], ids=lambda source: source.__name__
+)
+def test_datasets_and_generators_are_drawn_again_to_where_they_were(tmp_path, source, save_freq):
+    options = {"validation_split": 0.0, "validation_data": (X, Y)}
+    if source is not Dataset:
+        options["steps_per_epoch"] = 5 if source is random_batches else -1
+
+    def run(name, crash=None, **backup):
+        return train(tmp_path / name, crash, data=(source(),), options=options, **backup)
+
+    expected = run("plain")
+    for crash in (Crash(2, 3), Crash(4), Crash(6, 1)):
+        with pytest.raises(Stop):
+            run("state", crash, save_freq=save_freq)
+    assert run("state", save_freq=save_freq) == expected
+
+
+def test_tensorflow_datasets_go_on_in_a_pass(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+
+    def run(name, crash=None, **backup):
+        data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(16)
+        options = {"validation_split": 0.0, "validation_data": (X, Y)}
+        return train(tmp_path / name, crash, data=(data,), options=options, **backup)
+
+    expected = run("plain")
+    with pytest.raises(Stop):
+        run("state", Crash(2, 6), save_freq=3)
+    assert run("state", save_freq=3) == expected
+
+
+SCRIPT = """
+import random, sys
+import keras
+import test_backup
+folder = sys.argv[1]
+test_backup.EPOCHS = 40
+result = test_backup.train(folder, save_freq=random.choice(["epoch", 5]))
+sys.stdout.write(str(hash(str(result))))
+"""
+
+
+def in_a_process(folder, timeout=None):
+    """What a process that trains with a backup prints; None if it is killed after a time."""
+    python_path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = os.environ | {"PYTHONPATH": python_path, "PYTHONHASHSEED": "0"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(folder)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        return process.communicate(timeout=timeout)[0]
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return None
+
+
+def test_processes_that_are_killed_at_any_time(tmp_path):
+    kills = int(os.environ.get("KERASFIT_SOAK", 6))
+    began = time.perf_counter()
+    expected = in_a_process(tmp_path / "whole")
+    seconds = time.perf_counter() - began
+    chance = random.Random(1)
+    killed = runs = 0
+    while killed < kills:
+        result = in_a_process(tmp_path / "state", timeout=seconds * chance.uniform(0.6, 1.05))
+        killed += result is None
+        runs += result is not None
+        assert result in (None, expected)
+        if result:
+            (tmp_path / "state.csv").unlink()
+    assert in_a_process(tmp_path / "state") == expected
+    print(f"{killed} processes killed; all {runs + 1} that ended were as one that ran through")
+
+
+# ---- what cannot be resumed --------------------------------------------------------------------------
+
+
+def crashed(folder, **backup):
+    with pytest.raises(Stop):
+        train(folder, Crash(4), save_freq="epoch", **backup)
+    return folder / "state.npz"
+
+
+OTHERS = {
+    "batch_size was 32 there and is 16 here": {"options": {"batch_size": 16}},
+    "shuffle was True there and is False here": {"options": {"shuffle": False}},
+    "initial_epoch was 1 there and is 2 here": {"options": {"initial_epoch": 2}},
+    "the number of samples was 240 there and is 80 here": {"data": (X[:100], Y[:100])},
+    "the checksum of the data": {"data": (X + 1, Y)},
+}
+
+
+@pytest.mark.parametrize("fault", OTHERS)
+def test_the_state_of_another_run_is_no_state_of_this_one(tmp_path, fault):
+    kept = crashed(tmp_path / "state").read_bytes()
+    with pytest.raises(kerasfit.ArgumentError, match=fault) as error:
+        train(tmp_path / "state", save_freq="epoch", **OTHERS[fault])
+    assert error.value.argument == "callbacks"
+    assert (tmp_path / "state" / "state.npz").read_bytes() == kept
+
+
+def test_another_model_and_other_callbacks_are_another_run(tmp_path):
+    crashed(tmp_path / "state")
+    backup = kerasfit.BackupAndRestore(tmp_path / "state")
+    with pytest.raises(kerasfit.ArgumentError, match=r"callbacks was EarlyStopping, .* and is History here"):
+        kerasfit.fit(network(), X, Y, validation_split=0.2, callbacks=backup, verbose=0)
+    wider = keras.Sequential([keras.Input((10,)), keras.layers.Dense(9), keras.layers.Dense(1)])
+    wider.compile("adam", "mse")
+    before = wider.get_weights()
+    with pytest.raises(kerasfit.ArgumentError, match="variables of the model and its optimizer"):
+        kerasfit.fit(
+            wider, X, Y, validation_split=0.2, callbacks=callbacks(tmp_path / "state", save_freq="epoch")
+        )
+    for old, new in zip(before, wider.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "flipped", "empty"])
+def test_a_damaged_state_is_told_and_left_alone(tmp_path, damage):
+    file = crashed(tmp_path / "state")
+    whole = file.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    spoilt = {"cut": whole[:-100], "foreign": b"something else", "flipped": bytes(flipped), "empty": b""}
+    file.write_bytes(spoilt[damage])
+    with pytest.raises(kerasfit.ArgumentError, match="damaged, or no state"):
+        train(tmp_path / "state", save_freq="epoch")
+    assert file.read_bytes() == spoilt[damage]
+
+
+def test_with_two_states_the_one_before_replaces_a_damaged_one(tmp_path):
+    expected = train(tmp_path / "plain")
+    file = crashed(tmp_path / "state", double_checkpoint=True)
+    file.write_bytes(b"")
+    assert train(tmp_path / "state", save_freq="epoch", double_checkpoint=True)[:3] == expected[:3]
+
+
+def test_a_folder_that_cannot_be_written_is_a_mistake_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(kerasfit.ArgumentError, match="cannot be written"):
+            train(folder, save_freq="epoch")
+
+
+def test_a_full_disk_ends_training_and_keeps_the_state_before(tmp_path, monkeypatch):
+    expected = train(tmp_path / "plain")
+    kept = crashed(tmp_path / "state").read_bytes()
+
+    synced = []
+
+    def fill_up(descriptor):
+        synced.append(descriptor)
+        if len(synced) > 2:  # those were of the file that shows that the folder can be written
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fill_up)
+        with pytest.raises(kerasfit.KerasfitError, match="No space left on device"):
+            train(tmp_path / "state", save_freq="epoch")
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["state.npz"]
+    assert (tmp_path / "state" / "state.npz").read_bytes() == kept
+    assert train(tmp_path / "state", save_freq="epoch")[:3] == expected[:3]
+
+
+def test_a_run_that_is_kept_can_be_made_longer(tmp_path):
+    folder = tmp_path / "state"
+    model = network()
+    whole = kerasfit.fit(model, X, Y, epochs=6, verbose=0)
+    backup = {"delete_checkpoint": False}
+    part, rest = network(), network()
+    kerasfit.fit(part, X, Y, epochs=4, verbose=0, callbacks=kerasfit.BackupAndRestore(folder, **backup))
+    history = kerasfit.fit(
+        rest, X, Y, epochs=6, verbose=0, callbacks=kerasfit.BackupAndRestore(folder, **backup)
+    )
+    assert history.metrics == whole.metrics
+    for old, new in zip(model.get_weights(), rest.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_callback_says_what_its_state_is(tmp_path):
+    class Counter(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.seen = {}
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.seen[epoch] = object()
+
+        def get_state(self):
+            return list(self.seen)
+
+        def set_state(self, state):
+            self.seen = dict.fromkeys(state)
+
+    def run(crash):
+        counter = Counter()
+        backup = kerasfit.BackupAndRestore(tmp_path / "state")
+        with contextlib.suppress(Stop):
+            kerasfit.fit(network(), X, Y, epochs=5, verbose=0, callbacks=[counter, crash, backup])
+        return list(counter.seen)
+
+    assert run(Crash(3)) == [0, 1]
+    assert run(Quiet()) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {"a": [1, 2.5, "x"], 3: (True, None, b"raw")},
+        float("inf"),
+        {"array": np.arange(6).reshape(2, 3), "empty": np.empty((0, 2)), "text": np.array(["a", "bc"])},
+    ],
+)
+def test_values_come_back_from_a_file(tmp_path, value):
+    store.write(tmp_path / "value", value)
+    back = store.read(tmp_path / "value")
+    assert type(back) is type(value)
+    np.testing.assert_equal(back, value)
+
+
+def test_half_precision_comes_back_from_a_file(tmp_path):
+    for dtype in ("bfloat16", "float16"):
+        array = keras.ops.convert_to_numpy(keras.ops.ones((2, 3), dtype))
+        store.write(tmp_path / "value", array)
+        assert store.read(tmp_path / "value").dtype == array.dtype
