@@ -27,6 +27,7 @@ evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..
                                                   sample_weight = NULL, steps = NULL, callbacks = NULL,
                                                   verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("evaluate")
+  on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)
   results <- call_core(
     call, core$evaluate, object,

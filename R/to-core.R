@@ -195,14 +195,26 @@ class_weight_to_core <- function(value) {
 #' A callback, or a list of callbacks; functions by the names of hooks are one
 #' @noRd
 callbacks_to_core <- function(value) {
-  if (is.function(value)) {
-    return(reticulate::r_to_py(value, convert = TRUE))
+  if (is_r_callback(value)) {
+    return(begin_callback(value))
   }
   if (!is.list(value) || reticulate::is_py_object(value)) {
     return(value)
   }
-  hooks <- any(vapply(value, is.function, NA)) && all(nzchar(rlang::names2(value)))
-  list_to_core(lapply(if (hooks) value else unname(value), callbacks_to_core))
+  if (any(vapply(value, is.function, NA)) && all(nzchar(rlang::names2(value)))) {
+    return(functions_to_core(value))
+  }
+  list_to_core(lapply(unname(value), callbacks_to_core))
+}
+
+#' Functions by the names of hooks, each called with those of a hook's arguments that it has
+#' @noRd
+functions_to_core <- function(hooks) {
+  functions <- Map(function(f, name) {
+    known <- is.function(f) && name %in% names(callback_hooks)
+    if (known) reticulate::r_to_py(with_arguments_of(f, callback_hooks[[name]]), convert = TRUE) else reticulate::r_to_py(f)
+  }, hooks, names(hooks))
+  reticulate::dict(functions, convert = FALSE)
 }
 
 #' "auto" is one line for each epoch inside knitr, where a bar cannot move

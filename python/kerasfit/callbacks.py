@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import keras
@@ -46,11 +45,17 @@ class FunctionCallback(keras.callbacks.Callback):
                 raise ArgumentError(
                     "callbacks", f"`callbacks${hook}` must be a function, not {describe(function)}."
                 )
-            setattr(self, hook, partial(self._call, function))
+            setattr(self, hook, counting_from_1(function))
 
-    @staticmethod
-    def _call(function: Callable, *args: Any) -> None:
+
+def counting_from_1(function: Callable) -> Callable:
+    """A function as a hook, which Keras calls with an epoch or batch that counts from 0, and logs."""
+
+    def hook(*args: Any, logs: Any = None) -> None:
+        args = args if logs is None else (*args, logs)
         function(*(argument + 1 if isinstance(argument, int) else argument for argument in args))
+
+    return hook
 
 
 def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:

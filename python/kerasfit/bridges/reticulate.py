@@ -12,21 +12,28 @@ import keras
 import numpy as np
 
 from kerasfit.bridges.values import Generator, data_frame, factor, sparse_matrix
+from kerasfit.callbacks import FunctionCallback, counting_from_1
 from kerasfit.delegate import overrides
 from kerasfit.history import History
 from kerasfit.places import place_of
 from kerasfit.quiet import quiet
 
 __all__ = [
+    "FunctionCallback",
     "Generator",
     "call",
+    "call_hook",
+    "callback",
     "data_frame",
     "explain",
     "factor",
     "history_values",
+    "is_callback_class",
     "output_values",
     "overrides",
     "place",
+    "schedule",
+    "session",
     "set_random_seed",
     "sparse_matrix",
     "writer",
@@ -42,6 +49,47 @@ def set_random_seed(seed: int) -> None:
 def writer(functions: dict[str, Callable]) -> SimpleNamespace:
     """A progress writer made of R functions."""
     return SimpleNamespace(**functions)
+
+
+def session(get_state: Callable, set_state: Callable) -> SimpleNamespace:
+    """What belongs to R's session in the state of a run, made of R functions that speak of raw vectors."""
+    return SimpleNamespace(get_state=get_state, set_state=lambda state: set_state(bytearray(state)))
+
+
+def schedule(function: Callable) -> Callable:
+    """A learning-rate schedule of R, whose epochs count from 1, as Keras calls it."""
+    return lambda epoch, lr: float(function(epoch + 1, lr))
+
+
+def is_callback_class(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, keras.callbacks.Callback)
+
+
+def callback(
+    name: str,
+    base: type,
+    hooks: dict[str, Callable],
+    state: dict[str, Callable],
+    args: list[Any],
+    kwargs: dict[str, Any],
+) -> keras.callbacks.Callback:
+    """A callback of a new class with R functions as hooks, whose epochs and batches count from 1."""
+
+    def method(function: Callable) -> Callable:
+        hook = counting_from_1(function)
+        return lambda self, *args, **kwargs: hook(*args, **kwargs)
+
+    methods = {hook: method(function) for hook, function in hooks.items()}
+    if state:
+        methods["get_state"] = lambda self: bytes(state["get_state"]())
+        methods["set_state"] = lambda self, value: state["set_state"](bytearray(value))
+    return type(name, (base,), methods)(*args, **kwargs)
+
+
+def call_hook(cls: type, callback: keras.callbacks.Callback, hook: str, args: list[Any]) -> None:
+    """A hook of a class, for a callback of a class that inherits from it; numbers count from 1."""
+    *number, logs = args
+    getattr(cls, hook)(callback, *(int(n) - 1 for n in number), dict(logs or {}))
 
 
 def call(function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str]]:

@@ -1,0 +1,244 @@
+#' Keras's callbacks
+#'
+#' What happens beside training: for the argument `callbacks` of [fit()][fit.keras.src.models.model.Model], alone or in a
+#' list. These are Keras's own, with whole numbers as R writes them (`patience = 3`) and epochs that count from 1;
+#' [callback_backup_and_restore()] is kerasfit's.
+#'
+#' `callback_early_stopping()` ends training when a metric has stopped improving.
+#' `callback_model_checkpoint()` saves the model, or its weights, after epochs or batches.
+#' `callback_reduce_lr_on_plateau()` makes the learning rate smaller when a metric has stopped improving.
+#' `callback_learning_rate_scheduler()` sets the learning rate of each epoch.
+#' `callback_terminate_on_nan()` ends training when the loss is no longer finite.
+#' `callback_swap_ema_weights()` evaluates with the moving averages of the weights, for optimizers with `use_ema`.
+#' `callback_csv_logger()` writes a line for each epoch into a file, `callback_tensorboard()` logs for TensorBoard,
+#' `callback_remote_monitor()` sends each epoch's metrics to a server by HTTP.
+#' `callback_lambda()` calls functions; a list of functions by the names of hooks does the same (see [Callback()]).
+#'
+#' @param monitor The metric that decides, by its name in the history: "val_loss", "accuracy".
+#' @param min_delta The smallest change that counts as an improvement.
+#' @param patience Epochs without an improvement to wait for.
+#' @param verbose 0: silent. 1: say what is done.
+#' @param mode "min", "max": which of two values is better; "auto" tells by the name of the metric.
+#' @param baseline A value that the metric has to be better than, or NULL.
+#' @param restore_best_weights Whether the model gets the weights of the best epoch when training ends.
+#' @param start_from_epoch Epochs before the metric is looked at.
+#' @param filepath Where to save, ending in `.keras`, or in `.weights.h5` for weights alone. `{epoch}`, counted from 1, and
+#'   names of metrics in braces stand for their values: `"model-{epoch:02d}-{val_loss:.2f}.keras"`.
+#' @param save_best_only Whether to save only when the metric is better than ever.
+#' @param save_weights_only Whether to save the weights alone.
+#' @param save_freq "epoch", or after how many batches to save.
+#' @param initial_value_threshold A value that the metric has to be better than at first, or NULL.
+#' @param factor What the learning rate is multiplied by.
+#' @param cooldown Epochs to wait after the learning rate has changed.
+#' @param min_lr The smallest learning rate.
+#' @param schedule A function of the epoch, counted from 1, and the learning rate so far, that returns the learning rate
+#'   for that epoch. It may have the first argument only, or none.
+#' @param filename The file.
+#' @param separator What is between two values.
+#' @param append Whether to add to a file that is there.
+#' @param log_dir The folder of the logs.
+#' @param histogram_freq,embeddings_freq After how many epochs to log histograms and embeddings; 0 for never.
+#' @param write_graph,write_images,write_steps_per_second Whether to log the graph, weights as images, and the speed.
+#' @param update_freq "epoch", "batch", or a number of batches.
+#' @param profile_batch The batch to profile, or `c(first, last)`; 0 for none.
+#' @param embeddings_metadata A named list: layer and file of its metadata; or NULL.
+#' @param swap_on_epoch Whether to swap at each epoch, or only for evaluation and prediction.
+#' @param root,path The server, and the path to send to.
+#' @param field The field with the JSON, if it is sent in a form.
+#' @param headers A named list of HTTP headers, or NULL.
+#' @param send_as_json Whether to send JSON instead of a form.
+#' @param on_epoch_begin,on_epoch_end Functions of the epoch, counted from 1, and a named list of metrics.
+#' @param on_train_begin,on_train_end Functions of a named list of metrics.
+#' @param on_train_batch_begin,on_train_batch_end Functions of the batch, counted from 1, and a named list of metrics.
+#' @param ... Functions by the names of other hooks, such as `on_test_begin`.
+#' @return A callback: a Python object.
+#' @section Errors: `kerasfit_error_argument` if an argument cannot be used.
+#' @examplesIf kerasfit:::has_keras()
+#' x <- as.matrix(iris[1:4])
+#' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
+#' model |> compile("adam", "sparse_categorical_crossentropy", metrics = "accuracy")
+#' file <- tempfile(fileext = ".csv")
+#' history <- model |> fit(
+#'   x, iris$Species,
+#'   epochs = 50, validation_split = 0.2, verbose = 0,
+#'   callbacks = list(
+#'     callback_early_stopping(patience = 3, restore_best_weights = TRUE),
+#'     callback_learning_rate_scheduler(function(epoch, lr) if (epoch > 10) lr * 0.9 else lr),
+#'     callback_csv_logger(file)
+#'   )
+#' )
+#' history
+#' head(read.csv(file))
+#' @name callbacks
+#' @seealso [Callback()], [callback_backup_and_restore()]
+NULL
+
+#' @rdname callbacks
+#' @export
+callback_early_stopping <- function(monitor = "val_loss", min_delta = 0, patience = 0, verbose = 0, mode = "auto",
+                                    baseline = NULL, restore_best_weights = FALSE, start_from_epoch = 0) {
+  keras_callback("EarlyStopping", whole = c("patience", "verbose", "start_from_epoch"))
+}
+
+#' @rdname callbacks
+#' @export
+callback_model_checkpoint <- function(filepath, monitor = "val_loss", verbose = 0, save_best_only = FALSE,
+                                      save_weights_only = FALSE, mode = "auto", save_freq = "epoch",
+                                      initial_value_threshold = NULL) {
+  keras_callback("ModelCheckpoint", whole = c("verbose", "save_freq"), paths = "filepath")
+}
+
+#' @rdname callbacks
+#' @export
+callback_reduce_lr_on_plateau <- function(monitor = "val_loss", factor = 0.1, patience = 10, verbose = 0, mode = "auto",
+                                          min_delta = 1e-4, cooldown = 0, min_lr = 0) {
+  keras_callback("ReduceLROnPlateau", whole = c("patience", "verbose", "cooldown"))
+}
+
+#' @rdname callbacks
+#' @export
+callback_learning_rate_scheduler <- function(schedule, verbose = 0) {
+  call <- sys.call()
+  if (!is.function(schedule)) {
+    abort_argument("schedule", sprintf("`schedule` must be a function, not %s.", describe(schedule)), call)
+  }
+  rate <- with_arguments_of(schedule, c("epoch", "lr"))
+  checked <- function(epoch, lr) {
+    value <- rate(epoch, lr)
+    if (!is.numeric(value) || length(value) != 1 || is.na(value)) {
+      abort_argument("schedule", sprintf("`schedule` must return a number, not %s.", describe(value)), call)
+    }
+    as.double(value)
+  }
+  schedule <- bridge$schedule(reticulate::r_to_py(checked, convert = TRUE))
+  keras_callback("LearningRateScheduler", whole = "verbose")
+}
+
+#' @rdname callbacks
+#' @export
+callback_csv_logger <- function(filename, separator = ",", append = FALSE) {
+  keras_callback("CSVLogger", paths = "filename")
+}
+
+#' @rdname callbacks
+#' @export
+callback_tensorboard <- function(log_dir = "logs", histogram_freq = 0, write_graph = TRUE, write_images = FALSE,
+                                 write_steps_per_second = FALSE, update_freq = "epoch", profile_batch = 0,
+                                 embeddings_freq = 0, embeddings_metadata = NULL) {
+  keras_callback(
+    "TensorBoard",
+    whole = c("histogram_freq", "update_freq", "profile_batch", "embeddings_freq"), paths = "log_dir"
+  )
+}
+
+#' @rdname callbacks
+#' @export
+callback_terminate_on_nan <- function() keras_callback("TerminateOnNaN")
+
+#' @rdname callbacks
+#' @export
+callback_swap_ema_weights <- function(swap_on_epoch = FALSE) keras_callback("SwapEMAWeights")
+
+#' @rdname callbacks
+#' @export
+callback_remote_monitor <- function(root = "http://localhost:9000", path = "/publish/epoch/end/", field = "data",
+                                    headers = NULL, send_as_json = FALSE) {
+  keras_callback("RemoteMonitor")
+}
+
+#' @rdname callbacks
+#' @export
+callback_lambda <- function(on_epoch_begin = NULL, on_epoch_end = NULL, on_train_begin = NULL, on_train_end = NULL,
+                            on_train_batch_begin = NULL, on_train_batch_end = NULL, ...) {
+  hooks <- list(
+    on_epoch_begin = on_epoch_begin, on_epoch_end = on_epoch_end, on_train_begin = on_train_begin,
+    on_train_end = on_train_end, on_train_batch_begin = on_train_batch_begin, on_train_batch_end = on_train_batch_end, ...
+  )
+  hooks <- Filter(Negate(is.null), hooks)
+  check_hooks(hooks, sys.call())
+  bridge$FunctionCallback(functions_to_core(hooks))
+}
+
+#' Go on where a crash left off
+#'
+#' Keeps the state of a run in a folder. If [fit()][fit.keras.src.models.model.Model] is called again with the same model,
+#' data and arguments, after a crash of any kind or an interrupt, it goes on from there, in this or another R session. The
+#' final weights, the optimizer and the history are then those of a run that was never interrupted, bit for bit on the same
+#' machine.
+#'
+#' Stored are the variables of model, optimizer and metrics; the random generators of the backend, of numpy and of R; the
+#' order of the samples; the history; and the state of callbacks. For those of Keras that is what has changed in them since
+#' training began, such as the best value of `callback_early_stopping()`; a [Callback()] of your own says by methods
+#' `get_state()` and `set_state(state)` what its state is. The file of `callback_csv_logger()` goes on too. A state is
+#' written beside the one before and then takes its name, so that there is a whole one at any time.
+#'
+#' Arrays are exact, also after some steps of an epoch. A `keras$utils$PyDataset`, a `tf.data.Dataset` that does not shuffle,
+#' and R functions that begin anew in a new session are exact too: the batches that the pass has had are made once more and
+#' dropped. What a generator keeps elsewhere, such as its place in a file, it has to find again itself. The order of a
+#' dataset that shuffles itself is another one.
+#'
+#' @param backup_dir The folder, made if it is not there. Each run has one of its own.
+#' @param save_freq "epoch", or after how many steps to store the state. An interrupt stores it too.
+#' @param double_checkpoint Whether to keep the state before the last one too, in case the disk damages the last one.
+#' @param delete_checkpoint Whether to delete the state when training has ended by itself. If not, a later call with more
+#'   `epochs` goes on from the end.
+#' @return A callback: a Python object.
+#' @section Errors: `fit()` signals a `kerasfit_error_argument` before the first step, and leaves the folder as it is, if the
+#'   state in the folder is damaged or that of another run (another model, other data or callbacks, another `batch_size`), or
+#'   if the folder cannot be written. It signals a `kerasfit_error_state` if a state cannot be stored later, as on a full
+#'   disk; the state before is still there.
+#' @examplesIf kerasfit:::has_keras()
+#' folder <- tempfile("run")
+#' train <- function(...) {
+#'   set_random_seed(1)
+#'   model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
+#'   model |> compile("adam", "sparse_categorical_crossentropy")
+#'   model |> fit(as.matrix(iris[1:4]), iris$Species, epochs = 6, callbacks = callback_backup_and_restore(folder), ...)
+#' }
+#' # the machine fails in epoch 4
+#' try(train(validation_data = local({
+#'   validations <- 0
+#'   function() {
+#'     validations <<- validations + 1
+#'     if (validations == 7) stop("no power")
+#'     if (validations %% 2 == 1) list(as.matrix(iris[1:4]), iris$Species)
+#'   }
+#' })))
+#' # the same call again goes on after epoch 3
+#' train(validation_data = list(as.matrix(iris[1:4]), iris$Species))
+#' @export
+callback_backup_and_restore <- function(backup_dir, save_freq = "epoch", double_checkpoint = FALSE,
+                                        delete_checkpoint = TRUE) {
+  session <- bridge$session(
+    reticulate::r_to_py(function() serialize(get0(".Random.seed", globalenv()), NULL), convert = TRUE),
+    reticulate::r_to_py(function(state) set_r_seed(unserialize(state)), convert = TRUE)
+  )
+  keras_callback("BackupAndRestore", whole = "save_freq", paths = "backup_dir", module = core, session = session)
+}
+
+set_r_seed <- function(seed) if (!is.null(seed)) assign(".Random.seed", seed, globalenv())
+
+#' A callback of Keras or the core, made with the arguments of the function that calls this
+#'
+#' @param whole Names of arguments that are whole numbers in Python.
+#' @param paths Names of arguments that are paths of files.
+#' @param ... More arguments.
+#' @noRd
+keras_callback <- function(class, whole = character(), paths = character(), module = keras$callbacks, ...) {
+  call <- sys.call(-1)
+  caller <- parent.frame()
+  arguments <- mget(names(formals(sys.function(-1))), caller, ifnotfound = list(NULL))
+  for (name in names(arguments)) {
+    value <- arguments[[name]]
+    if (name %in% whole && is.numeric(value)) arguments[[name]] <- whole_number(value, name, call)
+    if (name %in% paths && is.character(value)) arguments[[name]] <- path.expand(value)
+  }
+  call_core(call, module[[class]], !!!lapply(arguments, reticulate::r_to_py), ...)
+}
+
+whole_number <- function(value, argument, call) {
+  if (anyNA(value) || any(value != trunc(value))) {
+    abort_argument(argument, sprintf("`%s` must be a whole number, not %s.", argument, describe(value)), call)
+  }
+  as.integer(value)
+}

@@ -1,0 +1,172 @@
+# Callbacks made in R: Keras's by functions, and classes of functions.
+
+skip_on_cran()
+
+#' What a function of Keras has as arguments, with the defaults as R values
+python_arguments <- function(class) {
+  inspect <- reticulate::import("inspect")
+  parameters <- inspect$signature(class)$parameters
+  arguments <- list()
+  for (name in reticulate::iterate(parameters)) {
+    parameter <- parameters[[name]]
+    if (as.character(parameter$kind) %in% c("VAR_KEYWORD", "4")) next
+    required <- reticulate::py_to_r(reticulate::import_builtins()$bool(parameter$default == inspect$Parameter$empty))
+    arguments[name] <- list(if (required) quote(expr = ) else parameter$default)
+  }
+  arguments
+}
+
+test_that("each callback of Keras has a function with the same arguments and defaults", {
+  classes <- c(
+    callback_early_stopping = "EarlyStopping", callback_model_checkpoint = "ModelCheckpoint",
+    callback_reduce_lr_on_plateau = "ReduceLROnPlateau", callback_learning_rate_scheduler = "LearningRateScheduler",
+    callback_csv_logger = "CSVLogger", callback_tensorboard = "TensorBoard", callback_terminate_on_nan = "TerminateOnNaN",
+    callback_swap_ema_weights = "SwapEMAWeights", callback_remote_monitor = "RemoteMonitor",
+    callback_lambda = "LambdaCallback", callback_backup_and_restore = "BackupAndRestore"
+  )
+  # no callbacks for users: the base, those of every run, and those of other ways to call the model's own fit()
+  others <- c("Callback", "CallbackList", "History", "ProgbarLogger", "MonitorCallback", "OrbaxCheckpoint")
+  known <- grep("^[A-Z]", names(keras$callbacks), value = TRUE)
+  expect_setequal(setdiff(known, others), classes)
+  for (name in names(classes)) {
+    theirs <- python_arguments(keras$callbacks[[classes[[name]]]])
+    ours <- as.list(formals(getExportedValue("kerasfit", name)))
+    ours <- ours[setdiff(names(ours), "...")]
+    expect_identical(names(ours), names(theirs), label = name)
+    for (argument in names(theirs)) {
+      expect_equal(ours[argument], theirs[argument], label = paste(name, argument))
+    }
+  }
+})
+
+test_that("a class in R hears hooks with numbers from 1, and says stop", {
+  Recorder <- Callback(
+    "Recorder",
+    on_train_begin = function() private$add("train begin"),
+    on_epoch_begin = function(epoch) private$add("epoch begin", epoch),
+    on_train_batch_begin = function(batch, logs) private$add("batch begin", batch),
+    on_train_batch_end = function(batch, logs) private$add("batch end", batch, names(logs)),
+    on_test_begin = function(...) private$add("test begin"),
+    on_test_batch_end = function(batch) private$add("test batch end", batch),
+    on_test_end = function(logs) private$add("test end", names(logs)),
+    on_epoch_end = function(logs, epoch) {
+      private$add("epoch end", epoch, names(logs))
+      if (epoch == self$last) self$model$stop_training <- TRUE
+    },
+    on_train_end = function() private$add("train end"),
+    public = list(last = NULL, initialize = function(last) self$last <- last, events = character()),
+    private = list(add = function(...) self$events <- c(self$events, paste(c(...), collapse = " ")))
+  )
+  recorder <- Recorder(2)
+  model <- classifier()
+  fit(
+    model, iris_x, iris_y,
+    batch_size = 75, epochs = 5, verbose = 0, callbacks = recorder, validation_data = list(iris_x, iris_y)
+  )
+  epoch <- function(number) {
+    c(
+      paste("epoch begin", number), "batch begin 1", "batch end 1 loss accuracy", "batch begin 2", "batch end 2 loss accuracy",
+      "test begin", paste("test batch end", 1:2), "test end loss accuracy",
+      paste("epoch end", number, "loss accuracy val_loss val_accuracy")
+    )
+  }
+  expect_identical(recorder$events, c("train begin", epoch(1), epoch(2), "train end"))
+  expect_identical(recorder$params$epochs, 5L)
+  expect_identical(recorder$model, model)
+  evaluate(model, iris_x, iris_y, batch_size = 150, callbacks = recorder, verbose = 0)
+  expect_identical(utils::tail(recorder$events, 3), c("test begin", "test batch end 1", "test end loss accuracy"))
+})
+
+test_that("classes inherit from classes of Python and of R", {
+  Patient <- Callback("Patient", inherit = keras$callbacks$EarlyStopping, on_epoch_end = function(epoch, logs) {
+    self$seen <- epoch
+    super$on_epoch_end(epoch, list(loss = 1))
+  })
+  patient <- Patient(monitor = "loss", patience = 2L)
+  expect_length(fit(classifier(), iris_x, iris_y, epochs = 9, callbacks = patient, verbose = 0)$params$epoch, 3)
+  expect_identical(patient$seen, 3L)
+  Late <- Callback("Late", inherit = Patient, on_epoch_end = function(epoch, logs) {
+    if (epoch > 2) super$on_epoch_end(epoch, logs)
+  })
+  late <- list(Late(monitor = "loss", patience = 2L))
+  expect_length(fit(classifier(), iris_x, iris_y, epochs = 9, callbacks = late, verbose = 0)$params$epoch, 5)
+})
+
+test_that("functions that hear no batch leave many steps in one call", {
+  Silent <- Callback("Silent", on_epoch_end = function() NULL)
+  heard <- Callback("Heard", on_train_batch_end = function() NULL)
+  hears <- function(callback) {
+    python <- callback$.__enclos_env__$private$.begin()
+    on.exit(callback$.__enclos_env__$private$.end())
+    callbacks <- reticulate::import("kerasfit.callbacks")$Callbacks(list(python), classifier())
+    callbacks$hear_batches("train")
+  }
+  expect_false(hears(Silent()))
+  expect_true(hears(heard()))
+})
+
+test_that("mistakes in callbacks are told where they are made", {
+  expect_error(callback_early_stopping(patience = 1.5), "`patience` must be a whole number, not 1.5", class = "kerasfit_error_argument")
+  expect_error(callback_reduce_lr_on_plateau(factor = 2), "does not support a factor >= 1.0", class = "kerasfit_error")
+  expect_error(callback_learning_rate_scheduler(0.1), "`schedule` must be a function", class = "kerasfit_error_argument")
+  expect_error(callback_lambda(on_pause = mean), "no hook of the name `on_pause`", class = "kerasfit_error_argument")
+  expect_error(callback_backup_and_restore(3), "`backup_dir` must be the path", class = "kerasfit_error_argument")
+  expect_error(Callback("A", on_epoch_end = 3), "`on_epoch_end` must be a function", class = "kerasfit_error_argument")
+  expect_error(Callback("A", inherit = mean), "`inherit` must be a class", class = "kerasfit_error_argument")
+  expect_error(Callback(3), "`classname` must be a name", class = "kerasfit_error_argument")
+  text <- callback_learning_rate_scheduler(function(epoch) "fast")
+  expect_error(
+    fit(classifier(), iris_x, iris_y, callbacks = text, verbose = 0),
+    "`schedule` must return a number, not \"fast\"", class = "kerasfit_error_argument"
+  )
+  Failing <- Callback("Failing", on_epoch_end = function(epoch) if (epoch == 2) stop("no"))
+  error <- expect_error(
+    fit(classifier(), iris_x, iris_y, epochs = 3, callbacks = Failing(), verbose = 0),
+    "`on_epoch_end\\(\\)` of the callback Failing, epoch 2", class = "kerasfit_error_user"
+  )
+  expect_identical(conditionMessage(error$parent), "no")
+})
+
+test_that("learning rates are set by an R function of the epoch", {
+  rates <- numeric()
+  fit(classifier(), iris_x, iris_y, epochs = 3, verbose = 0, callbacks = list(
+    callback_learning_rate_scheduler(function(epoch, lr) epoch / 100),
+    callback_lambda(on_epoch_end = function(logs) rates <<- c(rates, logs$learning_rate))
+  ))
+  expect_equal(rates, 1:3 / 100, tolerance = 1e-6)
+})
+
+test_that("a run with an R generator and R callbacks goes on where it crashed", {
+  dir <- withr::local_tempdir()
+  Counter <- Callback(
+    "Counter",
+    on_epoch_begin = function(epoch) if (epoch == self$crash) stop("crash"),
+    on_epoch_end = function() self$count <- self$count + 1,
+    public = list(
+      count = 0, crash = 0, initialize = function(crash) self$crash <- crash,
+      get_state = function() list(count = self$count), set_state = function(state) self$count <- state$count
+    )
+  )
+  run <- function(crash = 0) {
+    model <- classifier()
+    counter <- Counter(crash)
+    batch <- function() {
+      rows <- sample(150, 32)
+      list(iris_x[rows, ], iris_y[rows])
+    }
+    backup <- callback_backup_and_restore(file.path(dir, "state"), save_freq = 3)
+    history <- fit(
+      model, batch,
+      steps_per_epoch = 4, epochs = 6, callbacks = list(counter, backup), validation_data = list(iris_x, iris_y), verbose = 0
+    )
+    list(model$get_weights(), history, counter$count, runif(1))
+  }
+  whole <- run()
+  expect_error(run(3), class = "kerasfit_error_user")
+  expect_error(run(5), class = "kerasfit_error_user")
+  expect_identical(run(), whole)
+  expect_false(dir.exists(file.path(dir, "state")))
+  expect_error(run(3), class = "kerasfit_error_user")
+  writeLines("nothing", file.path(dir, "state", "state.npz"))
+  expect_error(run(), "damaged, or no state", class = "kerasfit_error_argument")
+})

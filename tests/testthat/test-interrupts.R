@@ -1,0 +1,139 @@
+# Ctrl-C in R sessions of their own, with signals as they come.
+
+skip_on_cran()
+skip_on_os("windows")
+
+#' Starts an R session that runs code and prints "ready" when it may be interrupted; SIGINT after some seconds
+#' @return The lines that it printed after that.
+interrupted_session <- function(code, after, signals = 1) {
+  script <- withr::local_tempfile(fileext = ".R")
+  writeLines(c(
+    "library(kerasfit)",
+    "set_random_seed(1)",
+    "x <- matrix(rnorm(20000 * 10), ncol = 10)",
+    "model <- keras$Sequential(list(keras$layers$Dense(32L), keras$layers$Dense(1L)))",
+    "compile(model, 'adam', 'mse')",
+    "fit(model, x, x[, 1], verbose = 0)",
+    "ready <- function() cat('ready\\n')",
+    code
+  ), script)
+  session <- callr::process$new(
+    file.path(R.home("bin"), "Rscript"), script,
+    stdout = "|", stderr = "2>&1", env = c("current", R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep))
+  )
+  withr::defer(session$kill())
+  lines <- character()
+  read <- function(until) {
+    deadline <- Sys.time() + 90
+    while (!until() && Sys.time() < deadline) {
+      session$poll_io(1000)
+      lines <<- c(lines, session$read_output_lines())
+    }
+  }
+  read(function() "ready" %in% lines)
+  for (signal in seq_len(signals)) {
+    Sys.sleep(after)
+    session$interrupt()
+  }
+  read(function() !session$is_alive() && !session$is_incomplete_output())
+  c(lines[-seq_len(match("ready", lines))], sprintf("exit %s", session$get_exit_status()))
+}
+
+finish <- c("fit(model, x, x[, 1], verbose = 0)", "stopifnot(all(is.finite(unlist(model$get_weights()))))", "cat('usable\\n')")
+
+test_that("an interrupt ends training and fit() returns the history", {
+  lines <- interrupted_session(after = 1, c(
+    "on_end <- list(on_train_end = function() cat('train end\\n'))",
+    "ready()",
+    "h <- fit(model, x, x[, 1], epochs = 10000, verbose = 0, callbacks = on_end)",
+    "cat(h$params$interrupted, length(h$metrics$loss) > 0, nrow(as.data.frame(h)) > 0, '\\n')",
+    finish
+  ))
+  expect_identical(lines[1], "train end")
+  expect_match(lines[2], "Training was interrupted, after [0-9]+ whole epochs")
+  expect_identical(lines[-(1:3)], c("TRUE TRUE TRUE ", "usable", "exit 0"))
+})
+
+test_that("it does so in generators, callbacks and validation, and within a third of a second", {
+  slow <- c(
+    generator = "fit(model, function() { Sys.sleep(30); list(x[1:32, ], x[1:32, 1]) }, steps_per_epoch = 9, verbose = 0)",
+    callback = "fit(model, x, x[, 1], callbacks = list(on_epoch_end = function() Sys.sleep(30)), verbose = 0)",
+    validation = "fit(model, x[1:32, ], x[1:32, 1], validation_data = list(x, x[, 1]), epochs = 1e5, verbose = 0)",
+    batches = "fit(model, x, x[, 1], callbacks = list(on_train_batch_end = function() NULL), epochs = 1e5, verbose = 0)"
+  )
+  for (name in names(slow)) {
+    lines <- interrupted_session(after = 1, c(
+      "ready()", "began <- Sys.time()", paste("h <-", slow[[name]]), "seconds <- as.numeric(Sys.time() - began, units = 'secs')",
+      "cat(h$params$interrupted, seconds < 1.3, '\\n')", finish
+    ))
+    expect_identical(utils::tail(lines, 3), c("TRUE TRUE ", "usable", "exit 0"), label = name)
+  }
+})
+
+test_that("options(kerasfit.interrupt = \"error\") makes it R's interrupt, with the history", {
+  lines <- interrupted_session(after = 1, c(
+    "options(kerasfit.interrupt = 'error')",
+    "ready()",
+    "seen <- tryCatch(fit(model, x, x[, 1], epochs = 10000, verbose = 0), interrupt = identity)",
+    "cat(class(seen), class(seen$history), '\\n')",
+    finish
+  ))
+  expect_identical(lines, c("kerasfit_interrupt interrupt condition keras_training_history ", "usable", "exit 0"))
+  withr::local_options(kerasfit.interrupt = "wait")
+  expect_error(fit(classifier(), iris_x, iris_y), "`kerasfit.interrupt` must be one of", class = "kerasfit_error_argument")
+})
+
+test_that("evaluate() and predict() are interrupted as R code is", {
+  lines <- interrupted_session(after = 1, c(
+    "ready()",
+    "seen <- tryCatch(repeat evaluate(model, x, x[, 1], verbose = 0), interrupt = function(e) 'interrupt')",
+    "cat(seen, '\\n')", finish
+  ))
+  expect_identical(lines, c("interrupt ", "usable", "exit 0"))
+})
+
+test_that("an interrupted run goes on where it was", {
+  dir <- withr::local_tempdir()
+  train <- c(
+    "again <- function(...) {",
+    "  set_random_seed(2)",
+    "  model <- keras$Sequential(list(keras$layers$Dense(32L), keras$layers$Dropout(0.5), keras$layers$Dense(1L)))",
+    "  compile(model, 'adam', 'mse')",
+    "  h <- fit(model, x, x[, 1], epochs = 60, verbose = 0, ...)",
+    "  list(h$metrics, model$get_weights(), h$params$interrupted)",
+    "}"
+  )
+  lines <- interrupted_session(after = 1.5, c(
+    train, sprintf("backup <- callback_backup_and_restore('%s')", file.path(dir, "state")),
+    "ready()", "part <- again(callbacks = backup)", "rest <- again(callbacks = backup)", "whole <- again()",
+    "cat(part[[3]], rest[[3]], identical(rest, whole), '\\n')"
+  ))
+  expect_identical(utils::tail(lines, 2), c("TRUE FALSE TRUE ", "exit 0"))
+})
+
+test_that("Ctrl-C in a terminal interrupts", {
+  skip_if_not_installed("processx")
+  libs <- paste(.libPaths(), collapse = .Platform$path.sep)
+  session <- processx::process$new(
+    file.path(R.home("bin"), "R"), c("--no-save", "--no-restore", "--quiet"),
+    pty = TRUE, pty_options = list(echo = FALSE), env = c("current", R_LIBS = libs)
+  )
+  withr::defer(session$kill())
+  seen <- ""
+  expect_output_of <- function(code, pattern) {
+    session$write_input(paste0(code, "\n"))
+    deadline <- Sys.time() + 60
+    while (!grepl(pattern, seen) && Sys.time() < deadline) {
+      session$poll_io(500)
+      seen <<- paste0(seen, session$read_output())
+    }
+    expect_match(seen, pattern)
+    seen <<- ""
+  }
+  expect_output_of("library(kerasfit); x <- matrix(1:40000 / 40000, ncol = 10); cat('load', 'ed\\n')", "load ed")
+  expect_output_of("m <- keras$Sequential(list(keras$layers$Dense(1L))); m <- compile(m, 'sgd', 'mse'); cat('mad', 'e\\n')", "mad e")
+  session$write_input("h <- fit(m, x, x[, 1], epochs = 1e5, verbose = 1)\n")
+  expect_output_of("", "Epoch +30/")
+  expect_output_of("\003", "Training was interrupted")
+  expect_output_of("cat('still', h$params$interrupted, '\\n')", "still TRUE")
+})
