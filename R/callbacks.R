@@ -42,6 +42,7 @@
 #' @param update_freq "epoch", "batch", or a number of batches.
 #' @param profile_batch The batch to profile, or `c(first, last)`; 0 for none.
 #' @param embeddings_metadata A named list: layer and file of its metadata; or NULL.
+#' @param raise_error Whether that is an error rather than the end of training, for versions of Keras that know it..
 #' @param swap_on_epoch Whether to swap at each epoch, or only for evaluation and prediction.
 #' @param root,path The server, and the path to send to.
 #' @param field The field with the JSON, if it is sent in a form.
@@ -133,7 +134,7 @@ callback_tensorboard <- function(log_dir = "logs", histogram_freq = 0, write_gra
 
 #' @rdname callbacks
 #' @export
-callback_terminate_on_nan <- function() keras_callback("TerminateOnNaN")
+callback_terminate_on_nan <- function(raise_error = FALSE) keras_callback("TerminateOnNaN")
 
 #' @rdname callbacks
 #' @export
@@ -227,7 +228,10 @@ set_r_seed <- function(seed) if (!is.null(seed)) assign(".Random.seed", seed, gl
 keras_callback <- function(class, whole = character(), paths = character(), module = keras$callbacks, ...) {
   call <- sys.call(-1)
   caller <- parent.frame()
-  arguments <- mget(names(formals(sys.function(-1))), caller, ifnotfound = list(NULL))
+  defaults <- formals(sys.function(-1))
+  arguments <- mget(names(defaults), caller)
+  # an older Keras may not know an argument that nobody has set
+  arguments <- arguments[!mapply(identical, arguments, as.list(defaults))]
   for (name in names(arguments)) {
     value <- arguments[[name]]
     if (name %in% whole && is.numeric(value)) arguments[[name]] <- whole_number(value, name, call)
