@@ -214,7 +214,7 @@ callback_backup_and_restore <- function(backup_dir, save_freq = "epoch", double_
     reticulate::r_to_py(function() serialize(get0(".Random.seed", globalenv()), NULL), convert = TRUE),
     reticulate::r_to_py(function(state) set_r_seed(unserialize(state)), convert = TRUE)
   )
-  keras_callback("BackupAndRestore", whole = "save_freq", paths = "backup_dir", module = core, session = session)
+  keras_callback("BackupAndRestore", whole = "save_freq", paths = "backup_dir", module = our_callbacks(), session = session)
 }
 
 set_r_seed <- function(seed) if (!is.null(seed)) assign(".Random.seed", seed, globalenv())
@@ -229,7 +229,7 @@ keras_callback <- function(class, whole = character(), paths = character(), modu
   call <- sys.call(-1)
   caller <- parent.frame()
   defaults <- formals(sys.function(-1))
-  arguments <- mget(names(defaults), caller)
+  arguments <- mget(as.character(names(defaults)), caller)
   # an older Keras may not know an argument that nobody has set
   arguments <- arguments[!mapply(identical, arguments, as.list(defaults))]
   for (name in names(arguments)) {
@@ -237,7 +237,14 @@ keras_callback <- function(class, whole = character(), paths = character(), modu
     if (name %in% whole && is.numeric(value)) arguments[[name]] <- whole_number(value, name, call)
     if (name %in% paths && is.character(value)) arguments[[name]] <- path.expand(value)
   }
-  call_core(call, module[[class]], !!!lapply(arguments, reticulate::r_to_py), ...)
+  with_r_errors(rlang::inject(module[[class]](!!!lapply(arguments, reticulate::r_to_py), ...)), call)
+}
+
+#' The module with the core's callbacks, whose attributes are R values
+#' @noRd
+our_callbacks <- function() {
+  core$fit # loads it
+  reticulate::import("kerasfit")
 }
 
 whole_number <- function(value, argument, call) {

@@ -35,13 +35,17 @@ user_call <- function(generic) {
 #' @return The value, as a Python object.
 #' @noRd
 call_core <- function(call, f, ...) {
-  answer <- rlang::try_fetch(rlang::inject(bridge$call(f, ...)), python.builtin.Exception = function(error) {
-    abort_python(error, call)
-  })
+  answer <- with_r_errors(rlang::inject(bridge$call(f, ...)), call)
   for (message in reticulate::py_to_r(answer[1])) {
     warning(rlang::warning_cnd("kerasfit_warning", message = message, call = call))
   }
   answer[0]
+}
+
+#' The value of some code, with a Python exception as an R error
+#' @noRd
+with_r_errors <- function(code, call) {
+  rlang::try_fetch(code, python.builtin.Exception = function(error) abort_python(error, call))
 }
 
 #' Signal a Python exception as an R error

@@ -10,14 +10,15 @@ Where things are; each module imports only from those below it:
 ``engines``    who runs the steps
 ``sources``    where batches come from
 ``arguments``  what the caller's values mean
-``callbacks``, ``shapes``, ``indices``, ``interrupts``, ``progress``, ``history``, ``errors``, ``places``,
-``tensors``, ``origin``, ``keras_private``, ``quiet``, ``cache``
+``callbacks``, ``extras``, ``timing``, ``shapes``, ``indices``, ``interrupts``, ``progress``, ``history``,
+``errors``, ``places``, ``tensors``, ``origin``, ``keras_private``, ``quiet``, ``cache``
 """
 
 from kerasfit import quiet  # first: it loads Keras
 from kerasfit.backup import BackupAndRestore
 from kerasfit.bridges import accepting_r
 from kerasfit.errors import ArgumentError, DataError, KerasfitError
+from kerasfit.extras import LearningRateFinder, MaxTime, OneCycle, Profile, ProgressStyle
 from kerasfit.fit import evaluate, fit, predict
 from kerasfit.history import History
 
@@ -29,6 +30,11 @@ __all__ = [
     "DataError",
     "History",
     "KerasfitError",
+    "LearningRateFinder",
+    "MaxTime",
+    "OneCycle",
+    "Profile",
+    "ProgressStyle",
     "evaluate",
     "fit",
     "predict",

@@ -58,6 +58,13 @@ def fraction(argument: str, value: Any) -> float:
     return float(value)
 
 
+def positive(argument: str, value: Any) -> float:
+    """A finite number above 0."""
+    if not (is_number(value) and 0 < value < float("inf")):
+        raise ArgumentError(argument, f"`{argument}` must be a number above 0, not {describe(value)}.")
+    return float(value)
+
+
 def verbosity(value: Any) -> int:
     """0 silent, 1 progress bar, 2 one line for each epoch; "auto" is 2 on a distributed worker, else 1."""
     if isinstance(value, str) and value == "auto":

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from kerasfit import timing
 from kerasfit.arguments import describe, listed, quoted
 from kerasfit.errors import ArgumentError
 from kerasfit.places import note_place
@@ -146,6 +147,10 @@ class Callbacks:
         self._tell(f"on_{phase}_batch_end", batch, logs if phase == "predict" else numbers(logs))
 
     def _tell(self, hook: str, *args: Any) -> None:
+        with timing.part("callbacks"):
+            self._tell_all(hook, *args)
+
+    def _tell_all(self, hook: str, *args: Any) -> None:
         for callback in self.callbacks:
             if type(callback) is not keras.callbacks.History:
                 self.sync()
@@ -163,10 +168,11 @@ def bears_executions(callback: keras.callbacks.Callback) -> bool:
     """Whether a callback of Keras, as it was made, does the same when told of the last batch of executions
     only.
 
-    TerminateOnNaN does because an execution ends where the loss is no longer finite.
+    TerminateOnNaN does because an execution ends where the loss is no longer finite. A class of callbacks
+    may say so of itself, in the attribute ``bears_executions``.
     """
     kind = type(callback)
-    if kind is keras.callbacks.TerminateOnNaN:
+    if kind is keras.callbacks.TerminateOnNaN or vars(kind).get("bears_executions"):
         return True
     if kind in (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore):
         return callback.save_freq == "epoch"

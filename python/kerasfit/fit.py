@@ -20,6 +20,7 @@ from kerasfit.data import ModelData, levels_of
 from kerasfit.delegate import evaluate_by_model, fit_by_model, has_its_own, predict_by_model
 from kerasfit.engines import Engine, engine_for
 from kerasfit.errors import ArgumentError
+from kerasfit.extras import ProgressStyle
 from kerasfit.history import History, columns
 from kerasfit.indices import check_indices
 from kerasfit.places import at, tell_place
@@ -208,7 +209,8 @@ def fit(
             **({"levels": levels} if levels else {}),
         }
     )
-    progress = Progress(verbose, writer, schedule.epochs)
+    style = next((callback for callback in callbacks if isinstance(callback, ProgressStyle)), None)
+    progress = Progress(verbose, writer, schedule.epochs, style)
     if own_fit:
         fit_by_model(
             model,

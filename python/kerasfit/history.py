@@ -89,12 +89,12 @@ def columns(logs: dict[str, Any]) -> dict[str, float]:
     return flat
 
 
-def format_number(value: float) -> str:
-    """A metric in a line of output: four decimals, or scientific where those would hide it."""
-    if not math.isfinite(value) or value == 0 or 1e-3 <= abs(value) < 1e6:
-        return f"{value:.4f}"
-    return f"{value:.4e}"
+def format_number(value: float, digits: int = 4) -> str:
+    """A metric in a line of output: some decimals, or scientific where those would hide it."""
+    if not math.isfinite(value) or value == 0 or 10.0 ** (-0.75 * digits) <= abs(value) < 1e6:
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}e}"
 
 
-def format_metrics(logs: dict[str, Any]) -> str:
-    return " - ".join(f"{name}: {format_number(value)}" for name, value in columns(logs).items())
+def format_metrics(logs: dict[str, Any], digits: int = 4) -> str:
+    return " - ".join(f"{name}: {format_number(value, digits)}" for name, value in columns(logs).items())

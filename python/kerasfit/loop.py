@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasfit import interrupts, keras_private
+from kerasfit import interrupts, keras_private, timing
 from kerasfit.arguments import Schedule, ValidationSchedule
 from kerasfit.backup import Backup
 from kerasfit.callbacks import Callbacks
@@ -118,7 +118,8 @@ class Training:
             )
         logs = engine.results(step_logs)
         if self.validation and self.validation.schedule.due(epoch):
-            val_logs = evaluate(engine, self.validation.stream, callbacks)
+            with timing.part("validation"):
+                val_logs = evaluate(engine, self.validation.stream, callbacks)
             logs |= {f"val_{name}": value for name, value in val_logs.items()}
         try:
             callbacks.epoch_end(epoch, logs)
@@ -192,7 +193,7 @@ def run_steps(
         steps = min(pace.steps, (backup and backup.steps_until_due()) or pace.steps)
         taken, began = stream.taken, time.perf_counter()
         try:
-            with shapes_explained(engine.model, stream.source, phase):
+            with timing.part("steps"), shapes_explained(engine.model, stream.source, phase):
                 logs = execute(stream, steps)
         except BaseException as error:
             if stream.taken <= taken + 1:  # else it is one of several

@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Any, Protocol
 
+from kerasfit.extras import ProgressStyle
 from kerasfit.history import format_metrics
 from kerasfit.tensors import numbers
 
@@ -33,8 +34,15 @@ class Writer(Protocol):
 class Progress:
     """Shows epochs: nothing (verbose 0), a bar and a line that stays (1), the line only (2)."""
 
-    def __init__(self, verbose: int, writer: Writer | None = None, epochs: int | None = None):
+    def __init__(
+        self,
+        verbose: int,
+        writer: Writer | None = None,
+        epochs: int | None = None,
+        style: ProgressStyle | None = None,
+    ):
         self.verbose = verbose
+        self.style = style or ProgressStyle()
         self.writer = writer or TerminalWriter()
         self.epochs = epochs
         self._bar_shown_at: float | None = None
@@ -42,7 +50,7 @@ class Progress:
     def begin(self, label: str, steps: int | None) -> None:
         """A run of steps begins: an epoch, an evaluation, a prediction."""
         self._began = time.monotonic()
-        if self.verbose == 1:
+        if self.verbose == 1 and self.style.bar:
             self.writer.bar_begin(label, steps)
             self._bar_shown_at = self._began
 
@@ -53,7 +61,7 @@ class Progress:
         """So many steps of the run are done. The logs are read only where it is time to show them."""
         now = time.monotonic()
         if self._bar_shown_at is not None and now - self._bar_shown_at >= REFRESH_SECONDS:
-            self.writer.bar_update(done, format_metrics(numbers(logs)))
+            self.writer.bar_update(done, self._metrics(numbers(logs)))
             self._bar_shown_at = now
 
     def close_bar(self) -> None:
@@ -62,14 +70,22 @@ class Progress:
             self.writer.bar_end()
 
     def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        self.end(self._label(epoch), logs)
+        if epoch % self.style.every == 0 or epoch == self.epochs:
+            self.end(self._label(epoch), logs)
+        else:
+            self.close_bar()
 
     def end(self, label: str, logs: dict[str, Any]) -> None:
         """The run is over; its line stays."""
         self.close_bar()
         if self.verbose:
             seconds = format_seconds(time.monotonic() - self._began)
-            self.writer.line(" - ".join(part for part in (label, seconds, format_metrics(logs)) if part))
+            self.writer.line(" - ".join(part for part in (label, seconds, self._metrics(logs)) if part))
+
+    def _metrics(self, logs: dict[str, Any]) -> str:
+        if self.style.metrics is not None:
+            logs = {name: logs[name] for name in self.style.metrics if name in logs}
+        return format_metrics(logs, self.style.digits)
 
     def _label(self, epoch: int) -> str:
         return f"Epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}"

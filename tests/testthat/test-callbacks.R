@@ -170,3 +170,27 @@ test_that("a run with an R generator and R callbacks goes on where it crashed", 
   writeLines("nothing", file.path(dir, "state", "state.npz"))
   expect_error(run(), "damaged, or no state", class = "kerasfit_error_argument")
 })
+
+test_that("what Keras does not have: a time limit, a rate finder, a cycle, a profile, a style of progress", {
+  many <- fit(classifier(), iris_x, iris_y, epochs = 1e6, callbacks = callback_max_time(0.3), verbose = 0)
+  expect_gt(length(many$params$epoch), 10)
+
+  finder <- callback_lr_finder(max_lr = 10)
+  expect_error(plot(finder), "nothing to plot yet", class = "kerasfit_error_state")
+  fit(classifier(), iris_x, iris_y, epochs = 20, callbacks = finder, verbose = 0)
+  steps <- as.data.frame(finder)
+  expect_named(steps, c("learning_rate", "loss", "smoothed"))
+  expect_gt(finder$suggestion, 1e-7)
+  expect_s3_class(plot(finder), "ggplot")
+
+  fit(classifier(), iris_x, iris_y, epochs = 2, callbacks = callback_one_cycle(0.1), verbose = 0)
+
+  profile <- callback_profile()
+  fit(classifier(), iris_x, iris_y, epochs = 3, callbacks = profile, verbose = 0)
+  expect_named(as.data.frame(profile), c("epoch", "data", "steps", "callbacks", "validation", "other"))
+  expect_output(print(profile), "Where [0-9.e-]+ seconds of 3 epochs went:\ndata ")
+
+  style <- callback_progress("accuracy", digits = 1, every = 2)
+  expect_output(fit(classifier(), iris_x, iris_y, epochs = 3, callbacks = style, verbose = 2), "^Epoch 2/3 - [^\n]+ - accuracy: [0-9]\\.[0-9]\nEpoch 3/3[^\n]*$")
+  expect_error(callback_max_time("long"), "`seconds` must be a number above 0", class = "kerasfit_error_argument")
+})

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasfit import timing
 from kerasfit.places import at
 from kerasfit.sources.arrays import ArraySource
 from kerasfit.sources.source import Batch, Source
@@ -120,7 +121,7 @@ class BatchStream(Stream):
         if self._ahead is None:
             if self._pass is None:
                 self._pass = iter(self.source)
-            with at(batch=self.taken + 1):
+            with at(batch=self.taken + 1), timing.part("data"):
                 self._ahead = next(self._pass, None)
         return self._ahead
 

@@ -1,0 +1,64 @@
+"""Where the time of an epoch goes: what the loop does is timed part by part while somebody wants to know."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PARTS = ("data", "steps", "callbacks", "validation")
+
+_clock: Clock | None = None
+
+
+class Clock:
+    """Seconds by part. The inner one of two parts counts, but all within validation is validation."""
+
+    def __init__(self):
+        self._open: list[str] = []
+        self._since = time.perf_counter()
+        self.seconds = dict.fromkeys((*PARTS, "other"), 0.0)
+
+    def _pass(self) -> None:
+        now = time.perf_counter()
+        part = "other" if not self._open else self._open[-1]
+        self.seconds["validation" if "validation" in self._open else part] += now - self._since
+        self._since = now
+
+    def enter(self, part: str) -> None:
+        self._pass()
+        self._open.append(part)
+
+    def leave(self) -> None:
+        self._pass()
+        self._open.pop()
+
+    def lap(self) -> dict[str, float]:
+        """The seconds since the last lap."""
+        self._pass()
+        lap, self.seconds = self.seconds, dict.fromkeys(self.seconds, 0.0)
+        return lap
+
+
+def start() -> Clock:
+    global _clock
+    _clock = Clock()
+    return _clock
+
+
+def stop() -> None:
+    global _clock
+    _clock = None
+
+
+@contextmanager
+def part(name: str) -> Iterator[None]:
+    """The block is a part of the epoch: one of ``PARTS``."""
+    if (clock := _clock) is None:
+        yield
+        return
+    clock.enter(name)
+    try:
+        yield
+    finally:
+        clock.leave()
