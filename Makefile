@@ -6,7 +6,7 @@ export R_LIBS_USER := $(CURDIR)/.Rlib
 export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
 PYTHON := .venv/bin/python
 
-.PHONY: setup demo test lint test-python test-r check bench docs readme clean
+.PHONY: setup demo test lint test-python test-r check soak bench docs readme clean
 
 setup:
 	@tools/setup.sh
@@ -25,13 +25,17 @@ lint: setup
 # the core by itself on tensorflow, and its parity with Keras on the other backends too
 test-python: setup
 	$(PYTHON) -m pytest
-	KERAS_BACKEND=jax $(PYTHON) -m pytest tests/python/test_parity.py tests/python/test_engines.py
-	KERAS_BACKEND=torch $(PYTHON) -m pytest tests/python/test_parity.py tests/python/test_engines.py
+	KERAS_BACKEND=jax $(PYTHON) -m pytest tests/python/test_parity.py tests/python/test_engines.py tests/python/test_backup.py
+	KERAS_BACKEND=torch $(PYTHON) -m pytest tests/python/test_parity.py tests/python/test_engines.py tests/python/test_backup.py
 
 # what an R user sees, in the package as installed
 test-r: export KERASFIT_CACHE := $(CURDIR)/build/cache
 test-r: setup
 	NOT_CRAN=true Rscript -e 'testthat::test_local(".", load_package = "installed", reporter = "check")'
+
+# what is survived: kills, interrupts, a thousand calls; some of it is SHARE="--share 0.1" (an hour for all)
+soak: setup
+	$(PYTHON) tests/soak/soak.py $(SHARE)
 
 # R CMD check of the tarball that would be released, vignettes and all
 check: setup

@@ -61,11 +61,13 @@ plot.kerasfit.extras.LearningRateFinder <- function(x, ...) {
     return(invisible(x))
   }
   .data <- rlang::.data
+  shown <- range(rows$smoothed, finite = TRUE) # a loss that explodes would hide the rest
   ggplot2::ggplot(rows, ggplot2::aes(.data$learning_rate)) +
     ggplot2::geom_point(ggplot2::aes(y = .data$loss), colour = "grey60", size = 1, na.rm = TRUE) +
     ggplot2::geom_line(ggplot2::aes(y = .data$smoothed), linewidth = 1, na.rm = TRUE) +
     (if (!is.null(rate)) ggplot2::geom_vline(xintercept = rate, linetype = "dashed")) +
     ggplot2::scale_x_log10() +
+    ggplot2::coord_cartesian(ylim = shown) +
     ggplot2::labs(x = "learning rate", y = "loss") +
     ggplot2::theme_minimal()
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from kerasfit import interrupts
 from kerasfit.errors import ArgumentError
 from kerasfit.history import History
 from kerasfit.origin import package_of
@@ -158,7 +159,13 @@ class Watcher(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.progress.epoch_begin(epoch + 1, self.params.get("steps"))
 
+    def on_train_batch_end(self, batch, logs=None):
+        if interrupts.requested():
+            self.model.stop_training = self.record.params["interrupted"] = True
+
     def on_epoch_end(self, epoch, logs=None):
+        if self.record.params["interrupted"]:
+            return
         logs = numbers(logs)
         self.record.record(epoch + 1, logs)
         self.record.params["steps"] = self.params.get("steps")

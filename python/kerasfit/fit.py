@@ -41,6 +41,7 @@ from kerasfit.sources import (
 )
 
 
+@interrupts.listening()
 def fit(
     model: keras.Model,
     x: Any = None,
@@ -227,7 +228,7 @@ def fit(
             steps_per_epoch=steps_per_epoch,
             **extra,
         )
-        return history
+        return returned(history, on_interrupt)
 
     engine = engine_for(model, plan)
     stream = engine.open(training, steps_per_epoch)
@@ -236,32 +237,30 @@ def fit(
     model.history = next(c for c in callbacks if isinstance(c, keras.callbacks.History))
     backup = None
     try:
-        with interrupts.listening():
-            with at(epoch=schedule.initial_epoch), shapes_explained(model, training):
-                if backup_settings:
-                    facts = facts_of(
-                        model,
-                        training,
-                        steps_per_epoch=steps_per_epoch,
-                        initial_epoch=schedule.initial_epoch,
-                    )
-                    backup = Backup(backup_settings, engine, stream, callbacks, history, facts)
-                engine.prepare(stream)
-                if backup:
-                    backup.check_variables()
-            loop.Training(
-                engine,
-                stream,
-                validation
-                and loop.Validation(engine.open(validation, validation_steps), validation_schedule),
-                schedule,
-                Callbacks(
-                    callbacks, model, engine.sync, verbose=verbose, epochs=schedule.epochs, steps=stream.steps
-                ),
-                progress,
-                history,
-                backup,
-            ).run()
+        with at(epoch=schedule.initial_epoch), shapes_explained(model, training):
+            if backup_settings:
+                facts = facts_of(
+                    model,
+                    training,
+                    steps_per_epoch=steps_per_epoch,
+                    initial_epoch=schedule.initial_epoch,
+                )
+                backup = Backup(backup_settings, engine, stream, callbacks, history, facts)
+            engine.prepare(stream)
+            if backup:
+                backup.check_variables()
+        loop.Training(
+            engine,
+            stream,
+            validation and loop.Validation(engine.open(validation, validation_steps), validation_schedule),
+            schedule,
+            Callbacks(
+                callbacks, model, engine.sync, verbose=verbose, epochs=schedule.epochs, steps=stream.steps
+            ),
+            progress,
+            history,
+            backup,
+        ).run()
     except interrupts.AtOnce:
         raise
     except KeyboardInterrupt:
@@ -273,6 +272,11 @@ def fit(
         engine.sync()
         progress.close_bar()
         history.params["steps"] = stream.steps
+    return returned(history, on_interrupt)
+
+
+def returned(history: History, on_interrupt: str) -> History:
+    """A history; or the interrupt that ended the run, with the history, if that is to be an error."""
     if history.params["interrupted"] and on_interrupt == "error":
         interrupt = KeyboardInterrupt()
         tell_place(interrupt, history=history)

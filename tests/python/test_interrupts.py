@@ -1,0 +1,146 @@
+"""Ctrl-C, as a signal to this process."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import keras
+import models
+import numpy as np
+import pytest
+
+import kerasfit
+from kerasfit import interrupts
+
+
+def interrupt_at(step):
+    """A callback that sends this process a SIGINT after a step, and keeps the weights that there were."""
+    kept = []
+
+    def send(batch, logs):
+        kept.append(None)
+        if len(kept) == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return {"on_train_batch_end": send}
+
+
+@pytest.fixture(autouse=True)
+def handler_stays():
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_training_ends_after_the_step_and_the_history_has_the_epochs_before():
+    model, x, y = models.dense()
+    steps = -(-len(x) // 32)
+    ended = []
+    callbacks = [interrupt_at(2 * steps + 1), {"on_train_end": ended.append}]
+    history = kerasfit.fit(model, x, y, epochs=9, callbacks=callbacks, verbose=0)
+    assert history.params["interrupted"] is True
+    assert history.epochs == [1, 2]
+    assert int(model.optimizer.iterations) == 2 * steps + 1
+    assert len(ended) == 1
+    history = kerasfit.fit(model, x, y, verbose=0)
+    assert history.params["interrupted"] is False
+
+
+def test_the_interrupt_may_be_an_error_that_has_the_history():
+    model, x, y = models.dense()
+    steps = -(-len(x) // 32)
+    with pytest.raises(KeyboardInterrupt) as error:
+        kerasfit.fit(
+            model, x, y, epochs=9, callbacks=interrupt_at(steps + 1), on_interrupt="error", verbose=0
+        )
+    assert error.value.place.history.epochs == [1]
+    with pytest.raises(kerasfit.ArgumentError, match='`on_interrupt` must be "return" or "error"'):
+        kerasfit.fit(model, x, y, on_interrupt="ignore")
+
+
+def test_who_asks_twice_is_heard_at_once():
+    model, x, y = models.dense()
+    ended = []
+
+    def twice(batch, logs):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(interrupts.AtOnce):
+        kerasfit.fit(
+            model, x, y, callbacks={"on_train_batch_end": twice, "on_train_end": ended.append}, verbose=0
+        )
+    assert not ended
+    assert all(np.isfinite(weights).all() for weights in model.get_weights())
+
+
+def test_an_interrupt_within_a_function_of_the_user_s_ends_training_too():
+    model, x, y = models.dense()
+
+    def batches():
+        yield x[:32], y[:32]
+        raise KeyboardInterrupt
+
+    assert kerasfit.fit(model, batches(), steps_per_epoch=5, verbose=0).params["interrupted"]
+    epochs = []
+
+    def end(epoch, logs):
+        epochs.append(epoch)
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    history = kerasfit.fit(model, x, y, epochs=5, callbacks={"on_epoch_end": end}, verbose=0)
+    assert history.epochs == epochs == [1, 2]
+
+
+def test_validation_evaluation_and_prediction_are_interrupted():
+    model, x, y = models.dense()
+    send = {"on_test_batch_end": lambda batch, logs: signal.raise_signal(signal.SIGINT)}
+    history = kerasfit.fit(model, x, y, epochs=3, validation_data=(x, y), callbacks=send, verbose=0)
+    assert history.params["interrupted"] and history.epochs == []
+    with pytest.raises(KeyboardInterrupt):
+        kerasfit.evaluate(model, x, y, callbacks=send, verbose=0)
+    send = {"on_predict_batch_end": lambda batch, logs: signal.raise_signal(signal.SIGINT)}
+    with pytest.raises(KeyboardInterrupt):
+        kerasfit.predict(model, x, callbacks=send, verbose=0)
+
+
+def test_a_model_with_a_fit_of_its_own_ends_after_the_step():
+    class Own(keras.Sequential):
+        def fit(self, *args, **kwargs):
+            return super().fit(*args, **kwargs)
+
+    x, y = np.ones((320, 4), "float32"), np.ones((320, 1), "float32")
+    model = Own([keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    history = kerasfit.fit(model, x, y, epochs=5, callbacks=interrupt_at(13), verbose=0)
+    assert history.params["interrupted"] and history.epochs == [1]
+    assert int(model.optimizer.iterations) == 13
+
+
+def test_other_threads_train_without_listening():
+    model, x, y = models.dense()
+    histories = []
+    thread = threading.Thread(target=lambda: histories.append(kerasfit.fit(model, x, y, verbose=0)))
+    thread.start()
+    thread.join()
+    assert histories[0].epochs == [1]
+
+
+def test_an_interrupted_run_goes_on_at_its_step(tmp_path):
+    def run(step=0, **backup):
+        keras.utils.set_random_seed(4)
+        model, x, y = models.dense()
+        callbacks = [interrupt_at(step)]
+        if backup:
+            callbacks.append(kerasfit.BackupAndRestore(tmp_path / "state", **backup))
+        history = kerasfit.fit(model, x, y, epochs=5, batch_size=16, callbacks=callbacks, verbose=0)
+        return model.get_weights(), history.metrics, history.params["interrupted"]
+
+    whole = run()
+    assert run(step=11, save_freq="epoch")[2]
+    rest = run(save_freq="epoch")
+    assert rest[1:] == whole[1:]
+    for expected, weights in zip(whole[0], rest[0], strict=True):
+        np.testing.assert_array_equal(weights, expected)
