@@ -193,16 +193,18 @@ end_callbacks <- function(callbacks) {
 }
 
 #' A function of some arguments that calls another one with those that it has: by name, or else the first ones
+#'
+#' It may be interrupted, which Python hears of.
 #' @noRd
 with_arguments_of <- function(f, given) {
   has <- names(formals(args(f)))
   if ("..." %in% has) {
-    return(f)
+    return(function(...) allowInterrupts(f(...)))
   }
   taken <- if (all(has %in% given)) match(has, given) else seq_len(min(length(has), length(given)))
   named <- all(has %in% given)
   function(...) {
     values <- list(...)[taken]
-    do.call(f, if (named) stats::setNames(values, has) else values)
+    allowInterrupts(do.call(f, if (named) stats::setNames(values, has) else values))
   }
 }

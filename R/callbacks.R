@@ -179,7 +179,8 @@ callback_lambda <- function(on_epoch_begin = NULL, on_epoch_end = NULL, on_train
 #' dataset that shuffles itself is another one.
 #'
 #' @param backup_dir The folder, made if it is not there. Each run has one of its own.
-#' @param save_freq "epoch", or after how many steps to store the state. An interrupt stores it too.
+#' @param save_freq "epoch": after epochs, but not after all if they are so short that storing would take more than 3 % of the
+#'   time. Or after how many steps to store the state. An interrupt stores it too.
 #' @param double_checkpoint Whether to keep the state before the last one too, in case the disk damages the last one.
 #' @param delete_checkpoint Whether to delete the state when training has ended by itself. If not, a later call with more
 #'   `epochs` goes on from the end.

@@ -35,10 +35,12 @@ user_call <- function(generic) {
 #' @return The value, as a Python object.
 #' @noRd
 call_core <- function(call, f, ...) {
-  answer <- with_r_errors(rlang::inject(bridge$call(f, ...)), call)
+  # R's interrupts would jump over Python's frames; Python hears of them
+  answer <- suspendInterrupts(with_r_errors(rlang::inject(bridge$call(f, ...)), call))
   for (message in reticulate::py_to_r(answer[1])) {
     warning(rlang::warning_cnd("kerasfit_warning", message = message, call = call))
   }
+  if (reticulate::py_to_r(answer[2])) rlang::interrupt()
   answer[0]
 }
 

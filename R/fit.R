@@ -45,6 +45,13 @@
 #' Keras objects to is a `kerasfit_error_python`. Both have the fields `epoch` and `batch`, as far as those are known, and
 #' `history`, a [keras_training_history] of the epochs before. The Python traceback is in the field `python_traceback`.
 #'
+#' @section Interrupts:
+#' Ctrl-C, or Esc in RStudio, ends training after the step that runs, or within a generator or callback in R at once.
+#' Callbacks are told that training ends, the model keeps its weights, and `fit()` returns the history of the epochs so far,
+#' with `params$interrupted`. `options(kerasfit.interrupt = "error")` signals R's interrupt instead, a condition of class
+#' `kerasfit_interrupt` with the field `history`. A second Ctrl-C before training has ended is an interrupt at once.
+#' [callback_backup_and_restore()] lets a later call go on where this one was.
+#'
 #' @section Speed:
 #' Many steps run in one compiled call, on data that stay on the device; where a callback of yours watches batches,
 #' each step is a call of its own. How steps are compiled depends on the model and the device, and never on what is
@@ -78,9 +85,9 @@
 #' @param batch_size Samples in each step; if `NULL`, 32, or as many as make `steps_per_epoch` steps
 #'   of the data, as in Keras. For arrays only.
 #' @param epochs The last epoch to train. With `initial_epoch = 6`, `epochs = 10` trains five epochs: 6 to 10.
-#' @param callbacks A Keras callback or a list of them, such as `keras$callbacks$EarlyStopping(patience = 3L)`. Functions
-#'   by the names of a callback's hooks stand for one, `list(on_epoch_end = function(epoch, logs) ...)`; epochs and batches
-#'   count from 1 for these.
+#' @param callbacks A [callback][callbacks] or a list of them, such as `callback_early_stopping(patience = 3)`; also a Keras
+#'   callback in Python, or one of a class that [Callback()] has made. Functions by the names of hooks stand for one,
+#'   `list(on_epoch_end = function(epoch, logs) ...)`; epochs and batches count from 1 for these.
 #' @param validation_split A number in \[0, 1): the share of the samples to validate on instead of training on
 #'   them. They are the last samples, cut off before shuffling. For arrays only.
 #' @param validation_data What to validate on after an epoch: `list(x_val, y_val)` or
@@ -194,7 +201,7 @@
 #' model |> fit(x, iris$Species, sample_weight = rep(c(1, 2, 2), each = 50), verbose = 2)
 #'
 #' # stop when the loss does not get smaller any more
-#' patience <- keras$callbacks$EarlyStopping(monitor = "loss", patience = 2L)
+#' patience <- callback_early_stopping(monitor = "loss", patience = 2)
 #' model |> fit(x, iris$Species, epochs = 10, callbacks = patience, verbose = 2)
 #' @aliases fit
 #' @importFrom generics fit

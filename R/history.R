@@ -7,7 +7,7 @@
 #' \describe{
 #'   \item{`params`}{A named list: `epochs` and `initial_epoch` as they were given; `epoch`, the epoch of each
 #'     row of the metrics, counted from 1; `steps` in an epoch; `samples` and `validation_samples`;
-#'     `batch_size`; `verbose`. What is not known, such as the number of samples of a generator, is `NA`. If `y`
+#'     `batch_size`; `verbose`; `interrupted`, whether the user ended training. What is not known, such as the number of samples of a generator, is `NA`. If `y`
 #'     was a factor, `levels` has its levels, in the order of the classes; for several outputs a named list.}
 #'   \item{`metrics`}{A named list of numeric vectors, each with one value for each epoch that was trained:
 #'     `loss`, the metrics, and both again with `val_` in front for the validation data. `NA` where a value was not
@@ -77,7 +77,7 @@ print.keras_training_history <- function(x, ...) {
 format_history <- function(history) {
   epochs <- history_epochs(history)
   if (!length(epochs)) {
-    return("Training history: no epoch was trained.")
+    return(sprintf("Training history: no epoch was trained%s.", if (isTRUE(history$params$interrupted)) " to its end" else ""))
   }
   params <- history$params
   known <- function(name) if (!is.null(params[[name]]) && !is.na(params[[name]])) format(params[[name]], big.mark = ",")
@@ -89,7 +89,7 @@ format_history <- function(history) {
   )
   span <- if (length(epochs) == 1) paste("epoch", epochs) else sprintf("epochs %d to %d", epochs[1], epochs[length(epochs)])
   c(
-    sprintf("Training history: %s", span),
+    sprintf("Training history: %s%s", span, if (isTRUE(params$interrupted)) ", then interrupted" else ""),
     if (length(facts)) paste(facts, collapse = ", "),
     format_last_row(history, epochs[length(epochs)])
   )

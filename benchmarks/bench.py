@@ -67,6 +67,12 @@ BENCHMARKS = {
         "Epochs of `tab` by number of rows",
         "Milliseconds for each epoch, warm, medians of 5 interleaved rounds.",
     ),
+    "backup": Benchmark(
+        "backup.py",
+        "Keeping the state of a run",
+        "Milliseconds for each epoch of `mlp32`, with and without its state stored after it. Medians of 9 "
+        "interleaved rounds of 10 epochs.",
+    ),
     "conditions": Benchmark("", "Measured with", "When and with what each table was measured last."),
 }
 TABLES = [name for name, benchmark in BENCHMARKS.items() if benchmark.script]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
+import time
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from kerasfit.sources import (
 from kerasfit.tensors import numbers, to_backend
 
 FORMAT = 1
+SHARE = 0.025  # of the time, that storing may take; a little less than what users are told
 HIDDEN = {"_model", "params", "validation_data"}  # attributes of a callback that are the run's
 
 
@@ -51,7 +55,8 @@ class BackupAndRestore(keras.callbacks.Callback):
     backup_dir
         The folder, made if it is not there. It is for one run.
     save_freq
-        "epoch", or a number of steps after which the state is stored.
+        "epoch": after epochs, but not after all if they are so short that storing would take more than 3 % of
+        the time. Or a number of steps after which the state is stored.
     double_checkpoint
         Whether to keep the state before the last one too, for the case that the disk damages the last one.
     delete_checkpoint
@@ -137,6 +142,8 @@ class Backup:
         self._at_first = [plain_attributes(callback) for callback in self.callbacks]
         self.epoch = 0
         self._unsaved = 0
+        self._writer = store.Writer()
+        self._saved_at, self._seconds = -math.inf, 0.0  # when the last state was stored, how long it took
         self._make_folder()
         self.found = self._find()
         self._random = self._go_to_batch()
@@ -155,11 +162,13 @@ class Backup:
 
     def epoch_end(self, logs: dict[str, Any]) -> None:
         """An epoch is over, its callbacks and its row in the history too; store the state if it is time."""
-        if self.settings.steps is None or self.engine.model.stop_training:
+        pause = (self._seconds + self._writer.seconds) / SHARE
+        if self.settings.steps is None and time.monotonic() - self._saved_at >= pause:
             self.save(logs, inside=False)
 
     def save(self, logs: dict[str, Any], *, inside: bool) -> None:
         """Store the state of the run: after an epoch, or ``inside`` one after some of its steps."""
+        began = time.monotonic()
         self.engine.sync()
         self._unsaved = 0
         state = {
@@ -176,11 +185,19 @@ class Backup:
                 state_of(callback, first)
                 for callback, first in zip(self.callbacks, self._at_first, strict=True)
             ],
+            "engine": self.engine.state(),
             "random": self._random_states(),
         }
         previous = self.settings.previous_file if self.settings.double_checkpoint else None
+        with self._stored():
+            self._writer.write(self.settings.file, state, previous)
+        self._saved_at = time.monotonic()
+        self._seconds = self._saved_at - began
+
+    @contextmanager
+    def _stored(self) -> Iterator[None]:
         try:
-            store.write(self.settings.file, state, previous)
+            yield
         except OSError as error:
             raise StateError(
                 f"The state could not be stored in {self.settings.file}: {error.strerror or error}.",
@@ -188,8 +205,18 @@ class Backup:
                 hint="The state before is still there: fit() can go on from it.",
             ) from error
 
-    def end(self) -> None:
-        """Training has ended by itself; the state is not needed any more."""
+    def close(self) -> None:
+        """Training has ended in whatever way: let the last state get to the disk."""
+        with suppress(OSError):
+            self._writer.finish()
+        self._writer.close()
+
+    def end(self, logs: dict[str, Any]) -> None:
+        """Training has ended by itself; the state is not needed any more, or is the last one."""
+        if not self.settings.delete_checkpoint:
+            self.save(logs, inside=False)
+        with self._stored():
+            self._writer.finish()
         if self.settings.delete_checkpoint:
             for file in (self.settings.file, self.settings.previous_file):
                 file.unlink(missing_ok=True)
@@ -238,6 +265,7 @@ class Backup:
         self.history.epochs[:] = found["history"]["epochs"]
         self.history.metrics.update(found["history"]["metrics"])
         self.engine.model.stop_training = found["stopped"]
+        self.engine.restore(found["engine"])
         self._set_random_states(self._random)
 
     def _find(self) -> dict[str, Any] | None:
@@ -294,7 +322,6 @@ class Backup:
             "numpy": (name, *state),
             "python": random.getstate(),
             "keras": keras.ops.convert_to_numpy(keras_private.global_seed().value),
-            "backend": self.engine.random_state(),
             "session": None if session is None else bytes(session.get_state()),
         }
 
@@ -302,7 +329,6 @@ class Backup:
         np.random.set_state(states["numpy"])
         random.setstate(states["python"])
         keras_private.global_seed().assign(states["keras"])
-        self.engine.set_random_state(states["backend"])
         if self.settings.session is not None and states["session"] is not None:
             self.settings.session.set_state(states["session"])
 

@@ -111,11 +111,18 @@ class LearningRateFinder(keras.callbacks.Callback):
 
     @property
     def suggestion(self) -> float | None:
-        """The rate at which the smoothed loss falls fastest with the logarithm of the rate; None if it never
-        falls."""
-        smoothed = self.smoothed()
-        falling = np.diff(smoothed[: np.nanargmin(smoothed) + 1]) if len(smoothed) else []
-        return self.rates[int(np.argmin(falling)) + 1] if len(falling) and min(falling) < 0 else None
+        """The rate around which the smoothed loss falls fastest; None if it never falls.
+
+        That is over a tenth of the steps, the first tenth left out.
+        """
+        smoothed, width = self.smoothed(), max(2, self.steps // 10)
+        if not np.isfinite(smoothed).any():
+            return None
+        smoothed = smoothed[width : np.nanargmin(smoothed) + 1]
+        slopes = smoothed[width:] - smoothed[:-width]
+        if not len(slopes) or slopes.min() >= 0:
+            return None
+        return self.rates[width + int(np.argmin(slopes)) + width // 2]
 
     def to_pandas(self) -> pd.DataFrame:
         """One row for each step: learning_rate, loss, smoothed."""

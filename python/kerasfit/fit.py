@@ -271,6 +271,8 @@ def fit(
     finally:
         engine.sync()
         progress.close_bar()
+        if backup:
+            backup.close()
         history.params["steps"] = stream.steps
     return returned(history, on_interrupt)
 

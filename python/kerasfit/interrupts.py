@@ -1,9 +1,7 @@
 """Ctrl-C while a model trains: noticed at the end of a step, never in the middle of one.
 
-While ``listening()``, a SIGINT is a request, which the loop answers by ``check()`` where nothing is left
-half done. The handler that was there before decides whether a signal is an interrupt at all: R may have dealt
-with it already, while it ran a function of the user's. A second request is an interrupt at once, wherever it
-comes.
+While ``listening()``, a SIGINT is a request, which the loop answers by ``check()`` where nothing is left half
+done. A second request is an interrupt at once, wherever it comes.
 """
 
 from __future__ import annotations
@@ -11,10 +9,11 @@ from __future__ import annotations
 import ctypes
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _listening = _requested = False
+_host: Callable[[], bool] | None = None
 
 
 class AtStep(KeyboardInterrupt):
@@ -36,12 +35,11 @@ def listening() -> Iterator[None]:
 
     def request(number: int, frame: object) -> None:
         global _requested
-        try:
-            before(number, frame)
-        except KeyboardInterrupt:
-            if _requested:
-                raise AtOnce from None
-            _requested = True
+        if not (_host() if _host else is_interrupt(before, number, frame)):
+            return
+        if _requested:
+            raise AtOnce
+        _requested = True
 
     handled_by = _install(request)
     _listening, _requested = True, False
@@ -50,6 +48,17 @@ def listening() -> Iterator[None]:
     finally:
         _listening = _requested = False
         _install(before, handled_by)
+
+
+@contextmanager
+def asking(host: Callable[[], bool]) -> Iterator[None]:
+    """Ask the program that hosts Python whether a signal is an interrupt that it leaves to Python."""
+    global _host
+    before, _host = _host, host
+    try:
+        yield
+    finally:
+        _host = before
 
 
 def requested() -> bool:
@@ -62,6 +71,15 @@ def check() -> None:
     if _requested:
         _requested = False
         raise AtStep
+
+
+def is_interrupt(handler: Callable, number: int, frame: object) -> bool:
+    """Whether a handler makes an interrupt of a signal."""
+    try:
+        handler(number, frame)
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def _install(handler: object, handled_by: int | None = None) -> int:

@@ -60,7 +60,7 @@ class Training:
             for logs in self._epochs():  # noqa: B007
                 pass
             if self.backup:
-                self.backup.end()
+                self.backup.end(logs)
         except interrupts.AtOnce:
             raise
         except KeyboardInterrupt:

@@ -11,7 +11,9 @@ import contextlib
 import io
 import json
 import os
+import time
 import zipfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,38 @@ NATIVE = "biufcSU"  # kinds of types that numpy has itself
 
 class Damaged(Exception):
     """A file is not one that ``write`` has written, or not all of it."""
+
+
+class Writer:
+    """Writes a value as it is now, while the caller goes on.
+
+    ``write`` and ``finish`` raise what the write before has raised. ``seconds`` is how long it took.
+    """
+
+    def __init__(self):
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kerasfit-store")
+        self._writing: Future | None = None
+        self.seconds = 0.0
+
+    def write(self, path: Path, value: Any, previous: Path | None = None) -> None:
+        self.finish()
+        arrays: list[np.ndarray] = []
+        text = json.dumps(encoded(value, arrays))
+        self._writing = self._thread.submit(self._write, path, text, arrays, previous)
+
+    def _write(self, *encoded: Any) -> None:
+        began = time.monotonic()
+        write_encoded(*encoded)
+        self.seconds = time.monotonic() - began
+
+    def finish(self) -> None:
+        """Wait until all is written."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        self._thread.shutdown()
 
 
 def write(path: Path, value: Any, previous: Path | None = None) -> None:
@@ -38,7 +72,10 @@ def write(path: Path, value: Any, previous: Path | None = None) -> None:
         If it cannot be written. The old file is as it was.
     """
     arrays: list[np.ndarray] = []
-    text = json.dumps(encoded(value, arrays))
+    write_encoded(path, json.dumps(encoded(value, arrays)), arrays, previous)
+
+
+def write_encoded(path: Path, text: str, arrays: list[np.ndarray], previous: Path | None = None) -> None:
     entries = {str(number): raw(array) for number, array in enumerate(arrays)}
     buffer = io.BytesIO()
     np.savez(buffer, value=np.frombuffer(text.encode(), np.uint8), **entries)
@@ -103,7 +140,7 @@ def encoded(value: Any, arrays: list[np.ndarray]) -> Any:
     if type(value) in PLAIN:
         return value
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype != object:
-        arrays.append(np.asarray(value))
+        arrays.append(np.array(value))  # a copy: it may be written later
         kind = "scalar" if isinstance(value, np.generic) else "array"
         dtype = value.dtype.str if value.dtype.kind in NATIVE else value.dtype.name
         return {kind: len(arrays) - 1, "dtype": dtype, "shape": list(value.shape)}

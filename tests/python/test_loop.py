@@ -233,6 +233,7 @@ def test_params_say_how_the_run_was_set_up():
         "validation_samples": 21,
         "batch_size": 16,
         "verbose": 0,
+        "interrupted": False,
     }
 
 

@@ -103,9 +103,11 @@ test_that("an interrupted run goes on where it was", {
     "  list(h$metrics, model$get_weights(), h$params$interrupted)",
     "}"
   )
-  lines <- interrupted_session(after = 1.5, c(
-    train, sprintf("backup <- callback_backup_and_restore('%s')", file.path(dir, "state")),
-    "ready()", "part <- again(callbacks = backup)", "rest <- again(callbacks = backup)", "whole <- again()",
+  lines <- interrupted_session(after = 1, c(
+    train, "pause <- list(on_epoch_end = function() Sys.sleep(0.05))",
+    sprintf("backup <- callback_backup_and_restore('%s')", file.path(dir, "state")),
+    "ready()", "part <- again(callbacks = list(pause, backup))", "rest <- again(callbacks = list(pause, backup))",
+    "whole <- again(callbacks = pause)",
     "cat(part[[3]], rest[[3]], identical(rest, whole), '\\n')"
   ))
   expect_identical(utils::tail(lines, 2), c("TRUE FALSE TRUE ", "exit 0"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -11,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasfit import interrupts
 from kerasfit.bridges.values import Generator, data_frame, factor, sparse_matrix
 from kerasfit.callbacks import FunctionCallback, counting_from_1
 from kerasfit.delegate import overrides
@@ -92,17 +96,39 @@ def call_hook(cls: type, callback: keras.callbacks.Callback, hook: str, args: li
     getattr(cls, hook)(callback, *(int(n) - 1 for n in number), dict(logs or {}))
 
 
-def call(function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str]]:
-    """A function's value, and what users were warned of meanwhile, each warning once.
+def call(function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str], bool]:
+    """A function's value; what users were warned of meanwhile, each warning once; whether it was interrupted.
 
-    A step that is compiled for several sizes of batch warns of the same with other sizes in it.
+    A step that is compiled for several sizes of batch warns of the same with other sizes in it. R has its
+    interrupts suspended meanwhile, but for functions of the user's: from elsewhere it would jump over
+    Python's frames, which is the end of both.
     """
-    with warnings.catch_warnings(record=True) as caught:
+    value, interrupted = None, False
+    with warnings.catch_warnings(record=True) as caught, interrupts.asking(take_interrupt):
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
-        value = function(*args, **kwargs)
+        try:
+            value = function(*args, **kwargs)
+        except KeyboardInterrupt:
+            interrupted = True
     messages = [str(warning.message) for warning in caught]
-    return value, list({re.sub(r"\d+|None", "", message): message for message in messages}.values())
+    once = {re.sub(r"\d+|None", "", message): message for message in messages}
+    return value, list(once.values()), interrupted
+
+
+def take_interrupt() -> bool:
+    """Whether R has an interrupt that is not dealt with, which it has no longer then."""
+    pending = r_interrupts_pending()
+    taken, pending.value = bool(pending.value), 0
+    return taken
+
+
+@functools.cache
+def r_interrupts_pending() -> ctypes.c_int:
+    """R's own flag of an interrupt to come."""
+    if sys.platform == "win32":
+        return ctypes.c_int.in_dll(ctypes.CDLL("R"), "UserBreak")
+    return ctypes.c_int.in_dll(ctypes.CDLL(None), "R_interrupts_pending")
 
 
 def output_values(outputs: Any) -> Any:

@@ -62,10 +62,11 @@ class Engine(Protocol):
     def results(self, logs: Logs) -> Logs:
         """The metrics so far; or the logs themselves where a model's own step returned others."""
 
-    def random_state(self) -> Any:
-        """The state of random numbers that come from the backend, as a plain value; None if it keeps none."""
+    def state(self) -> Any:
+        """What later steps depend on beside variables and data, as a plain value: random numbers, choices."""
 
-    def set_random_state(self, state: Any) -> None: ...
+    def restore(self, state: Any) -> None:
+        """Go on as the engine that had this state, which ran the same steps of an equal model."""
 
     def finish(self) -> None:
         """End training: give variables their final values (an optimizer's moving averages)."""
@@ -170,10 +171,10 @@ class PlainEngine:
         metrics = self.model.get_metrics_result()
         return numbers(metrics if set(metrics) == set(logs) else logs)
 
-    def random_state(self) -> Any:
+    def state(self) -> Any:
         return None
 
-    def set_random_state(self, state: Any) -> None:
+    def restore(self, state: Any) -> None:
         pass
 
     def finish(self) -> None:

@@ -155,6 +155,14 @@ class TensorFlowEngine(PlainEngine):
         optimizer = self.model.optimizer
         return int(optimizer.iterations) if optimizer is not None else 0
 
+    def state(self) -> Any:
+        """Whether XLA has taken over, which validation follows."""
+        return bool(self.step("train").has_run) if self.plan.startswith("xla") else None
+
+    def restore(self, state: Any) -> None:
+        if state is not None:
+            self.step("train").has_run = state
+
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         resident = self._resident.get(stream)
         if resident and self.step("predict").outputs_join(resident.data):

@@ -73,11 +73,11 @@ class TorchEngine(PlainEngine):
         super().sync()
         self.model.eval()
 
-    def random_state(self) -> Any:
+    def state(self) -> Any:
         """Dropout takes its numbers from PyTorch's own generator."""
         return random_numbers().get_rng_state().numpy()
 
-    def set_random_state(self, state: Any) -> None:
+    def restore(self, state: Any) -> None:
         random_numbers().set_rng_state(torch.from_numpy(state))
 
     def _run(self, kind: str, stream: Stream, steps: int) -> Logs:
