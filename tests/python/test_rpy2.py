@@ -131,10 +131,12 @@ def test_functions_of_r_are_callbacks():
         verbose=0,
         callbacks=ro.r(
             "list(on_epoch_end = function(epoch, logs) seen$loss[epoch] <- logs$loss,"
+            " on_epoch_begin = function() seen$begun <- TRUE,"
             " on_train_end = function(logs) seen$end <- is.null(names(logs)))"
         ),
     )
     assert len(seen["loss"]) == 2
+    assert list(seen["begun"]) == [True]
     assert np.isfinite(list(seen["loss"])).all()
 
 

@@ -13,6 +13,7 @@ import rpy2.rinterface as ri
 import rpy2.robjects as ro
 
 from kerasfit.bridges.values import Generator, data_frame, factor, sparse_matrix
+from kerasfit.callbacks import HOOKS
 from kerasfit.errors import ArgumentError, DataError
 from kerasfit.history import History
 from kerasfit.sources.iterators import never_ends
@@ -88,7 +89,7 @@ def plain_from_r(argument: str, value: Any) -> Any:
     if isinstance(value, ri.ListSexpVector):
         return list_from_r(argument, value, plain_from_r)
     if isinstance(value, ri.SexpClosure):
-        return function_from_r(value)
+        return function_from_r(value, argument.rpartition("$")[2])
     if not isinstance(value, (*NUMBERS, ri.StrSexpVector)):
         return value
     if is_missing(value).any():
@@ -219,8 +220,13 @@ def load_r_package() -> None:
         raise ImportError("This needs the R package kerasfit, which R does not find in its .libPaths().")
 
 
-def function_from_r(function: ri.SexpClosure) -> Callable:
-    """An R function that a callback calls: with numbers, and logs as a named list."""
+def function_from_r(function: ri.SexpClosure, hook: str) -> Callable:
+    """An R function that a callback calls: with those of numbers and logs, a named list, that it takes."""
+    if hook in HOOKS:
+        load_r_package()
+        function = ro.r(f"function(f) kerasfit:::with_arguments_of(f, kerasfit:::callback_hooks${hook})")(
+            function
+        )
 
     def to_r(value: Any) -> Any:
         if isinstance(value, dict):
