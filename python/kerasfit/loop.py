@@ -123,8 +123,10 @@ class Training:
             logs |= {f"val_{name}": value for name, value in val_logs.items()}
         try:
             callbacks.epoch_end(epoch, logs)
-        finally:
+        except KeyboardInterrupt:
             self.history.record(epoch, logs)
+            raise
+        self.history.record(epoch, logs)
         if backup:
             backup.epoch_end(logs)
         self.progress.epoch_end(epoch, logs)

@@ -85,7 +85,7 @@ test_that("a history of training has what its help page says", {
   expect_named(history, c("params", "metrics"))
   expect_identical(history$params, list(
     epochs = 5L, initial_epoch = 1L, steps = 12L, samples = 120L, validation_samples = 30L, batch_size = 10L,
-    verbose = 0L, levels = levels(iris$Species), epoch = 1:5
+    verbose = 0L, interrupted = FALSE, levels = levels(iris$Species), epoch = 1:5
   ))
   expect_identical(is.na(history$metrics$val_loss), c(TRUE, FALSE, TRUE, FALSE, TRUE))
   expect_identical(unlist(lapply(history$metrics, class), use.names = FALSE), rep("numeric", 4))
