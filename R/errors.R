@@ -31,17 +31,21 @@ user_call <- function(generic) {
 #' Call a function of the core
 #'
 #' What Python raises arrives as an R error with the user's call, the traceback in its field `python_traceback`;
-#' Python's warnings arrive as R warnings.
-#' @return The value, as a Python object.
+#' Python's warnings arrive as R warnings. R's interrupts are suspended meanwhile, as they would jump over Python's
+#' frames and reticulate's; Python hears of them, and one that it has not heard comes up at the end.
+#' @param convert Makes R's value of Python's.
 #' @noRd
-call_core <- function(call, f, ...) {
-  # R's interrupts would jump over Python's frames; Python hears of them
-  answer <- suspendInterrupts(with_r_errors(rlang::inject(bridge$call(f, ...)), call))
-  for (message in reticulate::py_to_r(answer[1])) {
-    warning(rlang::warning_cnd("kerasfit_warning", message = message, call = call))
-  }
-  if (reticulate::py_to_r(answer[2])) rlang::interrupt()
-  answer[0]
+call_core <- function(call, f, ..., convert = identity) {
+  answer <- suspendInterrupts({
+    answer <- with_r_errors(rlang::inject(bridge$call(f, ...)), call)
+    interrupted <- reticulate::py_to_r(answer[2])
+    list(
+      value = if (!interrupted) convert(answer[0]), interrupted = interrupted, warnings = reticulate::py_to_r(answer[1])
+    )
+  })
+  for (message in answer$warnings) warning(rlang::warning_cnd("kerasfit_warning", message = message, call = call))
+  if (answer$interrupted) rlang::interrupt()
+  answer$value
 }
 
 #' The value of some code, with a Python exception as an R error

@@ -29,7 +29,8 @@ evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..
   call <- user_call("evaluate")
   on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)
-  results <- call_core(
+  list(x, y, sample_weight, callbacks) # the user's code, which may be interrupted
+  call_core(
     call, core$evaluate, object,
     data_to_core(x, "x", call),
     data_to_core(y, "y", call),
@@ -40,7 +41,7 @@ evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..
     verbose = verbose_to_core(verbose, call),
     plan = plan_to_core(call),
     allow_missing = allow_missing_to_core(call),
-    writer = console_writer()
+    writer = console_writer(),
+    convert = reticulate::py_to_r
   )
-  reticulate::py_to_r(results)
 }

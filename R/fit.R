@@ -222,7 +222,9 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
     getOption("kerasfit.interrupt", default = "return"), c("return", "error"), "kerasfit.interrupt", call
   )
   extra <- check_extra(..., call = call)
+  list(x, y, sample_weight, validation_data, callbacks) # the user's code, which may be interrupted
   scalar <- function(value, argument) scalar_to_core(value, argument, call)
+  late <- FALSE
   history <- call_core(
     call, core$fit, object,
     data_to_core(x, "x", call),
@@ -244,10 +246,14 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
     plan = plan_to_core(call),
     allow_missing = allow_missing_to_core(call),
     writer = console_writer(),
-    !!!extra
+    !!!extra,
+    convert = function(history) {
+      # an interrupt that comes after the last step ends what comes after fit(), or else does nothing
+      late <<- reticulate::py_to_r(bridge$take_interrupt())
+      as_training_history(history)
+    }
   )
-  history <- as_training_history(history)
-  if (history$params$interrupted) tell_interrupted(history, on_interrupt)
+  if (history$params$interrupted || (late && on_interrupt == "error")) tell_interrupted(history, on_interrupt)
   invisible(history)
 }
 

@@ -20,7 +20,8 @@ predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NU
   call <- user_call("predict")
   on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)
-  outputs <- call_core(
+  list(x, callbacks) # the user's code, which may be interrupted
+  call_core(
     call, core$predict, object,
     data_to_core(x, "x", call),
     batch_size = scalar_to_core(batch_size, "batch_size", call),
@@ -29,7 +30,7 @@ predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NU
     verbose = verbose_to_core(verbose, call),
     plan = plan_to_core(call),
     allow_missing = allow_missing_to_core(call),
-    writer = console_writer()
+    writer = console_writer(),
+    convert = function(outputs) reticulate::py_to_r(bridge$output_values(outputs))
   )
-  reticulate::py_to_r(bridge$output_values(outputs))
 }

@@ -377,6 +377,7 @@ def running(
     try:
         with interrupts.listening():
             yield progress
+            interrupts.check()  # one that came after the last step
     except BaseException as error:
         tell_place(error)
         raise

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _listening = _requested = False
-_host: Callable[[], bool] | None = None
+_host: ctypes.c_int | None = None
 
 
 class AtStep(KeyboardInterrupt):
@@ -35,24 +35,26 @@ def listening() -> Iterator[None]:
 
     def request(number: int, frame: object) -> None:
         global _requested
-        if not (_host() if _host else is_interrupt(before, number, frame)):
+        if not (is_interrupt(before, number, frame) if _host is None else taken(_host)):
             return
         if _requested:
             raise AtOnce
         _requested = True
 
-    handled_by = _install(request)
     _listening, _requested = True, False
+    handled_by = _install(request)
     try:
         yield
     finally:
-        _listening = _requested = False
         _install(before, handled_by)
+        if _requested and _host is not None:
+            _host.value = 1  # nobody has answered
+        _listening = _requested = False
 
 
 @contextmanager
-def asking(host: Callable[[], bool]) -> Iterator[None]:
-    """Ask the program that hosts Python whether a signal is an interrupt that it leaves to Python."""
+def asking(host: ctypes.c_int) -> Iterator[None]:
+    """Ask the program that hosts Python: its flag is set while an interrupt waits for an answer."""
     global _host
     before, _host = _host, host
     try:
@@ -71,6 +73,12 @@ def check() -> None:
     if _requested:
         _requested = False
         raise AtStep
+
+
+def taken(flag: ctypes.c_int) -> bool:
+    """Whether a flag was set, which it is no longer."""
+    was, flag.value = flag.value, 0
+    return bool(was)
 
 
 def is_interrupt(handler: Callable, number: int, frame: object) -> bool:

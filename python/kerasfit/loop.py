@@ -59,6 +59,7 @@ class Training:
         try:
             for logs in self._epochs():  # noqa: B007
                 pass
+            interrupts.check()  # one that came after the last step
             if self.backup:
                 self.backup.end(logs)
         except interrupts.AtOnce:

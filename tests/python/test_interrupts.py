@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
 
@@ -104,6 +105,41 @@ def test_validation_evaluation_and_prediction_are_interrupted():
     send = {"on_predict_batch_end": lambda batch, logs: signal.raise_signal(signal.SIGINT)}
     with pytest.raises(KeyboardInterrupt):
         kerasfit.predict(model, x, callbacks=send, verbose=0)
+
+
+def send_at_end(*args):
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_what_comes_after_the_last_step_is_heard_too():
+    model, x, y = models.dense()
+    history = kerasfit.fit(model, x, y, epochs=2, callbacks={"on_epoch_end": send_at_end}, verbose=0)
+    assert history.params["interrupted"] and history.epochs == [1]
+    history = kerasfit.fit(model, x, y, callbacks={"on_epoch_end": send_at_end}, verbose=0)
+    assert history.params["interrupted"] and history.epochs == [1]
+    with pytest.raises(KeyboardInterrupt):
+        kerasfit.evaluate(model, x, y, callbacks={"on_test_end": send_at_end}, verbose=0)
+    with pytest.raises(KeyboardInterrupt):
+        kerasfit.predict(model, x, callbacks={"on_predict_end": send_at_end}, verbose=0)
+
+
+def test_a_host_keeps_the_interrupt_that_nobody_has_answered():
+    model, x, y = models.dense()
+    flag = ctypes.c_int(0)
+
+    def host_interrupts(*args):
+        flag.value = 1
+        signal.raise_signal(signal.SIGINT)
+
+    with interrupts.asking(flag):
+        # the host has dealt with this one
+        assert not kerasfit.fit(model, x, y, callbacks=interrupt_at(2), verbose=0).params["interrupted"]
+        during = {"on_train_batch_end": host_interrupts}
+        assert kerasfit.fit(model, x, y, callbacks=during, verbose=0).params["interrupted"]
+        assert flag.value == 0
+        after = {"on_train_end": host_interrupts}
+        assert not kerasfit.fit(model, x, y, callbacks=after, verbose=0).params["interrupted"]
+        assert flag.value == 1
 
 
 def test_a_model_with_a_fit_of_its_own_ends_after_the_step():

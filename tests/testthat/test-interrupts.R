@@ -3,9 +3,9 @@
 skip_on_cran()
 skip_on_os("windows")
 
-#' Starts an R session that runs code and prints "ready" when it may be interrupted; SIGINT after some seconds
-#' @return The lines that it printed after that.
-interrupted_session <- function(code, after, signals = 1) {
+#' Starts an R session that runs code and prints "ready" when it may be interrupted; SIGINT some seconds after each
+#' @return The lines that it printed after the first.
+interrupted_session <- function(code, after) {
   script <- withr::local_tempfile(fileext = ".R")
   writeLines(c(
     "library(kerasfit)",
@@ -30,12 +30,13 @@ interrupted_session <- function(code, after, signals = 1) {
       lines <<- c(lines, session$read_output_lines())
     }
   }
-  read(function() "ready" %in% lines)
-  for (signal in seq_len(signals)) {
-    Sys.sleep(after)
+  ended <- function() !session$is_alive() && !session$is_incomplete_output()
+  for (signal in seq_along(after)) {
+    read(function() sum(lines == "ready") == signal || ended())
+    Sys.sleep(after[signal])
     session$interrupt()
   }
-  read(function() !session$is_alive() && !session$is_incomplete_output())
+  read(ended)
   c(lines[-seq_len(match("ready", lines))], sprintf("exit %s", session$get_exit_status()))
 }
 
@@ -84,12 +85,16 @@ test_that("options(kerasfit.interrupt = \"error\") makes it R's interrupt, with 
 })
 
 test_that("evaluate() and predict() are interrupted as R code is", {
-  lines <- interrupted_session(after = 1, c(
-    "ready()",
-    "seen <- tryCatch(repeat evaluate(model, x, x[, 1], verbose = 0), interrupt = function(e) 'interrupt')",
-    "cat(seen, '\\n')", finish
+  lines <- interrupted_session(after = seq(0.1, 0.7, length.out = 12), c(
+    "interrupted <- function(code) tryCatch({ ready(); repeat code() }, interrupt = function(e) cat('interrupted\\n'))",
+    "for (i in 1:6) {",
+    "  interrupted(function() evaluate(model, x, x[, 1], verbose = 0))",
+    "  interrupted(function() predict(model, x, verbose = 0))",
+    "}",
+    finish
   ))
-  expect_identical(lines, c("interrupt ", "usable", "exit 0"))
+  expect_identical(setdiff(lines, "ready"), c("interrupted", "usable", "exit 0"))
+  expect_identical(sum(lines == "interrupted"), 12L)
 })
 
 test_that("an interrupted run goes on where it was", {

@@ -40,6 +40,7 @@ __all__ = [
     "session",
     "set_random_seed",
     "sparse_matrix",
+    "take_interrupt",
     "writer",
 ]
 
@@ -104,7 +105,7 @@ def call(function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str],
     Python's frames, which is the end of both.
     """
     value, interrupted = None, False
-    with warnings.catch_warnings(record=True) as caught, interrupts.asking(take_interrupt):
+    with warnings.catch_warnings(record=True) as caught, interrupts.asking(r_interrupts_pending()):
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         try:
@@ -118,9 +119,7 @@ def call(function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str],
 
 def take_interrupt() -> bool:
     """Whether R has an interrupt that is not dealt with, which it has no longer then."""
-    pending = r_interrupts_pending()
-    taken, pending.value = bool(pending.value), 0
-    return taken
+    return interrupts.taken(r_interrupts_pending())
 
 
 @functools.cache
