@@ -1,10 +1,11 @@
 # What many fit() calls in one R session leave behind: memory, threads, file handles, R connections.
 #
-# Rscript leaks.R CALLS prints a table, a row for each 100 calls, and fails if anything grows after the first 100.
+# Rscript leaks.R CALLS EVERY prints a table, a row for each EVERY calls, and fails if anything grows after the first.
 
 library(kerasfit)
 
 calls <- as.integer(commandArgs(TRUE)[1])
+every <- as.integer(commandArgs(TRUE)[2])
 x <- as.matrix(iris[1:4])
 Silent <- Callback("Silent", on_epoch_end = function(epoch, logs) self$last <- logs$loss)
 
@@ -33,13 +34,13 @@ for (call in seq_len(calls)) {
     fit(model, batch, epochs = 2, callbacks = callback_early_stopping("loss"), verbose = 0),
     fit(model, iris[1:4], iris$Species, callbacks = list(on_epoch_end = function(epoch) epoch), verbose = 0)
   )
-  if (call %% 100 == 0) rows[[length(rows) + 1]] <- c(calls = call, round(used()))
+  if (call %% every == 0) rows[[length(rows) + 1]] <- c(calls = call, round(used()))
 }
 table <- do.call(rbind, rows)
 print(table)
 growth <- table[nrow(table), ] - table[1, ]
 cat(sprintf(
-  "From call 100 to %d: %+.0f MB, %+.0f threads, %+.0f file handles, %+.0f connections\n",
-  calls, growth["MB"], growth["threads"], growth["files"], growth["connections"]
+  "From call %d to %d: %+.0f MB, %+.0f threads, %+.0f file handles, %+.0f connections\n",
+  every, calls, growth["MB"], growth["threads"], growth["files"], growth["connections"]
 ))
 stopifnot(growth["MB"] < 50, growth[c("threads", "files", "connections")] <= 0)

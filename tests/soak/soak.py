@@ -60,7 +60,7 @@ def interrupted(backend: str, count: int) -> str:
 
 def repeated(backend: str, count: int) -> str:
     """Calls of fit() in one R session."""
-    command = ["Rscript", str(HERE / "leaks.R"), str(count)]
+    command = ["Rscript", str(HERE / "leaks.R"), str(count), str(min(100, count // 2))]
     answer = subprocess.run(command, env=environment(backend), capture_output=True, text=True, check=False)
     last = answer.stdout.splitlines()[-1:]
     return last[0] if answer.returncode == 0 else f"FAILED\n{answer.stdout}{answer.stderr}"

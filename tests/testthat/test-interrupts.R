@@ -84,6 +84,63 @@ test_that("options(kerasfit.interrupt = \"error\") makes it R's interrupt, with 
   expect_error(fit(classifier(), iris_x, iris_y), "`kerasfit.interrupt` must be one of", class = "kerasfit_error_argument")
 })
 
+test_that("the interrupt reaches the handlers that are there, and training may go on in them", {
+  lines <- interrupted_session(after = c(1, 1), c(
+    "options(kerasfit.interrupt = 'error')",
+    "ready()",
+    "heard <- function(condition) cat('heard', class(condition$history), '\\n')",
+    "tryCatch(",
+    "  withCallingHandlers(fit(model, x, x[, 1], epochs = 10000, verbose = 0), interrupt = heard),",
+    "  interrupt = function(condition) cat('caught\\n')",
+    ")",
+    "options(kerasfit.interrupt = 'return')",
+    "ready()",
+    "h <- withCallingHandlers(fit(model, x, x[, 1], epochs = 10000, verbose = 0), interrupt = heard)",
+    "cat(h$params$interrupted, '\\n')",
+    finish
+  ))
+  expect_identical(lines[1:3], c("heard keras_training_history ", "caught", "ready"))
+  expect_identical(utils::tail(lines, 3), c("TRUE ", "usable", "exit 0"))
+})
+
+test_that("an interrupt while a step is compiled ends training when it is", {
+  lines <- interrupted_session(after = 0.2, c(
+    "layers <- lapply(1:30, function(i) keras$layers$Dense(32L, activation = 'relu'))",
+    "model <- keras$Sequential(layers)", "compile(model, 'adam', 'mse')",
+    "ready()",
+    "h <- fit(model, x[, 1:9], x[, 1], epochs = 10000, verbose = 0)",
+    "cat(h$params$interrupted, '\\n')",
+    "h <- fit(model, x[, 1:9], x[, 1], verbose = 0)",
+    "stopifnot(all(is.finite(unlist(model$get_weights()))))"
+  ))
+  expect_identical(utils::tail(lines, 2), c("TRUE ", "exit 0"))
+})
+
+test_that("R CMD BATCH goes on with the history after an interrupt", {
+  dir <- withr::local_tempdir()
+  pid <- file.path(dir, "pid")
+  script <- file.path(dir, "batch.R")
+  writeLines(c(
+    "library(kerasfit)", "x <- matrix(rnorm(20000), ncol = 10)",
+    "model <- compile(keras$Sequential(list(keras$layers$Dense(1L))), 'adam', 'mse')",
+    sprintf("begin <- function() cat(Sys.getpid(), file = '%s')", pid),
+    "h <- fit(model, x, x[, 1], epochs = 1e5, verbose = 0, callbacks = list(on_train_begin = begin))",
+    "cat('interrupted', h$params$interrupted, '\\n')"
+  ), script)
+  batch <- callr::process$new(
+    file.path(R.home("bin"), "R"), c("CMD", "BATCH", "--no-save", script, file.path(dir, "out")),
+    env = c("current", R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep))
+  )
+  withr::defer(batch$kill_tree())
+  deadline <- Sys.time() + 90
+  while (!length(number <- if (file.exists(pid)) readLines(pid, warn = FALSE)) && Sys.time() < deadline) Sys.sleep(0.1)
+  Sys.sleep(0.5)
+  tools::pskill(as.integer(number), tools::SIGINT)
+  batch$wait(60000)
+  expect_true("interrupted TRUE " %in% readLines(file.path(dir, "out")))
+  expect_identical(batch$get_exit_status(), 0L)
+})
+
 test_that("evaluate() and predict() are interrupted as R code is", {
   lines <- interrupted_session(after = seq(0.1, 0.7, length.out = 12), c(
     "interrupted <- function(code) tryCatch({ ready(); repeat code() }, interrupt = function(e) cat('interrupted\\n'))",

@@ -1,0 +1,12 @@
+# The long version of this is part of `make soak`.
+
+skip_on_cran()
+skip_if_not(file.exists("/proc/self/status"), "only Linux tells what a process uses")
+
+test_that("calls of fit() leave no memory, threads, file handles or connections behind", {
+  script <- test_path("..", "soak", "leaks.R")
+  skip_if_not(file.exists(script))
+  said <- callr::rscript(script, c("150", "50"), show = FALSE, fail_on_status = FALSE)
+  cat("\n", utils::tail(strsplit(said$stdout, "\n")[[1]], 1), "\n")
+  expect_identical(said$status, 0L, info = said$stderr)
+})
