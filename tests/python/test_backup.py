@@ -239,6 +239,33 @@ def test_processes_that_are_killed_at_any_time(tmp_path):
     print(f"{killed} processes killed; all {runs + 1} that ended were as one that ran through")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
+@pytest.mark.parametrize("call, which", [("fsync", 1), ("replace", 1), ("replace", 2), ("fsync", 2)])
+def test_a_process_that_is_killed_within_a_write_leaves_whole_files(tmp_path, call, which):
+    file, previous = tmp_path / "state.npz", tmp_path / "previous.npz"
+    for number in (1, 2):
+        store.write(file, {"number": number}, previous)
+    child = os.fork()
+    if not child:
+        function, calls = getattr(os, call), []
+
+        def dying(*args):
+            calls.append(args)
+            if len(calls) == which:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args)
+
+        setattr(os, call, dying)
+        store.write(file, {"number": 3}, previous)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    found = {path.name: store.read(path)["number"] for path in (file, previous) if path.exists()}
+    old, new = {"state.npz": 2, "previous.npz": 1}, {"state.npz": 3, "previous.npz": 2}
+    assert found in (old, new, {"previous.npz": 2})
+    store.write(file, {"number": 4}, previous)
+    assert store.read(file) == {"number": 4}
+
+
 # ---- what cannot be resumed --------------------------------------------------------------------------
 
 
