@@ -241,6 +241,9 @@ class Backup:
         """See whether the state found is one of this model, which has all its variables then."""
         if (batch := self.stream.peek() or some_batch(self.stream.source)) is not None:
             keras_private.build_state(self.engine.model, to_backend(tuple(batch)))
+        for optimizer in own_optimizers(self.engine.model):
+            if not optimizer.built:  # by its first step, which may come after the state is restored
+                optimizer.build(self.engine.model.trainable_variables)
         shapes = [(tuple(variable.shape), str(variable.dtype)) for variable in self._variables()]
         if self.found and shapes != [(value.shape, value.dtype.name) for value in self.found["variables"]]:
             raise self._of_another_run("the variables of the model and its optimizer have other shapes there")
@@ -312,6 +315,7 @@ class Backup:
         return [
             *model.variables,
             *(model.optimizer.variables if model.optimizer else []),
+            *(variable for optimizer in own_optimizers(model) for variable in optimizer.variables),
             *model.metrics_variables,
         ]
 
@@ -344,6 +348,17 @@ class Backup:
                 f"The folder {folder} cannot be written: {error.strerror or error}.",
                 "Give `backup_dir` another folder.",
             ) from error
+
+
+def own_optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    """The optimizers in the attributes of a model, beside ``model.optimizer``: those of a train step of its own."""
+    values: list[Any] = []
+    for attribute in vars(model).values():
+        inside = attribute.values() if isinstance(attribute, dict) else attribute
+        values.extend(inside if isinstance(attribute, (dict, list, tuple)) else [attribute])
+    found = {id(value): value for value in values if isinstance(value, keras.optimizers.Optimizer)}
+    found.pop(id(model.optimizer), None)
+    return list(found.values())
 
 
 def some_batch(source: Source) -> Batch | None:

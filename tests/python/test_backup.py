@@ -266,6 +266,53 @@ def test_a_process_that_is_killed_within_a_write_leaves_whole_files(tmp_path, ca
     assert store.read(file) == {"number": 4}
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="jax has one optimizer in a train step")
+@pytest.mark.parametrize("save_freq", ["epoch", 3])
+def test_a_train_step_with_optimizers_of_its_own(tmp_path, save_freq):
+    class TwoOptimizers(keras.Sequential):
+        def compile(self, **optimizers):
+            super().compile(loss="mse")
+            self.optimizers = optimizers
+
+        def train_step(self, data):
+            x, y = data
+            halves = (self.trainable_variables[:2], self.trainable_variables[2:])
+            if keras.backend.backend() == "tensorflow":
+                import tensorflow as tf
+
+                with tf.GradientTape(persistent=True) as tape:
+                    loss = self.compute_loss(x, y, self(x, training=True))
+                gradients = [tape.gradient(loss, half) for half in halves]
+            else:
+                self.zero_grad()
+                loss = self.compute_loss(x, y, self(x, training=True))
+                loss.backward()
+                gradients = [[variable.value.grad for variable in half] for half in halves]
+            for optimizer, *step in zip(self.optimizers.values(), gradients, halves, strict=True):
+                if keras.backend.backend() == "torch":
+                    import torch
+
+                    with torch.no_grad():
+                        optimizer.apply(*step)
+                else:
+                    optimizer.apply(*step)
+            return {"loss": loss}
+
+    def ends(folder, crash=None):
+        keras.utils.set_random_seed(3)
+        model = TwoOptimizers([keras.Input((10,)), keras.layers.Dense(8), keras.layers.Dense(1)])
+        model.compile(first=keras.optimizers.Adam(0.01), second=keras.optimizers.SGD(0.01, momentum=0.9))
+        backup = kerasfit.BackupAndRestore(folder, save_freq=save_freq)
+        kerasfit.fit(model, X, Y, epochs=4, callbacks=[crash or Quiet(), backup], verbose=0)
+        return model.get_weights()
+
+    expected = ends(tmp_path / "whole")
+    with pytest.raises(Stop):
+        ends(tmp_path / "state", Crash(3, 5))
+    for weights, value in zip(ends(tmp_path / "state"), expected, strict=True):
+        np.testing.assert_array_equal(weights, value)
+
+
 # ---- what cannot be resumed --------------------------------------------------------------------------
 
 
