@@ -6,19 +6,33 @@
 #' @format A list of class `keras_training_history`:
 #' \describe{
 #'   \item{`params`}{A named list: `epochs` and `initial_epoch` as they were given; `epoch`, the epoch of each
-#'     row of the metrics, counted from 1; `steps` in an epoch; `samples` and `validation_samples`;
-#'     `batch_size`; `verbose`; `interrupted`, whether the user ended training. What is not known, such as the number of samples of a generator, is `NA`. If `y`
+#'     row of the metrics, counted from 1; `seconds` that each took, with its validation; `steps` in an epoch; `samples` and `validation_samples`;
+#'     `batch_size`; `verbose`; `interrupted`, whether the user ended training. What is not
+#'     known, such as the number of samples of a generator, is `NA`. If `y`
 #'     was a factor, `levels` has its levels, in the order of the classes; for several outputs a named list.}
 #'   \item{`metrics`}{A named list of numeric vectors, each with one value for each epoch that was trained:
 #'     `loss`, the metrics, and both again with `val_` in front for the validation data. `NA` where a value was not
 #'     measured, as in epochs without validation.}
 #' }
-#' @param x A `keras_training_history`.
-#' @param row.names,optional Not used.
-#' @param ... Not used.
+#' @param x,object A `keras_training_history`.
+#' @param row.names,optional,drop Not used.
+#' @param i Epochs: their numbers, as the history has them; negative ones are left out. Or names of the list.
+#' @param ... For `c()`, histories of the same model that were trained one after the other; else not used.
+#' @details
+#' `c()` joins runs that go on from one another. Epochs that were trained again, as after an interrupt, are those of the
+#' later run. A run that does not begin after the first epoch of the one before, because `initial_epoch` was not given, is
+#' taken as its continuation, and its epochs are numbered so.
+#'
+#' For `summary()` more is better if a metric's name says so: accuracy, AUC, precision, recall, F score, IoU, R2,
+#' similarity; else less is. The best epoch of a history, for `glance()` and the mark in the plot, is that with the
+#' lowest validation loss, or, without validation, with the lowest loss.
 #' @return `as.data.frame()`: one row for each epoch, metric and data set, with the columns `epoch` (integer), `value`,
 #'   `metric` (a factor, `val_` removed) and `data` (a factor with the levels training and validation).
-#'   `print()`: its argument, invisibly.
+#'   `as_tibble()` and `tidy()`: the same as a tibble. `glance()`: one row (a tibble, if that package is installed):
+#'   `epochs`, how many were trained; `best_epoch`; `seconds` in all and `seconds_per_epoch`; `interrupted`; and the
+#'   value of each metric after the last epoch. `summary()`: a row for each metric with its first, last and best value and
+#'   the epoch of the best. `format()`: the lines that `print()` shows. `c()` and `[`: a history. `print()`: its
+#'   argument, invisibly.
 #' @examplesIf kerasfit:::has_keras()
 #' x <- as.matrix(iris[1:4])
 #' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
@@ -26,6 +40,9 @@
 #' history <- model |> fit(x, iris$Species, epochs = 3, shuffle = FALSE, verbose = 0)
 #' history
 #' subset(as.data.frame(history), metric == "loss")
+#' summary(history)
+#' more <- model |> fit(x, iris$Species, initial_epoch = 4, epochs = 5, shuffle = FALSE, verbose = 0)
+#' c(history, more)[2:4]
 #' @name keras_training_history
 NULL
 
@@ -35,6 +52,7 @@ as_training_history <- function(history) {
   values <- reticulate::py_to_r(bridge$history_values(history))
   params <- lapply(values$params, function(value) value %||% NA_integer_)
   params$epoch <- as.integer(values$epoch)
+  params$seconds <- as.double(values$seconds)
   metrics <- Map(function(value, measured) {
     value <- as.double(value)
     value[!measured] <- NA
@@ -47,7 +65,7 @@ as_training_history <- function(history) {
 #' @noRd
 history_epochs <- function(history) {
   rows <- if (length(history$metrics)) length(history$metrics[[1]]) else 0L
-  history$params[["epoch"]] %||% seq_len(rows)
+  as.integer(history$params[["epoch"]] %||% seq_len(rows))
 }
 
 #' @rdname keras_training_history
@@ -68,13 +86,14 @@ as.data.frame.keras_training_history <- function(x, row.names = NULL, optional =
 #' @rdname keras_training_history
 #' @export
 print.keras_training_history <- function(x, ...) {
-  cat(format_history(x), sep = "\n")
+  cat(format(x), sep = "\n")
   invisible(x)
 }
 
-#' The lines that print() shows
-#' @noRd
-format_history <- function(history) {
+#' @rdname keras_training_history
+#' @export
+format.keras_training_history <- function(x, ...) {
+  history <- x
   epochs <- history_epochs(history)
   if (!length(epochs)) {
     return(sprintf("Training history: no epoch was trained%s.", if (isTRUE(history$params$interrupted)) " to its end" else ""))
@@ -87,9 +106,9 @@ format_history <- function(history) {
     if (!is.null(known("batch_size"))) paste("batches of", known("batch_size")),
     if (!is.null(known("steps"))) paste(known("steps"), if (identical(known("steps"), "1")) "step" else "steps", "per epoch")
   )
-  span <- if (length(epochs) == 1) paste("epoch", epochs) else sprintf("epochs %d to %d", epochs[1], epochs[length(epochs)])
+  seconds <- if (length(params$seconds)) paste(",", format_seconds(sum(params$seconds)))
   c(
-    sprintf("Training history: %s%s", span, if (isTRUE(params$interrupted)) ", then interrupted" else ""),
+    paste0("Training history: ", in_words(epochs), seconds, if (isTRUE(params$interrupted)) ", then interrupted"),
     if (length(facts)) paste(facts, collapse = ", "),
     format_last_row(history, epochs[length(epochs)])
   )
@@ -111,4 +130,60 @@ format_last_row <- function(history, epoch) {
   shown <- utils::head(paste0(label, "  ", lines), 8)
   hidden <- nrow(table) - length(shown)
   unname(c(shown, if (hidden) sprintf("... and %d more metrics", hidden)))
+}
+
+#' @rdname keras_training_history
+#' @export
+`[.keras_training_history` <- function(x, i, ...) {
+  if (missing(i)) return(x)
+  if (is.character(i)) return(unclass(x)[i])
+  epochs <- history_epochs(x)
+  rows <- if (is.logical(i)) which(rep_len(i, length(epochs))) else if (all(i < 0)) which(!epochs %in% -i) else match(i, epochs)
+  if (anyNA(rows)) {
+    abort_argument("i", sprintf(
+      "The history has no epoch %s; it has %s.", paste(i[is.na(rows)], collapse = ", "), in_words(epochs)
+    ), user_call("["))
+  }
+  history_of(x$params, epochs[rows], lapply(x$metrics, `[`, rows), x$params[["seconds"]][rows])
+}
+
+#' @rdname keras_training_history
+#' @export
+c.keras_training_history <- function(...) {
+  histories <- list(...)
+  if (!all(vapply(histories, inherits, NA, "keras_training_history"))) {
+    abort_argument("...", "c() joins a history with other histories only.", user_call("c"))
+  }
+  Reduce(followed_by, histories)
+}
+
+#' Two runs as one: the rows of the earlier before those of the later
+#' @noRd
+followed_by <- function(earlier, later) {
+  before <- history_epochs(earlier)
+  after <- history_epochs(later)
+  if (!length(before) || !length(after)) return(if (length(after)) later else earlier)
+  if (after[1] <= before[1]) after <- after - after[1] + before[length(before)] + 1L
+  kept <- which(before < after[1])
+  names <- union(names(earlier$metrics), names(later$metrics))
+  rows <- function(history, name, rows) (history$metrics[[name]] %||% rep(NA_real_, max(rows)))[rows]
+  metrics <- lapply(stats::setNames(names, names), function(name) {
+    c(rows(earlier, name, kept), rows(later, name, seq_along(after)))
+  })
+  params <- utils::modifyList(earlier$params, later$params)
+  params$initial_epoch <- earlier$params$initial_epoch
+  params$epochs <- max(params$epochs, after)
+  seconds <- if (!is.null(earlier$params$seconds) && !is.null(later$params$seconds)) c(earlier$params$seconds[kept], later$params$seconds)
+  history_of(params, c(before[kept], after), metrics, seconds)
+}
+
+history_of <- function(params, epochs, metrics, seconds) {
+  params$epoch <- epochs
+  params$seconds <- seconds
+  structure(list(params = params, metrics = metrics), class = "keras_training_history")
+}
+
+in_words <- function(epochs) {
+  n <- length(epochs)
+  if (n < 2) paste("epoch", epochs) else sprintf("epochs %d to %d", epochs[1], epochs[n])
 }

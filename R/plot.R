@@ -1,14 +1,22 @@
 #' Plot a training history
 #'
-#' A panel for each metric, with training and validation data in one panel.
+#' A panel for each metric, with training and validation data in one panel. The epoch with the lowest validation loss is
+#' marked.
 #'
-#' @param x A [keras_training_history].
+#' A value far away from the others, as the loss of the first epoch may be, does not flatten the curve: the point is at
+#' the edge of the panel, as a triangle with its value beside it.
+#'
+#' @param x,object A [keras_training_history]; for `plot()` also a list of several, which are compared in one plot under
+#'   the names that they have there. What was trained in several calls of `fit()` is one history after
+#'   [c()][c.keras_training_history].
 #' @param y Not used.
-#' @param ... Passed on to [plot.default()] by the base graphics method.
+#' @param ... For `autoplot()`, the arguments of `plot()`; for the base graphics method, those of [plot.default()].
 #' @param metrics The names of the metrics to plot; all of them if `NULL`.
 #' @param method `"ggplot2"` or `"base"`; `"auto"` takes ggplot2 if it is installed.
 #' @param smooth Whether to add a smoothed curve to each line, a loess fit where there are enough epochs for one.
-#' @param theme_bw Whether to use [ggplot2::theme_bw()], which prints well in black and white.
+#' @param theme_bw Whether to use [ggplot2::theme_bw()]. Otherwise a theme that you have set with
+#'   [ggplot2::theme_set()] is used, or a light one.
+#' @param log Which axes are logarithmic: `""`, `"x"`, `"y"` or `"xy"`. Values that have no logarithm are left out.
 #' @return A ggplot object; with base graphics, the data that were plotted, invisibly.
 #' @examples
 #' history <- structure(
@@ -19,25 +27,54 @@
 #'   class = "keras_training_history"
 #' )
 #' plot(history, method = "base")
+#' plot(list(all = history, first = history[1:3]), method = "base", log = "y")
 #' @export
 plot.keras_training_history <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base"),
                                         smooth = getOption("keras.plot.history.smooth", FALSE),
-                                        theme_bw = getOption("keras.plot.history.theme_bw", FALSE), ...) {
-  call <- user_call("plot")
+                                        theme_bw = getOption("keras.plot.history.theme_bw", FALSE), log = "", ...) {
+  plot_histories(list(x), metrics, method, smooth, theme_bw, log, user_call("plot"), ...)
+}
+
+#' @rdname plot.keras_training_history
+#' @export
+plot.list <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base"),
+                      smooth = getOption("keras.plot.history.smooth", FALSE),
+                      theme_bw = getOption("keras.plot.history.theme_bw", FALSE), log = "", ...) {
+  if (!length(x) || !all(vapply(x, inherits, NA, "keras_training_history"))) {
+    return(NextMethod())
+  }
+  plot_histories(x, metrics, method, smooth, theme_bw, log, user_call("plot"), ...)
+}
+
+#' @rdname plot.keras_training_history
+#' @exportS3Method ggplot2::autoplot
+autoplot.keras_training_history <- function(object, ...) plot(object, ..., method = "ggplot2")
+
+plot_histories <- function(histories, metrics, method, smooth, theme_bw, log, call, ...) {
   method <- check_choice(method[[1]], c("auto", "ggplot2", "base"), "method", call)
-  data <- history_data(x, metrics, call)
+  log <- check_choice(log, c("", "x", "y", "xy"), "log", call)
+  data <- plot_data(histories, metrics, log, call)
   if (method == "auto") method <- if (rlang::is_installed("ggplot2")) "ggplot2" else "base"
   if (method == "ggplot2") {
     rlang::check_installed("ggplot2", "to plot a training history with it.")
-    plot_ggplot(data, smooth, theme_bw)
+    plot_ggplot(data, smooth, theme_bw, log)
   } else {
-    plot_base(data, smooth, ...)
+    plot_base(data, smooth, log, ...)
     invisible(data)
   }
 }
 
-history_data <- function(history, metrics, call) {
-  data <- as.data.frame(history)
+#' What there is to plot of some histories
+#' @return A data frame as `as.data.frame()` gives it for a history, and the columns `run` (a factor); `shown`, the value
+#'   as far as it is within the panel; `best`, whether the epoch has the lowest validation loss of its run.
+#' @noRd
+plot_data <- function(histories, metrics, log, call) {
+  runs <- rlang::names2(histories)
+  runs <- make.unique(ifelse(nzchar(runs), runs, as.character(seq_along(histories))))
+  data <- do.call(rbind, Map(function(history, run) {
+    data <- as.data.frame(history)
+    cbind(data, run = rep(factor(run, runs), nrow(data)), best = data$epoch %in% best_epoch(history, "val_loss"))
+  }, unname(histories), runs))
   known <- levels(data$metric)
   unknown <- setdiff(metrics, known)
   if (length(unknown)) {
@@ -47,41 +84,107 @@ history_data <- function(history, metrics, call) {
     ), call)
   }
   data <- data[is.finite(data$value) & data$metric %in% (metrics %||% known), ]
-  if (!nrow(data)) abort_argument("x", "There is nothing to plot: the history has no finite values.", call)
-  droplevels(data)
+  if (grepl("y", log)) data <- data[data$value > 0, ]
+  if (!nrow(data)) {
+    positive <- if (grepl("y", log)) "positive " else ""
+    abort_argument("x", sprintf("There is nothing to plot: the history has no finite %svalues.", positive), call)
+  }
+  data <- droplevels(data)
+  data$shown <- if (grepl("y", log)) data$value else stats::ave(data$value, data$metric, FUN = within_panel)
+  rownames(data) <- NULL
+  data
 }
 
-# Okabe and Ito's blue and vermilion: told apart by colour-blind readers, and dark and light in grey print
-history_colours <- c(training = "#0072B2", validation = "#D55E00")
-history_linetypes <- c(training = "solid", validation = "22")
-history_shapes <- c(training = 16, validation = 17)
-
-plot_ggplot <- function(data, smooth, theme_bw) {
-  .data <- rlang::.data
-  epochs <- length(unique(data$epoch))
-  plot <- ggplot2::ggplot(data, ggplot2::aes(
-    .data[["epoch"]], .data[["value"]],
-    colour = .data[["data"]], linetype = .data[["data"]], shape = .data[["data"]]
-  )) +
-    (if (epochs > 1) ggplot2::geom_line(alpha = if (smooth) 0.35 else 1)) +
-    (if (epochs > 1 && smooth) ggplot2::geom_line(data = smoothed(data), linewidth = 0.9)) +
-    (if (epochs <= 50) ggplot2::geom_point(size = 1.6)) +
-    ggplot2::facet_wrap("metric", ncol = 1, scales = "free_y", strip.position = "left") +
-    ggplot2::scale_x_continuous(breaks = whole_breaks) +
-    ggplot2::scale_colour_manual(values = history_colours) +
-    ggplot2::scale_linetype_manual(values = history_linetypes) +
-    ggplot2::scale_shape_manual(values = history_shapes) +
-    ggplot2::labs(x = "epoch", y = NULL, colour = NULL, linetype = NULL, shape = NULL) +
-    (if (theme_bw) ggplot2::theme_bw()) +
-    ggplot2::theme(strip.placement = "outside", legend.position = "top")
-  if (nlevels(data$data) == 1) plot <- plot + ggplot2::theme(legend.position = "none")
-  if (theme_bw || is_default_theme()) {
-    plot <- plot + ggplot2::theme(strip.background = ggplot2::element_blank())
+#' Values, with those that would flatten the curve of the others at the edge of these
+#'
+#' Such is, of the highest or lowest tenth, what is more than 20 times as far from the rest as the rest is wide.
+#' @noRd
+within_panel <- function(values) {
+  tenth <- max(1, length(values) %/% 10)
+  rest <- sort(values)[c(tenth + 1, length(values) - tenth)]
+  width <- diff(rest)
+  near <- values >= rest[1] - 20 * width & values <= rest[2] + 20 * width
+  if (length(values) < 5 || width == 0 || all(near)) {
+    return(values)
   }
+  edges <- range(values[near])
+  edges <- edges + c(-1, 1) * diff(edges) / 10
+  pmin(pmax(values, edges[1]), edges[2])
+}
+
+best_text <- function(data) {
+  best <- data[data$best & data$metric == "loss" & data$data == "validation", ]
+  if (nrow(best) == 1) sprintf("lowest validation loss: %s, epoch %d", format(best$value, digits = 4), best$epoch)
+}
+
+# Okabe and Ito's colours, told apart by colour-blind readers; blue and vermilion are dark and light in grey print
+okabe_ito <- c("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+data_colours <- c(training = okabe_ito[[1]], validation = okabe_ito[[2]])
+data_linetypes <- c(training = "solid", validation = "22")
+data_shapes <- c(training = 16, validation = 17)
+
+run_colours <- function(runs) {
+  colours <- if (length(runs) <= length(okabe_ito)) okabe_ito[seq_along(runs)] else grDevices::hcl.colors(length(runs), "Dark 3")
+  stats::setNames(colours, runs)
+}
+
+plot_ggplot <- function(data, smooth, theme_bw, log) {
+  .data <- rlang::.data
+  several <- nlevels(data$run) > 1
+  epochs <- length(unique(data$epoch))
+  edge <- data[data$shown != data$value, ]
+  best <- data[data$best & data$data == "validation", ]
+  plot <- ggplot2::ggplot(data, ggplot2::aes(
+    .data[["epoch"]], .data[["shown"]],
+    colour = .data[[if (several) "run" else "data"]], linetype = .data[["data"]],
+    group = interaction(.data[["run"]], .data[["data"]])
+  )) +
+    (if (!several && nrow(best)) ggplot2::geom_vline(xintercept = best$epoch[1], colour = "grey60", linewidth = 0.3)) +
+    (if (epochs > 1) ggplot2::geom_line(alpha = if (smooth) 0.35 else 1, linewidth = if (epochs > 200) 0.4 else 0.6)) +
+    (if (epochs > 1 && smooth) ggplot2::geom_line(data = smoothed(data), linewidth = 0.9)) +
+    (if (epochs <= 30) ggplot2::geom_point(ggplot2::aes(shape = .data[["data"]]), size = 1.5)) +
+    (if (nrow(best)) ggplot2::geom_point(data = best, shape = 21, size = 3, stroke = 0.8, show.legend = FALSE)) +
+    (if (nrow(edge)) list(
+      ggplot2::geom_point(data = edge, shape = ifelse(edge$value > edge$shown, 24, 25), fill = "white", show.legend = FALSE),
+      ggplot2::geom_text(
+        ggplot2::aes(label = format(.data[["value"]], digits = 3)),
+        data = edge, hjust = -0.25, size = 3, check_overlap = TRUE, show.legend = FALSE
+      )
+    )) +
+    ggplot2::facet_wrap("metric", ncol = panel_columns(nlevels(data$metric)), scales = "free_y") +
+    (if (grepl("x", log)) ggplot2::scale_x_log10() else ggplot2::scale_x_continuous(breaks = whole_breaks)) +
+    (if (grepl("y", log)) ggplot2::scale_y_log10()) +
+    ggplot2::scale_colour_manual(values = if (several) run_colours(levels(data$run)) else data_colours) +
+    ggplot2::scale_linetype_manual(values = data_linetypes) +
+    ggplot2::scale_shape_manual(values = data_shapes) +
+    ggplot2::labs(
+      x = "epoch", y = NULL, colour = NULL, linetype = NULL, shape = NULL, caption = if (!several) best_text(data)
+    ) +
+    history_theme(theme_bw)
+  if (nlevels(data$data) == 1) plot <- plot + ggplot2::guides(linetype = "none", shape = "none")
+  if (nlevels(data$data) == 1 && !several) plot <- plot + ggplot2::theme(legend.position = "none")
   plot
 }
 
-is_default_theme <- function() identical(ggplot2::theme_get(), ggplot2::theme_grey())
+panel_columns <- function(panels) if (panels <= 3) 1 else if (panels <= 8) 2 else 3
+
+history_theme <- function(theme_bw) {
+  own <- !theme_bw && identical(ggplot2::theme_get(), ggplot2::theme_grey())
+  base <- if (theme_bw) ggplot2::theme_bw() else if (own) ggplot2::theme_minimal()
+  list(
+    base,
+    ggplot2::theme(
+      legend.position = "top", legend.justification = "left", legend.key.width = grid::unit(1.6, "lines"),
+      strip.text = ggplot2::element_text(hjust = 0), strip.background = ggplot2::element_blank(), panel.grid.minor = ggplot2::element_blank()
+    ),
+    if (own) ggplot2::theme(
+      strip.text = ggplot2::element_text(hjust = 0, face = "bold", size = ggplot2::rel(1)),
+      panel.grid.major.x = ggplot2::element_blank(), axis.line.x = ggplot2::element_line(colour = "grey70", linewidth = 0.3),
+      axis.ticks.x = ggplot2::element_line(colour = "grey70", linewidth = 0.3),
+      plot.caption = ggplot2::element_text(colour = "grey40")
+    )
+  )
+}
 
 whole_breaks <- function(limits) {
   breaks <- unique(round(pretty(limits)))
@@ -92,32 +195,59 @@ whole_breaks <- function(limits) {
 #' The data with values on a loess curve, for each curve that has at least ten epochs
 #' @noRd
 smoothed <- function(data) {
-  curves <- split(data, list(data$metric, data$data), drop = TRUE)
+  curves <- split(data, list(data$metric, data$data, data$run), drop = TRUE)
   fits <- lapply(curves, function(curve) {
-    if (nrow(curve) >= 10) curve$value <- stats::fitted(stats::loess(value ~ epoch, curve))
+    if (nrow(curve) >= 10) curve$shown <- stats::fitted(stats::loess(shown ~ epoch, curve))
     curve
   })
   do.call(rbind, unname(fits))
 }
 
-plot_base <- function(data, smooth, ...) {
+plot_base <- function(data, smooth, log, ...) {
   metrics <- levels(data$metric)
-  old <- graphics::par(mfrow = c(length(metrics), 1), mar = c(3, 3.5, 1, 1), mgp = c(2, 0.6, 0), cex = 0.9)
+  columns <- panel_columns(length(metrics))
+  old <- graphics::par(
+    mfrow = c(ceiling(length(metrics) / columns), columns), mar = c(3, 3.5, 2, 1), mgp = c(2, 0.6, 0), cex = 0.9
+  )
   on.exit(graphics::par(old))
+  by <- if (nlevels(data$run) > 1) "run" else "data"
+  colours <- if (by == "run") run_colours(levels(data$run)) else data_colours
   for (metric in metrics) {
     panel <- data[data$metric == metric, ]
-    plot(panel$epoch, panel$value, type = "n", xlab = "epoch", ylab = metric, xaxt = "n", las = 1, ...)
-    graphics::axis(1, whole_breaks(range(panel$epoch)))
-    for (set in levels(droplevels(panel)$data)) {
-      curve <- panel[panel$data == set, ]
-      style <- list(col = history_colours[[set]], lty = history_linetypes[[set]], pch = history_shapes[[set]])
-      graphics::points(curve$epoch, curve$value, type = "o", col = style$col, lty = style$lty, pch = style$pch)
-      if (smooth) graphics::lines(smoothed(curve)[c("epoch", "value")], col = style$col, lwd = 2)
+    plot(
+      panel$epoch, panel$shown,
+      type = "n", xlab = "epoch", ylab = "", xaxt = if (grepl("x", log)) "s" else "n", las = 1, bty = "l", log = log, ...
+    )
+    graphics::title(metric, adj = 0, line = 0.6)
+    if (!grepl("x", log)) graphics::axis(1, whole_breaks(range(panel$epoch)))
+    for (curve in split(panel, list(panel$data, panel$run), drop = TRUE)) {
+      plot_curve(curve, colours[[as.character(curve[[by]][1])]], smooth)
     }
-    if (metric == metrics[[1]] && nlevels(data$data) > 1) {
-      sets <- levels(data$data)
-      graphics::legend("topright", sets, bty = "n", col = history_colours[sets],
-        lty = history_linetypes[sets], pch = history_shapes[sets])
-    }
+    if (metric == metrics[[1]]) base_legend(data, colours)
   }
+}
+
+plot_curve <- function(curve, colour, smooth) {
+  set <- as.character(curve$data[1])
+  graphics::lines(curve$epoch, curve$shown, col = colour, lty = data_linetypes[[set]])
+  if (nrow(curve) <= 30) graphics::points(curve$epoch, curve$shown, col = colour, pch = data_shapes[[set]])
+  if (smooth) graphics::lines(smoothed(curve)[c("epoch", "shown")], col = colour, lwd = 2)
+  edge <- curve[curve$shown != curve$value, ]
+  if (nrow(edge)) {
+    graphics::points(edge$epoch, edge$shown, col = colour, bg = "white", pch = ifelse(edge$value > edge$shown, 24, 25))
+    graphics::text(edge$epoch, edge$shown, format(edge$value, digits = 3), pos = 4, cex = 0.8)
+  }
+  best <- curve[curve$best & curve$data == "validation", ]
+  graphics::points(best$epoch, best$shown, col = colour, pch = 21, cex = 2)
+}
+
+base_legend <- function(data, colours) {
+  runs <- if (nlevels(data$run) > 1) levels(data$run)
+  sets <- if (nlevels(data$data) > 1) levels(data$data)
+  if (is.null(runs) && is.null(sets)) return()
+  graphics::legend(
+    "topright", c(runs, sets),
+    bty = "n", col = c(colours[runs], if (is.null(runs)) colours[sets] else rep("grey40", length(sets))),
+    lty = c(rep("solid", length(runs)), data_linetypes[sets]), pch = c(rep(NA, length(runs)), data_shapes[sets])
+  )
 }

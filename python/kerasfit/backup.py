@@ -178,7 +178,11 @@ class Backup:
             "inside": inside,
             "stopped": bool(self.engine.model.stop_training),
             "logs": plain(numbers(logs)),
-            "history": {"epochs": self.history.epochs, "metrics": self.history.metrics},
+            "history": {
+                "epochs": self.history.epochs,
+                "metrics": self.history.metrics,
+                "seconds": self.history.seconds,
+            },
             "variables": [keras.ops.convert_to_numpy(variable.value) for variable in self._variables()],
             "stream": self.stream.state(inside=inside),
             "callbacks": [
@@ -267,6 +271,7 @@ class Backup:
             give_state(callback, state)
         self.history.epochs[:] = found["history"]["epochs"]
         self.history.metrics.update(found["history"]["metrics"])
+        self.history.seconds[:] = found["history"]["seconds"]
         self.engine.model.stop_training = found["stopped"]
         self.engine.restore(found["engine"])
         self._set_random_states(self._random)
@@ -351,7 +356,7 @@ class Backup:
 
 
 def own_optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
-    """The optimizers in the attributes of a model, beside ``model.optimizer``: those of a train step of its own."""
+    """The optimizers that a model has beside ``model.optimizer``, for a train step of its own."""
     values: list[Any] = []
     for attribute in vars(model).values():
         inside = attribute.values() if isinstance(attribute, dict) else attribute

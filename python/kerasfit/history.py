@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,17 +25,24 @@ class History:
     metrics
         Metric name → value after each epoch, None where it was not measured. Names of validation
         metrics begin with "val_".
+    seconds
+        How long each epoch took, with its validation; the first with all that comes before it.
     """
 
     params: dict[str, Any] = field(default_factory=dict)
     epochs: list[int] = field(default_factory=list)
     metrics: dict[str, list[float | None]] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    _since: float = field(default_factory=time.monotonic, repr=False, compare=False)
 
     def record(self, epoch: int, logs: dict[str, Any]) -> None:
         """Add an epoch. A metric that is an array has a column for each element: name_1, name_2, …"""
         for name, value in columns(logs).items():
             self.metrics.setdefault(name, [None] * len(self.epochs)).append(value)
         self.epochs.append(epoch)
+        now = time.monotonic()
+        self.seconds.append(now - self._since)
+        self._since = now
         for values in self.metrics.values():
             values.extend([None] * (len(self.epochs) - len(values)))
 

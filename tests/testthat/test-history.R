@@ -37,6 +37,8 @@ test_that("every method works with validation in some epochs only, and after sav
       expect_silent(print(plot(history, method = method, smooth = smooth)) |> capture.output() |> invisible())
     }
   }
+  expect_identical(summary(history)$best_epoch, c(3L, 4L))
+  expect_identical(generics::glance(history)$best_epoch, 4L)
 })
 
 test_that("the plot has a panel for each metric and a line for each data set", {
@@ -45,7 +47,8 @@ test_that("the plot has a panel for each metric and a line for each data set", {
   expect_s3_class(plot, "ggplot")
   built <- ggplot2::ggplot_build(plot)
   expect_identical(nrow(built$layout$layout), 2L)
-  expect_setequal(built$data[[1]]$x, 6:7)
+  expect_equal(built$data[[1]]$xintercept, c(7, 7)) # where val_loss is lowest
+  expect_setequal(built$data[[2]]$x, 6:7)
   expect_identical(unique(plot(history, metrics = "mae")$data$metric), factor("mae"))
   expect_s3_class(plot(history, theme_bw = TRUE), "ggplot")
 })
@@ -57,6 +60,95 @@ test_that("epochs on the axis are whole, and one epoch can be plotted", {
   one <- a_history(list(loss = 1, val_loss = 2))
   expect_silent(print(plot(one, method = "ggplot2", smooth = TRUE)))
   expect_silent(plot(one, method = "base", smooth = TRUE))
+})
+
+test_that("a value far away does not flatten the curve of the others", {
+  values <- c(15000, 3, 2, 1.5, 1.2, 1, 0.9, 0.85)
+  expect_lt(within_panel(values)[1], 4)
+  expect_identical(within_panel(values)[-1], values[-1])
+  for (ordinary in list(1 / 1:50, exp(-1:30), c(2.3, 0.4, rep(0.3, 20) + 1:20 / 100), rep(1, 9), c(5, 1))) {
+    expect_identical(within_panel(ordinary), ordinary)
+  }
+  data <- plot(a_history(list(loss = values)))$data
+  expect_identical(data$value, values)
+  expect_identical(which(data$shown != data$value), 1L)
+})
+
+test_that("axes may be logarithmic", {
+  history <- a_history(list(loss = c(10, 1, 0.1), balance = c(-1, 0, 1)))
+  plot <- plot(history, log = "y")
+  expect_identical(plot$data$value, c(10, 1, 0.1, 1))
+  expect_equal(ggplot2::layer_data(plot)$y[1:3], c(1, 0, -1))
+  withr::local_pdf(NULL)
+  for (log in c("x", "y", "xy")) expect_silent(plot(history, method = "base", log = log))
+  expect_error(plot(history, log = "z"), "`log` must be one of", class = "kerasfit_error_argument")
+  expect_error(plot(a_history(list(loss = c(0, -1))), log = "y"), "no finite positive values")
+})
+
+test_that("several runs are compared in one plot", {
+  runs <- list(small = a_history(list(loss = c(3, 2), val_loss = c(4, 3))), large = a_history(list(loss = c(2, 1, 0.5))))
+  plot <- plot(runs)
+  expect_identical(levels(plot$data$run), c("small", "large"))
+  expect_identical(nrow(plot$data), 7L)
+  expect_length(unique(ggplot2::layer_data(plot)$colour), 2)
+  expect_identical(levels(plot(unname(runs))$data$run), c("1", "2"))
+  withr::local_pdf(NULL)
+  expect_silent(plot(runs, method = "base"))
+  expect_null(plot(list(x = 1:3, y = 1:3)))
+})
+
+test_that("autoplot() is the ggplot", {
+  expect_s3_class(ggplot2::autoplot(a_history(list(loss = 2:1)), log = "y"), "ggplot")
+})
+
+test_that("runs that go on from one another are joined by c()", {
+  first <- a_history(list(loss = c(5, 4, 3), val_loss = c(6, 5, 4)), seconds = c(1, 2, 3))
+  second <- a_history(list(loss = c(2.5, 2), mae = c(1, 1)), epoch = 3:4, epochs = 9L, seconds = c(4, 5))
+  joined <- c(first, second)
+  expect_identical(joined$params$epoch, 1:4)
+  expect_identical(joined$params[c("epochs", "initial_epoch", "seconds")], list(epochs = 9L, initial_epoch = 1L, seconds = c(1, 2, 4, 5)))
+  expect_identical(joined$metrics, list(loss = c(5, 4, 2.5, 2), val_loss = c(6, 5, NA, NA), mae = c(NA, NA, 1, 1)))
+  expect_identical(c(first, first)$params$epoch, 1:6)
+  expect_identical(c(first), first)
+  expect_identical(c(first, a_history(list(), epoch = integer())), first)
+  expect_error(c(first, 1), "other histories only", class = "kerasfit_error_argument")
+})
+
+test_that("[ takes epochs", {
+  history <- a_history(list(loss = c(5, 4, 3)), epoch = 11:13, seconds = c(1, 2, 3))
+  expect_identical(history[12:13]$metrics$loss, c(4, 3))
+  expect_identical(history[12:13]$params$epoch, 12:13)
+  expect_identical(history[-11]$params$seconds, c(2, 3))
+  expect_identical(history[history$metrics$loss < 5], history[12:13])
+  expect_identical(history["metrics"], list(metrics = list(loss = c(5, 4, 3))))
+  expect_error(history[1:3], "has no epoch 1, 2, 3; it has epochs 11 to 13", class = "kerasfit_error_argument")
+})
+
+test_that("a history is tidy", {
+  history <- a_history(list(loss = c(3, 2, 1), accuracy = c(0.1, 0.9, 0.8), val_loss = c(4, 3, 3.5)), seconds = c(1, 2, 3))
+  expect_identical(as.data.frame(generics::tidy(history)), as.data.frame(history))
+  expect_identical(tibble::as_tibble(history), tibble::as_tibble(as.data.frame(history)))
+  expect_identical(as.data.frame(generics::glance(history)), data.frame(
+    epochs = 3L, best_epoch = 2L, seconds = 6, seconds_per_epoch = 2, interrupted = FALSE,
+    loss = 1, accuracy = 0.8, val_loss = 3.5
+  ))
+  expect_snapshot(summary(history))
+  expect_snapshot(summary(a_history(list(), epoch = integer())))
+  expect_identical(generics::glance(a_history(list(), epoch = integer()))$epochs, 0L)
+})
+
+test_that("plots look as they did", {
+  skip_if_not_installed("vdiffr")
+  skip_if_not(startsWith(format(utils::packageVersion("ggplot2")), "3.4."), "the pictures are those of ggplot2 3.4")
+  metrics <- list(
+    loss = c(150, 1.2, 0.8, 0.6, 0.55, 0.5), accuracy = c(0.2, 0.5, 0.6, 0.7, 0.75, 0.8),
+    val_loss = c(1.5, 1.1, 0.9, 0.8, 0.82, 0.85), val_accuracy = c(NA, 0.45, NA, 0.65, NA, 0.7)
+  )
+  history <- a_history(metrics)
+  vdiffr::expect_doppelganger("ggplot2", plot(history))
+  vdiffr::expect_doppelganger("ggplot2, two runs", plot(list(a = history, b = history[3:6])))
+  vdiffr::expect_doppelganger("base", function() plot(history, method = "base"))
+  vdiffr::expect_doppelganger("base, two runs", function() plot(list(a = history, b = history[3:6]), method = "base"))
 })
 
 test_that("few points are smoothed without warnings", {
@@ -85,8 +177,9 @@ test_that("a history of training has what its help page says", {
   expect_named(history, c("params", "metrics"))
   expect_identical(history$params, list(
     epochs = 5L, initial_epoch = 1L, steps = 12L, samples = 120L, validation_samples = 30L, batch_size = 10L,
-    verbose = 0L, interrupted = FALSE, levels = levels(iris$Species), epoch = 1:5
+    verbose = 0L, interrupted = FALSE, levels = levels(iris$Species), epoch = 1:5, seconds = history$params$seconds
   ))
+  expect_true(all(history$params$seconds > 0))
   expect_identical(is.na(history$metrics$val_loss), c(TRUE, FALSE, TRUE, FALSE, TRUE))
   expect_identical(unlist(lapply(history$metrics, class), use.names = FALSE), rep("numeric", 4))
 

@@ -173,12 +173,13 @@ def history_values(history: History) -> dict[str, Any]:
     Returns
     -------
     dict
-        params: as in the history. epoch: the 1-based epoch of each row. values: metric → floats, NaN where
-        not measured. measured: metric → booleans, which tell a NaN from what R calls NA.
+        params: as in the history. epoch, seconds: the 1-based epoch of each row, and its duration. values:
+        metric → floats, NaN where not measured. measured: metric → booleans, which tell a NaN from what R calls NA.
     """
     return {
         "params": history.params,
         "epoch": np.array(history.epochs, np.int32),
+        "seconds": np.array(history.seconds, float),
         "values": {name: np.array(values, float) for name, values in history.metrics.items()},
         "measured": {
             name: np.array([v is not None for v in values]) for name, values in history.metrics.items()

@@ -254,6 +254,7 @@ def history_to_r(history: History) -> ri.ListSexpVector:
 
     params = {name: vector(value) for name, value in history.params.items()}
     params["epoch"] = ro.IntVector(history.epochs)
+    params["seconds"] = ro.FloatVector(history.seconds)
     metrics = {
         name: ro.FloatVector([ro.NA_Real if value is None else value for value in values])
         for name, values in history.metrics.items()
