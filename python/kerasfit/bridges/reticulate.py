@@ -173,8 +173,9 @@ def history_values(history: History) -> dict[str, Any]:
     Returns
     -------
     dict
-        params: as in the history. epoch, seconds: the 1-based epoch of each row, and its duration. values:
-        metric → floats, NaN where not measured. measured: metric → booleans, which tell a NaN from what R calls NA.
+        params: as in the history. epoch, seconds: the 1-based epoch of each row, and how long it took.
+        values: metric → floats, NaN where not measured. measured: metric → booleans, which tell a NaN from
+        what R calls NA.
     """
     return {
         "params": history.params,
