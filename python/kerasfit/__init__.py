@@ -11,7 +11,7 @@ Where things are; each module imports only from those below it:
 ``sources``    where batches come from
 ``arguments``  what the caller's values mean
 ``callbacks``, ``extras``, ``timing``, ``shapes``, ``indices``, ``interrupts``, ``progress``, ``history``,
-``errors``, ``places``, ``tensors``, ``origin``, ``keras_private``, ``quiet``, ``cache``
+``live``, ``errors``, ``places``, ``tensors``, ``origin``, ``keras_private``, ``quiet``, ``cache``
 """
 
 from kerasfit import quiet  # first: it loads Keras

@@ -23,6 +23,7 @@ from kerasfit.errors import ArgumentError
 from kerasfit.extras import ProgressStyle
 from kerasfit.history import History, columns
 from kerasfit.indices import check_indices
+from kerasfit.live import View, viewed
 from kerasfit.places import at, tell_place
 from kerasfit.progress import Progress, Writer
 from kerasfit.shapes import check_shapes, shapes_explained
@@ -65,6 +66,7 @@ def fit(
     allow_missing: bool = False,
     on_interrupt: str = "return",
     writer: Writer | None = None,
+    view: View | None = None,
     **extra: Any,
 ) -> History:
     """Train a compiled Keras model.
@@ -124,6 +126,8 @@ def fit(
         history in its attribute ``place.history``.
     writer
         Where progress is shown; standard output by default.
+    view
+        Who else watches.
     **extra
         For a model with a ``fit`` of its own, which gets them.
 
@@ -154,8 +158,7 @@ def fit(
     validation_steps = arguments.steps("validation_steps", validation_steps)
     callbacks = check_callbacks(callbacks)
     on_interrupt = arguments.choice("on_interrupt", on_interrupt, ("return", "error"))
-    backup_settings = backup_among(callbacks)
-    if backup_settings and own_fit:
+    if backup_among(callbacks) and own_fit:
         raise ArgumentError(
             "callbacks", "The state of a run cannot be kept for a model that has a fit() of its own."
         )
@@ -211,56 +214,76 @@ def fit(
         }
     )
     style = next((callback for callback in callbacks if isinstance(callback, ProgressStyle)), None)
-    progress = Progress(verbose, writer, schedule.epochs, style)
-    if own_fit:
-        fit_by_model(
-            model,
-            history,
-            progress,
-            training,
-            validation,
-            initial_epoch=schedule.initial_epoch,
-            epochs=schedule.epochs,
-            callbacks=callbacks,
-            validation_steps=validation_steps,
-            validation_freq=validation_schedule.for_keras(),
-            shuffle=shuffle,
-            steps_per_epoch=steps_per_epoch,
-            **extra,
-        )
-        return returned(history, on_interrupt)
+    progress = Progress(verbose, writer, schedule.epochs, style, view)
+    with viewed(view, model, history):
+        if own_fit:
+            fit_by_model(
+                model,
+                history,
+                progress,
+                training,
+                validation,
+                initial_epoch=schedule.initial_epoch,
+                epochs=schedule.epochs,
+                callbacks=callbacks,
+                validation_steps=validation_steps,
+                validation_freq=validation_schedule.for_keras(),
+                shuffle=shuffle,
+                steps_per_epoch=steps_per_epoch,
+                **extra,
+            )
+        else:
+            engine = engine_for(model, plan)
+            fit_by_engine(
+                engine,
+                history,
+                progress,
+                engine.open(training, steps_per_epoch),
+                validation
+                and loop.Validation(engine.open(validation, validation_steps), validation_schedule),
+                schedule=schedule,
+                callbacks=callbacks,
+                steps_per_epoch=steps_per_epoch,
+            )
+    return returned(history, on_interrupt)
 
-    engine = engine_for(model, plan)
-    stream = engine.open(training, steps_per_epoch)
+
+def fit_by_engine(
+    engine: Engine,
+    history: History,
+    progress: Progress,
+    stream: Stream,
+    validation: loop.Validation | None,
+    *,
+    schedule: Schedule,
+    callbacks: list[keras.callbacks.Callback],
+    steps_per_epoch: int | None,
+) -> None:
+    """Train with a loop of ours, from where the backup among the callbacks has found a run."""
+    model, source = engine.model, stream.source
     if not any(isinstance(callback, keras.callbacks.History) for callback in callbacks):
         callbacks.append(keras.callbacks.History())
     model.history = next(c for c in callbacks if isinstance(c, keras.callbacks.History))
     backup = None
     try:
-        with at(epoch=schedule.initial_epoch), shapes_explained(model, training):
-            if backup_settings:
+        with at(epoch=schedule.initial_epoch), shapes_explained(model, source):
+            if settings := backup_among(callbacks):
                 facts = facts_of(
-                    model,
-                    training,
-                    steps_per_epoch=steps_per_epoch,
-                    initial_epoch=schedule.initial_epoch,
+                    model, source, steps_per_epoch=steps_per_epoch, initial_epoch=schedule.initial_epoch
                 )
-                backup = Backup(backup_settings, engine, stream, callbacks, history, facts)
+                backup = Backup(settings, engine, stream, callbacks, history, facts)
             engine.prepare(stream)
             if backup:
                 backup.check_variables()
-        loop.Training(
-            engine,
-            stream,
-            validation and loop.Validation(engine.open(validation, validation_steps), validation_schedule),
-            schedule,
-            Callbacks(
-                callbacks, model, engine.sync, verbose=verbose, epochs=schedule.epochs, steps=stream.steps
-            ),
-            progress,
-            history,
-            backup,
-        ).run()
+        told = Callbacks(
+            callbacks,
+            model,
+            engine.sync,
+            verbose=progress.verbose,
+            epochs=schedule.epochs,
+            steps=stream.steps,
+        )
+        loop.Training(engine, stream, validation, schedule, told, progress, history, backup).run()
     except interrupts.AtOnce:
         raise
     except KeyboardInterrupt:
@@ -274,7 +297,6 @@ def fit(
         if backup:
             backup.close()
         history.params["steps"] = stream.steps
-    return returned(history, on_interrupt)
 
 
 def returned(history: History, on_interrupt: str) -> History:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from kerasfit.extras import ProgressStyle
 from kerasfit.history import format_metrics
+from kerasfit.live import View
 from kerasfit.tensors import numbers
 
 REFRESH_SECONDS = 0.1
@@ -40,11 +41,13 @@ class Progress:
         writer: Writer | None = None,
         epochs: int | None = None,
         style: ProgressStyle | None = None,
+        view: View | None = None,
     ):
         self.verbose = verbose
         self.style = style or ProgressStyle()
         self.writer = writer or TerminalWriter()
         self.epochs = epochs
+        self.view = view
         self._bar_shown_at: float | None = None
 
     def begin(self, label: str, steps: int | None) -> None:
@@ -56,9 +59,13 @@ class Progress:
 
     def epoch_begin(self, epoch: int, steps: int | None) -> None:
         self.begin(self._label(epoch), steps)
+        if self.view:
+            self.view.epoch_begin(epoch, steps)
 
     def step(self, done: int, logs: dict[str, Any]) -> None:
         """So many steps of the run are done. The logs are read only where it is time to show them."""
+        if self.view:
+            self.view.step(done)
         now = time.monotonic()
         if self._bar_shown_at is not None and now - self._bar_shown_at >= REFRESH_SECONDS:
             self.writer.bar_update(done, self._metrics(numbers(logs)))
