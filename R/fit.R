@@ -108,8 +108,11 @@
 #'   epochs.
 #' @param verbose 0: silent. 1: a progress bar, and a line for each epoch. 2: the line only. "auto": 2 inside
 #'   knitr and on a distributed worker, else 1.
-#' @param view_metrics Whether to show a live plot of the metrics: "auto", `TRUE` or `FALSE`. There is no live plot
-#'   yet in this version; the argument is checked and otherwise without effect.
+#' @param view_metrics Whether to show the metrics while training goes on, with its progress and a button that stops it
+#'   after the step. "auto": in RStudio's viewer, if there are metrics beside the loss, more than one epoch and `verbose` is
+#'   not 0. `TRUE`: there, or else in the browser, on a page that this session serves to this computer alone. The path of a
+#'   folder: nowhere; but what there is to show is kept in that folder, for [render_training()] in another process. Needs
+#'   the packages htmlwidgets and plotly.
 #'
 #' @return A [keras_training_history], invisibly. The model itself is trained in place.
 #'
@@ -217,12 +220,11 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
                                              view_metrics = getOption("keras.view_metrics", default = "auto")) {
   call <- user_call("fit")
   on.exit(end_callbacks(callbacks))
-  check_view_metrics(view_metrics, call)
   on_interrupt <- check_choice(
     getOption("kerasfit.interrupt", default = "return"), c("return", "error"), "kerasfit.interrupt", call
   )
   extra <- check_extra(..., call = call)
-  list(x, y, sample_weight, validation_data, callbacks) # the user's code, which may be interrupted
+  list(x, y, sample_weight, validation_data, callbacks, view_metrics) # the user's code, which may be interrupted
   scalar <- function(value, argument) scalar_to_core(value, argument, call)
   late <- FALSE
   history <- call_core(
@@ -246,6 +248,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
     plan = plan_to_core(call),
     allow_missing = allow_missing_to_core(call),
     writer = console_writer(),
+    view = view_for(view_metrics, object, epochs, verbose, call),
     !!!extra,
     convert = function(history) {
       # an interrupt that comes after the last step ends what comes after fit(), or else does nothing
@@ -268,13 +271,5 @@ tell_interrupted <- function(history, on_interrupt) {
     condition <- list(message = done, call = NULL, history = history)
     signalCondition(structure(condition, class = c("kerasfit_interrupt", "interrupt", "condition")))
     rlang::interrupt()
-  }
-}
-
-check_view_metrics <- function(view_metrics, call) {
-  if (!identical(view_metrics, "auto") && !isTRUE(view_metrics) && !isFALSE(view_metrics)) {
-    abort_argument(
-      "view_metrics", sprintf('`view_metrics` must be "auto", TRUE or FALSE, not %s.', describe(view_metrics)), call
-    )
   }
 }

@@ -12,12 +12,13 @@
 #' @param y Not used.
 #' @param ... For `autoplot()`, the arguments of `plot()`; for the base graphics method, those of [plot.default()].
 #' @param metrics The names of the metrics to plot; all of them if `NULL`.
-#' @param method `"ggplot2"` or `"base"`; `"auto"` takes ggplot2 if it is installed.
+#' @param method `"ggplot2"` or `"base"`; `"auto"` takes ggplot2 if it is installed. `"interactive"` makes an htmlwidget that
+#'   shows values under the pointer; in a document that is not HTML, such as PDF, it is `"auto"`.
 #' @param smooth Whether to add a smoothed curve to each line, a loess fit where there are enough epochs for one.
 #' @param theme_bw Whether to use [ggplot2::theme_bw()]. Otherwise a theme that you have set with
 #'   [ggplot2::theme_set()] is used, or a light one.
 #' @param log Which axes are logarithmic: `""`, `"x"`, `"y"` or `"xy"`. Values that have no logarithm are left out.
-#' @return A ggplot object; with base graphics, the data that were plotted, invisibly.
+#' @return A ggplot object; an htmlwidget with `method = "interactive"`; with base graphics, the data that were plotted, invisibly.
 #' @examples
 #' history <- structure(
 #'   list(
@@ -29,7 +30,7 @@
 #' plot(history, method = "base")
 #' plot(list(all = history, first = history[1:3]), method = "base", log = "y")
 #' @export
-plot.keras_training_history <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base"),
+plot.keras_training_history <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base", "interactive"),
                                         smooth = getOption("keras.plot.history.smooth", FALSE),
                                         theme_bw = getOption("keras.plot.history.theme_bw", FALSE), log = "", ...) {
   plot_histories(list(x), metrics, method, smooth, theme_bw, log, user_call("plot"), ...)
@@ -37,7 +38,7 @@ plot.keras_training_history <- function(x, y, metrics = NULL, method = c("auto",
 
 #' @rdname plot.keras_training_history
 #' @export
-plot.list <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base"),
+plot.list <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base", "interactive"),
                       smooth = getOption("keras.plot.history.smooth", FALSE),
                       theme_bw = getOption("keras.plot.history.theme_bw", FALSE), log = "", ...) {
   if (!length(x) || !all(vapply(x, inherits, NA, "keras_training_history"))) {
@@ -51,10 +52,13 @@ plot.list <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base"
 autoplot.keras_training_history <- function(object, ...) plot(object, ..., method = "ggplot2")
 
 plot_histories <- function(histories, metrics, method, smooth, theme_bw, log, call, ...) {
-  method <- check_choice(method[[1]], c("auto", "ggplot2", "base"), "method", call)
+  method <- check_choice(method[[1]], c("auto", "ggplot2", "base", "interactive"), "method", call)
   log <- check_choice(log, c("", "x", "y", "xy"), "log", call)
   data <- plot_data(histories, metrics, log, call)
-  if (method == "auto") method <- if (rlang::is_installed("ggplot2")) "ggplot2" else "base"
+  if (method == "interactive" && is_html()) {
+    return(metrics_widget(histories, metrics, log = grepl("y", log)))
+  }
+  if (method %in% c("auto", "interactive")) method <- if (rlang::is_installed("ggplot2")) "ggplot2" else "base"
   if (method == "ggplot2") {
     rlang::check_installed("ggplot2", "to plot a training history with it.")
     plot_ggplot(data, smooth, theme_bw, log)
@@ -63,6 +67,10 @@ plot_histories <- function(histories, metrics, method, smooth, theme_bw, log, ca
     invisible(data)
   }
 }
+
+#' Whether a widget can be shown: everywhere but in documents of other formats
+#' @noRd
+is_html <- function() !isTRUE(getOption("knitr.in.progress")) || knitr::is_html_output()
 
 #' What there is to plot of some histories
 #' @return A data frame as `as.data.frame()` gives it for a history, and the columns `run` (a factor); `shown`, the value

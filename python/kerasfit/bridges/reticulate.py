@@ -19,18 +19,21 @@ from kerasfit.bridges.values import Generator, data_frame, factor, sparse_matrix
 from kerasfit.callbacks import FunctionCallback, counting_from_1
 from kerasfit.delegate import overrides
 from kerasfit.history import History
+from kerasfit.live import View
 from kerasfit.places import place_of
 from kerasfit.quiet import quiet
 
 __all__ = [
     "FunctionCallback",
     "Generator",
+    "View",
     "call",
     "call_hook",
     "callback",
     "data_frame",
     "explain",
     "factor",
+    "has_metrics",
     "history_values",
     "is_callback_class",
     "output_values",
@@ -128,6 +131,11 @@ def r_interrupts_pending() -> ctypes.c_int:
     if sys.platform == "win32":
         return ctypes.c_int.in_dll(ctypes.CDLL("R"), "UserBreak")
     return ctypes.c_int.in_dll(ctypes.CDLL(None), "R_interrupts_pending")
+
+
+def has_metrics(model: keras.Model) -> bool:
+    """Whether a model was compiled with metrics, beside the mean of its loss."""
+    return len(model.metrics) > 1
 
 
 def output_values(outputs: Any) -> Any:

@@ -1,0 +1,184 @@
+# Training as it goes on, and histories, as a page.
+
+#' The metrics of histories as an htmlwidget
+#'
+#' plotly draws it: of the charting libraries that come as R packages it is the one that is kept up, shows values of all
+#' curves under the pointer, and breaks nothing where values are missing.
+#' @param live What inst/htmlwidgets/kerasfitMetrics.js says.
+#' @noRd
+metrics_widget <- function(histories = list(), metrics = NULL, log = FALSE, live = NULL, ...) {
+  rlang::check_installed(c("htmlwidgets", "plotly"), "for interactive plots of training.")
+  runs <- unname(Map(function(history, name) {
+    list(
+      name = name, epoch = as.list(history_epochs(history)), best = c(best_epoch(history, "val_loss"), NA)[1],
+      metrics = lapply(chosen(history$metrics, metrics), function(values) as.list(ifelse(is.finite(values), values, NA)))
+    )
+  }, histories, names(histories) %||% rep("", length(histories))))
+  htmlwidgets::createWidget(
+    "kerasfitMetrics", list(runs = runs, log = log, live = live),
+    package = "kerasfit", dependencies = list(plotly_js()),
+    sizingPolicy = htmlwidgets::sizingPolicy(
+      defaultWidth = "100%", viewer.padding = 0, browser.padding = 0, browser.fill = TRUE, viewer.fill = TRUE,
+      knitr.defaultHeight = 480
+    ), ...
+  )
+}
+
+chosen <- function(values, metrics) {
+  if (is.null(metrics)) values else values[sub("^val_", "", names(values)) %in% metrics]
+}
+
+#' plotly's own JavaScript, as htmltools knows it; loading the package would take a second
+#' @noRd
+plotly_js <- function() {
+  folder <- system.file("htmlwidgets", "lib", "plotlyjs", package = "plotly")
+  htmltools::htmlDependency(
+    "plotly-main", utils::packageVersion("plotly"), folder,
+    script = list.files(folder, "^plotly.*min\\.js$")[1], all_files = FALSE
+  )
+}
+
+#' Who watches a run of training, as the core wants it; NULL for nobody
+#' @noRd
+view_for <- function(view_metrics, model, epochs, verbose, call) {
+  check_view_metrics(view_metrics, call)
+  if (isFALSE(view_metrics) || (identical(view_metrics, "auto") && !is_worth_viewing(model, epochs, verbose))) {
+    return(NULL)
+  }
+  if (is.character(view_metrics) && view_metrics != "auto") {
+    unlink(file.path(view_metrics, c("state.json", "stop")))
+    return(bridge$View(path.expand(view_metrics), writing = TRUE))
+  }
+  in_viewer <- is_rstudio()
+  folder <- live_page(if (in_viewer) tempfile("kerasfit-view-") else file.path(tempdir(), "kerasfit-view"))
+  open <- function(url) open_page(if (in_viewer) file.path(folder, "index.html") else url, in_viewer)
+  bridge$View(folder, writing = in_viewer, opened = reticulate::r_to_py(open, convert = TRUE))
+}
+
+check_view_metrics <- function(view_metrics, call) {
+  is_folder <- rlang::is_string(view_metrics) && (view_metrics == "auto" || dir.exists(view_metrics))
+  if (!is_folder && !isTRUE(view_metrics) && !isFALSE(view_metrics)) {
+    abort_argument(
+      "view_metrics", sprintf('`view_metrics` must be "auto", TRUE, FALSE or a folder that exists, not %s.', describe(view_metrics)), call
+    )
+  }
+}
+
+#' Whether `view_metrics = "auto"` shows training: in RStudio, if there are metrics, epochs and output
+#' @noRd
+is_worth_viewing <- function(model, epochs, verbose) {
+  is_rstudio() && rlang::is_installed(c("htmlwidgets", "plotly")) && isTRUE(epochs > 1) && !identical(as.numeric(verbose), 0) &&
+    reticulate::py_to_r(bridge$has_metrics(model))
+}
+
+is_rstudio <- function() identical(.Platform$GUI, "RStudio") && is.function(getOption("viewer"))
+
+#' Show a page in the viewer or the browser; where there is none, say where the page is
+#' @noRd
+open_page <- function(url, in_viewer) {
+  if (in_viewer) {
+    getOption("viewer")(url)
+  } else if (has_browser()) {
+    utils::browseURL(url)
+  } else {
+    rlang::inform(c("There is no browser to show training in.", i = paste("While this session goes on, it is at", url)))
+  }
+  invisible()
+}
+
+has_browser <- function() {
+  browser <- getOption("browser")
+  if (is.function(browser)) return(TRUE)
+  if (.Platform$OS.type == "windows") return(TRUE)
+  has_screen <- Sys.info()[["sysname"]] == "Darwin" || any(nzchar(Sys.getenv(c("DISPLAY", "WAYLAND_DISPLAY"))))
+  has_screen && is.character(browser) && nzchar(browser) && nzchar(Sys.which(strsplit(browser, " ")[[1]][1]))
+}
+
+#' A folder with a page that shows training as it goes on, if it has none yet
+#' @noRd
+live_page <- function(folder) {
+  dir.create(folder, showWarnings = FALSE, recursive = TRUE, mode = "0700")
+  file <- file.path(folder, "index.html")
+  if (!file.exists(file)) {
+    head <- htmltools::tags$head(
+      htmltools::tags$title("Training"),
+      htmltools::tags$meta(name = "viewport", content = "width=device-width"),
+      htmltools::tags$meta(name = "referrer", content = "no-referrer"),
+      htmltools::tags$link(rel = "icon", href = "data:,")
+    )
+    own_page <- htmltools::tags$script("document.body.className = 'kerasfit-page'")
+    widget <- metrics_widget(live = list(poll = "state.json"), height = "100vh")
+    htmltools::save_html(htmltools::tagList(head, own_page, widget), file, libdir = "lib")
+  }
+  folder
+}
+
+#' Training in a Shiny app
+#'
+#' Shows the metrics of training in a [Shiny][shiny::shiny] app: of a [keras_training_history], or of a
+#' [fit()][fit.keras.src.models.model.Model] that goes on in another process, with its progress and a button that stops it.
+#'
+#' An app that trained in its own process would not answer meanwhile. Let it start another one, by callr for example, where
+#' `fit(view_metrics = folder)` keeps the folder up to date, and let `render_training()` return the folder.
+#' `system.file("examples", "shiny", package = "kerasfit")` is such an app.
+#' @param outputId The name of the output.
+#' @param width,height CSS sizes.
+#' @param expr An expression that returns a history, a list of histories, the path of a folder that `fit()` writes to, or
+#'   NULL for nothing.
+#' @param env,quoted Where to evaluate `expr`, and whether it is quoted, as for other functions that render.
+#' @return `training_output()`: an element of a page. `render_training()`: a function for Shiny's `output`.
+#' @examplesIf rlang::is_installed(c("shiny", "htmlwidgets", "plotly"))
+#' ui <- shiny::fluidPage(training_output("metrics"))
+#' server <- function(input, output) {
+#'   history <- structure(
+#'     list(params = list(epoch = 1:3), metrics = list(loss = c(0.9, 0.6, 0.5), val_loss = c(0.95, 0.7, 0.65))),
+#'     class = "keras_training_history"
+#'   )
+#'   output$metrics <- render_training(history)
+#' }
+#' if (interactive()) shiny::shinyApp(ui, server)
+#' @export
+training_output <- function(outputId, width = "100%", height = "500px") {
+  rlang::check_installed(c("shiny", "htmlwidgets", "plotly"), "to show training in a Shiny app.")
+  htmlwidgets::shinyWidgetOutput(outputId, "kerasfitMetrics", width, height, package = "kerasfit")
+}
+
+#' @rdname training_output
+#' @export
+render_training <- function(expr, env = parent.frame(), quoted = FALSE) {
+  rlang::check_installed(c("shiny", "htmlwidgets", "plotly"), "to show training in a Shiny app.")
+  value <- shiny::exprToFunction(expr, env, quoted)
+  folder <- NULL
+  listening <- FALSE
+  widget <- function() {
+    shown <- value()
+    if (is.null(shown)) return(NULL)
+    if (!is.character(shown)) return(metrics_widget(if (inherits(shown, "keras_training_history")) list(shown) else shown))
+    folder <<- shown
+    if (!listening) listen_to_stop(function() file.create(file.path(folder, "stop")))
+    listening <<- TRUE
+    state <- read_state(folder)
+    if (state$status %in% c("starting", "training")) shiny::invalidateLater(500)
+    metrics_widget(live = list(state = state))
+  }
+  htmlwidgets::shinyRenderWidget(quote(widget()), training_output, environment(), quoted = TRUE)
+}
+
+#' Call a function when the stop button of the output that is being rendered is pressed
+#' @noRd
+listen_to_stop <- function(stop) {
+  pressed <- paste0(shiny::getCurrentOutputInfo()$name, "_stop")
+  session <- shiny::getDefaultReactiveDomain()$rootScope()
+  shiny::observeEvent(session$input[[pressed]], stop(), domain = session)
+}
+
+#' The state of training that `fit()` has written into a folder last
+#' @noRd
+read_state <- function(folder) {
+  file <- file.path(folder, "state.json")
+  if (file.exists(file)) return(jsonlite::read_json(file))
+  list(
+    status = "starting", message = "", name = "", epoch = 0, epochs = NULL, initial_epoch = 1, step = 0, steps = NULL,
+    elapsed = 0, left = NULL, from = 0, rows = list(epoch = list(), metrics = list())
+  )
+}
