@@ -155,6 +155,29 @@ callback_progress <- function(metrics = NULL, digits = 4, every = 1, bar = TRUE)
   keras_callback("ProgressStyle", whole = c("digits", "every"), module = our_callbacks())
 }
 
+#' Write the metrics of each epoch to a file
+#'
+#' Unlike the file of [callback_csv_logger()], this one counts epochs from 1, may be JSON lines, and has validation metrics
+#' also if validation does not run in the first epoch.
+#'
+#' @param filename The file: JSON lines if its name ends in `.jsonl`, `.ndjson` or `.json`, else CSV.
+#' @param append Whether to go on with a file that is there.
+#' @return A callback: a Python object. A row of the file has the `epoch`, `seconds` since training began, and the metrics;
+#'   a value that was not measured is empty in CSV and not there in JSON.
+#' @examplesIf kerasfit:::has_keras()
+#' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
+#' model |> compile("adam", "sparse_categorical_crossentropy", metrics = "accuracy")
+#' file <- tempfile(fileext = ".csv")
+#' model |> fit(
+#'   as.matrix(iris[1:4]), iris$Species,
+#'   epochs = 4, validation_split = 0.2, validation_freq = 2, callbacks = callback_log(file), verbose = 0
+#' )
+#' read.csv(file)
+#' @export
+callback_log <- function(filename, append = FALSE) {
+  keras_callback("MetricsLog", paths = "filename", module = our_callbacks())
+}
+
 #' A pandas data frame of numbers; reticulate does not know that of pandas 3
 #' @noRd
 data_frame_of <- function(frame) as.data.frame(lapply(frame$to_dict("list"), unlist))

@@ -233,7 +233,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
     data_to_core(y, "y", call),
     batch_size = scalar(batch_size, "batch_size"),
     epochs = scalar(epochs, "epochs"),
-    callbacks = callbacks_to_core(callbacks),
+    callbacks = callbacks_to_core(with_tfruns(callbacks, object, epochs, initial_epoch, batch_size)),
     validation_split = scalar(validation_split, "validation_split"),
     validation_data = data_to_core(validation_data, "validation_data", call),
     shuffle = scalar(shuffle, "shuffle"),

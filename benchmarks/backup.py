@@ -15,7 +15,7 @@ from works import mlp32
 
 import kerasfit
 
-EPOCHS = shorten(10)
+EPOCHS = shorten(30)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-R_PACKAGES=(cli generics R6 rlang ggplot2 knitr rmarkdown testthat roxygen2 bit64 Matrix mlbench tibble vdiffr IRkernel withr callr processx)
+R_PACKAGES=(cli generics R6 rlang ggplot2 htmltools htmlwidgets jsonlite plotly shiny knitr rmarkdown testthat roxygen2 bit64 Matrix mlbench tibble vdiffr IRkernel withr callr processx)
 RETICULATE_MINIMUM=1.41
 RETICULATE_NEEDS=(jsonlite Matrix rcpp RcppTOML here png rappdirs lifecycle withr)
 
@@ -34,7 +34,7 @@ install_from_cran() {
 # --- R and its packages, from Debian where apt is there, else from CRAN -------------------------
 
 debian_packages() {
-  printf '%s\n' r-base-core r-base-dev pandoc python3-dev python3-venv git
+  printf '%s\n' r-base-core r-base-dev pandoc python3-dev python3-venv git chromium fonts-dejavu-core
   printf 'r-cran-%s\n' "${R_PACKAGES[@],,}" "${RETICULATE_NEEDS[@],,}"
 }
 

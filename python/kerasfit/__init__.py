@@ -18,7 +18,7 @@ from kerasfit import quiet  # first: it loads Keras
 from kerasfit.backup import BackupAndRestore
 from kerasfit.bridges import accepting_r
 from kerasfit.errors import ArgumentError, DataError, KerasfitError
-from kerasfit.extras import LearningRateFinder, MaxTime, OneCycle, Profile, ProgressStyle
+from kerasfit.extras import LearningRateFinder, MaxTime, MetricsLog, OneCycle, Profile, ProgressStyle
 from kerasfit.fit import evaluate, fit, predict
 from kerasfit.history import History
 
@@ -32,6 +32,7 @@ __all__ = [
     "KerasfitError",
     "LearningRateFinder",
     "MaxTime",
+    "MetricsLog",
     "OneCycle",
     "Profile",
     "ProgressStyle",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import random
 import time
 import zlib
@@ -31,7 +30,7 @@ from kerasfit.sources import (
 from kerasfit.tensors import numbers, to_backend
 
 FORMAT = 1
-SHARE = 0.025  # of the time, that storing may take; a little less than what users are told
+SHARE = 0.02  # of the time, that storing may take; less than what users are told, as there is more to it
 HIDDEN = {"_model", "params", "validation_data"}  # attributes of a callback that are the run's
 
 
@@ -133,6 +132,7 @@ class Backup:
         history: History,
         run: dict[str, Any],
     ):
+        self._began = time.monotonic()
         self.settings = settings
         self.engine = engine
         self.stream = stream
@@ -143,7 +143,7 @@ class Backup:
         self.epoch = 0
         self._unsaved = 0
         self._writer = store.Writer()
-        self._saved_at, self._seconds = -math.inf, 0.0  # when the last state was stored, how long it took
+        self._saved, self._seconds = False, 0.0  # whether a state has been stored, how long all took
         self._make_folder()
         self.found = self._find()
         self._random = self._go_to_batch()
@@ -162,8 +162,8 @@ class Backup:
 
     def epoch_end(self, logs: dict[str, Any]) -> None:
         """An epoch is over, its callbacks and its row in the history too; store the state if it is time."""
-        pause = (self._seconds + self._writer.seconds) / SHARE
-        if self.settings.steps is None and time.monotonic() - self._saved_at >= pause:
+        spent, elapsed = self._seconds + self._writer.seconds, time.monotonic() - self._began
+        if self.settings.steps is None and (not self._saved or spent <= SHARE * elapsed):
             self.save(logs, inside=False)
 
     def save(self, logs: dict[str, Any], *, inside: bool) -> None:
@@ -195,8 +195,8 @@ class Backup:
         previous = self.settings.previous_file if self.settings.double_checkpoint else None
         with self._stored():
             self._writer.write(self.settings.file, state, previous)
-        self._saved_at = time.monotonic()
-        self._seconds = self._saved_at - began
+        self._saved = True
+        self._seconds += time.monotonic() - began
 
     @contextmanager
     def _stored(self) -> Iterator[None]:

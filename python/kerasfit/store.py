@@ -30,7 +30,7 @@ class Damaged(Exception):
 class Writer:
     """Writes a value as it is now, while the caller goes on.
 
-    ``write`` and ``finish`` raise what the write before has raised. ``seconds`` is how long it took.
+    ``write`` and ``finish`` raise what the write before has raised. ``seconds`` is how long all took.
     """
 
     def __init__(self):
@@ -47,7 +47,7 @@ class Writer:
     def _write(self, *encoded: Any) -> None:
         began = time.monotonic()
         write_encoded(*encoded)
-        self.seconds = time.monotonic() - began
+        self.seconds += time.monotonic() - began
 
     def finish(self) -> None:
         """Wait until all is written."""
