@@ -28,9 +28,27 @@ console_writer <- function() {
       bar <<- NULL
       invisible()
     },
-    line = function(text) cat(text, "\n", sep = "")
+    line = function(text) cat(if (is_console()) wrapped(text, cli::console_width()) else text, sep = "\n")
   )
   bridge$writer(lapply(functions, reticulate::r_to_py, convert = TRUE))
+}
+
+#' Whether lines go to a console where somebody looks at them, not into a file, a document or a variable
+#' @noRd
+is_console <- function() {
+  cli::is_dynamic_tty(stdout()) && sink.number() == 0 && !isTRUE(getOption("knitr.in.progress"))
+}
+
+#' A line of parts that " - " joins, as lines that are no wider than a console, if a part is not
+#' @noRd
+wrapped <- function(text, width) {
+  lines <- character()
+  for (part in strsplit(text, " - ", fixed = TRUE)[[1]]) {
+    last <- length(lines)
+    longer <- if (last) paste(lines[last], part, sep = " - ")
+    if (last && nchar(longer, "width") <= width) lines[last] <- longer else lines <- c(lines, paste0(if (last) "  ", part))
+  }
+  lines
 }
 
 begin_bar <- function(label, total, envir) {
@@ -40,7 +58,10 @@ begin_bar <- function(label, total, envir) {
     format = if (is.null(total)) {
       "{cli::pb_name}{cli::pb_spin} step {cli::pb_current} | {metrics}"
     } else {
-      "{cli::pb_name}{cli::pb_bar} {cli::pb_current}/{cli::pb_total} | ETA {cli::pb_eta} | {metrics}"
+      paste0(
+        "{cli::pb_name}", if (cli::console_width() >= 80) "{cli::pb_bar} ", # which has 30 columns
+        "{cli::pb_current}/{cli::pb_total} | ETA {cli::pb_eta} | {metrics}"
+      )
     }
   )
 }

@@ -230,7 +230,10 @@ def test_processes_that_are_killed_at_any_time(tmp_path):
     killed = runs = 0
 
     def run(timeout=None):
-        if not (tmp_path / "state" / "state.npz").exists():  # a new run, even if the one before did not say its end
+        # without a state it is a new run, even if the one before was killed before it could say its end
+        if not (
+            tmp_path / "state" / "state.npz"
+        ).exists():
             (tmp_path / "state.csv").unlink(missing_ok=True)
         return in_a_process(tmp_path / "state", timeout=timeout)
 
