@@ -70,7 +70,9 @@ plot_histories <- function(histories, metrics, method, smooth, theme_bw, log, ca
 
 #' Whether a widget can be shown: everywhere but in documents of other formats
 #' @noRd
-is_html <- function() !isTRUE(getOption("knitr.in.progress")) || knitr::is_html_output()
+is_html <- function() {
+  !isTRUE(getOption("knitr.in.progress")) || knitr::is_html_output(excludes = c("markdown", "gfm", "epub"))
+}
 
 #' What there is to plot of some histories
 #' @return A data frame as `as.data.frame()` gives it for a history, and the columns `run` (a factor); `shown`, the value

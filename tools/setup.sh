@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-R_PACKAGES=(cli generics R6 rlang ggplot2 htmltools htmlwidgets jsonlite plotly shiny knitr rmarkdown testthat roxygen2 bit64 Matrix mlbench tibble vdiffr IRkernel withr callr processx)
+R_PACKAGES=(cli codetools generics R6 rlang ggplot2 htmltools htmlwidgets jsonlite plotly shiny knitr rmarkdown testthat roxygen2 bit64 Matrix mlbench tibble vdiffr IRkernel withr callr processx)
 RETICULATE_MINIMUM=1.41
 RETICULATE_NEEDS=(jsonlite Matrix rcpp RcppTOML here png rappdirs lifecycle withr)
 

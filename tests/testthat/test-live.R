@@ -1,0 +1,109 @@
+# Training as a page. Real browsers are in tests/python/test_page.py.
+
+skip_on_cran()
+skip_if_not_installed("plotly")
+
+live_state <- function(folder) jsonlite::read_json(file.path(folder, "state.json"))
+
+test_that("an interactive plot is a widget with the values of all runs", {
+  history <- a_history(list(loss = c(3, NaN, 1), val_loss = c(4, 3, NA), mae = 1:3 / 2), epoch = 6:8)
+  widget <- plot(list(a = history, b = history[7:8]), method = "interactive", metrics = "loss", log = "y")
+  expect_s3_class(widget, "htmlwidget")
+  expect_identical(widget$x$log, TRUE)
+  expect_identical(lapply(widget$x$runs, `[[`, "name"), list("a", "b"))
+  expect_identical(widget$x$runs[[1]]$best, 7L)
+  expect_identical(widget$x$runs[[1]]$metrics, list(loss = list(3, NA_real_, 1), val_loss = list(4, 3, NA_real_)))
+  one <- plot(a_history(list(loss = 1)), method = "interactive")$x$runs[[1]]
+  expect_identical(one[c("epoch", "best")], list(epoch = list(1L), best = NA_integer_))
+})
+
+test_that("documents have the widget in HTML, a picture elsewhere, and a line for each epoch", {
+  skip_if_not(rmarkdown::pandoc_available())
+  dir <- withr::local_tempdir()
+  writeLines(c(
+    "```{r}", "library(kerasfit)", "```",
+    "```{r, cache = TRUE}",
+    "model <- keras$Sequential(list(keras$layers$Dense(1L)))",
+    "compile(model, 'sgd', 'mse')",
+    "history <- fit(model, matrix(1:20 / 20), 1:20 / 20, epochs = 3, validation_split = 0.2)",
+    "cat('x', file = 'trained', append = TRUE)",
+    "```",
+    "```{r}",
+    "history",
+    "plot(history, method = 'interactive')",
+    "```"
+  ), file.path(dir, "document.Rmd"))
+  rendered <- function(format) {
+    file <- callr::r(function(dir, format) {
+      setwd(dir)
+      rmarkdown::render("document.Rmd", format, quiet = TRUE)
+    }, list(dir, format))
+    readLines(file, warn = FALSE)
+  }
+  html <- rendered(rmarkdown::html_document(self_contained = FALSE))
+  expect_length(grep("kerasfitMetrics html-widget", html), 1)
+  expect_length(grep("^(<pre><code>)?## Epoch [123]/3 - ", html), 3)
+  expect_false(any(grepl("<img", html)))
+  again <- rendered(rmarkdown::html_document(self_contained = FALSE))
+  expect_identical(readLines(file.path(dir, "trained"), warn = FALSE), "x") # the second time from the cache
+  expect_length(grep("Training history: epochs 1 to 3", again), 1)
+  markdown <- rendered(rmarkdown::md_document())
+  expect_length(grep("document_files/.*png", markdown), 1)
+  expect_false(any(grepl("kerasfitMetrics", markdown)))
+})
+
+test_that("a folder that is given has the state of training", {
+  folder <- withr::local_tempdir()
+  writeLines("", file.path(folder, "stop")) # of a run before
+  history <- fit(regressor(), iris_x, iris_x[, 1], epochs = 3, view_metrics = folder, verbose = 0)
+  state <- live_state(folder)
+  expect_identical(state$status, "ended")
+  expect_equal(unlist(state$rows$metrics$loss), history$metrics$loss)
+  expect_identical(read_state(withr::local_tempdir())$status, "starting")
+})
+
+test_that("\"auto\" is for RStudio, and shows training in its viewer", {
+  shown <- in_new_session(function() {
+    library(kerasfit)
+    seen <- character()
+    options(viewer = function(url, ...) seen <<- c(seen, url))
+    x <- as.matrix(iris[1:4])
+    model <- keras$Sequential(list(keras$layers$Dense(1L)))
+    compile(model, "sgd", "mse", metrics = "mae")
+    lossy <- compile(keras$Sequential(list(keras$layers$Dense(1L))), "sgd", "mse")
+    train <- function(model, ...) capture.output(fit(model, x, x[, 1], ...))
+    train(model, epochs = 2)
+    elsewhere <- length(seen)
+    utils::assignInNamespace("is_rstudio", function() TRUE, "kerasfit")
+    train(model, epochs = 2, verbose = 0)
+    train(model, epochs = 1)
+    train(lossy, epochs = 2)
+    train(model, epochs = 2, view_metrics = FALSE)
+    without <- length(seen)
+    train(model, epochs = 2)
+    train(lossy, epochs = 1, verbose = 0, view_metrics = TRUE)
+    states <- lapply(seen, function(page) jsonlite::read_json(file.path(dirname(page), "state.json")))
+    list(elsewhere, without, lapply(states, function(state) c(state$status, state$epochs)), file.exists(seen))
+  })
+  expect_identical(shown, list(0L, 0L, list(c("ended", "2"), c("ended", "1")), c(TRUE, TRUE)))
+})
+
+test_that("where there is no browser, a message says where the page is, and training goes on", {
+  withr::local_options(browser = "")
+  expect_message(
+    history <- fit(regressor(), iris_x, iris_x[, 1], epochs = 2, view_metrics = TRUE, verbose = 0),
+    "no browser.*http://127.0.0.1:[0-9]+/"
+  )
+  expect_identical(history$params$epoch, 1:2)
+})
+
+test_that("a mistake is told before anything is shown", {
+  withr::local_options(browser = function(url) stop("it was shown"))
+  expect_error(fit(regressor(), iris_x, 1:3, view_metrics = TRUE), class = "kerasfit_error")
+})
+
+test_that("Jupyter gets a picture of a history", {
+  picture <- repr::repr_png(a_history(list(loss = 3:1)))
+  expect_identical(picture[2:4], charToRaw("PNG"))
+  expect_null(repr::repr_png(a_history(list(), epoch = integer())))
+})
