@@ -39,14 +39,18 @@ is_console <- function() {
   cli::is_dynamic_tty(stdout()) && sink.number() == 0 && !isTRUE(getOption("knitr.in.progress"))
 }
 
-#' A line of parts that " - " joins, as lines that are no wider than a console, if a part is not
+#' Lines of parts that " - " joins, as lines that are no wider than a console, if a part is not
 #' @noRd
 wrapped <- function(text, width) {
   lines <- character()
-  for (part in strsplit(text, " - ", fixed = TRUE)[[1]]) {
-    last <- length(lines)
-    longer <- if (last) paste(lines[last], part, sep = " - ")
-    if (last && nchar(longer, "width") <= width) lines[last] <- longer else lines <- c(lines, paste0(if (last) "  ", part))
+  for (line in strsplit(text, "\n", fixed = TRUE)[[1]]) {
+    parts <- strsplit(line, " - ", fixed = TRUE)[[1]]
+    lines <- c(lines, parts[1])
+    for (part in parts[-1]) {
+      last <- length(lines)
+      longer <- paste(lines[last], part, sep = " - ")
+      if (nchar(longer, "width") <= width) lines[last] <- longer else lines[last + 1] <- paste0("  ", part)
+    }
   }
   lines
 }

@@ -73,6 +73,13 @@ BENCHMARKS = {
         "Milliseconds for each epoch of `mlp32`, with and without its state stored after it. Medians of 9 "
         "interleaved rounds of 30 epochs.",
     ),
+    "watching": Benchmark(
+        "watching.R",
+        "Watching training",
+        "Milliseconds for each epoch of `tab`, from R: with neither, with the progress bar and the lines of "
+        "`verbose = 1`, and with the live page, which a reader has open. Medians of 15 interleaved rounds "
+        "of 500 epochs.",
+    ),
     "conditions": Benchmark("", "Measured with", "When and with what each table was measured last."),
 }
 TABLES = [name for name, benchmark in BENCHMARKS.items() if benchmark.script]

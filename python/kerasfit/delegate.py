@@ -89,7 +89,7 @@ def fit_by_model(
             **further,
         )
     finally:
-        progress.close_bar()
+        progress.close()
 
 
 def evaluate_by_model(

@@ -214,7 +214,8 @@ def fit(
         }
     )
     style = next((callback for callback in callbacks if isinstance(callback, ProgressStyle)), None)
-    progress = Progress(verbose, writer, schedule.epochs, style, view)
+    others = [callback for callback in callbacks if callback is not style]
+    progress = Progress(verbose, writer, schedule.epochs, style, view, prompt=bool(others) or own_fit)
     with viewed(view, model, history):
         if own_fit:
             fit_by_model(
@@ -293,7 +294,7 @@ def fit_by_engine(
         raise
     finally:
         engine.sync()
-        progress.close_bar()
+        progress.close()
         if backup:
             backup.close()
         history.params["steps"] = stream.steps
@@ -405,7 +406,7 @@ def running(
         raise
     finally:
         engine.sync()
-        progress.close_bar()
+        progress.close()
 
 
 def open_validation(

@@ -65,7 +65,7 @@ class Training:
         except interrupts.AtOnce:
             raise
         except KeyboardInterrupt:
-            self.progress.close_bar()
+            self.progress.close()
             self.history.params["interrupted"] = True
         self.engine.finish()
         self.callbacks.end("train", logs)

@@ -6,6 +6,7 @@ own, made of cli's progress bar and ``cat()``; ``TerminalWriter`` serves Python.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Any, Protocol
@@ -29,11 +30,15 @@ class Writer(Protocol):
     def bar_end(self) -> None: ...
 
     def line(self, text: str) -> None:
-        """Write a line that stays."""
+        """Write a line that stays, or several."""
 
 
 class Progress:
-    """Shows epochs: nothing (verbose 0), a bar and a line that stays (1), the line only (2)."""
+    """Shows epochs: nothing (verbose 0), a bar and a line that stays (1), the line only (2).
+
+    After an epoch that took less than ``REFRESH_SECONDS``, the next one has no bar before it takes so long.
+    Lines of such epochs are written together, unless they are to be ``prompt``, because others write too.
+    """
 
     def __init__(
         self,
@@ -42,20 +47,25 @@ class Progress:
         epochs: int | None = None,
         style: ProgressStyle | None = None,
         view: View | None = None,
+        prompt: bool = True,
     ):
         self.verbose = verbose
         self.style = style or ProgressStyle()
         self.writer = writer or TerminalWriter()
         self.epochs = epochs
         self.view = view
+        self.prompt = prompt
+        self._lines: list[str] = []
+        self._written_at = -math.inf
         self._bar_shown_at: float | None = None
+        self._was_long = True
 
     def begin(self, label: str, steps: int | None) -> None:
         """A run of steps begins: an epoch, an evaluation, a prediction."""
         self._began = time.monotonic()
-        if self.verbose == 1 and self.style.bar:
-            self.writer.bar_begin(label, steps)
-            self._bar_shown_at = self._began
+        self._bar = (label, steps) if self.verbose == 1 and self.style.bar else None
+        if self._bar and self._was_long:
+            self._show_bar()
 
     def epoch_begin(self, epoch: int, steps: int | None) -> None:
         self.begin(self._label(epoch), steps)
@@ -66,28 +76,53 @@ class Progress:
         """So many steps of the run are done. The logs are read only where it is time to show them."""
         if self.view:
             self.view.step(done)
+        if self._bar is None:
+            return
         now = time.monotonic()
-        if self._bar_shown_at is not None and now - self._bar_shown_at >= REFRESH_SECONDS:
+        if now - (self._bar_shown_at or self._began) >= REFRESH_SECONDS:
+            if self._bar_shown_at is None:
+                self._show_bar()
             self.writer.bar_update(done, self._metrics(numbers(logs)))
             self._bar_shown_at = now
 
-    def close_bar(self) -> None:
+    def close(self) -> None:
+        """Let all that there is be seen, and no bar."""
+        self._close_bar()
+        self._write()
+
+    def _show_bar(self) -> None:
+        self._write()
+        self.writer.bar_begin(*self._bar)
+        self._bar_shown_at = time.monotonic()
+
+    def _close_bar(self) -> None:
         if self._bar_shown_at is not None:
             self._bar_shown_at = None
             self.writer.bar_end()
+
+    def _write(self) -> None:
+        if self._lines:
+            lines, self._lines = self._lines, []
+            self.writer.line("\n".join(lines))
+            self._written_at = time.monotonic()
 
     def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         if epoch % self.style.every == 0 or epoch == self.epochs:
             self.end(self._label(epoch), logs)
         else:
-            self.close_bar()
+            self._close_bar()
+            self._was_long = time.monotonic() - self._began >= REFRESH_SECONDS
 
     def end(self, label: str, logs: dict[str, Any]) -> None:
         """The run is over; its line stays."""
-        self.close_bar()
+        self._close_bar()
+        now = time.monotonic()
+        self._was_long = now - self._began >= REFRESH_SECONDS
         if self.verbose:
-            seconds = format_seconds(time.monotonic() - self._began)
-            self.writer.line(" - ".join(part for part in (label, seconds, self._metrics(logs)) if part))
+            parts = (label, format_seconds(now - self._began), self._metrics(logs))
+            self._lines.append(" - ".join(part for part in parts if part))
+            if self.prompt or now - self._written_at >= REFRESH_SECONDS:
+                self._write()
 
     def _metrics(self, logs: dict[str, Any]) -> str:
         if self.style.metrics is not None:

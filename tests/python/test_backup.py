@@ -198,7 +198,7 @@ import test_backup
 folder = sys.argv[1]
 test_backup.EPOCHS = 40
 result = test_backup.train(folder, save_freq=random.choice(["epoch", 5]))
-sys.stdout.write(str(hash(str(result))))
+sys.stdout.write(" ".join(str(hash(str(part))) for part in result))
 """
 
 
@@ -210,11 +210,13 @@ def in_a_process(folder, timeout=None):
         [sys.executable, "-c", SCRIPT, str(folder)],
         env=environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        return process.communicate(timeout=timeout)[0]
+        printed, errors = process.communicate(timeout=timeout)
+        assert process.returncode == 0, errors
+        return printed
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -231,9 +233,7 @@ def test_processes_that_are_killed_at_any_time(tmp_path):
 
     def run(timeout=None):
         # without a state it is a new run, even if the one before was killed before it could say its end
-        if not (
-            tmp_path / "state" / "state.npz"
-        ).exists():
+        if not (tmp_path / "state" / "state.npz").exists():
             (tmp_path / "state.csv").unlink(missing_ok=True)
         return in_a_process(tmp_path / "state", timeout=timeout)
 

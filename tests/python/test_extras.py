@@ -27,7 +27,7 @@ class Writer:
     def bar_end(self): ...
 
     def line(self, text):
-        self.lines.append(text)
+        self.lines += text.splitlines()
 
 
 def test_training_ends_after_a_time_without_steps_of_their_own():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import time
 import warnings
 from contextlib import redirect_stdout
 
@@ -280,8 +281,10 @@ class TestProgress:
 
     def test_verbose_2_is_one_line_for_each_epoch(self):
         events = self.run(2, validation_split=0.3)
-        assert [kind for kind, *_ in events] == ["line", "line"]
-        for epoch, (_, text) in enumerate(events, start=1):
+        assert {kind for kind, *_ in events} == {"line"}
+        lines = "\n".join(text for _, text in events).splitlines()
+        assert len(lines) == 2
+        for epoch, text in enumerate(lines, start=1):
             assert text.startswith(f"Epoch {epoch}/2 - ")
             assert [part.split(":")[0] for part in text.split(" - ")[2:]] == [
                 "loss",
@@ -291,14 +294,33 @@ class TestProgress:
             ]
 
     def test_verbose_1_is_a_bar_that_ends_before_its_line(self):
-        kinds = [kind for kind, *_ in self.run(1) if kind != "update"]
+        pause = {"on_train_batch_end": lambda batch, logs: time.sleep(0.02)}
+        kinds = [kind for kind, *_ in self.run(1, callbacks=pause) if kind != "update"]
         assert kinds == ["begin", "end", "line"] * 2
+
+    def test_short_epochs_have_no_bar_and_their_lines_come_together(self):
+        writer = Writer()
+        model, x, y = models.dense()
+        kerasfit.fit(model, x, y, verbose=0)
+        kerasfit.fit(model, x, y, epochs=200, verbose=1, writer=writer)
+        kinds = [kind for kind, *_ in writer.events]
+        assert kinds[0] == "begin"
+        assert kinds.count("begin") <= 3
+        assert kinds.count("line") < 100
+        lines = "\n".join(event[1] for event in writer.events if event[0] == "line").splitlines()
+        assert [line.split(" - ")[0] for line in lines] == [f"Epoch {n:>3}/200" for n in range(1, 201)]
+
+    def test_lines_are_written_at_once_where_callbacks_may_write_too(self):
+        writer = Writer()
+        model, x, y = models.dense()
+        told = {"on_epoch_end": lambda epoch, logs: writer.line(f"callback {epoch}")}
+        kerasfit.fit(model, x, y, epochs=3, callbacks=told, verbose=2, writer=writer)
+        said = [event[1].split("/")[0] for event in writer.events]
+        assert said == ["callback 1", "Epoch 1", "callback 2", "Epoch 2", "callback 3", "Epoch 3"]
 
     def test_a_bar_shows_steps_and_metrics_ten_times_a_second(self):
         class Slow(keras.callbacks.Callback):
             def on_train_batch_end(self, batch, logs=None):
-                import time
-
                 time.sleep(0.06)
 
         updates = [event[1:] for event in self.run(1, callbacks=[Slow()]) if event[0] == "update"]
