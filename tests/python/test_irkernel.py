@@ -75,6 +75,13 @@ def test_training_prints_a_line_for_each_epoch(notebook):
     assert not any(set("\r\x1b") & set(line) for line in lines)
 
 
+def test_a_history_is_shown_as_its_plot(notebook):
+    shown = [output["data"] for output in notebook.run("history") if "data" in output]
+    assert len(shown) == 1
+    assert shown[0]["image/png"].startswith("iVBORw0KGgo")
+    assert "Training history: epochs 1 to 3" in shown[0]["text/plain"]
+
+
 def test_the_stop_button_ends_training_and_the_history_is_there(notebook):
     said = notebook.text(
         """
