@@ -55,7 +55,11 @@ best_epoch <- function(history, metric = if (any(is.finite(history$metrics$val_l
 }
 
 more_is_better <- function(metric) {
-  grepl("acc|auc|precision|recall|sensitivity|specificity|f1|f_?beta|f_?score|iou|r2|similarity|true_(positives|negatives)", metric)
+  names <- c(
+    "acc", "auc", "precision", "recall", "sensitivity", "specificity", "f1", "f_?beta", "f_?score", "iou", "r2",
+    "similarity", "true_positives", "true_negatives"
+  )
+  grepl(paste(names, collapse = "|"), metric)
 }
 
 tibble_if_installed <- function(data) if (rlang::is_installed("tibble")) tibble::as_tibble(data) else data

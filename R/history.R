@@ -6,16 +6,16 @@
 #' @format A list of class `keras_training_history`:
 #' \describe{
 #'   \item{`params`}{A named list: `epochs` and `initial_epoch` as they were given; `epoch`, the epoch of each
-#'     row of the metrics, counted from 1; `seconds` that each took, with its validation; `steps` in an epoch; `samples` and `validation_samples`;
-#'     `batch_size`; `verbose`; `interrupted`, whether the user ended training. What is not
-#'     known, such as the number of samples of a generator, is `NA`. If `y`
-#'     was a factor, `levels` has its levels, in the order of the classes; for several outputs a named list.}
+#'     row of the metrics, counted from 1; `seconds` that each took, with its validation; `steps` in an epoch; `samples`
+#'     and `validation_samples`; `batch_size`; `verbose`; `interrupted`, whether the user ended training. What is not
+#'     known, such as the number of samples of a generator, is `NA`. If `y` was a factor, `levels` has its levels, in
+#'     the order of the classes; for several outputs a named list.}
 #'   \item{`metrics`}{A named list of numeric vectors, each with one value for each epoch that was trained:
 #'     `loss`, the metrics, and both again with `val_` in front for the validation data. `NA` where a value was not
 #'     measured, as in epochs without validation.}
 #' }
 #' @param x,object A `keras_training_history`.
-#' @param row.names,optional,drop Not used.
+#' @param row.names,optional Not used.
 #' @param i Epochs: their numbers, as the history has them; negative ones are left out. Or names of the list.
 #' @param ... For `c()`, histories of the same model that were trained one after the other; else not used.
 #' @details
@@ -127,7 +127,7 @@ format_last_row <- function(history, epoch) {
   table <- rbind(colnames(cells), text)
   label <- format(c(sprintf("Epoch %d", epoch), metric))
   lines <- apply(format(table, justify = "right"), 1, paste, collapse = "  ")
-  shown <- utils::head(paste0(label, "  ", lines), 8)
+  shown <- utils::head(paste0(label, "  ", lines), 7)
   hidden <- nrow(table) - length(shown)
   unname(c(shown, if (hidden) sprintf("... and %d more metrics", hidden)))
 }
@@ -138,7 +138,13 @@ format_last_row <- function(history, epoch) {
   if (missing(i)) return(x)
   if (is.character(i)) return(unclass(x)[i])
   epochs <- history_epochs(x)
-  rows <- if (is.logical(i)) which(rep_len(i, length(epochs))) else if (all(i < 0)) which(!epochs %in% -i) else match(i, epochs)
+  rows <- if (is.logical(i)) {
+    which(rep_len(i, length(epochs)))
+  } else if (all(i < 0)) {
+    which(!epochs %in% -i)
+  } else {
+    match(i, epochs)
+  }
   if (anyNA(rows)) {
     abort_argument("i", sprintf(
       "The history has no epoch %s; it has %s.", paste(i[is.na(rows)], collapse = ", "), in_words(epochs)
@@ -173,8 +179,9 @@ followed_by <- function(earlier, later) {
   params <- utils::modifyList(earlier$params, later$params)
   params$initial_epoch <- earlier$params$initial_epoch
   params$epochs <- max(params$epochs, after)
-  seconds <- if (!is.null(earlier$params$seconds) && !is.null(later$params$seconds)) c(earlier$params$seconds[kept], later$params$seconds)
-  history_of(params, c(before[kept], after), metrics, seconds)
+  seconds <- lapply(list(earlier, later), function(history) history$params[["seconds"]])
+  timed <- !any(vapply(seconds, is.null, NA))
+  history_of(params, c(before[kept], after), metrics, if (timed) c(seconds[[1]][kept], seconds[[2]]))
 }
 
 history_of <- function(params, epochs, metrics, seconds) {

@@ -51,39 +51,41 @@ view_for <- function(view_metrics, model, epochs, verbose, call) {
   }
   in_viewer <- is_rstudio()
   folder <- live_page(if (in_viewer) tempfile("kerasfit-view-") else file.path(tempdir(), "kerasfit-view"))
-  open <- function(url) open_page(if (in_viewer) file.path(folder, "index.html") else url, in_viewer)
+  open <- function(url) open_page(file.path(folder, "index.html"), url, in_viewer)
   bridge$View(folder, writing = in_viewer, opened = reticulate::r_to_py(open, convert = TRUE))
 }
 
 check_view_metrics <- function(view_metrics, call) {
   is_folder <- rlang::is_string(view_metrics) && (view_metrics == "auto" || dir.exists(view_metrics))
   if (!is_folder && !isTRUE(view_metrics) && !isFALSE(view_metrics)) {
-    abort_argument(
-      "view_metrics", sprintf('`view_metrics` must be "auto", TRUE, FALSE or a folder that exists, not %s.', describe(view_metrics)), call
-    )
+    abort_argument("view_metrics", sprintf(
+      '`view_metrics` must be "auto", TRUE, FALSE or a folder that exists, not %s.', describe(view_metrics)
+    ), call)
   }
 }
 
 #' Whether `view_metrics = "auto"` shows training: in RStudio, if there are metrics, epochs and output
 #' @noRd
 is_worth_viewing <- function(model, epochs, verbose) {
-  is_rstudio() && rlang::is_installed(c("htmlwidgets", "plotly")) && isTRUE(epochs > 1) && !identical(as.numeric(verbose), 0) &&
-    reticulate::py_to_r(bridge$has_metrics(model))
+  is_rstudio() && rlang::is_installed(c("htmlwidgets", "plotly")) && isTRUE(epochs > 1) &&
+    !isTRUE(verbose == 0) && reticulate::py_to_r(bridge$has_metrics(model))
 }
 
 is_rstudio <- function() identical(.Platform$GUI, "RStudio") && is.function(getOption("viewer"))
 
-#' Show a page in the viewer or the browser; where there is none, say where the page is
+#' Show a page in the viewer or the browser; where that cannot be, say where the page is
 #' @noRd
-open_page <- function(url, in_viewer) {
-  if (in_viewer) {
-    getOption("viewer")(url)
-  } else if (has_browser()) {
-    utils::browseURL(url)
-  } else {
+open_page <- function(page, url, in_viewer) {
+  shown <- tryCatch(
+    {
+      if (in_viewer) getOption("viewer")(page) else if (has_browser()) utils::browseURL(url)
+      in_viewer || has_browser()
+    },
+    error = function(error) FALSE
+  )
+  if (!shown) {
     rlang::inform(c("There is no browser to show training in.", i = paste("While this session goes on, it is at", url)))
   }
-  invisible()
 }
 
 has_browser <- function() {

@@ -32,7 +32,8 @@
 #' @export
 plot.keras_training_history <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base", "interactive"),
                                         smooth = getOption("keras.plot.history.smooth", FALSE),
-                                        theme_bw = getOption("keras.plot.history.theme_bw", FALSE), log = "", ...) {
+                                        theme_bw = getOption("keras.plot.history.theme_bw", FALSE),
+                                        log = "", ...) {
   plot_histories(list(x), metrics, method, smooth, theme_bw, log, user_call("plot"), ...)
 }
 
@@ -134,7 +135,8 @@ data_linetypes <- c(training = "solid", validation = "22")
 data_shapes <- c(training = 16, validation = 17)
 
 run_colours <- function(runs) {
-  colours <- if (length(runs) <= length(okabe_ito)) okabe_ito[seq_along(runs)] else grDevices::hcl.colors(length(runs), "Dark 3")
+  many <- length(runs) > length(okabe_ito)
+  colours <- if (many) grDevices::hcl.colors(length(runs), "Dark 3") else okabe_ito[seq_along(runs)]
   stats::setNames(colours, runs)
 }
 
@@ -155,7 +157,9 @@ plot_ggplot <- function(data, smooth, theme_bw, log) {
     (if (epochs <= 30) ggplot2::geom_point(ggplot2::aes(shape = .data[["data"]]), size = 1.5)) +
     (if (nrow(best)) ggplot2::geom_point(data = best, shape = 21, size = 3, stroke = 0.8, show.legend = FALSE)) +
     (if (nrow(edge)) list(
-      ggplot2::geom_point(data = edge, shape = ifelse(edge$value > edge$shown, 24, 25), fill = "white", show.legend = FALSE),
+      ggplot2::geom_point(
+        data = edge, shape = ifelse(edge$value > edge$shown, 24, 25), fill = "white", show.legend = FALSE
+      ),
       ggplot2::geom_text(
         ggplot2::aes(label = format(.data[["value"]], digits = 3)),
         data = edge, hjust = -0.25, size = 3, check_overlap = TRUE, show.legend = FALSE
@@ -184,7 +188,7 @@ history_theme <- function(theme_bw) {
   list(
     base,
     ggplot2::theme(
-      legend.position = "top", legend.justification = "left", legend.key.width = grid::unit(1.6, "lines"),
+      legend.position = "top", legend.justification = "left", legend.key.width = ggplot2::unit(1.6, "lines"),
       strip.text = ggplot2::element_text(hjust = 0), strip.background = ggplot2::element_blank(), panel.grid.minor = ggplot2::element_blank()
     ),
     if (own) ggplot2::theme(
@@ -226,7 +230,8 @@ plot_base <- function(data, smooth, log, ...) {
     panel <- data[data$metric == metric, ]
     plot(
       panel$epoch, panel$shown,
-      type = "n", xlab = "epoch", ylab = "", xaxt = if (grepl("x", log)) "s" else "n", las = 1, bty = "l", log = log, ...
+      type = "n", xlab = "epoch", ylab = "", xaxt = if (grepl("x", log)) "s" else "n", las = 1, bty = "l",
+      log = log, ...
     )
     graphics::title(metric, adj = 0, line = 0.6)
     if (!grepl("x", log)) graphics::axis(1, whole_breaks(range(panel$epoch)))

@@ -71,7 +71,7 @@ BENCHMARKS = {
         "backup.py",
         "Keeping the state of a run",
         "Milliseconds for each epoch of `mlp32`, with and without its state stored after it. Medians of 9 "
-        "interleaved rounds of 30 epochs.",
+        "interleaved rounds of 30 epochs, of 10 with torch.",
     ),
     "watching": Benchmark(
         "watching.R",

@@ -40,7 +40,8 @@
       for (const [name, values] of Object.entries(run.metrics)) {
         const metric = name.replace(/^val_/, ""), data = name === metric ? "training" : "validation";
         const rows = values.map((y, i) => [run.epoch[i], y]).filter(([, y]) => y !== null && y !== undefined);
-        found.push({metric, data, run: number, name: run.name, best: run.best, x: rows.map((r) => r[0]), y: rows.map((r) => r[1])});
+        const [x, y] = [0, 1].map((i) => rows.map((row) => row[i]));
+        found.push({metric, data, run: number, name: run.name, best: run.best, x, y});
       }
     });
     return found;
@@ -54,7 +55,8 @@
     const columns = metrics.length > 3 && width > 700 ? 2 : 1, rows = Math.ceil(metrics.length / columns) || 1;
     const ink = dark ? "#e8e8e8" : "#222", line = dark ? "#3a3a3a" : "#e2e2e2", palette = dark ? DARK_COLOURS : COLOURS;
     const gap = 0.28 / rows, epochs = runs.flatMap((run) => run.epoch);
-    const firstEpoch = epochs.length ? Math.min(...epochs) : 1, lastEpoch = Math.max(1, ...epochs), margin = Math.max(0.5, (lastEpoch - firstEpoch) / 50);
+    const first = epochs.length ? Math.min(...epochs) : 1, last = Math.max(1, ...epochs);
+    const margin = Math.max(0.5, (last - first) / 50);
     const layout = {
       height: rows * PANEL_HEIGHT, margin: {l: 56, r: 16, t: 34, b: 40}, paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)", font: {color: ink, family: "system-ui, sans-serif", size: 12}, hovermode: "x unified",
@@ -69,7 +71,7 @@
       layout["xaxis" + suffix] = {
         domain: [left, right], anchor: "y" + suffix, gridcolor: "rgba(0,0,0,0)", linecolor: line, zeroline: false,
         tickformat: "d", rangemode: "normal", title: row === rows - 1 ? titled("epoch") : undefined,
-        hoverformat: "d", dtick: lastEpoch - firstEpoch < 10 ? 1 : undefined, range: [firstEpoch - margin, lastEpoch + margin]
+        hoverformat: "d", dtick: last - first < 10 ? 1 : undefined, range: [first - margin, last + margin]
       };
       layout["yaxis" + suffix] = {
         domain: [bottom, top], anchor: "x" + suffix, gridcolor: line, zeroline: false, automargin: true,
@@ -138,7 +140,6 @@
       function show() {
         el.classList.add("kerasfit-live");
         el.classList.toggle("kerasfit-failed", ["failed", "lost"].includes(state.status));
-        el.dataset.status = state.status;
         title.textContent = TITLES[state.status] + (state.message ? `: ${state.message}` : "");
         if (ownPage) document.title = `${state.epoch}/${state.epochs ?? "?"} ${TITLES[state.status]}`;
         const going = ["starting", "training"].includes(state.status);

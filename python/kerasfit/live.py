@@ -162,6 +162,7 @@ class View:
     def _write(self) -> None:
         aside = self.folder / (STATE + ".new")
         with contextlib.suppress(OSError):  # a folder that is gone or full is no reason to end training
+            aside.touch(mode=0o600)  # how to stop training is in it
             aside.write_text(json.dumps(self.state()))
             os.replace(aside, self.folder / STATE)
 
@@ -245,14 +246,13 @@ class Handler(SimpleHTTPRequestHandler):
             super().do_GET()
 
     def do_POST(self) -> None:
-        rest = self._found()
+        self.close_connection = True  # whatever else there is in the request
         key = parse_qs(urlsplit(self.path).query).get("key", [""])[0]
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if rest != STOP or not hmac.compare_digest(key, self.view.stop_key):
+        if self._found() == STOP and hmac.compare_digest(key.encode(), self.view.stop_key.encode()):
+            self.view.stop()
+            self._answer(b"{}")
+        else:
             self.send_error(HTTPStatus.NOT_FOUND)
-            return
-        self.view.stop()
-        self._answer(b"{}")
 
     do_HEAD = do_GET
 

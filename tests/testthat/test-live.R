@@ -89,17 +89,23 @@ test_that("\"auto\" is for RStudio, and shows training in its viewer", {
 })
 
 test_that("where there is no browser, a message says where the page is, and training goes on", {
-  withr::local_options(browser = "")
-  expect_message(
-    history <- fit(regressor(), iris_x, iris_x[, 1], epochs = 2, view_metrics = TRUE, verbose = 0),
-    "no browser.*http://127.0.0.1:[0-9]+/"
-  )
-  expect_identical(history$params$epoch, 1:2)
+  for (browser in list("", function(url) stop("it does not start"))) {
+    withr::local_options(browser = browser)
+    expect_message(
+      history <- fit(regressor(), iris_x, iris_x[, 1], epochs = 2, view_metrics = TRUE, verbose = 0),
+      "no browser.*http://127.0.0.1:[0-9]+/"
+    )
+    expect_identical(history$params$epoch, 1:2)
+  }
 })
 
 test_that("a mistake is told before anything is shown", {
-  withr::local_options(browser = function(url) stop("it was shown"))
+  shown <- FALSE
+  withr::local_options(browser = function(url) shown <<- TRUE)
   expect_error(fit(regressor(), iris_x, 1:3, view_metrics = TRUE), class = "kerasfit_error")
+  expect_false(shown)
+  fit(regressor(), iris_x, iris_x[, 1], view_metrics = TRUE, verbose = 0)
+  expect_true(shown)
 })
 
 test_that("Jupyter gets a picture of a history", {
