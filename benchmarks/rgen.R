@@ -5,7 +5,7 @@
 
 library(kerasfit)
 
-quick <- nzchar(Sys.getenv("KERASFIT_BENCH_QUICK"))
+source(file.path(dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))), "measure.R"))
 rounds <- if (quick) 1 else 5
 steps <- if (quick) 10L else 100L
 batch <- list(matrix(runif(128 * 784), 128), array(sample(0:9, 128, replace = TRUE)))
@@ -18,13 +18,6 @@ new_model <- function() {
   ))
   model |> compile("adam", "sparse_categorical_crossentropy", metrics = "accuracy")
   model
-}
-
-#' Milliseconds for each step of something that runs all steps
-milliseconds <- function(run) {
-  began <- Sys.time()
-  run()
-  as.numeric(Sys.time() - began, units = "secs") * 1000 / steps
 }
 
 draw <- function(times) for (i in seq_len(times)) rnorm(1000)
@@ -42,14 +35,6 @@ fit_keras <- function(model, next_batch) {
   model$fit(batches, steps_per_epoch = steps, verbose = 0L)
 }
 
-#' The median ratio with its quartiles
-ratio <- function(a, b) {
-  quartiles <- quantile(a / b, c(0.25, 0.5, 0.75))
-  sprintf("**%.2f** (%.2f to %.2f)", quartiles[[2]], quartiles[[1]], quartiles[[3]])
-}
-
-row <- function(...) cat("|", paste(c(...), collapse = " | "), "|\n")
-
 ours <- new_model()
 theirs <- new_model()
 ready_batch <- function() batch
@@ -57,7 +42,7 @@ train <- function() fit_kerasfit(ours, ready_batch)
 
 train()
 draw(1000)
-times <- round(1000 * milliseconds(train) / (milliseconds(function() draw(1000)) * steps))
+times <- round(1000 * milliseconds(train, steps) / milliseconds(function() draw(1000), 1))
 next_batch <- function() {
   draw(times)
   batch
@@ -69,12 +54,12 @@ measures <- list(
   kerasfit = function() fit_kerasfit(ours, next_batch)
 )
 for (run in measures) run()
-taken <- t(replicate(rounds, vapply(measures, milliseconds, numeric(1))))
+taken <- t(replicate(rounds, vapply(measures, milliseconds, numeric(1), steps)))
 
 row("backend", "generator, ms", "training, ms", "Keras, ms", "kerasfit, ms", "Keras / kerasfit", "kerasfit / longer one")
 row(rep("---", 7))
 row(
-  Sys.getenv("KERAS_BACKEND", "tensorflow"),
+  backend,
   sprintf("%.2f", apply(taken, 2, median)),
   ratio(taken[, "Keras"], taken[, "kerasfit"]),
   ratio(taken[, "kerasfit"], pmax(taken[, "generator"], taken[, "training"]))

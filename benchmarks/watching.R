@@ -5,7 +5,7 @@
 
 library(kerasfit)
 
-quick <- nzchar(Sys.getenv("KERASFIT_BENCH_QUICK"))
+source(file.path(dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))), "measure.R"))
 rounds <- if (quick) 1 else 15
 epochs <- if (quick) 50L else 500L
 x <- matrix(rnorm(10000), ncol = 10)
@@ -37,8 +37,7 @@ ways <- list(
   `live page` = function() train(verbose = 0, view_metrics = TRUE)
 )
 
-#' Milliseconds for each epoch
-milliseconds <- function(run) {
+in_milliseconds <- function(run) {
   sink(nowhere)
   sink(nowhere, type = "message")
   on.exit({
@@ -46,25 +45,15 @@ milliseconds <- function(run) {
     sink()
     unlink(page)
   })
-  began <- Sys.time()
-  run()
-  as.numeric(Sys.time() - began, units = "secs") * 1000 / epochs
+  milliseconds(run, epochs)
 }
 
-#' The median ratio with its quartiles
-ratio <- function(a, b) {
-  quartiles <- quantile(a / b, c(0.25, 0.5, 0.75))
-  sprintf("**%.2f** (%.2f to %.2f)", quartiles[[2]], quartiles[[1]], quartiles[[3]])
-}
-
-row <- function(...) cat("|", paste(c(...), collapse = " | "), "|\n")
-
-for (run in ways) milliseconds(run)
-taken <- t(replicate(rounds, vapply(ways, milliseconds, numeric(1))))
+for (run in ways) in_milliseconds(run)
+taken <- t(replicate(rounds, vapply(ways, in_milliseconds, numeric(1))))
 asking$kill()
 row("backend", "neither, ms", "verbose = 1, ms", "live page, ms", "verbose = 1 / neither", "live page / neither")
 row(rep("---", 6))
 row(
-  Sys.getenv("KERAS_BACKEND", "tensorflow"), sprintf("%.2f", apply(taken, 2, median)),
+  backend, sprintf("%.2f", apply(taken, 2, median)),
   ratio(taken[, "verbose = 1"], taken[, "neither"]), ratio(taken[, "live page"], taken[, "neither"])
 )

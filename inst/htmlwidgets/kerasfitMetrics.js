@@ -151,6 +151,10 @@
         const done = state.rows.epoch.length + (going && state.steps ? state.step / state.steps : 0);
         bar.style.width = `${100 * Math.min(1, done / epochs)}%`;
         stop.hidden = !going;
+        if (!going) {  // for a run after this one
+          stop.disabled = false;
+          stop.textContent = "Stop training";
+        }
       }
 
       // a state into the one run that is watched
@@ -161,8 +165,8 @@
           const old = run.metrics[name] || [];
           metrics[name] = before.map((_, i) => old[i] ?? null).concat(values);
         }
-        const redraw = !value.runs.length || news.rows.epoch.length > 0;
         const next = {name: news.name, epoch: before.concat(news.rows.epoch), metrics};
+        const redraw = !value.runs.length || next.epoch.length !== run.epoch.length;
         next.best = bestEpoch(next);
         value.runs = [next];
         state = {...news, rows: next};

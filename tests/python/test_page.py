@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import functools
 import itertools
 import json
 import os
 import shutil
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +85,13 @@ class Page:
         urllib.request.urlopen(f"{self.browser}/json/close/{self.target['id']}").close()
 
 
+class QuietHandler(SimpleHTTPRequestHandler):
+    """What RStudio's viewer has a folder served by."""
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
 POINTS = "document.querySelector('.kerasfit-plot').data[0].x.length"
 CURVES = "document.querySelector('.kerasfit-plot').data.map(trace => [trace.name, trace.yaxis])"
 
@@ -108,10 +118,12 @@ def browser(tmp_path_factory) -> Iterator[str]:
 
 TRAIN = """
 library(kerasfit)
-options(browser = function(url) {{
+opened <- function(url) {{
   writeLines(url, "{folder}/url.new")
   file.rename("{folder}/url.new", "{folder}/url")
-}})
+}}
+options(browser = opened, viewer = opened)
+utils::assignInNamespace("is_rstudio", function() {in_rstudio}, "kerasfit")
 x <- matrix(rnorm(8000), ncol = 8)
 model <- keras$Sequential(list(keras$layers$Dense(16L, activation = "relu"), keras$layers$Dense(1L)))
 compile(model, "adam", "mse", metrics = "mae")
@@ -131,9 +143,10 @@ while (!file.exists("{folder}/quit")) Sys.sleep(0.1)
 class Training:
     """An R session that trains, and the URL that it opens."""
 
-    def __init__(self, folder: Path, epochs: int, fail_at: int = 0):
+    def __init__(self, folder: Path, epochs: int, fail_at: int = 0, in_rstudio: bool = False):
         self.folder = folder
-        code = TRAIN.format(folder=folder, epochs=epochs, fail_at=fail_at)
+        rstudio = str(in_rstudio).upper()
+        code = TRAIN.format(folder=folder, epochs=epochs, fail_at=fail_at, in_rstudio=rstudio)
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
         self.process = subprocess.Popen(
             ["Rscript", "-e", code],
@@ -186,6 +199,26 @@ def test_curves_grow_and_the_stop_button_stops(browser, tmp_path):
     assert f"epochs {trained} " in training.quit()
     late.close()
     page.close()
+
+
+def test_rstudio_serves_the_folder_itself_and_the_stop_button_reaches_the_session(browser, tmp_path):
+    training = Training(tmp_path, epochs=10_000, in_rstudio=True)
+    folder = Path(training.url)
+    assert folder.name == "index.html"
+    handler = functools.partial(QuietHandler, directory=folder.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as viewer:
+        threading.Thread(target=viewer.serve_forever, daemon=True).start()
+        page = Page(browser, f"http://127.0.0.1:{viewer.server_port}/index.html")
+        points = page.wait(POINTS, lambda points: points and points >= 3)
+        page.wait(POINTS, lambda more: more > points)
+        page.picture("viewer")
+        page.click(".kerasfit-stop")
+        title = "document.querySelector('.kerasfit-title').textContent"
+        page.wait(title, lambda title: title == "Training was stopped")
+        trained = page.value(POINTS)
+        page.close()
+        viewer.shutdown()
+    assert f"epochs {trained} " in training.quit()
 
 
 def test_the_page_says_how_training_ended(browser, tmp_path):
