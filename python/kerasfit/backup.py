@@ -425,6 +425,7 @@ def give_state(callback: keras.callbacks.Callback, state: dict[str, Any]) -> Non
     if "own" in state:
         callback.set_state(state["own"])
     else:
+        keras_private.choose_direction(callback)
         vars(callback).update(state["attributes"])
 
 

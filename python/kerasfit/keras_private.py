@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,17 @@ from kerasfit.origin import package_of
 def build_state(model: keras.Model, batch: tuple) -> None:
     """Create the variables of model, loss, metrics and optimizer that a batch of this shape implies."""
     model._symbolic_build(data_batch=batch)
+
+
+def choose_direction(callback: keras.callbacks.Callback) -> None:
+    """Have a callback decide now whether its metric is to grow or to fall.
+
+    Keras leaves that to the end of the first epoch, and turns the sign of ``min_delta`` with it: in a run
+    that is resumed, once more.
+    """
+    if hasattr(callback, "_set_monitor_op") and getattr(callback, "monitor_op", None) is None:
+        with suppress(ValueError):  # which comes at the end of the epoch
+            callback._set_monitor_op()
 
 
 def restored_epoch(model: keras.Model) -> int | None:

@@ -70,7 +70,7 @@ Quiet.__name__ = "Crash"
 def callbacks(folder, crash=None, **options):
     return [
         keras.callbacks.EarlyStopping(monitor="val_loss", patience=2, restore_best_weights=True),
-        keras.callbacks.ReduceLROnPlateau(monitor="val_loss", patience=1),
+        keras.callbacks.ReduceLROnPlateau(monitor="val_loss", patience=1, min_delta=0.02),
         keras.callbacks.LearningRateScheduler(lambda epoch, lr: lr * 0.9),
         keras.callbacks.CSVLogger(f"{folder}.csv"),
         crash or Quiet(),
