@@ -164,8 +164,8 @@ callback_lambda <- function(on_epoch_begin = NULL, on_epoch_end = NULL, on_train
 #'
 #' Keeps the state of a run in a folder. If [fit()][fit.keras.src.models.model.Model] is called again with the same model,
 #' data and arguments, after a crash of any kind or an interrupt, it goes on from there, in this or another R session. The
-#' final weights, the optimizer and the history are then those of a run that was never interrupted, bit for bit on the same
-#' machine.
+#' final weights, the optimizer and the metrics in the history are then those of a run that was never interrupted, bit for bit
+#' on the same machine.
 #'
 #' Stored are the variables of model, optimizer and metrics; the random generators of the backend, of numpy and of R; the
 #' order of the samples; the history; and the state of callbacks. For those of Keras that is what has changed in them since

@@ -159,7 +159,7 @@ test_that("a run with an R generator and R callbacks goes on where it crashed", 
       model, batch,
       steps_per_epoch = 4, epochs = 6, callbacks = list(counter, backup), validation_data = list(iris_x, iris_y), verbose = 0
     )
-    list(model$get_weights(), history, counter$count, runif(1))
+    list(model$get_weights(), history$metrics, counter$count, runif(1))
   }
   whole <- run()
   expect_error(run(3), class = "kerasfit_error_user")
