@@ -127,7 +127,7 @@ def fit(
     writer
         Where progress is shown; standard output by default.
     view
-        Who else watches.
+        Who else watches: a ``live.View``.
     **extra
         For a model with a ``fit`` of its own, which gets them.
 
