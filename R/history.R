@@ -135,20 +135,21 @@ format_last_row <- function(history, epoch) {
 #' @rdname keras_training_history
 #' @export
 `[.keras_training_history` <- function(x, i, ...) {
+  call <- user_call("[")
   if (missing(i)) return(x)
   if (is.character(i)) return(unclass(x)[i])
   epochs <- history_epochs(x)
   rows <- if (is.logical(i)) {
     which(rep_len(i, length(epochs)))
-  } else if (all(i < 0)) {
+  } else if (any(i < 0)) {
     which(!epochs %in% -i)
   } else {
-    match(i, epochs)
+    match(i[i != 0], epochs)
   }
   if (anyNA(rows)) {
     abort_argument("i", sprintf(
-      "The history has no epoch %s; it has %s.", paste(i[is.na(rows)], collapse = ", "), in_words(epochs)
-    ), user_call("["))
+      "The history has no epoch %s; it has %s.", paste(i[i != 0][is.na(rows)], collapse = ", "), in_words(epochs)
+    ), call)
   }
   history_of(x$params, epochs[rows], lapply(x$metrics, `[`, rows), x$params[["seconds"]][rows])
 }
@@ -156,9 +157,10 @@ format_last_row <- function(history, epoch) {
 #' @rdname keras_training_history
 #' @export
 c.keras_training_history <- function(...) {
+  call <- user_call("c")
   histories <- list(...)
   if (!all(vapply(histories, inherits, NA, "keras_training_history"))) {
-    abort_argument("...", "c() joins a history with other histories only.", user_call("c"))
+    abort_argument("...", "c() joins a history with other histories only.", call)
   }
   Reduce(followed_by, histories)
 }

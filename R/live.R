@@ -13,7 +13,7 @@ metrics_widget <- function(histories = list(), metrics = NULL, log = FALSE, live
       name = name, epoch = as.list(history_epochs(history)), best = c(best_epoch(history, "val_loss"), NA)[1],
       metrics = lapply(chosen(history$metrics, metrics), function(values) as.list(ifelse(is.finite(values), values, NA)))
     )
-  }, histories, names(histories) %||% rep("", length(histories))))
+  }, histories, run_names(histories)))
   htmlwidgets::createWidget(
     "kerasfitMetrics", list(runs = runs, log = log, live = live),
     package = "kerasfit", dependencies = list(plotly_js()),

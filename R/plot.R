@@ -80,8 +80,7 @@ is_html <- function() {
 #'   as far as it is within the panel; `best`, whether the epoch has the lowest validation loss of its run.
 #' @noRd
 plot_data <- function(histories, metrics, log, call) {
-  runs <- rlang::names2(histories)
-  runs <- make.unique(ifelse(nzchar(runs), runs, as.character(seq_along(histories))))
+  runs <- run_names(histories)
   data <- do.call(rbind, Map(function(history, run) {
     data <- as.data.frame(history)
     cbind(data, run = rep(factor(run, runs), nrow(data)), best = data$epoch %in% best_epoch(history, "val_loss"))
@@ -121,6 +120,13 @@ within_panel <- function(values) {
   edges <- range(values[near])
   edges <- edges + c(-1, 1) * diff(edges) / 10
   pmin(pmax(values, edges[1]), edges[2])
+}
+
+#' The names of runs that are compared, or else their numbers
+#' @noRd
+run_names <- function(histories) {
+  names <- rlang::names2(histories)
+  make.unique(ifelse(nzchar(names), names, as.character(seq_along(histories))))
 }
 
 best_text <- function(data) {

@@ -121,6 +121,9 @@ test_that("[ takes epochs", {
   expect_identical(history[-11]$params$seconds, c(2, 3))
   expect_identical(history[history$metrics$loss < 5], history[12:13])
   expect_identical(history["metrics"], list(metrics = list(loss = c(5, 4, 3))))
+  expect_identical(history[0], history[integer()])
+  expect_identical(history[0]$metrics, list(loss = numeric()))
+  expect_identical(conditionCall(tryCatch(history[1:3], error = identity)), quote(`[`(history, 1:3)))
   expect_error(history[1:3], "has no epoch 1, 2, 3; it has epochs 11 to 13", class = "kerasfit_error_argument")
 })
 

@@ -13,6 +13,8 @@ test_that("an interactive plot is a widget with the values of all runs", {
   expect_identical(lapply(widget$x$runs, `[[`, "name"), list("a", "b"))
   expect_identical(widget$x$runs[[1]]$best, 7L)
   expect_identical(widget$x$runs[[1]]$metrics, list(loss = list(3, NA_real_, 1), val_loss = list(4, 3, NA_real_)))
+  unnamed <- plot(list(history, history), method = "interactive")
+  expect_identical(lapply(unnamed$x$runs, `[[`, "name"), list("1", "2"))
   one <- plot(a_history(list(loss = 1)), method = "interactive")$x$runs[[1]]
   expect_identical(one[c("epoch", "best")], list(epoch = list(1L), best = NA_integer_))
 })
