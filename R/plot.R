@@ -126,7 +126,8 @@ within_panel <- function(values) {
 #' @noRd
 run_names <- function(histories) {
   names <- rlang::names2(histories)
-  make.unique(ifelse(nzchar(names), names, as.character(seq_along(histories))))
+  names[!nzchar(names)] <- seq_along(histories)[!nzchar(names)]
+  make.unique(names)
 }
 
 best_text <- function(data) {
