@@ -8,6 +8,8 @@
 data_to_core <- function(value, label, call) {
   if (is.null(value) || reticulate::is_py_object(value)) {
     value
+  } else if (is.atomic(value) && !is.object(value)) {
+    atomic_to_core(value, label, call)
   } else if (is.function(value)) {
     generator_to_core(value, label, call)
   } else if (is.factor(value)) {
@@ -23,32 +25,33 @@ data_to_core <- function(value, label, call) {
   } else if (inherits(value, "integer64")) {
     if (!requireNamespace("bit64", quietly = TRUE)) refuse_object(value, label, "Install the package bit64, or give doubles.", call)
     array_to_core(structure(as.double(value), dim = dim(value)))
-  } else if (is.object(value) || isS4(value)) {
-    refuse_object(value, label, "Give an ordinary vector, matrix or array.", call)
-  } else if (is.list(value)) {
+  } else if (is.list(value) && !is.object(value)) {
     if (!all(nzchar(names(value)))) {
       abort_argument(argument_of(label), sprintf("`%s` is a list with some elements named and others not.", label), call)
     }
     labels <- if (is.null(names(value))) sprintf("%s[[%d]]", label, seq_along(value)) else paste0(label, "$", names(value))
     list_to_core(Map(function(element, label) data_to_core(element, label, call), value, labels))
-  } else if (is.complex(value)) {
-    refuse_object(value, label, "Give numbers, for example `Mod()` of it.", call)
-  } else if (is.atomic(value)) {
-    if (is.null(dim(value)) && length(value) > .Machine$integer.max) {
-      abort_kerasfit(
-        c(
-          sprintf("`%s` has %.0f values, and a vector of R can have %d rows.", label, length(value), .Machine$integer.max),
-          i = "Give a generator, a dataset, or an array of numpy's."
-        ),
-        "data", call, argument = argument_of(label)
-      )
-    }
-    if (!is.double(value)) check_missing(value, label, call)
-    if (is.raw(value)) storage.mode(value) <- "integer"
-    array_to_core(value)
   } else {
-    refuse_object(value, label, "Give a vector, matrix, array or a list of them.", call)
+    refuse_object(value, label, "Give an ordinary vector, matrix, array, or a list of them.", call)
   }
+}
+
+#' A vector, matrix or array without a class
+#' @noRd
+atomic_to_core <- function(value, label, call) {
+  if (is.complex(value)) refuse_object(value, label, "Give numbers, for example `Mod()` of it.", call)
+  if (is.null(dim(value)) && length(value) > .Machine$integer.max) {
+    abort_kerasfit(
+      c(
+        sprintf("`%s` has %.0f values, and a vector of R can have %d rows.", label, length(value), .Machine$integer.max),
+        i = "Give a generator, a dataset, or an array of numpy's."
+      ),
+      "data", call, argument = argument_of(label)
+    )
+  }
+  if (!is.double(value)) check_missing(value, label, call)
+  if (is.raw(value)) storage.mode(value) <- "integer"
+  array_to_core(value)
 }
 
 #' A sparse matrix of the package Matrix as one of scipy's
@@ -85,7 +88,7 @@ array_to_core <- function(value) {
   reticulate::r_to_py(value)
 }
 
-list_to_core <- function(value) reticulate::r_to_py(lapply(value, reticulate::r_to_py))
+list_to_core <- function(value) reticulate::r_to_py(value)
 
 check_missing <- function(value, label, call) {
   if (anyNA(value)) {

@@ -189,6 +189,31 @@ def test_memory_that_is_read_only_can_be_trained_on():
     kerasfit.fit(model, x, y, verbose=0)
 
 
+@pytest.mark.parametrize("kind", ["array", *["tensor"] * (BACKEND == "torch")])
+def test_a_generator_may_make_each_batch_in_the_memory_of_the_one_before(kind):
+    """A step may still run on that one, which Keras itself gets wrong with JAX."""
+
+    def losses(anew):
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([keras.Input((512,)), layers.Dense(1024, "relu"), layers.Dense(1)])
+        model.compile("sgd", "mse")
+        random = np.random.default_rng(0)
+        x, y = aligned_copy(np.zeros((256, 512), "float32")), aligned_copy(np.zeros((256, 1), "float32"))
+
+        def batches():
+            while True:
+                x[:] = random.random(x.shape)
+                y[:] = x.mean(1, keepdims=True)
+                arrays = (x.copy(), y.copy()) if anew else (x, y)
+                yield arrays if kind == "array" else tuple(map(from_numpy, arrays))
+
+        return kerasfit.fit(model, batches(), steps_per_epoch=30, epochs=2, verbose=0).metrics["loss"]
+
+    if kind == "tensor":
+        from torch import from_numpy
+    assert losses(anew=False) == losses(anew=True)
+
+
 # ---- kernels: the same values as those of the backend ------------------------------------------------------
 
 
@@ -317,3 +342,16 @@ def test_recorded_steps_do_what_the_steps_themselves_do(case, plan):
         assert engine.step("train").update.replays == (case == "plain")
         assert engine.step("predict").replays
     keras.tree.map_structure(np.testing.assert_array_equal, ours, train("loop")[1])
+
+
+@on_torch
+def test_long_steps_are_recorded_when_that_pays():
+    model, x, y = models.convolution()
+    engine = engine_for(model)
+
+    def fit(epochs):
+        kerasfit.fit(model, x, y, batch_size=len(x), epochs=epochs, verbose=0)
+        return engine.step("train").update.replays
+
+    assert not fit(100)
+    assert fit(3)

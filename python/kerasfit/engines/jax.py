@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import starmap
 from typing import Any, NamedTuple
@@ -23,7 +23,6 @@ from kerasfit.engines.engine import (
     PlainEngine,
     finite_loss,
     logs_are_metrics,
-    tensors,
     wait_for,
 )
 from kerasfit.engines.kernels import jax_kernels
@@ -166,7 +165,7 @@ class JaxEngine(PlainEngine):
                         stream.give_back(taken.steps - int(done))
                         break
         else:
-            for data in tensors(stream.take(steps)):
+            for data in self._batches(stream, steps):
                 logs = self._advance(step, data)
                 self._running.append(logs)
                 if len(self._running) > AHEAD:
@@ -185,7 +184,7 @@ class JaxEngine(PlainEngine):
         if resident and step.outputs_join(self._state(), resident.data):
             outputs = self._outputs_of_rows(step, resident, stream.take_rows(steps))
         else:
-            outputs = [self._advance(step, data) for data in tensors(stream.take(steps))]
+            outputs = [self._advance(step, data) for data in self._batches(stream, steps)]
         self.sync()
         return [keras.tree.map_structure(to_numpy, output) for output in outputs]
 
@@ -197,6 +196,19 @@ class JaxEngine(PlainEngine):
                 samples = part.stop - part.start
                 outputs.append(jax.tree.map(lambda output, n=samples: to_numpy(output)[:n], answer))
         return outputs
+
+    def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
+        """The next batches, as ``tensors`` gives them; but what is compiled takes numpy's arrays itself.
+
+        It makes no copy of them, and may still run when they are forgotten here.
+        """
+        for batch in stream.take(steps):
+            yield pack(keras.tree.map_structure(self._argument, tuple(batch)))
+
+    def _argument(self, leaf: Any) -> Any:
+        if self._compiles and isinstance(leaf, np.ndarray) and leaf.dtype.kind in "fiub":
+            return leaf
+        return to_backend(leaf)
 
     def _advance(self, program: Callable, *data: Any) -> Any:
         """Run a program on the state, keep the state it gives, and return its logs or outputs."""
@@ -269,12 +281,14 @@ class Steps:
         self.traces = 0
         self._step = step
         self._compiles = compiles
-        self._by_itself = self._compile(self._one)
+        self._by_itself = self._compile(self._one, rare=False)
         self._loops: dict[Loop, Callable] = {}
         self._compiling: dict[Loop, Future] = {}
 
-    def _compile(self, python: Callable, **options: Any) -> Callable:
-        return jax.jit(python, donate_argnums=0, **options) if self._compiles else python
+    def _compile(self, python: Callable, *, rare: bool) -> Callable:
+        if not self._compiles:
+            return python
+        return jax.jit(python, donate_argnums=0, compiler_options=compiler_options(rare))
 
     def __call__(self, state: State, data: Any) -> tuple[State, Any]:
         return self._by_itself(state, data)
@@ -297,8 +311,7 @@ class Steps:
         at most ``OUTPUTS`` steps, and zeros after them.
         """
         if kind not in self._loops:
-            options = quick_compilation() if kind.rare else None
-            self._loops[kind] = self._compile(functools.partial(self._loop, kind), compiler_options=options)
+            self._loops[kind] = self._compile(functools.partial(self._loop, kind), rare=kind.rare)
         if compiling := self._compiling.pop(kind, None):
             wait_for(compiling)
         return self._loops[kind]
@@ -368,9 +381,15 @@ class Steps:
 
 
 @functools.cache
-def quick_compilation() -> dict[str, Any] | None:
-    """Options for XLA that compile in a third of the time what then takes up to twice the time to run."""
-    options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+def compiler_options(rare: bool) -> dict[str, Any] | None:
+    """Options with which XLA compiles on CPUs.
+
+    The last level of optimization takes a fifth of the time to compile, and gains no time when steps run.
+    What is rare compiles in a third of the time, and then takes up to twice the time to run.
+    """
+    options = {"xla_backend_optimization_level": 2}
+    if rare:
+        options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
     if jax.default_backend() != "cpu":
         return None
     try:

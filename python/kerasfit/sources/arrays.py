@@ -15,7 +15,7 @@ from kerasfit.arguments import DEFAULT_BATCH_SIZE, ClassWeights, ClassWeightsByO
 from kerasfit.errors import ArgumentError, DataError
 from kerasfit.sources.lazy import LazyArray, is_sparse, lazy
 from kerasfit.sources.source import NAMES, Batch, Names, Shuffling, weighted
-from kerasfit.tensors import is_backend_tensor, to_model_dtype, to_numpy
+from kerasfit.tensors import aligned_copy, is_backend_tensor, to_model_dtype, to_numpy
 
 
 class ArraySource:
@@ -155,12 +155,17 @@ def as_arrays(label: str, value: Any, leaf: Callable[[str, Any], Any] | None = N
 
 
 def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
-    """A part of one batch: tensors as they are, anything else as arrays in the model's float type."""
+    """A part of one batch: tensors, or arrays in the model's float type, which are nobody else's.
+
+    A step on a batch may run while the next one is made, perhaps in the memory of the one before.
+    """
 
     def convert(label: str, leaf: Any) -> Any:
         if is_backend_tensor(leaf):
-            return leaf
-        return to_model_dtype(as_array(label, leaf), None if allow_missing else label)
+            return leaf.clone() if hasattr(leaf, "clone") else leaf  # others cannot be written into
+        array = as_array(label, leaf)
+        converted = to_model_dtype(array, None if allow_missing else label)
+        return aligned_copy(converted) if converted is array else converted
 
     return as_arrays(label, value, convert)
 
