@@ -147,10 +147,13 @@ def xla_pays_after(model: keras.Model) -> int:
 
     About: dense layers take a third to one millisecond less for each step, others more than that.
     """
-    heavy = any(
-        isinstance(layer, (keras.layers.RNN, keras.layers.Bidirectional)) for layer in all_layers(model)
-    )
-    return 100 if heavy or is_convolutional(model) else 1000
+    return 100 if has_long_steps(model) else 1000
+
+
+def has_long_steps(model: keras.Model) -> bool:
+    """Whether a model has convolutions or recurrent layers."""
+    recurrent = (keras.layers.RNN, keras.layers.Bidirectional)
+    return is_convolutional(model) or any(isinstance(layer, recurrent) for layer in all_layers(model))
 
 
 def input_embeddings(model: keras.Model) -> list[tuple[int, keras.layers.Embedding]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +21,8 @@ READS_A_VALUE = (ATEN._local_scalar_dense.default, ATEN.equal.default)
 class Recorded:
     """A function of data that changes a model's variables, recorded for each shape of data.
 
-    What layers, differentiation, optimizer and metrics do in Python, they do in two calls only: the first is
-    recorded, the second runs both ways. If then not all variables and outputs are the same, bit for bit, or
+    What layers, differentiation, optimizer and metrics do in Python, they do in two more calls only: one is
+    recorded, the next runs both ways. If then not all variables and outputs are the same, bit for bit, or
     if Python looks at the value of a tensor, the function stays what it is.
 
     Parameters
@@ -30,17 +31,25 @@ class Recorded:
         One that consists of Keras's own parts, which compute and do nothing else.
     function
         Returns tensors, nested, or None.
+    after
+        So many calls with a shape of data pass before one is recorded, which takes time. That changes nothing
+        of what is computed.
     """
 
-    def __init__(self, model: keras.Model, function: Callable[[Any], Any]):
+    def __init__(self, model: keras.Model, function: Callable[[Any], Any], after: int = 0):
         self.model = model
         self._function = function
+        self._after = after
+        self._calls: Counter[tuple] = Counter()
         self._recordings: dict[tuple, Recording | None] = {}
 
     def __call__(self, data: Any) -> Any:
         leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
         key = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         if key not in self._recordings:
+            if self._calls[key] < self._after:
+                self._calls[key] += 1
+                return self._function(data)
             outputs, self._recordings[key] = self._record(data, leaves)
             return outputs
         recording = self._recordings[key]

@@ -42,10 +42,15 @@ class TorchEngine(PlainEngine):
         if self.model.jit_compile:
             return torch.compile(step)
         if self.plan == "recorded" and kind == "predict":
-            return Recorded(self.model, step)
+            return Recorded(self.model, step, self._recorded_after)
         if self.plan == "step" or kind == "predict" or not logs_are_metrics(self.model, kind):
             return step
-        return UpdatingStep(self.model, step, record=self.plan == "recorded")
+        return UpdatingStep(self.model, step, self._recorded_after if self.plan == "recorded" else None)
+
+    @property
+    def _recorded_after(self) -> int:
+        """How many steps it takes until recording one pays: it saves little of a step that is long."""
+        return 100 if self.plan_is_chosen and keras_private.has_long_steps(self.model) else 0
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
@@ -99,12 +104,17 @@ def random_numbers() -> Any:
 
 
 class UpdatingStep:
-    """A step that returns what the metrics say; or only updates them, for them to be read later."""
+    """A step that returns what the metrics say; or only updates them, for them to be read later.
 
-    def __init__(self, model: keras.Model, step: Callable[[Any], Any], *, record: bool):
+    It is recorded after a number of steps, if one is given.
+    """
+
+    def __init__(self, model: keras.Model, step: Callable[[Any], Any], recorded_after: int | None):
         self.model = model
         self._step = step
-        self.update = Recorded(model, self._update) if record else self._update
+        self.update = self._update
+        if recorded_after is not None:
+            self.update = Recorded(model, self._update, recorded_after)
 
     def __call__(self, data: Any) -> Logs:
         self.update(data)
