@@ -22,11 +22,13 @@ lint: setup
 	$(PYTHON) -m ruff check python tests benchmarks
 	$(PYTHON) -m ruff format --check python tests benchmarks
 
-# the core by itself on tensorflow, and its parity with Keras on the other backends too
+# the core by itself on tensorflow; on every backend, by as many processes as there are cores, what depends on it
+ON_EVERY_BACKEND := $(addprefix tests/python/test_,parity.py engines.py backup.py)
 test-python: setup
-	$(PYTHON) -m pytest
-	KERAS_BACKEND=jax $(PYTHON) -m pytest tests/python/test_parity.py tests/python/test_engines.py tests/python/test_backup.py
-	KERAS_BACKEND=torch $(PYTHON) -m pytest tests/python/test_parity.py tests/python/test_engines.py tests/python/test_backup.py
+	$(PYTHON) -m pytest $(ON_EVERY_BACKEND:%=--ignore=%)
+	for backend in tensorflow jax torch; do \
+	  KERAS_BACKEND=$$backend $(PYTHON) -m pytest -n auto --dist worksteal $(ON_EVERY_BACKEND) || exit; \
+	done
 
 # what an R user sees, in the package as installed
 test-r: export KERASFIT_CACHE := $(CURDIR)/build/cache

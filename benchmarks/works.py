@@ -46,7 +46,7 @@ def tab(rows: int = 1000, epochs: int = 20) -> Work:
 
 
 def mlp(batch_size: int, rows: int) -> Work:
-    return classification(build_mlp, (rows, 784), batch_size, 3)
+    return classification(build_mlp, (rows, 784), batch_size, 6)
 
 
 def build_mlp() -> keras.Model:

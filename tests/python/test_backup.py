@@ -223,6 +223,10 @@ def in_a_process(folder, timeout=None):
         return None
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow" and "KERASFIT_SOAK" not in os.environ,
+    reason="make soak kills on every backend",
+)
 def test_processes_that_are_killed_at_any_time(tmp_path):
     kills = int(os.environ.get("KERASFIT_SOAK", 4))
     began = time.perf_counter()

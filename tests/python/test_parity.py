@@ -14,7 +14,10 @@ from kerasfit.engines import engine_class
 BACKEND = keras.backend.backend()
 BATCH = 16
 # those that an engine chooses between; what "auto" means depends on the model
-PLANS = {"tensorflow": ("auto", "loop", "step")}.get(BACKEND, ("loop", "step"))
+PLANS = {"tensorflow": ("auto", "loop", "step"), "torch": ("recorded", "loop", "step")}.get(
+    BACKEND, ("loop", "step")
+)
+FEW_KINDS = [models.dense, models.several_outputs]
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +25,7 @@ def xla_at_once(monkeypatch):
     monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 0)
 
 
-def assert_same(ours, theirs, what):
+def assert_same(ours, theirs, what=""):
     for a, b in zip(keras.tree.flatten(ours), keras.tree.flatten(theirs), strict=True):
         np.testing.assert_allclose(
             np.asarray(a, float), np.asarray(b, float), rtol=2e-4, atol=2e-6, err_msg=what
@@ -97,21 +100,22 @@ def test_optimizers_end_in_the_state_that_keras_gives_them(name, plan):
     compare(lambda: models.dense(**models.optimizers()[name]), plan=plan, name=name)
 
 
-@pytest.mark.parametrize("plan", PLANS)
-def test_evaluate_and_predict_are_keras_s(plan):
-    for build in models.KINDS if plan == "loop" else [models.dense, models.several_outputs]:
-        model, x, y = build()
-        model.fit(x, y, verbose=0)
-        assert_same(
-            kerasfit.evaluate(model, x, y, batch_size=BATCH, verbose=0, plan=plan),
-            model.evaluate(x, y, batch_size=BATCH, verbose=0, return_dict=True),
-            build.__name__,
-        )
-        assert_same(
-            kerasfit.predict(model, x, batch_size=BATCH, verbose=0, plan=plan),
-            model.predict(x, batch_size=BATCH, verbose=0),
-            build.__name__,
-        )
+@pytest.mark.parametrize(
+    "plan, build",
+    [(plan, build) for plan in PLANS for build in (models.KINDS if plan == "loop" else FEW_KINDS)],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_evaluate_and_predict_are_keras_s(plan, build):
+    model, x, y = build()
+    model.fit(x, y, verbose=0)
+    assert_same(
+        kerasfit.evaluate(model, x, y, batch_size=BATCH, verbose=0, plan=plan),
+        model.evaluate(x, y, batch_size=BATCH, verbose=0, return_dict=True),
+    )
+    assert_same(
+        kerasfit.predict(model, x, batch_size=BATCH, verbose=0, plan=plan),
+        model.predict(x, batch_size=BATCH, verbose=0),
+    )
 
 
 def test_mixed_precision_is_keras_s():
