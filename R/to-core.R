@@ -30,7 +30,7 @@ data_to_core <- function(value, label, call) {
       abort_argument(argument_of(label), sprintf("`%s` is a list with some elements named and others not.", label), call)
     }
     labels <- if (is.null(names(value))) sprintf("%s[[%d]]", label, seq_along(value)) else paste0(label, "$", names(value))
-    list_to_core(Map(function(element, label) data_to_core(element, label, call), value, labels))
+    reticulate::r_to_py(Map(function(element, label) data_to_core(element, label, call), value, labels))
   } else {
     refuse_object(value, label, "Give an ordinary vector, matrix, array, or a list of them.", call)
   }
@@ -87,8 +87,6 @@ array_to_core <- function(value) {
   if (is.null(dim(value))) dim(value) <- length(value)
   reticulate::r_to_py(value)
 }
-
-list_to_core <- function(value) reticulate::r_to_py(value)
 
 check_missing <- function(value, label, call) {
   if (anyNA(value)) {
@@ -207,7 +205,7 @@ callbacks_to_core <- function(value) {
   if (any(vapply(value, is.function, NA)) && all(nzchar(rlang::names2(value)))) {
     return(functions_to_core(value))
   }
-  list_to_core(lapply(unname(value), callbacks_to_core))
+  reticulate::r_to_py(lapply(unname(value), callbacks_to_core))
 }
 
 #' Functions by the names of hooks, each called with those of a hook's arguments that it has
