@@ -319,6 +319,20 @@ def sparse_matrix(rows=SAMPLES, columns=7, count=80):
     return scipy_sparse.csc_matrix((RANDOM.normal(size=count), places), shape=(rows, columns))
 
 
+def test_a_generator_may_make_sparse_batches():
+    sparse = sparse_matrix().tocsr()
+
+    def batches(of):
+        for start in range(0, SAMPLES, 8):
+            yield of[start : start + 8], np.ones((of.shape[0], 1))[start : start + 8]
+
+    def losses(of):
+        model = matrix_model(columns=7)
+        return kerasfit.fit(model, lambda: batches(of), epochs=2, verbose=0).metrics["loss"]
+
+    assert losses(sparse) == losses(sparse.toarray())
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_a_sparse_matrix_trains_as_the_dense_one(shuffle):
     sparse = sparse_matrix()

@@ -164,6 +164,8 @@ def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
         if is_backend_tensor(leaf):
             return leaf.clone() if hasattr(leaf, "clone") else leaf  # others cannot be written into
         array = as_array(label, leaf)
+        if isinstance(array, LazyArray):
+            array = array[:]
         converted = to_model_dtype(array, None if allow_missing else label)
         return aligned_copy(converted) if converted is array else converted
 
