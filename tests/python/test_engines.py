@@ -182,6 +182,25 @@ def test_dropout_drops_its_share_anew_in_each_step(plan):
     assert len(set(history.metrics["loss"])) == 3
 
 
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("bad", [1, 2, 3], ids=["the first batch", "the last whole one", "the rest"])
+def test_no_step_follows_one_whose_loss_is_not_a_number(plan, bad):
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
+    model.compile("sgd", lambda y, y_pred: ops.log(y) * ops.abs(y_pred))
+    x, y = np.ones((2, 40, 1), "float32")
+
+    def fit(epochs):
+        halt, before = [keras.callbacks.TerminateOnNaN()], int(model.optimizer.iterations)
+        kerasfit.fit(
+            model, x, y, batch_size=16, epochs=epochs, shuffle=False, callbacks=halt, verbose=0, plan=plan
+        )
+        return int(model.optimizer.iterations) - before
+
+    assert fit(epochs=6) == 18  # and now an epoch is one execution
+    y[16 * bad - 9] = -1
+    assert fit(epochs=2) == bad
+
+
 def test_memory_that_is_read_only_can_be_trained_on():
     x, y = (aligned_copy(array) for array in (models.numbers(5), models.numbers(1)))
     x.flags.writeable = y.flags.writeable = False  # as R's memory is

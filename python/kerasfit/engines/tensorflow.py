@@ -130,15 +130,12 @@ class TensorFlowEngine(PlainEngine):
         return resident.run(self.step(kind), rows, reset=self._take_reset(), halting=self._halts(kind))
 
     def _run_by_xla(self, kind: str, resident: Resident, rows: Rows) -> tuple[int, Logs]:
-        """The same with XLA for whole batches, and the graph for the rest."""
-        whole, rest = rows.split()
-        if not whole.steps:
-            return self._run_as_graph(kind, resident, rest)
+        """The same with XLA for whole batches."""
         step, reset, halting = self.step(kind), self._take_reset(), self._halts(kind)
         loop = XlaLoop(rows.batch_size, around_loop=self.plan == "xla")
         finished = None if step.has_run else self._finished_steps()
         try:
-            done, logs = resident.run(step, whole, xla=loop, reset=reset, halting=halting)
+            done, logs = resident.run(step, rows, xla=loop, reset=reset, halting=halting)
         except tf.errors.OpError:
             if not self.plan_is_chosen or self._finished_steps() != finished:
                 raise
@@ -146,9 +143,6 @@ class TensorFlowEngine(PlainEngine):
             self._choice_fails, self.plan, self._reset_due = True, "loop", reset
             return self._run_as_graph(kind, resident, rows)
         step.has_run = True
-        if rest.steps and done == whole.steps:
-            more, logs = self._run_as_graph(kind, resident, rest)
-            done += more
         return done, logs
 
     def _finished_steps(self) -> int:

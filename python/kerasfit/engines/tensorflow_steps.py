@@ -60,15 +60,38 @@ class Steps:
         numbers of all rows in this pass, if ``shuffled``. ``reset`` says to reset the metrics before. The
         loop returns the number of steps and the metrics or the last logs; for "predict" the outputs of all
         batches in one. It stops early, if ``halting``, after a step that leaves the loss infinite or not a
-        number. To XLA all batches must be whole ones.
+        number. XLA compiles it for whole batches; what is left at the end goes through the graph.
         """
         spec = open_batch(data)
         key = ("rows", shuffled, xla, halting, *types(spec))
         if key not in self._functions:
-            loop = self._rows_loop(spec, shuffled, xla, halting)
-            compiled = function(loop, rows_signature(spec), jit_compile=bool(xla and xla.around_loop))
-            self._functions[key] = compiled_once(compiled)
+            if xla:
+                loop = self._whole_and_rest(spec, shuffled, xla, halting)
+            else:
+                loop = self._rows_loop(spec, shuffled, None, halting)
+            self._functions[key] = compiled_once(function(loop, rows_signature(spec)))
         return self._functions[key]
+
+    def _whole_and_rest(self, spec: Any, shuffled: bool, xla: XlaLoop, halting: bool) -> Callable:
+        whole_batches = function(
+            self._rows_loop(spec, shuffled, xla, halting), rows_signature(spec), jit_compile=xla.around_loop
+        )
+        step = self._concrete(spec)
+
+        def loop(leaves: list, order: Any, bounds: Any) -> tuple:
+            start, stop, batch_size, reset = tf.unstack(bounds)
+            cut = stop - (stop - start) % batch_size
+            number, logs = whole_batches(leaves, order, tf.stack([start, cut, batch_size, reset]))
+
+            def rest() -> tuple:
+                rows = [rows_between(leaf, order if shuffled else None, cut, stop, None) for leaf in leaves]
+                return number + 1, self._finish(self._carry((), step(with_leaves(spec, rows)), number))
+
+            reached = start + tf.cast(number, tf.int64) * batch_size
+            goes_on = self._goes_on(tf.logical_and(reached == cut, cut < stop), logs, halting)
+            return tf.cond(goes_on, rest, lambda: (number, logs))
+
+        return loop
 
     def _rows_loop(self, spec: Any, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Callable:
         size = xla.size if xla else None
@@ -228,11 +251,12 @@ def compiled_once(loop: Callable) -> Callable:
     That is a tenth of a millisecond for each call, much where an epoch takes one.
     """
     concrete = loop.get_concrete_function()
-    captured = concrete.captured_inputs
+    captured, structure = concrete.captured_inputs, concrete.structured_outputs
+    places = tf.nest.pack_sequence_as(structure, range(len(tf.nest.flatten(structure))))
 
     def call(*args: Any) -> Any:
         outputs = concrete.inference_fn.call_flat(*keras.tree.flatten(args), *captured)
-        return tf.nest.pack_sequence_as(concrete.structured_outputs, outputs)
+        return keras.tree.map_structure(lambda place: outputs[place], places)
 
     return call
 
