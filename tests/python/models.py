@@ -37,6 +37,46 @@ def one_hot():
     return model, numbers(5), keras.utils.to_categorical(classes(3), 3)
 
 
+METRICS = {
+    "binary": lambda: [
+        *("accuracy", "AUC", "Precision", "Recall", "Hinge", "BinaryCrossentropy", "FalseNegatives"),
+        keras.metrics.AUC(curve="PR", num_thresholds=20, name="area_pr"),
+        keras.metrics.SensitivityAtSpecificity(0.5),
+        keras.metrics.PrecisionAtRecall(0.5),
+        keras.metrics.BinaryIoU([0, 1]),
+    ],
+    "classes": lambda: [
+        *("accuracy", "CategoricalCrossentropy", "KLDivergence"),
+        keras.metrics.TopKCategoricalAccuracy(2),
+        keras.metrics.F1Score(average="macro"),
+        keras.metrics.OneHotMeanIoU(3),
+        keras.metrics.AUC(multi_label=True, num_labels=3),
+    ],
+    "regression": lambda: [
+        *("mae", "RootMeanSquaredError", "R2Score", "LogCoshError", "CosineSimilarity"),
+        keras.metrics.MeanMetricWrapper(keras.losses.huber, name="of_a_function"),
+        *((keras.metrics.PearsonCorrelation(),) if hasattr(keras.metrics, "PearsonCorrelation") else ()),
+    ],
+}
+
+
+def with_metrics(task: str):
+    """A small model with Keras's own metrics for a task: sums, counts, vectors and matrices."""
+    units, activation, loss = {
+        "binary": (1, "sigmoid", "binary_crossentropy"),
+        "classes": (3, "softmax", "categorical_crossentropy"),
+        "regression": (1, None, "mse"),
+    }[task]
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(units, activation=activation)])
+    model.compile("sgd", loss, metrics=METRICS[task]())
+    y = {
+        "binary": classes(2)[:, None].astype("float32"),
+        "classes": keras.utils.to_categorical(classes(3), 3),
+        "regression": numbers(1),
+    }[task]
+    return model, numbers(5), y
+
+
 def batch_norm():
     model = keras.Sequential(
         [

@@ -140,7 +140,11 @@ class JaxEngine(PlainEngine):
         if self._metrics_at_zero[0] != [id(variable) for variable in variables]:
             with keras.StatelessScope() as scope:
                 self.model.reset_metrics()
-            values = [np.asarray(scope.get_current_value(v) or v.value) for v in variables]
+            after = [scope.get_current_value(variable) for variable in variables]
+            values = [
+                np.asarray(v.value if value is None else value)
+                for v, value in zip(variables, after, strict=True)
+            ]
             self._metrics_at_zero = [id(variable) for variable in variables], values
         return self._metrics_at_zero[1]
 
