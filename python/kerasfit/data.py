@@ -11,8 +11,9 @@ import pandas as pd
 
 from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError
+from kerasfit.indices import in_input_order
 from kerasfit.sources import Reader
-from kerasfit.sources.arrays import factor_codes
+from kerasfit.sources.arrays import factor_codes, is_text, labelled_leaves
 from kerasfit.tensors import check_finite, has_finite_norm, matrix_of_columns
 
 USE_NUMBERS = (
@@ -48,6 +49,22 @@ class ModelData(Reader):
                 return self._columns_to_inputs(label, frame)
             return self._matrix(label, frame)
         return nested(label, x, self._matrix)
+
+    def check_inputs(self, label: str, x: Any) -> None:
+        """Raise a ``DataError`` if arrays are text where the model takes numbers."""
+        if not any(map(is_text, keras.tree.flatten(x))):
+            return
+        leaves = list(labelled_leaves(label, in_input_order(self.model, x)))
+        types = [tensor.dtype for tensor in self.named_inputs.values()]
+        if not types:  # no other backend has tensors of text
+            types = ["string" if keras.backend.backend() == "tensorflow" else "float32"] * len(leaves)
+        for (name, leaf), dtype in zip(leaves, types, strict=False):
+            if is_text(leaf) and dtype != "string":
+                raise DataError(
+                    name,
+                    f"`{name}` is text, and the model takes numbers there.",
+                    "Make numbers of it, for example by match() or model.matrix().",
+                )
 
     def _matrix(self, label: str, frame: pd.DataFrame) -> np.ndarray:
         """The columns of a data frame as a matrix of the model's float type, shape (rows, columns)."""

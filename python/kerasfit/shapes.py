@@ -89,9 +89,7 @@ def mistakes_of_inputs(model: keras.Model, x: Any, label: str) -> Iterator[DataE
         yield mistake
         return
     for (name, leaf), tensor in zip(leaves, inputs, strict=True):
-        if getattr(leaf.dtype, "kind", None) in ("U", "S") and tensor.dtype != "string":
-            yield DataError(name, f"`{name}` is text, and the model takes numbers there.")
-        elif not fits(leaf.shape[1:], tensor.shape[1:]):
+        if not fits(leaf.shape[1:], tensor.shape[1:]):
             yield DataError(name, different(name, leaf.shape, tensor.shape, "the model takes"))
 
 

@@ -153,6 +153,17 @@ def to_backend(batch: Any) -> Any:
     return keras.tree.map_structure(convert, batch)
 
 
+def numbers_or_tensors(batch: Any) -> Any:
+    """The same, but numbers in numpy's arrays as they are."""
+
+    def convert(leaf: Any) -> Any:
+        if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "fiub":
+            return leaf
+        return to_backend(leaf)
+
+    return keras.tree.map_structure(convert, batch)
+
+
 def pack(batch: tuple) -> Any:
     """(x, y, sample_weight) as a model's step methods take them: without a None at the end."""
     return keras.utils.pack_x_y_sample_weight(*batch)

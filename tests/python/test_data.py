@@ -261,6 +261,18 @@ def test_an_output_that_is_not_there_is_named():
         )
 
 
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "predict"])
+@pytest.mark.parametrize("dtype", [str, object])
+def test_text_in_any_batch_for_a_model_of_numbers_is_named(verb, dtype):
+    words = np.full((SAMPLES, 3), "a", dtype)
+    numbers, y = models.numbers(3), models.numbers(1)
+    steps = {"fit": {"steps_per_epoch": 3}}.get(verb, {"steps": 3})
+    with pytest.raises(DataError, match=r"`x\(\)\[\[1\]\]` is text, and the model takes numbers"):
+        getattr(kerasfit, verb)(
+            matrix_model(), iter([(numbers, y), (words, y), (numbers, y)]), **steps, verbose=0
+        )
+
+
 # ---- missing values ----------------------------------------------------------------------------------------
 
 

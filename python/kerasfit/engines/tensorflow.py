@@ -16,7 +16,7 @@ from kerasfit.engines.engine import Logs, PlainEngine
 from kerasfit.engines.tensorflow_steps import Steps, XlaLoop
 from kerasfit.machine import abilities
 from kerasfit.sources import Batch, DatasetSource, Rows, RowStream, Source, Stream
-from kerasfit.tensors import aligned_copy, is_aligned, pack, to_backend, to_numpy
+from kerasfit.tensors import aligned_copy, is_aligned, numbers_or_tensors, pack, to_backend, to_numpy
 
 
 class TensorFlowEngine(PlainEngine):
@@ -74,7 +74,7 @@ class TensorFlowEngine(PlainEngine):
         """Create the state of model, loss, metrics and optimizer, so that one trace of a step is enough."""
         if self.plan != "step" and (batch := stream.peek()) is not None:
             with contextlib.suppress(Exception):  # then a trace creates it, or says what is wrong
-                keras_private.build_state(self.model, to_backend(tuple(batch)))
+                keras_private.build_state(self.model, numbers_or_tensors(tuple(batch)))
 
     def reset_metrics(self) -> None:
         if keras_private.metrics_reset_variables_only(self.model):

@@ -95,6 +95,7 @@ def open_source(
             reader.weights(names.sample_weight, sample_weight),
             names=names,
         )
+        reader.check_inputs(names.x, arrays[0])
         if batch_size is None and steps is not None and steps > 0:
             batch_size = math.ceil(len(keras.tree.flatten(arrays[0])[0]) / steps)
         return ArraySource(

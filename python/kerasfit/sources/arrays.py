@@ -130,10 +130,14 @@ def check_arrays(
     return data
 
 
+def is_text(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray) and leaf.dtype.kind in "US"
+
+
 def check_are_numbers(label: str, value: Any) -> None:
     """Raise a ``DataError`` if targets or weights are text."""
     for path, leaf in labelled_leaves(label, value):
-        if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "US":
+        if is_text(leaf):
             raise DataError(
                 path,
                 f"`{path}` is text: targets must be numbers or a factor, and weights numbers.",

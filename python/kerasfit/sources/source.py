@@ -106,6 +106,9 @@ class Reader:
     def inputs(self, label: str, x: Any) -> Any:
         return x
 
+    def check_inputs(self, label: str, x: Any) -> None:
+        """Raise a ``DataError`` if arrays are of a kind that the model cannot take."""
+
     def targets(self, label: str, y: Any) -> Any:
         return y
 

@@ -1,0 +1,202 @@
+"""A model's steps as JAX functions of a state: one by one, and as loops over many batches."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import keras
+from jax import lax
+
+from kerasfit.engines.engine import Logs, logs_are_metrics, wait_for
+from kerasfit.engines.kernels import jax_kernels
+
+Values = list[jax.Array]
+
+# XLA compiles a program with one core: the loops over whole batches and over the rest at the same time.
+COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="kerasfit-compiler")
+
+# The outputs of so many steps are put together before they go to the host.
+OUTPUTS = 64
+
+
+class State(NamedTuple):
+    """The values of the variables of a model, its optimizer and its metrics; None for what is not there."""
+
+    trainable: Values | None = None
+    non_trainable: Values | None = None
+    optimizer: Values | None = None
+    metrics: Values | None = None
+
+    def only(self, names: Iterable[str]) -> State:
+        return State(**{name: getattr(self, name) for name in names})
+
+    def over(self, other: State) -> State:
+        """This state, with what is not there taken from another."""
+        return State(*(theirs if ours is None else ours for ours, theirs in zip(self, other, strict=True)))
+
+
+# What a model's step takes and gives back, in Keras's order, and what of it the step changes.
+TAKEN = {
+    "train": ("trainable", "non_trainable", "optimizer", "metrics"),
+    "test": ("trainable", "non_trainable", "metrics"),
+    "predict": ("trainable", "non_trainable"),
+}
+CHANGED = {"train": TAKEN["train"], "test": ("non_trainable", "metrics"), "predict": ("non_trainable",)}
+
+
+class Loop(NamedTuple):
+    """A kind of loop over batches of rows: of ``size`` rows each.
+
+    It stops early, if ``halting``, after a step that leaves the loss infinite or not a number. If ``rare``,
+    it runs but once an epoch, and is better compiled quickly than well.
+    """
+
+    size: int
+    halting: bool
+    rare: bool
+
+
+class Steps:
+    """One kind of step of a model, by itself and as a loop: functions of a state and data.
+
+    They take the part of the state that they change, which they use up, the other part, and data. They give
+    the part that they have changed, and logs or outputs.
+
+    Attributes
+    ----------
+    changes, keeps
+        The names of the two parts of the state.
+    traces
+        How often the step has been traced.
+    """
+
+    def __init__(self, model: keras.Model, kind: str, step: Callable, *, compiles: bool):
+        self.model = model
+        self.kind = kind
+        # A step of the user's own may change whatever it takes, and may want derivatives of another kind
+        # than the kernels have.
+        self._is_keras_s = logs_are_metrics(model, kind)
+        self.changes = CHANGED[kind] if self._is_keras_s else TAKEN[kind]
+        self.keeps = tuple(name for name in TAKEN[kind] if name not in self.changes)
+        self.traces = 0
+        self._step = step
+        self._compiles = compiles
+        self.by_itself = self._compile(self._one, rare=False)
+        self._loops: dict[Loop, Callable] = {}
+        self._compiling: dict[Loop, Future] = {}
+
+    def _compile(self, python: Callable, *, rare: bool) -> Callable:
+        if not self._compiles:
+            return python
+        return jax.jit(python, donate_argnums=0, compiler_options=compiler_options(rare))
+
+    def _one(self, changing: State, kept: State, data: Any) -> tuple[State, Any]:
+        self.traces += 1
+        state = changing.over(kept)
+        with jax_kernels() if self._is_keras_s else contextlib.nullcontext():
+            answer, values = self._step(tuple(getattr(state, name) for name in TAKEN[self.kind]), data)
+        if self.kind == "predict":
+            values = (state.trainable, values)
+        after = State(**dict(zip(TAKEN[self.kind], values, strict=True)))
+        return after.only(self.changes), answer
+
+    def over_rows(self, kind: Loop) -> Callable:
+        """A loop over batches of rows: a function of state (both parts), data, order, first row and steps.
+
+        ``order`` are the numbers of all rows in the order of this pass, or None if they keep their own. It
+        gives the state, the number of steps done and the metrics or last logs; for "predict" the outputs of
+        at most ``OUTPUTS`` steps, and zeros after them.
+        """
+        if kind not in self._loops:
+            self._loops[kind] = self._compile(functools.partial(self._loop, kind), rare=kind.rare)
+        if compiling := self._compiling.pop(kind, None):
+            wait_for(compiling)
+        return self._loops[kind]
+
+    def compile_over_rows(self, kind: Loop, *arguments: Any) -> None:
+        """Trace such a loop for such arguments and let a thread compile it, unless it is there already."""
+        if self._compiles and kind not in self._loops:
+            lowered = self.over_rows(kind).lower(*arguments)
+            self._compiling[kind] = COMPILERS.submit(lowered.compile)
+
+    def _loop(
+        self, kind: Loop, changing: State, kept: State, data: Any, order: Any, start: Any, steps: Any
+    ) -> tuple[State, tuple[Any, Logs]]:
+        size = kind.size
+
+        def batch(number: Any) -> Any:
+            at = start + number * size
+            rows = None if order is None else lax.dynamic_slice_in_dim(order, at, size)
+
+            def take(leaf: Any) -> Any:
+                if rows is None:
+                    return lax.dynamic_slice_in_dim(leaf, at, size)
+                return leaf.at[rows].get(mode="promise_in_bounds", unique_indices=True)
+
+            return keras.tree.map_structure(lambda leaf: None if leaf is None else take(leaf), data)
+
+        # The metrics say all that there is to say of the steps; or else the last logs are carried along. To
+        # predict, the outputs of all steps are.
+        predicts = self.kind == "predict"
+        from_metrics = not predicts and self._is_keras_s
+        carried: Any = {}
+        if not from_metrics:
+            answer = jax.eval_shape(self._one, changing, kept, batch(0))[1]
+            room = (OUTPUTS * size,) if predicts else ()
+            carried = jax.tree.map(lambda a: jnp.zeros((*room, *a.shape[len(room) :]), a.dtype), answer)
+
+        def report(state: State, logs: Logs) -> Logs:
+            if not from_metrics:
+                return logs
+            with keras.StatelessScope(list(zip(self.model.metrics_variables, state.metrics, strict=True))):
+                return self.model.get_metrics_result()
+
+        def goes_on(carry: tuple) -> Any:
+            number, state, logs = carry
+            loss = report(state, logs).get("loss", 0.0) if kind.halting else 0.0
+            return (number < steps) & jnp.isfinite(loss)
+
+        def advance(carry: tuple) -> tuple:
+            number, state, carried = carry
+            state, answer = self._one(state, kept, batch(number))
+            if predicts:
+                answer = jax.tree.map(
+                    lambda outputs, new: lax.dynamic_update_slice_in_dim(outputs, new, number * size, 0),
+                    carried,
+                    answer,
+                )
+            return number + 1, state, {} if from_metrics else answer
+
+        number, state, carried = lax.while_loop(goes_on, advance, (jnp.int32(0), changing, carried))
+        return state, (number, report(state, carried))
+
+    def outputs_join(self, changing: State, kept: State, data: Any) -> bool:
+        """Whether outputs for batches of such data can be put together, samples along the first axis."""
+        outputs = jax.eval_shape(self.by_itself, changing, kept, data)[1]
+        samples = len(keras.tree.flatten(data)[0])
+        return all(output.shape[:1] == (samples,) for output in jax.tree.leaves(outputs))
+
+
+@functools.cache
+def compiler_options(rare: bool) -> dict[str, Any] | None:
+    """Options with which XLA compiles on CPUs.
+
+    The last level of optimization takes longer, for an LSTM by a tenth, and steps are no faster by it.
+    What is rare compiles in a third of the time, and then takes up to twice the time to run.
+    """
+    options = {"xla_backend_optimization_level": 2}
+    if rare:
+        options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    if jax.default_backend() != "cpu":
+        return None
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # they are not among those that users are promised
+        return None
+    return options
