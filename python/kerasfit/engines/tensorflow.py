@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -171,7 +172,7 @@ class Resident:
     def __init__(self, data: tuple):
         self.data = pack(keras.tree.map_structure(resident, data))
         self.leaves = [leaf for leaf in keras.tree.flatten(self.data) if leaf is not None]
-        self._order = None, tf.zeros(0, tf.int64)  # of the current pass, as given and on the device
+        self._order = None, no_order()  # of the current pass, as given and on the device
         self._loops: dict[tuple, Callable] = {}
 
     def order(self, rows: Rows) -> tf.Tensor:
@@ -242,6 +243,11 @@ class DatasetStream(Stream):
         self.passed += int(taken)
         self._ahead = ahead if taken < steps else None
         return logs
+
+
+@functools.cache
+def no_order() -> tf.Tensor:
+    return tf.zeros(0, tf.int64)
 
 
 def on_cpu() -> bool:

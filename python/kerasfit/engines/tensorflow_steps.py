@@ -48,6 +48,7 @@ class Steps:
         self.has_run = False  # by XLA, which thus can compile it
         self._step = step
         self._functions: dict[Any, Callable] = {}
+        self._joins: dict[Any, bool] = {}
 
     def __call__(self, data: Any) -> Any:
         """Run one step, compiled by XLA if the model wants that."""
@@ -160,11 +161,14 @@ class Steps:
 
     def outputs_join(self, data: Any) -> bool:
         """Whether outputs for batches of such data can be put together: shapes are known but for rows."""
-        outputs = keras.tree.flatten(self._concrete(open_batch(data)).structured_outputs)
-        return all(
-            isinstance(output, tf.Tensor) and output.shape.rank and output.shape[1:].is_fully_defined()
-            for output in outputs
-        )
+        spec = open_batch(data)
+        if (key := types(spec)) not in self._joins:
+            outputs = keras.tree.flatten(self._concrete(spec).structured_outputs)
+            self._joins[key] = all(
+                isinstance(output, tf.Tensor) and output.shape.rank and output.shape[1:].is_fully_defined()
+                for output in outputs
+            )
+        return self._joins[key]
 
     # ---- one step ------------------------------------------------------------------------------------
 
