@@ -364,6 +364,22 @@ def test_recorded_steps_do_what_the_steps_themselves_do(case, plan):
 
 
 @on_torch
+@pytest.mark.parametrize("kind", ["lookup", "hashing"])
+def test_what_is_not_computed_by_torch_is_not_taken_for_a_constant(kind):
+    pytest.importorskip("tensorflow")  # by which these layers compute
+    layer = layers.IntegerLookup(vocabulary=[1, 5, 9]) if kind == "lookup" else layers.Hashing(4)
+    model = keras.Sequential(
+        [keras.Input((2,), dtype="int64"), layer, layers.Embedding(4, 3), layers.Flatten(), layers.Dense(1)]
+    )
+    model.compile("adam", "mse")
+    x, y = np.random.default_rng(3).integers(0, 10, (64, 2)), models.numbers(1)[:64]
+    for _ in range(3):  # a recording would look right
+        kerasfit.evaluate(model, x[:32], y[:32], verbose=0)
+    loss = kerasfit.evaluate(model, x[32:], y[32:], verbose=0)["loss"]
+    assert loss == pytest.approx(model.evaluate(x[32:], y[32:], verbose=0))
+
+
+@on_torch
 def test_long_steps_are_recorded_when_that_pays():
     model, x, y = models.convolution()
     engine = engine_for(model)

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -16,6 +17,13 @@ Tensors = list[torch.Tensor]
 ATEN = torch.ops.aten
 SAME = (ATEN.detach.default, ATEN.alias.default)  # what they give is what they are given, but for derivatives
 READS_A_VALUE = (ATEN._local_scalar_dense.default, ATEN.equal.default)
+LEAVES_TORCH = (
+    torch.Tensor.numpy,
+    torch.Tensor.tolist,
+    torch.Tensor.__array__,
+    torch.Tensor.__dlpack__,
+    torch.Tensor.data_ptr,
+)
 
 
 class Recorded:
@@ -77,7 +85,7 @@ class Recorded:
         variables = self._variables()
         before = State(variables)
         try:
-            with Recorder([*(variable.value for variable in variables), *leaves]) as recorder:
+            with StayingInTorch(), Recorder([*(v.value for v in variables), *leaves]) as recorder:
                 outputs = self._function(data)
             return outputs, Recording(variables, recorder, outputs)
         except NotRecordable:
@@ -139,6 +147,18 @@ def same(a: Any, b: Any) -> bool:
 
 class NotRecordable(Exception):
     """What is computed depends on something that a recording does not have."""
+
+
+class StayingInTorch(TorchFunctionMode):
+    """Lets no value of a tensor be computed with elsewhere, which a recording would take for a constant.
+
+    A run on other data would show that; but data may be the same each time, as those to validate on are.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+        if func in LEAVES_TORCH:
+            raise NotRecordable(str(func))
+        return func(*args, **(kwargs or {}))
 
 
 class Recorder(TorchDispatchMode):
