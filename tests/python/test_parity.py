@@ -120,10 +120,39 @@ def test_evaluate_and_predict_are_keras_s(plan, build):
         kerasfit.evaluate(model, x, y, batch_size=BATCH, verbose=0, plan=plan),
         model.evaluate(x, y, batch_size=BATCH, verbose=0, return_dict=True),
     )
+    others = keras.tree.map_structure(lambda leaf: leaf[::-1], (x, y))
+    for _ in range(2):  # data that are the same each time, then others
+        kerasfit.evaluate(model, x, y, batch_size=BATCH, verbose=0, plan=plan)
+    assert_same(
+        kerasfit.evaluate(model, *others, batch_size=BATCH, verbose=0, plan=plan),
+        model.evaluate(*others, batch_size=BATCH, verbose=0, return_dict=True),
+    )
     assert_same(
         kerasfit.predict(model, x, batch_size=BATCH, verbose=0, plan=plan),
         model.predict(x, batch_size=BATCH, verbose=0),
     )
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras cannot train one there")
+def test_a_stateful_network_is_given_batches_of_its_size_only():
+    def build():
+        model = keras.Sequential(
+            [
+                keras.Input(batch_shape=(10, 5, 2)),
+                keras.layers.LSTM(3, stateful=True),
+                keras.layers.Dense(1),
+            ]
+        )
+        model.compile("adam", "mse")
+        return model, models.numbers(5, 2)[:50], models.numbers(1)[:50]
+
+    compare(build, {"batch_size": 10})
+    ours, x, _ = built(build)
+    theirs, *_ = built(build)
+    for _ in range(2):  # with the state that the first time has left
+        assert_same(
+            kerasfit.predict(ours, x, batch_size=10, verbose=0), theirs.predict(x, batch_size=10, verbose=0)
+        )
 
 
 def test_mixed_precision_is_keras_s():

@@ -161,7 +161,7 @@ class JaxEngine(PlainEngine):
         self._build_for_prediction(stream)
         step = self.step("predict")
         resident = self._resident.get(stream)
-        if resident and step.outputs_join(*self._state(step), resident.data):
+        if resident and step.outputs_join(*self._state(step), resident.data, stream.size):
             outputs = self._outputs_of_rows(step, resident, stream.take_rows(steps))
         else:
             outputs = [self._advance(step, step.by_itself, data) for data in self._batches(stream, steps)]

@@ -176,11 +176,11 @@ class Steps:
         number, state, carried = lax.while_loop(goes_on, advance, (jnp.int32(0), changing, carried))
         return state, (number, report(state, carried))
 
-    def outputs_join(self, changing: State, kept: State, data: Any) -> bool:
-        """Whether outputs for batches of such data can be put together, samples along the first axis."""
-        outputs = jax.eval_shape(self.by_itself, changing, kept, data)[1]
-        samples = len(keras.tree.flatten(data)[0])
-        return all(output.shape[:1] == (samples,) for output in jax.tree.leaves(outputs))
+    def outputs_join(self, changing: State, kept: State, data: Any, size: int) -> bool:
+        """Whether outputs for batches of ``size`` such rows can be put together, along the first axis."""
+        batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype), data)
+        outputs = jax.eval_shape(self.by_itself, changing, kept, batch)[1]
+        return all(output.shape[:1] == (size,) for output in jax.tree.leaves(outputs))
 
 
 @functools.cache

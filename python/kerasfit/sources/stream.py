@@ -187,7 +187,7 @@ class RowStream(Stream):
 
     def advance(self) -> None:
         super().advance()
-        self._at += self._size
+        self._at += self.size
 
     def leave_pass(self) -> None:
         self._order = self._at = None
@@ -195,20 +195,20 @@ class RowStream(Stream):
 
     def skip(self, steps: int) -> None:
         if self.has_next():
-            self._at += steps * self._size
+            self._at += steps * self.size
             self.passed += steps
 
     def give_back(self, steps: int) -> None:
         """Let the last ``steps`` batches that were taken be the next ones again."""
         self.taken -= steps
         self.passed -= steps
-        self._at -= steps * self._size
+        self._at -= steps * self.size
 
     def take_rows(self, steps: int) -> Rows:
         """The next ``steps`` batches of this epoch, fewer if it ends before, as row numbers."""
         if self.limit is not None:
             steps = min(steps, self.limit - self.taken)
-        start, size = self._at, self._size
+        start, size = self._at, self.size
         rows = Rows(self._order, start, min(start + steps * size, self.source.samples), size)
         self.taken += rows.steps
         self.passed += rows.steps
@@ -216,12 +216,13 @@ class RowStream(Stream):
         return rows
 
     @property
-    def _size(self) -> int:
+    def size(self) -> int:
+        """Samples in a batch; in all but the last, where that has fewer."""
         return min(self.source.batch_size, self.source.samples)
 
     def whole_pass(self) -> Rows:
         """All batches of this pass, those that epochs have taken too; no rest where one epoch has none."""
-        size, samples = self._size, self.source.samples
+        size, samples = self.size, self.source.samples
         cut = self.limit is not None and self.limit < self.source.batches
         stop = samples - samples % size if cut else samples
         return Rows(self._order, 0, stop, size)
