@@ -248,7 +248,8 @@ class Backup:
         for optimizer in own_optimizers(self.engine.model):
             if not optimizer.built:  # by its first step, which may come after the state is restored
                 optimizer.build(self.engine.model.trainable_variables)
-        shapes = [(tuple(variable.shape), str(variable.dtype)) for variable in self._variables()]
+        values = [variable.value for variable in self._variables()]
+        shapes = [(tuple(value.shape), keras.backend.standardize_dtype(value.dtype)) for value in values]
         if self.found and shapes != [(value.shape, value.dtype.name) for value in self.found["variables"]]:
             raise self._of_another_run("the variables of the model and its optimizer have other shapes there")
 
@@ -319,6 +320,7 @@ class Backup:
         model = self.engine.model
         return [
             *model.variables,
+            *recurrent_states(model),
             *(model.optimizer.variables if model.optimizer else []),
             *(variable for optimizer in own_optimizers(model) for variable in optimizer.variables),
             *model.metrics_variables,
@@ -364,6 +366,13 @@ def own_optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
     found = {id(value): value for value in values if isinstance(value, keras.optimizers.Optimizer)}
     found.pop(id(model.optimizer), None)
     return list(found.values())
+
+
+def recurrent_states(model: keras.Model) -> list[keras.Variable]:
+    """What stateful recurrent layers remember of the batch before; for Keras these are no variables."""
+    layers = [layer for layer in keras_private.all_layers(model) if getattr(layer, "stateful", False)]
+    states = keras.tree.flatten([getattr(layer, "states", None) for layer in layers])
+    return [state for state in states if isinstance(state, keras.Variable)]
 
 
 def some_batch(source: Source) -> Batch | None:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import keras
+import models
 import numpy as np
 import pytest
 
@@ -108,6 +109,28 @@ def test_a_run_that_crashed_ends_like_one_that_did_not(tmp_path, save_freq):
     crashes = [Crash(2, 4), Crash(4), Crash(5, 1), Crash(5, 6)]
     assert resumed(tmp_path / "state", crashes, save_freq=save_freq) == expected
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("build", [*models.KINDS, models.stateful], ids=lambda build: build.__name__)
+def test_a_model_of_any_kind_goes_on(tmp_path, build):
+    if build is models.stateful and keras.backend.backend() == "torch":
+        pytest.skip("Keras cannot train one there")
+
+    def train(folder, crash=None, seed=3):
+        keras.utils.set_random_seed(seed)
+        model, x, y = build()
+        backup = kerasfit.BackupAndRestore(tmp_path / folder, save_freq=2)
+        kerasfit.fit(model, x, y, batch_size=10, epochs=4, callbacks=[crash or Quiet(), backup], verbose=0)
+        return [
+            keras.ops.convert_to_numpy(variable.value)
+            for variable in (*model.variables, *model.optimizer.variables)
+        ]
+
+    expected = train("plain")
+    with pytest.raises(Stop):
+        train("state", Crash(3, 2))
+    for value, other in zip(train("state", seed=4), expected, strict=True):
+        np.testing.assert_array_equal(value, other)
 
 
 @pytest.mark.parametrize("steps_per_epoch", [3, 7, 11])

@@ -135,20 +135,9 @@ def test_evaluate_and_predict_are_keras_s(plan, build):
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras cannot train one there")
 def test_a_stateful_network_is_given_batches_of_its_size_only():
-    def build():
-        model = keras.Sequential(
-            [
-                keras.Input(batch_shape=(10, 5, 2)),
-                keras.layers.LSTM(3, stateful=True),
-                keras.layers.Dense(1),
-            ]
-        )
-        model.compile("adam", "mse")
-        return model, models.numbers(5, 2)[:50], models.numbers(1)[:50]
-
-    compare(build, {"batch_size": 10})
-    ours, x, _ = built(build)
-    theirs, *_ = built(build)
+    compare(models.stateful, {"batch_size": 10})
+    ours, x, _ = built(models.stateful)
+    theirs, *_ = built(models.stateful)
     for _ in range(2):  # with the state that the first time has left
         assert_same(
             kerasfit.predict(ours, x, batch_size=10, verbose=0), theirs.predict(x, batch_size=10, verbose=0)
