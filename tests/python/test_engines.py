@@ -147,6 +147,18 @@ def test_compiling_again_is_noticed():
 
 
 @pytest.mark.parametrize("plan", PLANS)
+def test_metrics_are_in_the_order_of_compile(plan):
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=["mse", "mae"])
+    x, y = models.numbers(5), models.numbers(1)
+    for _ in range(2):  # traced, and called again
+        history = kerasfit.fit(model, x, y, validation_split=0.2, epochs=2, verbose=0, plan=plan)
+        names = ["loss", "mse", "mae"]
+        assert list(history.metrics) == [*names, *(f"val_{name}" for name in names)]
+        assert list(kerasfit.evaluate(model, x, y, verbose=0, plan=plan)) == names
+
+
+@pytest.mark.parametrize("plan", PLANS)
 def test_a_seeded_run_repeats_bit_for_bit(plan):
     def run():
         keras.utils.set_random_seed(11)

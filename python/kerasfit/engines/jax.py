@@ -153,9 +153,9 @@ class JaxEngine(PlainEngine):
                 if self.halt_on_nan and kind == "train" and not finite_loss(logs):
                     break
             if self.overlap:
-                return logs
+                return step.in_order(logs)
             self._running.clear()
-        return jax.block_until_ready(logs)
+        return step.in_order(jax.block_until_ready(logs))
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         self._build_for_prediction(stream)

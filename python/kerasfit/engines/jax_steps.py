@@ -85,6 +85,7 @@ class Steps:
         self.changes = CHANGED[kind] if self._is_keras_s else TAKEN[kind]
         self.keeps = tuple(name for name in TAKEN[kind] if name not in self.changes)
         self.traces = 0
+        self._names: tuple[str, ...] = ()  # of the logs
         self._step = step
         self._compiles = compiles
         self.by_itself = self._compile(self._one, rare=False)
@@ -103,8 +104,14 @@ class Steps:
             answer, values = self._step(tuple(getattr(state, name) for name in TAKEN[self.kind]), data)
         if self.kind == "predict":
             values = (state.trainable, values)
+        else:
+            self._names = tuple(answer)
         after = State(**dict(zip(TAKEN[self.kind], values, strict=True)))
         return after.only(self.changes), answer
+
+    def in_order(self, logs: Logs) -> Logs:
+        """Logs in the order that the step gave them, where JAX sorts them by their names."""
+        return {name: logs[name] for name in self._names if name in logs}
 
     def over_rows(self, kind: Loop) -> Callable:
         """A loop over batches of rows: a function of state (both parts), data, order, first row and steps.
