@@ -156,6 +156,14 @@ def has_long_steps(model: keras.Model) -> bool:
     return is_convolutional(model) or any(isinstance(layer, recurrent) for layer in all_layers(model))
 
 
+def stateful_batch_size(model: keras.Model) -> int | None:
+    """The size of the batches that a model with stateful recurrent layers takes, and no others."""
+    inputs = getattr(model, "inputs", None) or []
+    if inputs and any(getattr(layer, "stateful", False) for layer in all_layers(model)):
+        return inputs[0].shape[0]
+    return None
+
+
 def input_embeddings(model: keras.Model) -> list[tuple[int, keras.layers.Embedding]]:
     """The embeddings in a model that take one of its inputs as it is, with the number of that input."""
     inputs = {id(tensor): number for number, tensor in enumerate(getattr(model, "inputs", None) or [])}

@@ -130,10 +130,10 @@ def recurrent():
     return model, numbers(6, 3), numbers(6, 1)
 
 
-def stateful():
-    """Takes batches of ten samples only. Keras cannot train it with PyTorch."""
+def stateful(size=10):
+    """Takes batches of one size only. Keras cannot train it with PyTorch."""
     model = keras.Sequential(
-        [keras.Input(batch_shape=(10, 5, 2)), layers.LSTM(3, stateful=True), layers.Dense(1)]
+        [keras.Input(batch_shape=(size, 5, 2)), layers.LSTM(3, stateful=True), layers.Dense(1)]
     )
     model.compile("adam", "mse")
     return model, numbers(5, 2)[:50], numbers(1)[:50]

@@ -134,13 +134,19 @@ def test_evaluate_and_predict_are_keras_s(plan, build):
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras cannot train one there")
-def test_a_stateful_network_is_given_batches_of_its_size_only():
-    compare(models.stateful, {"batch_size": 10})
-    ours, x, _ = built(models.stateful)
-    theirs, *_ = built(models.stateful)
+@pytest.mark.parametrize("plan", engine_class().plans)
+@pytest.mark.parametrize("size", [1, 10])
+def test_a_stateful_network_is_given_batches_of_its_size_only(size, plan):
+    def build():
+        return models.stateful(size)
+
+    compare(build, {"batch_size": size}, plan=plan, name=f"stateful {size}")
+    ours, x, _ = built(build)
+    theirs, *_ = built(build)
     for _ in range(2):  # with the state that the first time has left
         assert_same(
-            kerasfit.predict(ours, x, batch_size=10, verbose=0), theirs.predict(x, batch_size=10, verbose=0)
+            kerasfit.predict(ours, x, batch_size=size, verbose=0, plan=plan),
+            theirs.predict(x, batch_size=size, verbose=0),
         )
 
 

@@ -30,7 +30,7 @@ class Steps:
     A step is traced once for batches of all sizes, as Keras traces it: the first dimension is left open. So
     the last batch of an epoch, or another ``batch_size``, needs no new trace; and what a model makes of a
     batch's static shape (the per-output losses among Keras's metrics do) is what it makes in Keras. Loops
-    call that trace. Only XLA needs one for each size of batch.
+    call that trace. Only XLA needs one for each size of batch, and a stateful network has but one size.
 
     Parameters
     ----------
@@ -47,12 +47,14 @@ class Steps:
         self.traces = 0
         self.has_run = False  # by XLA, which thus can compile it
         self._step = step
+        self._size = keras_private.stateful_batch_size(model)
         self._functions: dict[Any, Callable] = {}
         self._joins: dict[Any, bool] = {}
 
     def __call__(self, data: Any) -> Any:
         """Run one step, compiled by XLA if the model wants that."""
-        return self._function(open_batch(data) if is_dense(data) else data, xla=self.model.jit_compile)(data)
+        spec = sized_batch(data, self._size) if is_dense(data) else data
+        return self._function(spec, xla=self.model.jit_compile)(data)
 
     def over_rows(self, data: Any, *, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Callable:
         """A loop over batches of rows, as a function of tensors, order and [start, stop, batch size, reset].
@@ -63,7 +65,7 @@ class Steps:
         batches in one. It stops early, if ``halting``, after a step that leaves the loss infinite or not a
         number. XLA compiles it for whole batches; what is left at the end goes through the graph.
         """
-        spec = open_batch(data)
+        spec = sized_batch(data, self._size)
         key = ("rows", shuffled, xla, halting, *types(spec))
         if key not in self._functions:
             if xla:
@@ -85,7 +87,9 @@ class Steps:
             number, logs = whole_batches(leaves, order, tf.stack([start, cut, batch_size, reset]))
 
             def rest() -> tuple:
-                rows = [rows_between(leaf, order if shuffled else None, cut, stop, None) for leaf in leaves]
+                rows = [
+                    rows_between(leaf, order if shuffled else None, cut, stop, self._size) for leaf in leaves
+                ]
                 return number + 1, self._finish(self._carry((), step(with_leaves(spec, rows)), number))
 
             reached = start + tf.cast(number, tf.int64) * batch_size
@@ -95,7 +99,7 @@ class Steps:
         return loop
 
     def _rows_loop(self, spec: Any, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Callable:
-        size = xla.size if xla else None
+        size = xla.size if xla else self._size
         # Traced before the reset, which then sees the metrics that this creates.
         step = self._concrete(sized_batch(spec, size), xla=bool(xla))
 
@@ -161,7 +165,7 @@ class Steps:
 
     def outputs_join(self, data: Any) -> bool:
         """Whether outputs for batches of such data can be put together: shapes are known but for rows."""
-        spec = open_batch(data)
+        spec = sized_batch(data, self._size)
         if (key := types(spec)) not in self._joins:
             outputs = keras.tree.flatten(self._concrete(spec).structured_outputs)
             self._joins[key] = all(
@@ -245,7 +249,7 @@ def function(python: Callable, signature: list | None = None, *, jit_compile: bo
 
 def rows_signature(spec: Any) -> list:
     """The types of what a loop over rows takes: tensors, order and [start, stop, batch size, reset]."""
-    leaves = [leaf for leaf in keras.tree.flatten(spec) if leaf is not None]
+    leaves = [leaf for leaf in keras.tree.flatten(sized_batch(spec, None)) if leaf is not None]
     return [leaves, tf.TensorSpec([None], tf.int64), tf.TensorSpec([4], tf.int64)]
 
 
@@ -291,12 +295,8 @@ def is_dense(data: Any) -> bool:
     )
 
 
-def open_batch(data: Any) -> Any:
-    """The data's types with the first dimension of each tensor unknown."""
-    return sized_batch(data, None)
-
-
 def sized_batch(data: Any, size: int | None) -> Any:
+    """The data's types with the first dimension of each tensor that size, or unknown."""
     return keras.tree.map_structure(
         lambda leaf: None if leaf is None else tf.TensorSpec([size, *leaf.shape[1:]], leaf.dtype), data
     )
