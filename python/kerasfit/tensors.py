@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from kerasfit.errors import DataError
+from kerasfit.memory import aligned_empty
 from kerasfit.origin import package_of
 
 
@@ -80,20 +81,7 @@ def check_finite(label: str, array: np.ndarray) -> None:
 
 
 MISSING = "Leave out or impute what is missing before training."
-ALIGNMENT = 64  # bytes: what TensorFlow and JAX want of memory that they use as it is
 BLOCK = 50_000  # elements: so many fit the cache, being read along one axis and written along another
-
-
-def is_aligned(array: np.ndarray) -> bool:
-    return array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Memory in row-major order that backends can use without copying it."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + ALIGNMENT, np.uint8)
-    offset = -memory.ctypes.data % ALIGNMENT
-    return memory[offset : offset + size].view(dtype).reshape(shape)
 
 
 def aligned_copy(array: np.ndarray, dtype: Any = None) -> np.ndarray:

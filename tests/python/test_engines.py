@@ -19,6 +19,7 @@ BACKEND = keras.backend.backend()
 PLANS = engine_class().plans
 engine_module = sys.modules[engine_class().__module__]
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="about TensorFlow's plans")
+on_jax = pytest.mark.skipif(BACKEND != "jax", reason="about JAX")
 on_torch = pytest.mark.skipif(BACKEND != "torch", reason="about PyTorch")
 
 
@@ -218,6 +219,38 @@ def test_memory_that_is_read_only_can_be_trained_on():
     x.flags.writeable = y.flags.writeable = False  # as R's memory is
     model, *_ = models.unbuilt()
     kerasfit.fit(model, x, y, verbose=0)
+
+
+@on_jax
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(
+    "build",
+    [models.dense, models.convolution, models.several_inputs, models.several_outputs, models.embedding],
+    ids=lambda build: build.__name__,
+)
+def test_arrays_train_from_where_they_are_as_from_anywhere(build, shuffle, monkeypatch):
+    def run(large):
+        monkeypatch.setattr(engine_module, "LARGE", large)
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(3)
+        model, *data = build()
+        x, y = keras.tree.map_structure(lambda leaf: leaf[1:], data)  # where nothing is aligned
+        common = {"batch_size": 16, "verbose": 0, "plan": "loop"}
+        history = kerasfit.fit(
+            model, x, y, epochs=3, shuffle=shuffle, validation_data=(x, y), **common
+        ).metrics
+        return history, kerasfit.evaluate(model, x, y, **common), kerasfit.predict(model, x, **common)
+
+    within = []
+    rows_within = engine_module.RowsWithin
+    monkeypatch.setattr(engine_module, "RowsWithin", lambda *args: within.append(1) or rows_within(*args))
+    there = run(large=0)
+    assert within
+    within.clear()
+    elsewhere = run(large=sys.maxsize)
+    assert not within
+    for a, b in zip(keras.tree.flatten(there), keras.tree.flatten(elsewhere), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", ["array", *["tensor"] * (BACKEND == "torch")])

@@ -14,12 +14,16 @@ import numpy as np
 
 from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine, finite_loss
-from kerasfit.engines.jax_steps import OUTPUTS, Loop, State, Steps
+from kerasfit.engines.jax_steps import OUTPUTS, Loop, RowsWithin, State, Steps
+from kerasfit.memory import elements_around, is_aligned
 from kerasfit.sources import Rows, RowStream, Source, Stream
-from kerasfit.tensors import aligned_copy, is_aligned, numbers_or_tensors, pack, to_backend, to_numpy
+from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack, to_backend, to_numpy
 
 # So many steps may be unfinished while the next batch from an iterator is made.
 AHEAD = 2
+
+# Bytes: an array that is smaller is better copied to where it is aligned, for the simpler program.
+LARGE = 2**20
 
 
 class JaxEngine(PlainEngine):
@@ -233,7 +237,11 @@ class Resident:
 
 
 def resident(leaf: Any) -> Any:
-    """An array on the device: on CPUs one that shares its memory, which JAX does where it is aligned."""
-    if not isinstance(leaf, np.ndarray):
+    """An array on the device: on CPUs one that shares its memory, if not from its first element on."""
+    if not isinstance(leaf, np.ndarray) or jax.default_backend() != "cpu":
         return to_backend(leaf)
+    if leaf.nbytes >= LARGE and jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype:
+        elements, first = elements_around(leaf) or (None, 0)
+        if elements is not None and elements.size <= np.iinfo(np.int32).max:
+            return RowsWithin(jax.device_put(elements, may_alias=True), np.int32(first), leaf.shape)
     return jax.device_put(leaf if is_aligned(leaf) else aligned_copy(leaf), may_alias=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
 from jax import lax
 
 from kerasfit.engines.engine import Logs, logs_are_metrics, wait_for
@@ -48,6 +51,45 @@ TAKEN = {
     "predict": ("trainable", "non_trainable"),
 }
 CHANGED = {"train": TAKEN["train"], "test": ("non_trainable", "metrics"), "predict": ("non_trainable",)}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class RowsWithin:
+    """Rows that are a part of a flat array, from the element ``first`` on."""
+
+    elements: jax.Array
+    first: np.int32
+    shape: tuple[int, ...] = field(metadata={"static": True})
+
+    @property
+    def dtype(self) -> Any:
+        return self.elements.dtype
+
+
+def consecutive(data: jax.Array | RowsWithin, at: Any, size: int) -> jax.Array:
+    """So many rows from the one numbered ``at`` on."""
+    if not isinstance(data, RowsWithin):
+        return lax.dynamic_slice_in_dim(data, at, size)
+    length = math.prod(data.shape[1:])
+    rows = lax.dynamic_slice_in_dim(data.elements, data.first + at * length, size * length)
+    return rows.reshape(size, *data.shape[1:])
+
+
+def gathered(data: jax.Array | RowsWithin, rows: jax.Array) -> jax.Array:
+    """The rows of these numbers, which are different ones."""
+    if not isinstance(data, RowsWithin):
+        return data.at[rows].get(mode="promise_in_bounds", unique_indices=True)
+    length = math.prod(data.shape[1:])
+    found = lax.gather(
+        data.elements,
+        (data.first + rows * length)[:, None],
+        lax.GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(), start_index_map=(0,)),
+        (length,),
+        unique_indices=True,
+        mode="promise_in_bounds",
+    )
+    return found.reshape(len(rows), *data.shape[1:])
 
 
 class Loop(NamedTuple):
@@ -142,9 +184,7 @@ class Steps:
             rows = None if order is None else lax.dynamic_slice_in_dim(order, at, size)
 
             def take(leaf: Any) -> Any:
-                if rows is None:
-                    return lax.dynamic_slice_in_dim(leaf, at, size)
-                return leaf.at[rows].get(mode="promise_in_bounds", unique_indices=True)
+                return consecutive(leaf, at, size) if rows is None else gathered(leaf, rows)
 
             return keras.tree.map_structure(lambda leaf: None if leaf is None else take(leaf), data)
 
@@ -185,7 +225,10 @@ class Steps:
 
     def outputs_join(self, changing: State, kept: State, data: Any, size: int) -> bool:
         """Whether outputs for batches of ``size`` such rows can be put together, along the first axis."""
-        batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype), data)
+        batch = keras.tree.map_structure(
+            lambda leaf: None if leaf is None else jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype),
+            data,
+        )
         outputs = jax.eval_shape(self.by_itself, changing, kept, batch)[1]
         return all(output.shape[:1] == (size,) for output in jax.tree.leaves(outputs))
 

@@ -16,8 +16,9 @@ from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine
 from kerasfit.engines.tensorflow_steps import Steps, XlaLoop
 from kerasfit.machine import abilities
+from kerasfit.memory import is_aligned
 from kerasfit.sources import Batch, DatasetSource, Rows, RowStream, Source, Stream
-from kerasfit.tensors import aligned_copy, is_aligned, numbers_or_tensors, pack, to_backend, to_numpy
+from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack, to_backend, to_numpy
 
 
 class TensorFlowEngine(PlainEngine):
