@@ -2,24 +2,26 @@
 
 Where things are; each module imports only from those below it:
 
-``bridges``    values of R as numpy, pandas and plain Python values
-``fit``        the door: ``fit()``, ``evaluate()`` and ``predict()``
-``delegate``   models that train in a way of their own
-``loop``       epochs, executions, callbacks, validation, history
-``backup``     the state of a run in a folder, by ``store``
-``engines``    who runs the steps
-``sources``    where batches come from
-``arguments``  what the caller's values mean
-``callbacks``, ``extras``, ``timing``, ``shapes``, ``indices``, ``interrupts``, ``progress``, ``history``,
-``live``, ``errors``, ``places``, ``tensors``, ``origin``, ``keras_private``, ``quiet``, ``cache``
+``bridges``          values of R as numpy, pandas and plain Python values
+``fit``, ``evaluate``  the doors: ``fit()``, ``evaluate()`` and ``predict()``
+``delegate``         models that train in a way of their own
+``loop``             epochs, executions, callbacks, validation, history
+``backup``           the state of a run in a folder, by ``store`` and ``callback_state``
+``engines``          who runs the steps
+``checks``           what is looked at before anything happens, with ``shapes`` and ``indices``
+``sources``          where batches come from
+``arguments``        what the caller's values mean
+``callbacks``, ``extras``, ``timing``, ``interrupts``, ``progress``, ``history``, ``live``, ``errors``,
+``places``, ``tensors``, ``memory``, ``origin``, ``keras_private``, ``quiet``, ``cache``
 """
 
 from kerasfit import quiet  # first: it loads Keras
 from kerasfit.backup import BackupAndRestore
 from kerasfit.bridges import accepting_r
 from kerasfit.errors import ArgumentError, DataError, KerasfitError
+from kerasfit.evaluate import evaluate, predict
 from kerasfit.extras import LearningRateFinder, MaxTime, MetricsLog, OneCycle, Profile, ProgressStyle
-from kerasfit.fit import evaluate, fit, predict
+from kerasfit.fit import fit
 from kerasfit.history import History
 
 fit, evaluate, predict = map(accepting_r, (fit, evaluate, predict))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 import time
 import zlib
@@ -15,6 +14,7 @@ import keras
 import numpy as np
 
 from kerasfit import arguments, keras_private, store
+from kerasfit.callback_state import give_state, plain_attributes, state_of
 from kerasfit.engines import Engine
 from kerasfit.errors import ArgumentError, StateError
 from kerasfit.history import History
@@ -31,7 +31,6 @@ from kerasfit.tensors import numbers, to_backend
 
 FORMAT = 1
 SHARE = 0.015  # of the time, that storing may take: half of what users are told, as it slows steps too
-HIDDEN = {"_model", "params", "validation_data"}  # attributes of a callback that are the run's
 
 
 class BackupAndRestore(keras.callbacks.Callback):
@@ -410,49 +409,6 @@ def checksum(source: Source, rows: int = 64) -> int | None:
 
 def in_words(value: Any) -> str:
     return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
-
-
-# ---- callbacks -------------------------------------------------------------------------------------
-
-
-def state_of(callback: keras.callbacks.Callback, first: dict[str, Any]) -> Any:
-    """The state of a callback: what it says itself, or its plain attributes that are not as at first."""
-    if callable(getattr(callback, "get_state", None)):
-        return {"own": callback.get_state()}
-    now = plain_attributes(callback, copied=False)
-    changed = {
-        name: value for name, value in now.items() if name not in first or not same(first[name], value)
-    }
-    state = {"attributes": changed}
-    if isinstance(callback, keras.callbacks.CSVLogger):
-        callback.csv_file.flush()
-        state["size"] = callback.csv_file.tell()
-    return state
-
-
-def give_state(callback: keras.callbacks.Callback, state: dict[str, Any]) -> None:
-    if "own" in state:
-        callback.set_state(state["own"])
-    else:
-        keras_private.choose_direction(callback)
-        vars(callback).update(state["attributes"])
-
-
-def plain_attributes(callback: keras.callbacks.Callback, *, copied: bool = True) -> dict[str, Any]:
-    plain = {name: v for name, v in vars(callback).items() if name not in HIDDEN and store.is_plain(v)}
-    return copy.deepcopy(plain) if copied else plain
-
-
-def same(a: Any, b: Any) -> bool:
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(value, b[name]) for name, value in a.items())
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b or (a != a and b != b)
 
 
 def plain(logs: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,12 @@
-"""The door: ``fit()``, ``evaluate()`` and ``predict()``.
+"""The door: ``fit()``.
 
-Each says what the arguments mean (``arguments``), opens the data (``sources``), builds the engine
+It says what the arguments mean (``arguments``), opens the data (``sources``), builds the engine
 (``engines``) and lets the loop run. Nothing has happened to the model before all arguments are checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -16,22 +15,19 @@ from kerasfit import arguments, interrupts, loop
 from kerasfit.arguments import Schedule, ValidationSchedule
 from kerasfit.backup import Backup, backup_among, facts_of
 from kerasfit.callbacks import Callbacks, check_callbacks
+from kerasfit.checks import check_compiled, check_source
 from kerasfit.data import ModelData, levels_of
-from kerasfit.delegate import evaluate_by_model, fit_by_model, has_its_own, predict_by_model
+from kerasfit.delegate import fit_by_model, has_its_own
 from kerasfit.engines import Engine, engine_for
 from kerasfit.errors import ArgumentError
 from kerasfit.extras import ProgressStyle
-from kerasfit.history import History, columns
-from kerasfit.indices import check_indices
+from kerasfit.history import History
 from kerasfit.live import View, viewed
 from kerasfit.places import at, tell_place
 from kerasfit.progress import Progress, Writer
 from kerasfit.shapes import check_shapes, shapes_explained
 from kerasfit.sources import (
-    NAMES,
     VALIDATION_NAMES,
-    ArraySource,
-    Names,
     Reader,
     Source,
     Stream,
@@ -188,16 +184,13 @@ def fit(
         class_weight=class_weights,
         reader=reader,
     )
-    check_endless(training, "steps_per_epoch", steps_per_epoch)
-    check_source(model, training)
+    check_source(model, training, "steps_per_epoch", steps_per_epoch)
     validation = None
     if validation_data is not None:
         validation = open_validation(
             validation_data, validation_batch_size, batch_size, validation_steps, reader
         )
-        check_endless(validation, "validation_steps", validation_steps)
-        check_source(model, validation, VALIDATION_NAMES)
-
+        check_source(model, validation, "validation_steps", validation_steps)
     check_shapes(model, training, validation)
 
     history = History(
@@ -309,106 +302,6 @@ def returned(history: History, on_interrupt: str) -> History:
     return history
 
 
-def evaluate(
-    model: keras.Model,
-    x: Any = None,
-    y: Any = None,
-    *,
-    batch_size: int | None = None,
-    sample_weight: Any = None,
-    steps: int | None = None,
-    callbacks: Any = None,
-    verbose: int | str = "auto",
-    plan: str = "auto",
-    allow_missing: bool = False,
-    writer: Writer | None = None,
-) -> dict[str, float]:
-    """Loss and metrics of a compiled model on data, by name.
-
-    The arguments are those of ``fit``. A metric that is an array has a name for each element, as in a
-    history.
-    """
-    check_compiled(model, "evaluate")
-    steps = arguments.steps("steps", steps)
-    batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
-    callbacks = check_callbacks(callbacks)
-    verbose = arguments.verbosity(verbose)
-    reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
-    source = open_source(x, y, sample_weight, batch_size=batch_size, steps=steps, reader=reader)
-    check_endless(source, "steps", steps)
-    check_source(model, source)
-    if has_its_own("evaluate", model):
-        return columns(evaluate_by_model(model, source, steps, callbacks))
-    engine = engine_for(model, plan)
-    stream = engine.open(source, steps)
-    with shapes_explained(model, source):
-        engine.prepare(stream)
-    with running("Evaluate", engine, stream, verbose, writer) as progress:
-        logs = loop.evaluate(
-            engine,
-            stream,
-            Callbacks(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps),
-            progress,
-        )
-        progress.end("Evaluate", logs)
-    return columns(logs)
-
-
-def predict(
-    model: keras.Model,
-    x: Any,
-    *,
-    batch_size: int | None = None,
-    steps: int | None = None,
-    callbacks: Any = None,
-    verbose: int | str = "auto",
-    plan: str = "auto",
-    allow_missing: bool = False,
-    writer: Writer | None = None,
-) -> Any:
-    """A model's outputs: numpy arrays, shape (samples, …), nested as the model returns them.
-
-    The arguments are those of ``fit``; targets and weights that a dataset or generator yields are ignored.
-    """
-    steps = arguments.steps("steps", steps)
-    batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
-    callbacks = check_callbacks(callbacks)
-    verbose = arguments.verbosity(verbose)
-    reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
-    source = open_source(x, batch_size=batch_size, steps=steps, reader=reader)
-    check_endless(source, "steps", steps)
-    check_source(model, source)
-    if has_its_own("predict", model):
-        return predict_by_model(model, source, steps, callbacks)
-    engine = engine_for(model, plan)
-    stream = engine.open(source, steps)
-    with running("Predict", engine, stream, verbose, writer) as progress:
-        return loop.predict(
-            engine,
-            stream,
-            Callbacks(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps),
-            progress,
-        )
-
-
-@contextmanager
-def running(
-    label: str, engine: Engine, stream: Stream, verbose: int, writer: Writer | None
-) -> Iterator[Progress]:
-    progress = Progress(verbose, writer)
-    progress.begin(label, stream.steps)
-    try:
-        with interrupts.listening():
-            yield progress
-            interrupts.check()  # one that came after the last step
-    except BaseException as error:
-        tell_place(error)
-        raise
-    finally:
-        engine.sync()
-        progress.close()
-
-
 def open_validation(
     validation_data: Any,
     validation_batch_size: int | None,
@@ -427,23 +320,3 @@ def open_validation(
         names=VALIDATION_NAMES,
         reader=reader,
     )
-
-
-def check_compiled(model: keras.Model, verb: str) -> None:
-    if not model.compiled:
-        raise ArgumentError("object", f"The model is not compiled: call compile() before {verb}().")
-
-
-def check_source(model: keras.Model, source: Source, names: Names = NAMES) -> None:
-    if isinstance(source, ArraySource):
-        x, y, _ = source.data
-        check_indices(model, x, y, (names.x, names.y))
-
-
-def check_endless(source: Source, argument: str, steps: int | None) -> None:
-    if source.endless and steps is None:
-        raise ArgumentError(
-            argument,
-            f"`{argument}` is missing: there is no end to the data that can be seen.",
-            f"Give the number of batches, or {argument} = -1 to go on for ever.",
-        )

@@ -1,0 +1,119 @@
+"""``evaluate()`` and ``predict()``: by the same engines and the same loop as ``fit()``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from kerasfit import arguments, interrupts, loop
+from kerasfit.callbacks import Callbacks, check_callbacks
+from kerasfit.checks import check_compiled, check_source
+from kerasfit.data import ModelData
+from kerasfit.delegate import evaluate_by_model, has_its_own, predict_by_model
+from kerasfit.engines import Engine, engine_for
+from kerasfit.history import columns
+from kerasfit.places import tell_place
+from kerasfit.progress import Progress, Writer
+from kerasfit.shapes import shapes_explained
+from kerasfit.sources import Stream, open_source
+
+
+def evaluate(
+    model: keras.Model,
+    x: Any = None,
+    y: Any = None,
+    *,
+    batch_size: int | None = None,
+    sample_weight: Any = None,
+    steps: int | None = None,
+    callbacks: Any = None,
+    verbose: int | str = "auto",
+    plan: str = "auto",
+    allow_missing: bool = False,
+    writer: Writer | None = None,
+) -> dict[str, float]:
+    """Loss and metrics of a compiled model on data, by name.
+
+    The arguments are those of ``fit``. A metric that is an array has a name for each element, as in a
+    history.
+    """
+    check_compiled(model, "evaluate")
+    steps = arguments.steps("steps", steps)
+    batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
+    callbacks = check_callbacks(callbacks)
+    verbose = arguments.verbosity(verbose)
+    reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
+    source = open_source(x, y, sample_weight, batch_size=batch_size, steps=steps, reader=reader)
+    check_source(model, source, "steps", steps)
+    if has_its_own("evaluate", model):
+        return columns(evaluate_by_model(model, source, steps, callbacks))
+    engine = engine_for(model, plan)
+    stream = engine.open(source, steps)
+    with shapes_explained(model, source):
+        engine.prepare(stream)
+    with running("Evaluate", engine, stream, verbose, writer) as progress:
+        logs = loop.evaluate(
+            engine,
+            stream,
+            Callbacks(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps),
+            progress,
+        )
+        progress.end("Evaluate", logs)
+    return columns(logs)
+
+
+def predict(
+    model: keras.Model,
+    x: Any,
+    *,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    callbacks: Any = None,
+    verbose: int | str = "auto",
+    plan: str = "auto",
+    allow_missing: bool = False,
+    writer: Writer | None = None,
+) -> Any:
+    """A model's outputs: numpy arrays, shape (samples, …), nested as the model returns them.
+
+    The arguments are those of ``fit``; targets and weights that a dataset or generator yields are ignored.
+    """
+    steps = arguments.steps("steps", steps)
+    batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
+    callbacks = check_callbacks(callbacks)
+    verbose = arguments.verbosity(verbose)
+    reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
+    source = open_source(x, batch_size=batch_size, steps=steps, reader=reader)
+    check_source(model, source, "steps", steps)
+    if has_its_own("predict", model):
+        return predict_by_model(model, source, steps, callbacks)
+    engine = engine_for(model, plan)
+    stream = engine.open(source, steps)
+    with running("Predict", engine, stream, verbose, writer) as progress:
+        return loop.predict(
+            engine,
+            stream,
+            Callbacks(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps),
+            progress,
+        )
+
+
+@contextmanager
+def running(
+    label: str, engine: Engine, stream: Stream, verbose: int, writer: Writer | None
+) -> Iterator[Progress]:
+    progress = Progress(verbose, writer)
+    progress.begin(label, stream.steps)
+    try:
+        with interrupts.listening():
+            yield progress
+            interrupts.check()  # one that came after the last step
+    except BaseException as error:
+        tell_place(error)
+        raise
+    finally:
+        engine.sync()
+        progress.close()
