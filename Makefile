@@ -35,7 +35,7 @@ test-r: export KERASFIT_CACHE := $(CURDIR)/build/cache
 test-r: setup
 	NOT_CRAN=true Rscript -e 'testthat::test_local(".", load_package = "installed", reporter = "check")'
 
-# what is survived: kills, interrupts, a thousand calls; some of it is SHARE="--share 0.1" (an hour for all)
+# what is survived: kills, interrupts, a thousand calls, a zoo of models and data; some of it is SHARE="--share 0.1" (an hour for all)
 soak: setup
 	$(PYTHON) tests/soak/soak.py $(SHARE)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 ALIGNMENT = 64  # bytes: what TensorFlow and JAX want of memory that they use as it is
 LARGE = 2**24  # bytes: what smaller arrays leave, malloc() keeps
-KEPT = 4  # blocks: inputs and targets, of training and of validation
+KEPT = 2**30  # bytes, in all
 
 _kept: list[mmap.mmap] = []
 
@@ -59,7 +59,8 @@ def large_memory(size: int) -> np.ndarray:
 def keep(block: mmap.mmap) -> None:
     block.madvise(mmap.MADV_FREE)
     _kept.append(block)
-    del _kept[:-KEPT]
+    while sum(map(len, _kept)) > KEPT:
+        del _kept[:1]
 
 
 def elements_around(array: np.ndarray) -> tuple[np.ndarray, int] | None:

@@ -1,4 +1,4 @@
-"""What kerasfit survives: processes that are killed, interrupts, a thousand calls. `make soak` runs it.
+"""What kerasfit survives, as `make soak` tries: kills, interrupts, many calls, a zoo of models and data.
 
 The short versions of these are in the tests.
 """
@@ -66,7 +66,25 @@ def repeated(backend: str, count: int) -> str:
     return last[0] if answer.returncode == 0 else f"FAILED\n{answer.stdout}{answer.stderr}"
 
 
-TRIALS = {"kills": (killed, 34), "interrupts": (interrupted, 67), "calls": (repeated, 1000)}
+def compared(backend: str, count: int) -> str:
+    """So many per cent of the zoo, trained by both fit()s, and stopped and resumed."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "ignore", "-n", "auto", str(HERE / "as_keras.py")],
+        env=environment(backend, KERASFIT_SOAK=str(count)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = answer.stdout.strip().splitlines()[-1:]
+    return last[0] if answer.returncode == 0 and last else f"FAILED\n{answer.stdout}{answer.stderr}"
+
+
+TRIALS = {
+    "kills": (killed, 34),
+    "interrupts": (interrupted, 67),
+    "calls": (repeated, 1000),
+    "zoo": (compared, 100),
+}
 
 
 def main() -> None:

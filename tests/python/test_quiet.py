@@ -1,0 +1,23 @@
+"""How Keras is loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("before", "freezes"),
+    [("pass", True), ("import keras", False), ("gc.disable()", False)],
+    ids=["nothing", "Keras is there", "nobody collects"],
+)
+def test_loading_leaves_the_garbage_collector_as_it_was(before, freezes):
+    """What is loaded is not looked at again; but others' objects, which may become garbage, are."""
+    told = "print(was == gc.isenabled(), gc.get_freeze_count())"
+    code = f"import gc; {before}; was = gc.isenabled(); import kerasfit; {told}"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    same, frozen = answer.stdout.split()
+    assert same == "True"
+    assert (int(frozen) > 100_000) == freezes

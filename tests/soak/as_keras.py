@@ -1,0 +1,180 @@
+"""The zoo trained by Keras's fit() and by kerasfit's, evaluated, changed, trained again, stopped and resumed.
+
+Run by pytest, which has to be told its name: soak.py does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "python"))
+
+import keras
+import numpy as np
+import pytest
+import zoo
+
+import kerasfit
+from kerasfit import keras_private
+
+BATCH = 16
+
+
+def some(names: Collection[str]) -> list[str]:
+    """As many per cent of the names as the environment says, evenly."""
+    return list(names)[:: round(100 / max(1, int(os.environ.get("KERASFIT_SOAK", "100"))))]
+
+
+@pytest.fixture(autouse=True)
+def xla_at_once(monkeypatch):
+    monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 0)
+
+
+class Verbs:
+    """The three verbs of one of the two, with what they return in one form."""
+
+    def __init__(self, name: str, model: keras.Model):
+        self.keras, self.model = name == "Keras", model
+
+    def fit(self, *data: Any, **arguments: Any) -> dict[str, list]:
+        arguments = {"verbose": 0, "shuffle": False, **arguments}
+        if self.keras:
+            return self.model.fit(*data, **arguments).history
+        history = kerasfit.fit(self.model, *data, **arguments).metrics
+        return {name: [v for v in values if v is not None] for name, values in history.items()}
+
+    def evaluate(self, *data: Any, **arguments: Any) -> dict[str, float]:
+        if self.keras:
+            return self.model.evaluate(*data, verbose=0, return_dict=True, **arguments)
+        return kerasfit.evaluate(self.model, *data, verbose=0, **arguments)
+
+    def predict(self, x: Any, **arguments: Any) -> list[np.ndarray]:
+        predict = self.model.predict if self.keras else lambda *a, **k: kerasfit.predict(self.model, *a, **k)
+        return keras.tree.flatten(predict(x, verbose=0, **arguments))
+
+
+def variables_of(model: keras.Model) -> list[np.ndarray]:
+    both = [*model.variables, *model.optimizer.variables]
+    return [keras.ops.convert_to_numpy(v) for v in both if "seed" not in v.path]
+
+
+def compare(life: Any) -> None:
+    """What a life of a model gives with both; a life that Keras itself cannot live is skipped."""
+    told = {}
+    for name in ("Keras", "kerasfit"):
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(3)
+        try:
+            told[name] = life(name)
+        except Exception as error:
+            if name != "Keras":
+                raise
+            pytest.skip(f"Keras: {type(error).__name__}: {str(error)[:200]}")
+    for (what, ours), (_, theirs) in zip(told["kerasfit"], told["Keras"], strict=True):
+        if isinstance(ours, dict):
+            assert set(ours) == set(theirs), what
+            ours, theirs = ([values[name] for name in sorted(values)] for values in (ours, theirs))
+        for a, b in zip(ours, theirs, strict=True):
+            a, b = np.asarray(a, float), np.asarray(b, float)
+            np.testing.assert_allclose(a, b, rtol=3e-3, atol=1e-4, err_msg=what)
+
+
+def arguments_of(x: Any, y: Any, more: dict | None = None) -> dict[str, Any]:
+    return {"batch_size": BATCH, "validation_split": 0.3} | (more or {})
+
+
+def backwards(values: Any) -> Any:
+    return None if values is None else keras.tree.map_structure(lambda leaf: leaf[::-1].copy(), values)
+
+
+@pytest.mark.parametrize("name", some(zoo.MODELS))
+def test_the_life_of_a_model_is_that_with_keras(name):
+    def life(whose):
+        model, x, y, *more = zoo.MODELS[name]()
+        verbs, arguments = Verbs(whose, model), arguments_of(x, y, *more)
+        size = {"batch_size": arguments["batch_size"]}
+        weights = {name: arguments[name] for name in ("sample_weight",) if name in arguments}
+        yield "history", verbs.fit(x, y, epochs=3, **arguments)
+        yield "variables", variables_of(model)
+        x, y = backwards(x), backwards(y)
+        yield "evaluated", verbs.evaluate(x, y, **size)
+        model.set_weights([w * 0.9 if w.dtype.kind == "f" else w for w in model.get_weights()])
+        yield "evaluated with other weights", verbs.evaluate(x, y, **size)
+        yield "predicted with other weights", verbs.predict(x, **size)
+        other = size if keras_private.stateful_batch_size(model) else {"batch_size": 20}
+        yield "trained in other batches", verbs.fit(x, y, epochs=2, **weights, **other)
+        yield "predicted in other batches", verbs.predict(x, **other)
+        if not name.endswith("Decay"):
+            model.optimizer.learning_rate = 0.02
+            yield "trained at another rate", verbs.fit(x, y, epochs=2, **weights, **other)
+        if weighty := [layer for layer in model.layers if layer.trainable_weights]:
+            weighty[0].trainable = False
+            model.compile("sgd", model.loss)
+            if model.trainable_weights:
+                yield "trained in part", verbs.fit(x, y, epochs=2, **weights, **size)
+                yield "variables in part", variables_of(model)
+
+    compare(lambda whose: list(life(whose)))
+
+
+@pytest.mark.parametrize("name", some(zoo.DATA))
+def test_data_of_each_kind_mean_what_they_mean_to_keras(name):
+    def life(whose):
+        model, make, more = zoo.DATA[name]()
+        verbs, more = Verbs(whose, model), dict(more)
+        if callable(more.get("validation_data")):
+            more["validation_data"] = more["validation_data"]()
+
+        def fresh():
+            made = make()
+            return made if isinstance(made, tuple) else (made,)
+
+        arrays = isinstance(make(), tuple)
+        if arrays:
+            more.setdefault("batch_size", BATCH)
+        size = {"batch_size": more["batch_size"]} if arrays else {}
+        steps = {"steps": 4} if "steps_per_epoch" in more and not arrays else {}
+        yield "history", verbs.fit(*fresh(), epochs=3, **more)
+        yield "variables", variables_of(model)
+        yield "evaluated", verbs.evaluate(*fresh(), **size, **steps)
+        yield "predicted", verbs.predict(fresh()[0], **size, **steps)
+
+    compare(lambda whose: list(life(whose)))
+
+
+class Stop(keras.callbacks.Callback):
+    def __init__(self, stops: bool):
+        super().__init__()
+        self.stops = stops
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.stops and epoch == 2:
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 2])
+@pytest.mark.parametrize("name", some(zoo.MODELS))
+def test_a_run_that_is_stopped_goes_on_bit_for_bit(name, save_freq, tmp_path):
+    def train(folder, seed, *, stops=False):
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(seed)
+        model, x, y, *more = zoo.MODELS[name]()
+        callbacks = [Stop(stops), kerasfit.BackupAndRestore(tmp_path / folder, save_freq=save_freq)]
+        arguments = arguments_of(x, y, *more)
+        history = kerasfit.fit(model, x, y, epochs=4, callbacks=callbacks, verbose=0, **arguments)
+        return history.metrics, variables_of(model)
+
+    try:
+        expected = train("whole", seed=3)
+    except kerasfit.KerasfitError as error:
+        pytest.skip(str(error))
+    with pytest.raises(InterruptedError):
+        train("stopped", seed=3, stops=True)
+    history, variables = train("stopped", seed=99)
+    assert history == expected[0]
+    for value, other in zip(variables, expected[1], strict=True):
+        np.testing.assert_array_equal(value, other)
