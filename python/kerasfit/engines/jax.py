@@ -22,11 +22,8 @@ from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack, to_backend,
 # So many steps may be unfinished while the next batch from an iterator is made.
 AHEAD = 2
 
-# Bytes.
-SMALL = 2**16
-
-# Bytes: an array that is smaller is better copied to where it is aligned, for the simpler program.
-LARGE = 2**20
+SMALL = 2**16  # bytes: numpy copies less than that ten times as fast as JAX
+LARGE = 2**20  # bytes: data of less are copied to where they are aligned, for the simpler program
 
 
 class JaxEngine(PlainEngine):
@@ -239,14 +236,14 @@ class Resident:
 
 
 def copy_of(value: jax.Array) -> jax.Array | np.ndarray:
-    """A copy that a program may use up. Of a small array numpy makes one ten times as fast as JAX."""
+    """A copy that a program may use up."""
     if value.nbytes < SMALL and jax.default_backend() == "cpu":
         return np.array(value)
     return jax.device_put(value, may_alias=False)
 
 
 def resident(leaf: Any) -> Any:
-    """An array on the device: on CPUs one that shares its memory, if not from its first element on."""
+    """An array on the device. On CPUs that shares the memory of one that is large, or aligned."""
     if not isinstance(leaf, np.ndarray) or jax.default_backend() != "cpu":
         return to_backend(leaf)
     if leaf.nbytes >= LARGE and jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype:
