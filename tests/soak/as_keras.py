@@ -62,7 +62,7 @@ def variables_of(model: keras.Model) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(v) for v in both if "seed" not in v.path]
 
 
-def compare(life: Any) -> None:
+def compare(life: Any, atol: float = 1e-4) -> None:
     """What a life of a model gives with both; a life that Keras itself cannot live is skipped."""
     told = {}
     for name in ("Keras", "kerasfit"):
@@ -80,7 +80,7 @@ def compare(life: Any) -> None:
             ours, theirs = ([values[name] for name in sorted(values)] for values in (ours, theirs))
         for a, b in zip(ours, theirs, strict=True):
             a, b = np.asarray(a, float), np.asarray(b, float)
-            np.testing.assert_allclose(a, b, rtol=3e-3, atol=1e-4, err_msg=what)
+            np.testing.assert_allclose(a, b, rtol=3e-3, atol=atol, err_msg=what)
 
 
 def arguments_of(x: Any, y: Any, more: dict | None = None) -> dict[str, Any]:
@@ -118,7 +118,8 @@ def test_the_life_of_a_model_is_that_with_keras(name):
                 yield "trained in part", verbs.fit(x, y, epochs=2, **weights, **size)
                 yield "variables in part", variables_of(model)
 
-    compare(lambda whose: list(life(whose)))
+    # A number of bfloat16 has eight bits, and XLA keeps more of them between two operations.
+    compare(lambda whose: list(life(whose)), **({"atol": 0.02} if name == "bfloat16" else {}))
 
 
 @pytest.mark.parametrize("name", some(zoo.DATA))
