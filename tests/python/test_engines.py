@@ -78,6 +78,15 @@ def test_what_xla_cannot_compile_goes_on_as_a_graph(xla_soon):
 
 
 @on_tensorflow
+def test_xla_has_another_try_when_the_model_is_compiled_anew(xla_soon):
+    model, x, y = beyond_xla()
+    kerasfit.fit(model, x, y, epochs=2, verbose=0)
+    model.compile("adam", "mse")
+    kerasfit.fit(model, x, y, epochs=2, verbose=0)
+    assert engine_for(model).step("train").has_run
+
+
+@on_tensorflow
 def test_small_jobs_do_not_wait_for_xla():
     model, x, y = models.dense()
     kerasfit.fit(model, x, y, epochs=3, validation_split=0.3, verbose=0)

@@ -43,16 +43,23 @@ class TensorFlowEngine(PlainEngine):
         super().__init__(model)
         self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
         self._reset_due = False
-        self._choice_fails = False  # XLA cannot compile what the model does
+        self._beyond_xla: dict[str, Any] = {}  # Keras's functions for steps that XLA could not compile
 
     def choose_plan(self) -> str:
         if not on_cpu():
             return "xla" if self.model.jit_compile else "loop"
-        if self._choice_fails or not keras_private.compiles_with_xla(self.model):
+        if self._xla_has_failed() or not keras_private.compiles_with_xla(self.model):
             return "loop"
         if not keras_private.is_convolutional(self.model):
             return "xla"
         return "loop" if "avx512f" in abilities() else "xla_step"
+
+    def _xla_has_failed(self) -> bool:
+        """Whether XLA could not compile a step of the model as it is now: Keras has made no new function."""
+        return any(
+            function is getattr(self.model, f"{kind}_function")
+            for kind, function in self._beyond_xla.items()
+        )
 
     def compiled(self, kind: str, step: Callable) -> Callable:
         if self.model.run_eagerly:
@@ -142,7 +149,8 @@ class TensorFlowEngine(PlainEngine):
             if not self.plan_is_chosen or self._finished_steps() != finished:
                 raise
             # Before its first step, so XLA did not compile it; if not, the graph says what is wrong.
-            self._choice_fails, self.plan, self._reset_due = True, "loop", reset
+            self._beyond_xla[kind] = getattr(self.model, f"{kind}_function")
+            self.plan, self._reset_due = "loop", reset
             return self._run_as_graph(kind, resident, rows)
         step.has_run = True
         return done, logs
