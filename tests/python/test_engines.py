@@ -145,6 +145,33 @@ def test_another_batch_size_needs_no_new_trace_of_the_graph():
     assert engine_for(model, "loop").step("train").traces == 1
 
 
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no loops")
+def test_a_warm_epoch_is_one_call_for_each_program(xla_soon, monkeypatch):
+    model, x, y = models.dense()
+    kerasfit.fit(model, x, y, epochs=12, batch_size=16, verbose=0)  # how long steps take is known by then
+    calls = []
+    advance = {"tensorflow": "_run", "jax": "_advance"}[BACKEND]
+    original = getattr(engine_class(), advance)
+    monkeypatch.setattr(
+        engine_class(), advance, lambda *args, **kwargs: calls.append(args) or original(*args, **kwargs)
+    )
+    kerasfit.fit(model, x, y, epochs=3, batch_size=16, verbose=0)
+    assert len(calls) == 3 * {"tensorflow": 1, "jax": 2}[BACKEND]  # JAX has another for the rest
+
+
+@on_jax
+def test_evaluation_copies_no_weights(monkeypatch):
+    model, x, y = models.dense()
+    copied = []
+    copy_of = engine_module.copy_of
+    monkeypatch.setattr(engine_module, "copy_of", lambda value: copied.append(value.shape) or copy_of(value))
+    kerasfit.evaluate(model, x, y, verbose=0)
+    kerasfit.predict(model, x, verbose=0)
+    assert (5, 8) not in copied
+    kerasfit.fit(model, x, y, verbose=0)
+    assert (5, 8) in copied
+
+
 def test_compiling_again_is_noticed():
     model, x, y = models.dense()
     kerasfit.fit(model, x, y, verbose=0)
