@@ -9,7 +9,7 @@ import sys
 from functools import partial
 
 from measure import BACKEND, in_fresh_process, interleave, median, print_header, print_row, ratio, shorten
-from trainers import FITS
+from trainers import TRAINERS
 from works import WORKS
 
 
@@ -17,12 +17,12 @@ def measure(name: str, epochs: int, rounds: int) -> None:
     def seconds(trainer: str) -> float:
         return in_fresh_process("trainers.py", trainer, name, epochs)["seconds"]
 
-    times = interleave({trainer: partial(seconds, trainer) for trainer in FITS}, rounds)
+    times = interleave({trainer: partial(seconds, trainer) for trainer in TRAINERS}, rounds)
     print_row(
         BACKEND,
         f"`{name}`",
         str(epochs),
-        *(median(times[trainer], digits=2) for trainer in FITS),
+        *(median(times[trainer], digits=2) for trainer in TRAINERS),
         ratio(times["Keras"], times["kerasfit"]),
     )
 

@@ -42,11 +42,16 @@ def timed(run: Callable[[], object]) -> Callable[[], float]:
 def interleave(
     measures: Mapping[str, Callable[[], float]], rounds: int, warm_up: int = 0
 ) -> dict[str, np.ndarray]:
-    """What each measure returns, shape (rounds,), taken in turn so that they share the machine's moods."""
+    """What each measure returns, shape (rounds,), taken in turn so that they share the machine's moods.
+
+    Every other round is in reverse, or one would always come after the same other and find its caches.
+    """
     for _ in range(warm_up):
         for measure in measures.values():
             measure()
-    taken = [{label: measure() for label, measure in measures.items()} for _ in range(shorten(rounds))]
+    labels = list(measures)
+    orders = [labels if number % 2 == 0 else labels[::-1] for number in range(shorten(rounds))]
+    taken = [{label: measures[label]() for label in order} for order in orders]
     return {label: np.array([values[label] for values in taken]) for label in measures}
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import keras
 from measure import BACKEND, NONE, interleave, median, print_header, print_row, ratio, shorten, timed
-from trainers import FITS, train
+from trainers import TRAINERS, train
 from works import tab
 
 KERAS_HAS_TIME_FOR = 100_000  # rows
@@ -18,13 +18,16 @@ KERAS_HAS_TIME_FOR = 100_000  # rows
 def measure(rows: int) -> None:
     keras.utils.set_random_seed(1)
     epochs = max(1, shorten(20_000) // rows)  # in one call of fit()
-    trainers = [trainer for trainer in FITS if trainer != "Keras" or rows <= KERAS_HAS_TIME_FOR]
+    trainers = [trainer for trainer in TRAINERS if trainer != "Keras" or rows <= KERAS_HAS_TIME_FOR]
     runs = {trainer: timed(partial(train, trainer, tab(rows, epochs))) for trainer in trainers}
     times = interleave(runs, rounds=5, warm_up=1)
     print_row(
         BACKEND,
         f"{rows:,}",
-        *(median(times[trainer], epochs * 1e-3, digits=1) if trainer in times else NONE for trainer in FITS),
+        *(
+            median(times[trainer], epochs * 1e-3, digits=1) if trainer in times else NONE
+            for trainer in TRAINERS
+        ),
         ratio(times["Keras"], times["kerasfit"]) if "Keras" in times else NONE,
     )
 

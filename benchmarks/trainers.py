@@ -9,23 +9,40 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import keras
 from measure import memory, timed
-from works import WORKS, Work
 
-import kerasfit
+if TYPE_CHECKING:
+    from works import Work
 
-FITS = {"Keras": keras.Model.fit, "kerasfit": kerasfit.fit}
+TRAINERS = ("Keras", "kerasfit")
+
+
+def fit_of(trainer: str) -> Callable:
+    """A trainer's fit(), imported as its users import it: kerasfit loads Keras in its own way."""
+    if trainer == "Keras":
+        import keras
+
+        return keras.Model.fit
+    import kerasfit
+
+    return kerasfit.fit
 
 
 def train(trainer: str, work: Work) -> None:
     """Train a work's model, as many epochs as it has in one measurement."""
-    FITS[trainer](work.model, work.x, work.y, batch_size=work.batch_size, epochs=work.epochs, verbose=0)
+    fit = fit_of(trainer)
+    fit(work.model, work.x, work.y, batch_size=work.batch_size, epochs=work.epochs, verbose=0)
 
 
 if __name__ == "__main__":
     trainer, name, epochs = sys.argv[1:]
+    fit_of(trainer)
+
+    from works import WORKS  # which imports Keras if the trainer has not
+
     work = WORKS[name]()
     work.epochs = int(epochs)
     seconds = timed(lambda: train(trainer, work))()

@@ -22,24 +22,26 @@ from measure import (
     ratio,
     timed,
 )
-from trainers import FITS, train
+from trainers import TRAINERS, train
 from works import WORKS
 
 
 def measure(name: str) -> None:
     keras.utils.set_random_seed(1)
     work = WORKS[name]()
-    runs = {trainer: partial(train, trainer, WORKS[name]()) for trainer in FITS} | limits(work)
+    runs = {trainer: partial(train, trainer, WORKS[name]()) for trainer in TRAINERS} | limits(work)
     times = interleave({label: timed(run) for label, run in runs.items()}, rounds=7, warm_up=2)
     for label in runs:
-        times[label] /= work.steps if label in FITS else work.whole_steps
-    best = min(runs.keys() - FITS.keys(), key=lambda label: np.median(times[label]), default=None)
+        times[label] /= work.steps if label in TRAINERS else work.whole_steps
+    best = min(runs.keys() - set(TRAINERS), key=lambda label: np.median(times[label]), default=None)
     microseconds = {label: median(values, 1e-6) for label, values in times.items()}
-    peaks = [in_fresh_process("trainers.py", trainer, name, work.epochs)["peak"] / 1e6 for trainer in FITS]
+    peaks = [
+        in_fresh_process("trainers.py", trainer, name, work.epochs)["peak"] / 1e6 for trainer in TRAINERS
+    ]
     print_row(
         BACKEND,
         f"`{name}`",
-        *(microseconds[trainer] for trainer in FITS),
+        *(microseconds[trainer] for trainer in TRAINERS),
         f"{microseconds[best]} ({best})" if best else NONE,
         ratio(times["Keras"], times["kerasfit"]),
         ratio(times["kerasfit"], times[best]) if best else NONE,

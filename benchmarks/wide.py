@@ -24,7 +24,7 @@ from measure import (
     shorten,
     timed,
 )
-from trainers import FITS
+from trainers import TRAINERS, fit_of
 from works import build_mlp
 
 from kerasfit.tensors import to_model_dtype
@@ -57,7 +57,7 @@ def peak(job: str) -> int:
     model, labels = build_mlp(), np.zeros(ROWS, np.int32)
 
     def train(rows: int) -> None:
-        FITS[job](model, matrix[:rows], labels[:rows], batch_size=128, steps_per_epoch=5, verbose=0)
+        fit_of(job)(model, matrix[:rows], labels[:rows], batch_size=128, steps_per_epoch=5, verbose=0)
 
     train(5 * 128)
     return peak_above_now(lambda: train(ROWS))
@@ -71,7 +71,7 @@ def measure() -> None:
         "numpy": lambda: matrix.astype("float32", order="C"),
     }
     times = interleave({label: timed(run) for label, run in runs.items()}, rounds=7, warm_up=1)
-    peaks = [in_fresh_process("wide.py", job)["peak"] / FLOAT32_COPY for job in ("conversion", *FITS)]
+    peaks = [in_fresh_process("wide.py", job)["peak"] / FLOAT32_COPY for job in ("conversion", *TRAINERS)]
     print_row(
         BACKEND,
         *(median(times[label], 1e-3) for label in runs),
