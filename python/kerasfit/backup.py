@@ -153,11 +153,10 @@ class Backup:
         """How many steps may be made before the state is to be stored; None if that is after the epoch."""
         return None if self.settings.steps is None else max(1, self.settings.steps - self._unsaved)
 
-    def step(self, steps: int, logs: dict[str, Any], *, now: bool) -> None:
-        """So many steps more have been made in an epoch; store the state ``now``, or if it is time."""
+    def due_after(self, steps: int, *, now: bool) -> bool:
+        """Whether to store the state, ``now`` or because it is time, after so many steps more in an epoch."""
         self._unsaved += steps
-        if now or (self.settings.steps is not None and self._unsaved >= self.settings.steps):
-            self.save(logs, inside=True)
+        return now or (self.settings.steps is not None and self._unsaved >= self.settings.steps)
 
     def epoch_end(self, logs: dict[str, Any]) -> None:
         """An epoch is over, its callbacks and its row in the history too; store the state if it is time."""

@@ -89,7 +89,7 @@ class Training:
             interrupts.check()
             inside = found if found and found["inside"] and epoch == first else None
             with at(epoch=epoch, history=self.history):
-                if not (logs := self._epoch(epoch, inside)):
+                if (logs := self._epoch(epoch, inside)) is None:
                     break
             yield logs
 
@@ -197,7 +197,7 @@ def run_steps(
         taken, began = stream.taken, time.perf_counter()
         try:
             with timing.part("steps"), shapes_explained(engine.model, stream.source, phase):
-                logs = execute(stream, steps)
+                logs = execute(stream, steps) or logs
         except BaseException as error:
             if stream.taken <= taken + 1:  # else it is one of several
                 note_place(error, batch=taken + 1)
@@ -209,8 +209,9 @@ def run_steps(
             progress.step(stream.taken, logs)
         if getattr(engine.model, STOP_FLAGS[phase]):
             break
-        if backup:
-            backup.step(stream.taken - taken, logs, now=interrupts.requested())
+        if backup and backup.due_after(stream.taken - taken, now=interrupts.requested()):
+            logs = engine.latest(logs)
+            backup.save(logs, inside=True)
         interrupts.check()
     else:
         stream.end_epoch()

@@ -200,6 +200,32 @@ def test_datasets_and_generators_are_drawn_again_to_where_they_were(tmp_path, so
     assert run("state", save_freq=save_freq) == expected
 
 
+@pytest.mark.parametrize("save_freq", ["epoch", 1, 2, 3, 4, 5])
+def test_steps_in_the_background_are_all_in_the_state_and_the_history(tmp_path, save_freq):
+    def batches(crash_at):
+        for number in range(15):
+            if number == crash_at:
+                raise Stop
+            rows = np.random.randint(0, 300, 16)
+            yield X[rows], Y[rows]
+
+    def run(folder=None, crash_at=None):
+        model = network()
+        backup = [kerasfit.BackupAndRestore(folder, save_freq=save_freq)] if folder else []
+        data = batches(crash_at)
+        history = kerasfit.fit(
+            model, data, epochs=3, steps_per_epoch=5, validation_data=(X, Y), callbacks=backup, verbose=0
+        )
+        return history.metrics, [variable.tobytes() for variable in model.get_weights()]
+
+    expected = run()
+    assert run(tmp_path / "whole") == expected
+    for crash_at in (4, 7, 14):
+        with pytest.raises(Stop):
+            run(tmp_path / "state", crash_at)
+    assert run(tmp_path / "state") == expected
+
+
 def test_tensorflow_datasets_go_on_in_a_pass(tmp_path):
     tf = pytest.importorskip("tensorflow")
 

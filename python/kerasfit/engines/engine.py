@@ -59,6 +59,9 @@ class Engine(Protocol):
     def sync(self) -> None:
         """Let the variables of model, optimizer and metrics hold the state so far, for others to see."""
 
+    def latest(self, logs: Logs) -> Logs:
+        """The logs of the last step, once it has run, where ``logs`` are what the last execution returned."""
+
     def results(self, logs: Logs) -> Logs:
         """The metrics so far; or the logs themselves where a model's own step returned others."""
 
@@ -163,8 +166,11 @@ class PlainEngine:
         step = self.step("predict")
         return [keras.tree.map_structure(to_numpy, step(data)) for data in tensors(stream.take(steps))]
 
+    def latest(self, logs: Logs) -> Logs:
+        return self._finish_running() or logs
+
     def results(self, logs: Logs) -> Logs:
-        logs = self._finish_running() or logs
+        logs = self.latest(logs)
         if logs_are_metrics(self.model, "train") and logs_are_metrics(self.model, "test"):
             return numbers(logs)
         self.sync()
