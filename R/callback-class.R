@@ -164,8 +164,8 @@ callback_in_python <- function(self, private) {
   })
   state <- if (is.function(self$get_state) && is.function(self$set_state)) {
     list(
-      get_state = function() serialize(self$get_state(), NULL),
-      set_state = function(state) self$set_state(unserialize(state))
+      get_state = function() serialize(user_code(self$get_state()), NULL),
+      set_state = function(state) user_code(self$set_state(unserialize(state)))
     )
   }
   arguments <- private$.arguments
@@ -192,19 +192,17 @@ end_callbacks <- function(callbacks) {
   invisible()
 }
 
-#' A function of some arguments that calls another one with those that it has: by name, or else the first ones
-#'
-#' It may be interrupted, which Python hears of.
+#' A function of some arguments that calls another one, of the user's, with those that it has: by name, or else the first
 #' @noRd
 with_arguments_of <- function(f, given) {
   has <- names(formals(args(f)))
   if ("..." %in% has) {
-    return(function(...) allowInterrupts(f(...)))
+    return(function(...) user_code(f(...)))
   }
   taken <- if (all(has %in% given)) match(has, given) else seq_len(min(length(has), length(given)))
   named <- all(has %in% given)
   function(...) {
     values <- list(...)[taken]
-    allowInterrupts(do.call(f, if (named) stats::setNames(values, has) else values))
+    user_code(do.call(f, if (named) stats::setNames(values, has) else values))
   }
 }

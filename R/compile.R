@@ -46,6 +46,7 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
   )
   # a compile() of the model's own may not know them all
   given <- given[names(given) %in% names(match.call())]
+  given <- lapply(given, function_of_user)
   rlang::inject(call_core(call, object$compile, !!!given, !!!extra))
   invisible(object)
 }
@@ -54,4 +55,18 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
 #' @noRd
 as_plain_list <- function(value) {
   if (is.null(value) || is.list(value)) value else if (is.atomic(value)) as.list(value) else list(value)
+}
+
+#' A loss or metric that is a function of R's, or a list of such, as Python may call it
+#' @noRd
+function_of_user <- function(value) {
+  if (reticulate::is_py_object(value)) {
+    value
+  } else if (is.list(value)) {
+    lapply(value, function_of_user)
+  } else if (is.function(value)) {
+    `attributes<-`(function(...) user_code(value(...)), attributes(value))
+  } else {
+    value
+  }
 }

@@ -48,6 +48,49 @@ call_core <- function(call, f, ..., convert = identity) {
   answer$value
 }
 
+#' Run code of the user's that Python has called
+#'
+#' It may be interrupted, which Python hears of. A jump to a handler or restart outside, such as that of
+#' `tryCatch(fit(...), warning = )`, would leave Python's frames behind, which ends R sooner or later. So it is held here and
+#' goes on as an error, which Python's frames know how to make way for, until [abort_python()] lets it go.
+#' @noRd
+user_code <- function(code) {
+  outcome <- hold_jump(code)
+  if (outcome$held) stop(rlang::error_cnd("kerasfit_jump", message = "A jump is held.", call = NULL))
+  outcome$value
+}
+
+#' What user functions have signalled last when they did not come to their end, which Python's exceptions do not carry
+#' @noRd
+signalled <- new.env(parent = emptyenv())
+
+#' The value of some code, or that it would have jumped elsewhere
+#' @noRd
+hold_jump <- function(code) {
+  last <- NULL
+  ended <- FALSE
+  on.exit({
+    if (!ended) {
+      signalled$last <- last
+      # reticulate has handlers of these; a return() takes the place of a jump to any other one
+      if (!inherits(last, c("error", "interrupt"))) return(list(held = TRUE))
+    }
+  })
+  value <- withCallingHandlers(allowInterrupts(code), condition = function(condition) last <<- condition)
+  ended <- TRUE
+  list(held = FALSE, value = value)
+}
+
+#' Signal a condition again that made a function of the user's jump, now that no Python is in the way
+#' @noRd
+let_jump_go <- function() {
+  last <- signalled$last
+  signalled$last <- NULL
+  if (!is.null(last)) {
+    withRestarts(signalCondition(last), muffleWarning = function() NULL, muffleMessage = function() NULL)
+  }
+}
+
 #' The value of some code, with a Python exception as an R error
 #' @noRd
 with_r_errors <- function(code, call) {
@@ -79,6 +122,11 @@ abort_python <- function(error, call) {
   if (is.null(raised$r_class) || "python.builtin.Exception" %in% raised$r_class) {
     signal(c(explained, i = where), "python")
   }
+  if ("kerasfit_jump" %in% raised$r_class) {
+    let_jump_go()
+    hint <- "Neither `callCC()` nor restarts nor the debugger's Q lead out of it."
+    signal(c(sprintf("A function of yours would have jumped out of %s().", rlang::call_name(call)), i = hint, i = where), "user")
+  }
   # an R error on its way through Python, such as one in a generator
   mistake <- grep("^kerasfit_error_", raised$r_class, value = TRUE)
   if (length(mistake)) {
@@ -90,10 +138,13 @@ abort_python <- function(error, call) {
 #' The R error that an R function signalled when Python had called it, with its traceback
 #' @noRd
 r_condition <- function(raised) {
-  structure(
-    class = raised$r_class,
-    list(message = raised$value, call = raised$r_call, trace = raised$r_trace, rlang = NULL)
-  )
+  condition <- signalled$last
+  signalled$last <- NULL
+  if (!identical(class(condition), raised$r_class)) { # Python's own code called the function
+    condition <- structure(class = raised$r_class, list(message = raised$value, call = raised$r_call, rlang = NULL))
+  }
+  condition$trace <- condition$trace %||% raised$r_trace
+  condition
 }
 
 python_string <- function(value) if (is.null(value)) NULL else as.character(value)

@@ -27,6 +27,7 @@ evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..
                                                   sample_weight = NULL, steps = NULL, callbacks = NULL,
                                                   verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("evaluate")
+  force(callbacks)
   on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)
   list(x, y, sample_weight, callbacks) # the user's code, which may be interrupted

@@ -219,6 +219,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
                                              verbose = getOption("keras.verbose", default = "auto"),
                                              view_metrics = getOption("keras.view_metrics", default = "auto")) {
   call <- user_call("fit")
+  force(callbacks)
   on.exit(end_callbacks(callbacks))
   on_interrupt <- check_choice(
     getOption("kerasfit.interrupt", default = "return"), c("return", "error"), "kerasfit.interrupt", call

@@ -71,7 +71,7 @@ history_epochs <- function(history) {
 #' @rdname keras_training_history
 #' @export
 as.data.frame.keras_training_history <- function(x, row.names = NULL, optional = FALSE, ...) {
-  columns <- rlang::names2(x$metrics)
+  columns <- as.character(names(x$metrics))
   validation <- startsWith(columns, "val_")
   metric <- sub("^val_", "", columns)
   epochs <- as.integer(history_epochs(x))
@@ -117,6 +117,7 @@ format.keras_training_history <- function(x, ...) {
 #' The last value of each metric, with validation beside training
 #' @noRd
 format_last_row <- function(history, epoch) {
+  if (!length(history$metrics)) return("No metrics.")
   last <- vapply(history$metrics, function(values) values[length(values)], numeric(1))
   metric <- unique(sub("^val_", "", names(last)))
   cells <- cbind(training = last[metric], validation = last[paste0("val_", metric)])

@@ -18,6 +18,7 @@
 predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NULL, steps = NULL, callbacks = NULL,
                                                  verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("predict")
+  force(callbacks)
   on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)
   list(x, callbacks) # the user's code, which may be interrupted

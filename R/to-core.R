@@ -117,7 +117,7 @@ argument_of <- function(label) sub("^(\\w+).*$", "\\1", label)
 #' @noRd
 generator_to_core <- function(next_batch, label, call) {
   label <- paste0(label, "()")
-  bridge$Generator(function() data_to_core(allowInterrupts(next_batch()), label, call), !can_return_null(next_batch))
+  bridge$Generator(function() data_to_core(user_code(next_batch()), label, call), !can_return_null(next_batch))
 }
 
 #' Whether a function's code has a way to return NULL
