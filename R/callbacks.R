@@ -10,7 +10,8 @@
 #' `callback_learning_rate_scheduler()` sets the learning rate of each epoch.
 #' `callback_terminate_on_nan()` ends training when the loss is no longer finite.
 #' `callback_swap_ema_weights()` evaluates with the moving averages of the weights, for optimizers with `use_ema`.
-#' `callback_csv_logger()` writes a line for each epoch into a file, `callback_tensorboard()` logs for TensorBoard,
+#' `callback_csv_logger()` writes a line for each epoch into a file, counting epochs from 0 as Keras does
+#' ([callback_log()] counts from 1), `callback_tensorboard()` logs for TensorBoard,
 #' `callback_remote_monitor()` sends each epoch's metrics to a server by HTTP.
 #' `callback_lambda()` calls functions; a list of functions by the names of hooks does the same (see [Callback()]).
 #'

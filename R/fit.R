@@ -238,7 +238,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
     validation_split = scalar(validation_split, "validation_split"),
     validation_data = data_to_core(validation_data, "validation_data", call),
     shuffle = scalar(shuffle, "shuffle"),
-    class_weight = class_weight_to_core(class_weight),
+    class_weight = class_weight_to_core(class_weight, call),
     sample_weight = data_to_core(sample_weight, "sample_weight", call),
     initial_epoch = scalar(initial_epoch, "initial_epoch"),
     steps_per_epoch = scalar(steps_per_epoch, "steps_per_epoch"),

@@ -3,7 +3,7 @@
 #' Seeds R, Python, numpy and the backend, so that what follows (initial weights, the order of the samples,
 #' dropout) repeats from run to run. `set.seed()` alone does not reach Python.
 #'
-#' @param seed A whole number, at least 0.
+#' @param seed A whole number, at least 0 and less than 2^31.
 #' @return `seed`, invisibly.
 #' @examplesIf kerasfit:::has_keras()
 #' set_random_seed(1)
@@ -12,8 +12,8 @@
 #' keras$random$normal(list(2L))
 #' @export
 set_random_seed <- function(seed) {
-  if (!is.numeric(seed) || length(seed) != 1 || is.na(seed) || seed < 0 || seed != round(seed)) {
-    abort_argument("seed", sprintf("`seed` must be a whole number, 0 or more, not %s.", describe(seed)))
+  if (!is.numeric(seed) || length(seed) != 1 || is.na(seed) || seed < 0 || seed != round(seed) || seed > .Machine$integer.max) {
+    abort_argument("seed", sprintf("`seed` must be a whole number, 0 or more and less than 2^31, not %s.", describe(seed)))
   }
   set.seed(seed)
   bridge$set_random_seed(as.integer(seed))

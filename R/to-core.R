@@ -73,6 +73,7 @@ data_frame_to_core <- function(value, label, call) {
   names <- names(value)
   columns <- Map(function(column, name) {
     label <- paste0(label, "$", name)
+    if (is.matrix(column) && ncol(column) == 1) column <- as.vector(column) # such as scale() gives
     if (is.list(column) || length(dim(column)) > 1) {
       refuse_object(column, label, "Give a column for each of its parts.", call)
     }
@@ -183,12 +184,16 @@ scalar_to_core <- function(value, argument, call) {
 
 #' Class weights: a named list or vector, or a named list of those
 #' @noRd
-class_weight_to_core <- function(value) {
+class_weight_to_core <- function(value, call) {
   if (is.null(value) || reticulate::is_py_object(value)) {
     return(value)
   }
+  if (anyDuplicated(names(value))) {
+    name <- names(value)[duplicated(names(value))][[1]]
+    abort_argument("class_weight", sprintf('`class_weight` names "%s" more than once.', name), call)
+  }
   value <- lapply(as.list(value), function(weight) {
-    if (is.list(weight) || !is.null(names(weight))) class_weight_to_core(weight) else reticulate::r_to_py(weight)
+    if (is.list(weight) || !is.null(names(weight))) class_weight_to_core(weight, call) else reticulate::r_to_py(weight)
   })
   reticulate::r_to_py(value)
 }

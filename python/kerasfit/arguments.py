@@ -354,7 +354,9 @@ def class_weights_of(
             levels = {} if levels is None else dict.fromkeys(outputs, levels)
         by_number = {name: levels[str(i)] for i, name in enumerate(outputs, start=1) if str(i) in levels}
         return ClassWeightsByOutput.of(class_weight, by_number | dict(levels), outputs)
-    return ClassWeights.of(class_weight, None if isinstance(levels, Mapping) else levels)
+    if isinstance(levels, Mapping):
+        levels = next(iter(levels.values())) if len(outputs) == len(levels) == 1 else None
+    return ClassWeights.of(class_weight, levels)
 
 
 def class_code(label: str, name: Any, levels: list[str]) -> int:
@@ -377,6 +379,8 @@ def class_weight_value(label: str, name: Any, weight: Any) -> float:
 
 
 def class_codes(label: str, y: Any) -> np.ndarray:
+    if isinstance(y, Mapping) and len(y) == 1:
+        y = next(iter(y.values()))
     if isinstance(y, (list, tuple, Mapping)):
         raise ArgumentError(
             label,

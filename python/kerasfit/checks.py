@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import keras
 
+from kerasfit.data import ModelData
+from kerasfit.engines import Engine
 from kerasfit.errors import ArgumentError
-from kerasfit.indices import check_indices
-from kerasfit.sources import ArraySource, Source
+from kerasfit.sources import Source, Stream
 
 
 def check_compiled(model: keras.Model, verb: str) -> None:
@@ -14,17 +15,23 @@ def check_compiled(model: keras.Model, verb: str) -> None:
         raise ArgumentError("object", f"The model is not compiled: call compile() before {verb}().")
 
 
-def check_source(model: keras.Model, source: Source, argument: str, steps: int | None) -> None:
-    """Raise an error for data that never end, or hold indices that the model cannot have.
-
-    The argument is the one that gives the number of steps.
-    """
+def check_end(source: Source, argument: str, steps: int | None) -> None:
+    """Raise an error for data that never end; the argument is the one that gives the number of steps."""
     if source.endless and steps is None:
         raise ArgumentError(
             argument,
             f"`{argument}` is missing: there is no end to the data that can be seen.",
             f"Give the number of batches, or {argument} = -1 to go on for ever.",
         )
-    if isinstance(source, ArraySource):
-        x, y, _ = source.data
-        check_indices(model, x, y, (source.names.x, source.names.y))
+
+
+def prepare(engine: Engine, reader: ModelData, *streams: Stream) -> None:
+    """Create the state that a model has in a run, and check the data with what that tells of the model.
+
+    The first stream is the one that is trained or evaluated on.
+    """
+    known = reader.knows_outputs
+    engine.prepare(streams[0])
+    for source in [] if known else [stream.source for stream in streams]:
+        if source.example is not None:
+            reader.check(source.names, source.example.x, source.example.y)

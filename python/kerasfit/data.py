@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
+from kerasfit import keras_private
 from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError
-from kerasfit.indices import in_input_order
-from kerasfit.sources import Reader
-from kerasfit.sources.arrays import factor_codes, is_text, labelled_leaves
+from kerasfit.indices import check_indices, in_input_order, is_sparse
+from kerasfit.sources import Names, Reader
+from kerasfit.sources.arrays import count_samples, factor_codes, is_text, labelled_leaves
 from kerasfit.tensors import check_finite, has_finite_norm, matrix_of_columns
 
 USE_NUMBERS = (
@@ -34,6 +35,10 @@ class ModelData(Reader):
         self.allow_missing = allow_missing
         self.named_inputs = {tensor.name: tensor for tensor in getattr(model, "inputs", None) or []}
         self.outputs = list(getattr(model, "output_names", None) or [])
+        self._levels: dict[
+            str | int, list
+        ] = {}  # of the factors among targets, by name or number of the output
+        self._output_shapes: list[Sequence[int | None]] = []
 
     def inputs(self, label: str, x: Any) -> Any:
         """Inputs without data frames: a matrix, or each column goes to the input of its name.
@@ -46,12 +51,48 @@ class ModelData(Reader):
         if isinstance(x, (pd.DataFrame, pd.Series)):
             frame = x.to_frame() if isinstance(x, pd.Series) else x
             if len(self.named_inputs) > 1 or list(frame.columns) == list(self.named_inputs):
-                return self._columns_to_inputs(label, frame)
+                inputs = self._columns_to_inputs(label, frame)
+                by_name = len(inputs) > 1 or isinstance(self.model.input, dict)
+                return inputs if by_name else next(iter(inputs.values()))
             return self._matrix(label, frame)
         return nested(label, x, self._matrix)
 
-    def check_inputs(self, label: str, x: Any) -> None:
-        """Raise a ``DataError`` if arrays are text where the model takes numbers."""
+    def check(self, names: Names, x: Any, y: Any) -> None:
+        """Raise a ``DataError`` for text where the model takes numbers, and for indices that it cannot have.
+
+        Before a model is built it has no outputs to say how many classes there are: ``knows_outputs``.
+        """
+        self._check_parts(names.x, x)
+        self._check_text(names.x, x)
+        if not self.knows_outputs:
+            self._output_shapes = self._find_output_shapes(x)
+        check_indices(self.model, x, y, (names.x, names.y), self._output_shapes)
+
+    @property
+    def knows_outputs(self) -> bool:
+        return bool(self._output_shapes)
+
+    def _find_output_shapes(self, x: Any) -> list[Sequence[int | None]]:
+        if outputs := getattr(self.model, "outputs", None):
+            return [output.shape for output in outputs]
+        # only JAX trains on classes that are not there without a word
+        losses = keras.tree.flatten(getattr(self.model, "loss", None))
+        if self.model.built and any(map(is_sparse, losses)) and keras.backend.backend() == "jax":
+            return keras_private.output_shapes(self.model, x)
+        return []
+
+    def _check_parts(self, label: str, x: Any) -> None:
+        """Raise a ``DataError`` if one of several inputs is None that the model needs."""
+        if not isinstance(x, (list, tuple, Mapping)) or not self.named_inputs:
+            return
+        optional = keras_private.optional_inputs(self.model)
+        parts = x.items() if isinstance(x, Mapping) else enumerate(x)
+        for number, (key, part) in enumerate(parts):
+            if part is None and key not in optional:
+                name = f"{label}${key}" if isinstance(x, Mapping) else f"{label}[[{number + 1}]]"
+                raise DataError(name, f"`{name}` is missing (NULL or None), and is not optional.")
+
+    def _check_text(self, label: str, x: Any) -> None:
         if not any(map(is_text, keras.tree.flatten(x))):
             return
         leaves = list(labelled_leaves(label, in_input_order(self.model, x)))
@@ -106,7 +147,15 @@ class ModelData(Reader):
         matrix of numbers, or the one column it has.
         """
         if isinstance(y, pd.DataFrame):
-            if len(self.outputs) > 1 and set(y.columns) == set(self.outputs):
+            if len(self.outputs) > 1 and set(y.columns) >= set(self.outputs):
+                for name in y.columns:
+                    if name not in self.outputs:
+                        raise DataError(
+                            f"{label}${name}",
+                            f"`{label}${name}` has no output in the model, whose outputs are "
+                            f"{listed(quoted(self.outputs))}.",
+                            "Leave the column out.",
+                        )
                 y = {name: y[name] for name in self.outputs}
             elif len(y.columns) == 1:
                 return self._target(f"{label}${y.columns[0]}", y.iloc[:, 0], 0)
@@ -114,17 +163,17 @@ class ModelData(Reader):
                 return self._matrix(label, y)
         if isinstance(y, Mapping):
             return self._by_output(
-                {
-                    name: self._target(f"{label}${name}", value, self._number_of(name))
-                    for name, value in y.items()
-                }
+                {name: self._target(f"{label}${name}", value, name) for name, value in y.items()}
             )
         if isinstance(y, (list, tuple)) and any(map(is_table, y)):
             return [self._target(f"{label}[[{i + 1}]]", value, i) for i, value in enumerate(y)]
         return self._target(label, y, 0)
 
     def weights(self, label: str, sample_weight: Any) -> Any:
-        """Sample weights without data frames: a vector, or one for each output by its name."""
+        """Sample weights without data frames: a vector, or one for each output by its name.
+
+        Samples weigh 1 for outputs that are not named.
+        """
         if isinstance(sample_weight, pd.DataFrame):
             if set(sample_weight.columns) == set(self.outputs):
                 return self._by_output(
@@ -133,7 +182,18 @@ class ModelData(Reader):
             return self._matrix(label, sample_weight)
         if isinstance(sample_weight, pd.Series):
             return numbers_of(label, sample_weight)
-        return self._by_output(nested(label, sample_weight, self._matrix))
+        weights = nested(label, sample_weight, self._matrix)
+        losses = getattr(self.model, "loss", None)
+        if (
+            isinstance(losses, Mapping)
+            and isinstance(weights, (list, tuple))
+            and len(weights) == len(self.outputs)
+        ):
+            weights = dict(zip(self.outputs, weights, strict=True))
+        if isinstance(weights, Mapping) and set(weights) < set(self.outputs):
+            ones = np.ones(count_samples(weights), keras.config.floatx())
+            weights = dict.fromkeys(self.outputs, ones) | weights
+        return self._by_output(weights)
 
     def _by_output(self, values: Any) -> Any:
         """Values with outputs as names; a list in the order of the outputs where the losses are one."""
@@ -146,10 +206,7 @@ class ModelData(Reader):
             return [values[name] for name in self.outputs]
         return values
 
-    def _number_of(self, output: str) -> int:
-        return self.outputs.index(output) if output in self.outputs else 0
-
-    def _target(self, label: str, value: Any, output: int) -> Any:
+    def _target(self, label: str, value: Any, output: str | int) -> Any:
         if isinstance(value, pd.DataFrame):
             return self._matrix(label, value)
         if isinstance(value, pd.Series):
@@ -157,12 +214,34 @@ class ModelData(Reader):
         if not isinstance(value, pd.Categorical):
             return value
         codes = factor_codes(label, value)
+        self._check_levels(label, list(value.categories), output)
         if not is_categorical(self._loss(output)):
             return codes
         return np.eye(len(value.categories), dtype=keras.config.floatx())[codes]
 
-    def _loss(self, output: int) -> Any:
+    def _check_levels(self, label: str, levels: list, output: str | int) -> None:
+        known = self._levels.setdefault(output, levels)
+        if levels != known:
+            raise DataError(
+                label,
+                f"`{label}` has the levels {listed(levels)}, and {listed(known)} before: they must be equal.",
+                "Make each factor with the levels of all: factor(…, levels = ).",
+            )
+
+    @property
+    def levels(self) -> list[str] | dict[str, list[str]] | None:
+        """The levels of the factors that targets were, as ``levels_of`` gives them."""
+        if list(self._levels) == [0]:
+            return [str(level) for level in self._levels[0]]
+        return {
+            str(output + 1 if isinstance(output, int) else output): [str(level) for level in levels]
+            for output, levels in self._levels.items()
+        } or None
+
+    def _loss(self, output: str | int) -> Any:
         loss = getattr(self.model, "loss", None)
+        if isinstance(output, str):
+            output = self.outputs.index(output) if output in self.outputs else 0
         if isinstance(loss, Mapping):
             return loss.get(self.outputs[output]) if output < len(self.outputs) else None
         if isinstance(loss, (list, tuple)):
@@ -228,6 +307,8 @@ def column_for(label: str, column: pd.Series, tensor: Any) -> np.ndarray:
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     categorical = isinstance(column.dtype, pd.CategoricalDtype)
     if dtype == "string":
+        if categorical:
+            factor_codes(label, column.array)  # raises an error if some are missing
         values = np.asarray(column.astype(object), dtype=str)
     elif categorical and "int" in dtype:
         values = factor_codes(label, column.array)

@@ -10,7 +10,7 @@ import keras
 
 from kerasfit import arguments, interrupts, loop
 from kerasfit.callbacks import Callbacks, check_callbacks
-from kerasfit.checks import check_compiled, check_source
+from kerasfit.checks import check_compiled, check_end, prepare
 from kerasfit.data import ModelData
 from kerasfit.delegate import evaluate_by_model, has_its_own, predict_by_model
 from kerasfit.engines import Engine, engine_for
@@ -47,13 +47,13 @@ def evaluate(
     verbose = arguments.verbosity(verbose)
     reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
     source = open_source(x, y, sample_weight, batch_size=batch_size, steps=steps, reader=reader)
-    check_source(model, source, "steps", steps)
+    check_end(source, "steps", steps)
     if has_its_own("evaluate", model):
         return columns(evaluate_by_model(model, source, steps, callbacks))
     engine = engine_for(model, plan)
     stream = engine.open(source, steps)
     with shapes_explained(model, source):
-        engine.prepare(stream)
+        prepare(engine, reader, stream)
     with running("Evaluate", engine, stream, verbose, writer) as progress:
         logs = loop.evaluate(
             engine,
@@ -87,7 +87,7 @@ def predict(
     verbose = arguments.verbosity(verbose)
     reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
     source = open_source(x, batch_size=batch_size, steps=steps, reader=reader)
-    check_source(model, source, "steps", steps)
+    check_end(source, "steps", steps)
     if has_its_own("predict", model):
         return predict_by_model(model, source, steps, callbacks)
     engine = engine_for(model, plan)

@@ -15,7 +15,7 @@ from kerasfit import arguments, interrupts, loop
 from kerasfit.arguments import Schedule, ValidationSchedule
 from kerasfit.backup import Backup, backup_among, facts_of
 from kerasfit.callbacks import Callbacks, check_callbacks
-from kerasfit.checks import check_compiled, check_source
+from kerasfit.checks import check_compiled, check_end, prepare
 from kerasfit.data import ModelData, levels_of
 from kerasfit.delegate import fit_by_model, has_its_own
 from kerasfit.engines import Engine, engine_for
@@ -184,13 +184,13 @@ def fit(
         class_weight=class_weights,
         reader=reader,
     )
-    check_source(model, training, "steps_per_epoch", steps_per_epoch)
+    check_end(training, "steps_per_epoch", steps_per_epoch)
     validation = None
     if validation_data is not None:
         validation = open_validation(
             validation_data, validation_batch_size, batch_size, validation_steps, reader
         )
-        check_source(model, validation, "validation_steps", validation_steps)
+        check_end(validation, "validation_steps", validation_steps)
     check_shapes(model, training, validation)
 
     history = History(
@@ -235,10 +235,13 @@ def fit(
                 engine.open(training, steps_per_epoch),
                 validation
                 and loop.Validation(engine.open(validation, validation_steps), validation_schedule),
+                reader=reader,
                 schedule=schedule,
                 callbacks=callbacks,
                 steps_per_epoch=steps_per_epoch,
             )
+    if levels is None and reader.levels:  # in the batches of a generator
+        history.params["levels"] = reader.levels
     return returned(history, on_interrupt)
 
 
@@ -249,6 +252,7 @@ def fit_by_engine(
     stream: Stream,
     validation: loop.Validation | None,
     *,
+    reader: ModelData,
     schedule: Schedule,
     callbacks: list[keras.callbacks.Callback],
     steps_per_epoch: int | None,
@@ -266,7 +270,7 @@ def fit_by_engine(
                     model, source, steps_per_epoch=steps_per_epoch, initial_epoch=schedule.initial_epoch
                 )
                 backup = Backup(settings, engine, stream, callbacks, history, facts)
-            engine.prepare(stream)
+            prepare(engine, reader, stream, *([validation.stream] if validation else []))
             if backup:
                 backup.check_variables()
         told = Callbacks(

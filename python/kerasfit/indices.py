@@ -6,6 +6,7 @@ something else without a word.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -22,7 +23,13 @@ HINTS = {
 }
 
 
-def check_indices(model: keras.Model, x: Any, y: Any, labels: tuple[str, str] = ("x", "y")) -> None:
+def check_indices(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    labels: tuple[str, str],
+    output_shapes: Sequence[Sequence[int | None]],
+) -> None:
     """Look at the whole numbers in arrays that a model takes as indices.
 
     Parameters
@@ -31,6 +38,8 @@ def check_indices(model: keras.Model, x: Any, y: Any, labels: tuple[str, str] = 
         Inputs and targets: nested numpy arrays, y possibly None.
     labels
         What errors call them.
+    output_shapes
+        The shape of each of the model's outputs; none if that is not known.
 
     Raises
     ------
@@ -42,13 +51,12 @@ def check_indices(model: keras.Model, x: Any, y: Any, labels: tuple[str, str] = 
     if embeddings and len(inputs) == len(model.inputs):
         for number, layer in embeddings:
             check_range(*inputs[number], layer.input_dim, f"the embedding `{layer.name}` has")
-    outputs = getattr(model, "outputs", None) or []
     targets = list(labelled_leaves(labels[1], in_tree_order(y)))
     losses = keras.tree.flatten(model.loss)
-    if same_kind(y, model.loss) and len(targets) == len(losses) == len(outputs):
-        for (label, codes), loss, output in zip(targets, losses, outputs, strict=True):
-            if is_sparse(loss) and output.shape[-1]:
-                check_range(label, codes, output.shape[-1], "the model's output has")
+    if same_kind(y, model.loss) and len(targets) == len(losses) == len(output_shapes):
+        for (label, codes), loss, shape in zip(targets, losses, output_shapes, strict=True):
+            if is_sparse(loss) and shape and shape[-1]:
+                check_range(label, codes, shape[-1], "the model's output has")
 
 
 def in_input_order(model: keras.Model, x: Any) -> Any:

@@ -24,6 +24,23 @@ def build_state(model: keras.Model, batch: tuple) -> None:
     model._symbolic_build(data_batch=batch)
 
 
+def output_shapes(model: keras.Model, x: Any) -> list[tuple]:
+    """The shapes of what a model that is built makes of inputs like these; none if it cannot be told."""
+    inputs = keras.tree.map_structure(
+        lambda leaf: (
+            leaf
+            if leaf is None
+            else keras.KerasTensor(leaf.shape, keras.backend.standardize_dtype(leaf.dtype))
+        ),
+        x,
+    )
+    try:
+        outputs = backend.compute_output_spec(model, inputs, training=False)
+    except Exception:  # which a step will say in its own words
+        return []
+    return [output.shape for output in keras.tree.flatten(outputs)]
+
+
 def choose_direction(callback: keras.callbacks.Callback) -> None:
     """Have a callback decide now whether its metric is to grow or to fall.
 
@@ -174,6 +191,15 @@ def input_embeddings(model: keras.Model) -> list[tuple[int, keras.layers.Embeddi
         and len(layer._inbound_nodes) == 1
         and id(layer.input) in inputs
     ]
+
+
+def optional_inputs(model: keras.Model) -> set[int | str]:
+    """The numbers and names of the inputs that a model can do without."""
+    optional: set[int | str] = set()
+    for number, tensor in enumerate(getattr(model, "inputs", None) or []):
+        if getattr(tensor._keras_history.operation, "optional", False):
+            optional |= {number, tensor.name}
+    return optional
 
 
 def is_convolutional(model: keras.Model) -> bool:

@@ -12,12 +12,13 @@ import keras
 from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError, KerasfitError
 from kerasfit.indices import in_input_order, in_tree_order, is_sparse
-from kerasfit.sources import Source
+from kerasfit.sources import Batch, Names, Source
 from kerasfit.sources.arrays import labelled_leaves
 
 ABOUT_SHAPES = re.compile(
     r"shape|string|\brank\b|dimension|incompatible|broadcast|structure|expects? \d+ (named )?(input|var)|"
-    r"None values|expected .* (input|key|name|output)|missing|not found|KeyError",
+    r"None values|NoneType|None is not|Invalid dtype|expected .* (input|key|name|output)|missing|not found|"
+    r"KeyError",
     re.IGNORECASE,
 )
 
@@ -53,7 +54,8 @@ def check_shapes(model: keras.Model, training: Source, validation: Source | None
     x = training.example.x if training.example else None
     inputs = getattr(model, "inputs", None) or []
     if isinstance(x, (list, tuple)) and inputs and len(keras.tree.flatten(x)) != len(inputs):
-        raise next(mistakes_of_inputs(model, x, training.names.x))
+        for mistake in mistakes_of_inputs(model, x, training.names.x):
+            raise mistake
     if training.example is not None:
         # a compiled step has counted itself when it fails for these
         for mistake in mistakes_of_weights(
@@ -78,6 +80,22 @@ def mistakes_of_shape(model: keras.Model, source: Source, phase: str = "train") 
         if phase != "predict":
             yield from mistakes_of_targets(model, y, source.names.y)
             yield from mistakes_of_weights(model, sample_weight, source.names.sample_weight)
+            yield from mistakes_of_lengths(source.example, source.names)
+
+
+def mistakes_of_lengths(batch: Batch, names: Names) -> Iterator[DataError]:
+    """Parts of a generator's batch with another number of samples than the first."""
+    leaves = [
+        leaf for label, part in zip(names, batch, strict=False) for leaf in labelled_leaves(label, part)
+    ]
+    first, shape = leaves[0][0], leaves[0][1].shape
+    for label, leaf in leaves[1:]:
+        if leaf.shape[:1] != shape[:1]:
+            yield DataError(
+                label,
+                f"`{label}` has dimensions {dims(leaf.shape)}, and `{first}` {dims(shape)}: "
+                "they must have as many samples.",
+            )
 
 
 def mistakes_of_inputs(model: keras.Model, x: Any, label: str) -> Iterator[DataError]:
@@ -95,13 +113,13 @@ def mistakes_of_inputs(model: keras.Model, x: Any, label: str) -> Iterator[DataE
 
 def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[DataError]:
     losses, outputs = model.loss, list(getattr(model, "outputs", None) or [])
+    if losses is not None and y is None:
+        yield DataError(label, f"`{label}` is missing: the model's loss needs targets.")
     if losses is None or not outputs:
         return
     known = getattr(model, "output_names", None) or [tensor.name for tensor in outputs]
     leaves = list(labelled_leaves(label, in_tree_order(y)))
-    if not leaves:
-        yield DataError(label, f"`{label}` is missing: the model's loss needs targets.")
-    elif mistake := mistake_of_structure(label, y, len(leaves), known, "output"):
+    if mistake := mistake_of_structure(label, y, len(leaves), known, "output"):
         yield mistake
     else:
         by_name = isinstance(losses, dict) and isinstance(y, dict)

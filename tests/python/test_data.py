@@ -434,3 +434,104 @@ def test_a_dataset_of_python_is_shuffled():
     one, other = dataset.asked[:5], dataset.asked[5:]
     assert sorted(one) == sorted(other) == [*range(5)]
     assert one != other or one != [*range(5)]
+
+
+# ---- what only batches, or a model that has been built, can tell -----------------------------------------
+
+
+def unbuilt():
+    model = keras.Sequential([keras.layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(3, activation="softmax")
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def subclassed():
+    model = Subclassed()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+ROWS, CODES = models.numbers(5), models.classes(3)
+
+
+@pytest.mark.parametrize("form", ["arrays", "batches"])
+@pytest.mark.parametrize(
+    "build", [lambda: models.dense()[0], unbuilt, subclassed], ids=["built", "unbuilt", "subclassed"]
+)
+def test_a_class_without_an_output_is_a_mistake_in_any_model(build, form):
+    model = build()
+    wrong = (ROWS, CODES + 1)
+    data = wrong if form == "arrays" else (iter([wrong]),)
+    if build is subclassed and BACKEND != "jax":  # whose own error it is
+        with pytest.raises(Exception, match="3"):
+            kerasfit.fit(model, *data, verbose=0)
+        return
+    with pytest.raises(DataError, match="has the value 3, and the model's output has 3 values: 0 to 2"):
+        kerasfit.fit(model, *data, verbose=0)
+    kerasfit.fit(model, ROWS, CODES, verbose=0)
+
+
+def factor_batches(levels):
+    for own in levels:
+        yield ROWS[:4], pd.Categorical([own[0]] * 4, categories=own)
+
+
+def test_factors_in_batches_have_the_same_levels():
+    levels = ["a", "b", "c"]
+    history = kerasfit.fit(models.dense()[0], factor_batches([levels] * 3), verbose=0)
+    assert history.params["levels"] == levels
+    with pytest.raises(DataError, match="has the levels b, and a before: they must be equal"):
+        kerasfit.fit(models.dense()[0], factor_batches([["a"], ["b"]]), verbose=0)
+    with pytest.raises(
+        DataError, match=r"validation_data.* has the levels c, b and a, and a, b and c before"
+    ):
+        y = pd.Categorical.from_codes(CODES, levels)
+        kerasfit.fit(models.dense()[0], ROWS, y, validation_data=factor_batches([levels[::-1]]), verbose=0)
+
+
+def test_parts_of_a_batch_have_as_many_samples():
+    with pytest.raises(DataError, match="must have as many samples"):
+        kerasfit.fit(models.dense()[0], iter([(ROWS[:10], CODES[:9])]), verbose=0)
+
+
+def test_weights_may_be_given_for_some_outputs():
+    model, x, y = models.several_outputs()
+    first, second = model.output_names
+    weights = np.linspace(0, 1, len(keras.tree.flatten(x)[0])).astype("float32")
+
+    def losses(sample_weight):
+        return kerasfit.evaluate(model, x, y, sample_weight=sample_weight, verbose=0)
+
+    model.compile("sgd", dict(zip(model.output_names, keras.tree.flatten(model.loss), strict=True)))
+    y = dict(zip(model.output_names, keras.tree.flatten(y), strict=True))
+    whole = {first: weights, second: np.ones_like(weights)}
+    assert losses({first: weights}) == losses(whole) == losses(list(whole.values()))
+
+
+def test_labels_that_are_missing_are_not_words():
+    town = keras.Input((1,), dtype="string", name="town")
+    if BACKEND != "tensorflow":
+        pytest.skip("no text")
+    model = keras.Model(town, keras.layers.StringLookup(vocabulary=["a", "nan"])(town))
+    with pytest.raises(DataError, match="is a factor with 1 missing value"):
+        kerasfit.predict(model, pd.DataFrame({"town": pd.Categorical(["a", None])}), verbose=0)
+
+
+def test_one_named_input_takes_a_data_frame_without_a_warning(recwarn):
+    age = keras.Input((1,), name="age")
+    model = keras.Model(age, keras.layers.Dense(1)(age))
+    model.compile("sgd", "mse")
+    kerasfit.fit(model, pd.DataFrame({"age": np.arange(9.0)}), np.arange(9.0), verbose=0)
+    by_name = keras.Model({"age": age}, keras.layers.Dense(1)(age))
+    by_name.compile("sgd", "mse")
+    kerasfit.fit(by_name, pd.DataFrame({"age": np.arange(9.0)}), np.arange(9.0), verbose=0)
+    assert not [warning for warning in recwarn if "structure" in str(warning.message)]

@@ -57,8 +57,7 @@ class TensorFlowEngine(PlainEngine):
     def _xla_has_failed(self) -> bool:
         """Whether XLA could not compile a step of the model as it is now: Keras has made no new function."""
         return any(
-            function is getattr(self.model, f"{kind}_function")
-            for kind, function in self._beyond_xla.items()
+            function is getattr(self.model, f"{kind}_function") for kind, function in self._beyond_xla.items()
         )
 
     def compiled(self, kind: str, step: Callable) -> Callable:

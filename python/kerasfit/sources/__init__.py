@@ -10,11 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import keras
-
 from kerasfit.arguments import ClassWeights, ClassWeightsByOutput
 from kerasfit.errors import ArgumentError
-from kerasfit.sources.arrays import ArraySource, check_arrays, split
+from kerasfit.sources.arrays import ArraySource, check_arrays, count_samples, split
 from kerasfit.sources.dataset import DatasetSource, is_dataset
 from kerasfit.sources.iterators import IteratorSource, is_iterator_like
 from kerasfit.sources.lazy import LazyArray
@@ -95,9 +93,9 @@ def open_source(
             reader.weights(names.sample_weight, sample_weight),
             names=names,
         )
-        reader.check_inputs(names.x, arrays[0])
+        reader.check(names, *arrays[:2])
         if batch_size is None and steps is not None and steps > 0:
-            batch_size = math.ceil(len(keras.tree.flatten(arrays[0])[0]) / steps)
+            batch_size = math.ceil(count_samples(arrays[0]) / steps)
         return ArraySource(
             *arrays,
             batch_size=batch_size,

@@ -67,7 +67,7 @@ class ArraySource:
         labels = (names.x, names.y, names.sample_weight)
         self.data = tuple(map(as_arrays, labels, (x, y, sample_weight), [converted] * 3))
         self.in_memory = not any(isinstance(leaf, LazyArray) for leaf in keras.tree.flatten(self.data))
-        self.samples = len(keras.tree.flatten(x)[0])
+        self.samples = count_samples(x)
         self.batch_size = batch_size or DEFAULT_BATCH_SIZE
         self.batches = math.ceil(self.samples / self.batch_size)
         self.shuffling = Shuffling(shuffle)
@@ -115,12 +115,17 @@ def check_arrays(
     leaves = [
         leaf for label, value in zip(labels, data, strict=True) for leaf in labelled_leaves(label, value)
     ]
+    if not any(True for _ in labelled_leaves(names.x, data[0])):
+        raise ArgumentError(names.x, f"`{names.x}` has no arrays in it.")
     check_are_numbers(names.y, data[1])
     check_are_numbers(names.sample_weight, data[2])
     first, array = leaves[0]
     if len(array) == 0:
         raise DataError(first, f"`{first}` has no samples.")
-    for label, other in leaves[1:]:
+    for label, other in leaves:
+        if 0 in other.shape[1:]:
+            shape = ", ".join(map(str, other.shape))
+            raise DataError(label, f"`{label}` has dimensions ({shape}): there are no values in it.")
         if len(other) != len(array):
             raise DataError(
                 label,
@@ -224,6 +229,10 @@ def labelled_leaves(label: str, value: Any) -> Iterator[tuple[str, np.ndarray]]:
         yield label, value
 
 
+def count_samples(x: Any) -> int:
+    return len(next(labelled_leaves("x", x))[1])
+
+
 def split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[tuple, tuple]:
     """Arrays cut in two: for training, and the last ``fraction`` of the samples for validation.
 
@@ -235,7 +244,7 @@ def split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[tuple, t
             return None
         return leaf.part(rows) if isinstance(leaf, LazyArray) else leaf[rows]
 
-    samples = len(keras.tree.flatten(x)[0])
+    samples = count_samples(x)
     cut = math.floor(samples * (1.0 - fraction))
     if not 0 < cut < samples:
         raise ArgumentError(

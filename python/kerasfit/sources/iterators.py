@@ -90,8 +90,8 @@ class IteratorSource:
             as_tensors(label, read(label, part), allow_missing=self.reader.allow_missing)
             for label, read, part in zip(self.names[:3], readers, unpack(yielded), strict=True)
         )
-        self.reader.check_inputs(self.names.x, x)
         check_are_numbers(self.names.y, y)
+        self.reader.check(self.names, x, y)
         return Batch(x, y, weighted(sample_weight, self.class_weight, y))
 
 

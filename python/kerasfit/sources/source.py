@@ -106,8 +106,8 @@ class Reader:
     def inputs(self, label: str, x: Any) -> Any:
         return x
 
-    def check_inputs(self, label: str, x: Any) -> None:
-        """Raise a ``DataError`` if arrays are of a kind that the model cannot take."""
+    def check(self, names: Names, x: Any, y: Any) -> None:
+        """Raise a ``DataError`` if arrays are of a kind, or have values, that the model cannot take."""
 
     def targets(self, label: str, y: Any) -> Any:
         return y
