@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -44,14 +45,20 @@ def interleave(
 ) -> dict[str, np.ndarray]:
     """What each measure returns, shape (rounds,), taken in turn so that they share the machine's moods.
 
-    Every other round is in reverse, or one would always come after the same other and find its caches.
+    In a new order each round, or one would always come after the same other and find its caches; and never
+    twice in a row, which would find its own.
     """
     for _ in range(warm_up):
         for measure in measures.values():
             measure()
-    labels = list(measures)
-    orders = [labels if number % 2 == 0 else labels[::-1] for number in range(shorten(rounds))]
-    taken = [{label: measures[label]() for label in order} for order in orders]
+    random, taken = Random(0), []
+    order = list(measures)
+    for _ in range(shorten(rounds)):
+        last = order[-1]
+        random.shuffle(order)
+        while order[0] == last and len(order) > 1:
+            random.shuffle(order)
+        taken.append({label: measures[label]() for label in order})
     return {label: np.array([values[label] for values in taken]) for label in measures}
 
 

@@ -35,9 +35,7 @@ class ModelData(Reader):
         self.allow_missing = allow_missing
         self.named_inputs = {tensor.name: tensor for tensor in getattr(model, "inputs", None) or []}
         self.outputs = list(getattr(model, "output_names", None) or [])
-        self._levels: dict[
-            str | int, list
-        ] = {}  # of the factors among targets, by name or number of the output
+        self._levels: dict[str | int, list] = {}  # of factors as targets, by name or number of the output
         self._output_shapes: list[Sequence[int | None]] = []
 
     def inputs(self, label: str, x: Any) -> Any:
@@ -64,7 +62,7 @@ class ModelData(Reader):
         """
         self._check_parts(names.x, x)
         self._check_text(names.x, x)
-        if not self.knows_outputs:
+        if y is not None and not self.knows_outputs:
             self._output_shapes = self._find_output_shapes(x)
         check_indices(self.model, x, y, (names.x, names.y), self._output_shapes)
 
