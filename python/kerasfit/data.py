@@ -159,6 +159,17 @@ class ModelData(Reader):
                 return self._target(f"{label}${y.columns[0]}", y.iloc[:, 0], 0)
             else:
                 return self._matrix(label, y)
+        if isinstance(y, Mapping) and self._has_one_output():
+            name = next(iter(y), "")
+            if len(y) != 1 or self.outputs not in ([], [name]):
+                known = (
+                    f"the model's output is `{self.outputs[0]}`"
+                    if self.outputs
+                    else "the model has one output"
+                )
+                raise DataError(label, f"`{label}` names {listed(quoted(y) or ['nothing'])}, and {known}.")
+            target = self._target(f"{label}${name}", y[name], name)
+            return {name: target} if isinstance(getattr(self.model, "output", None), Mapping) else target
         if isinstance(y, Mapping):
             return self._by_output(
                 {name: self._target(f"{label}${name}", value, name) for name, value in y.items()}
@@ -203,6 +214,9 @@ class ModelData(Reader):
         ):
             return [values[name] for name in self.outputs]
         return values
+
+    def _has_one_output(self) -> bool:
+        return len(self.outputs) == 1 or isinstance(self.model, keras.Sequential)
 
     def _target(self, label: str, value: Any, output: str | int) -> Any:
         if isinstance(value, pd.DataFrame):

@@ -126,7 +126,7 @@ def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[Data
         losses = [losses.get(name) for name in sorted(y)] if by_name else keras.tree.flatten(losses)
         if len(losses) == 1:
             losses = losses * len(outputs)
-        if isinstance(y, dict):
+        if isinstance(y, dict) and set(y) <= set(known):
             outputs = [outputs[known.index(name)] for name in sorted(y)]
         for (name, leaf), output, loss in zip(leaves, outputs, losses, strict=False):
             yield from mistake_of_target(name, tuple(leaf.shape), output.shape, loss)

@@ -535,3 +535,22 @@ def test_one_named_input_takes_a_data_frame_without_a_warning(recwarn):
     by_name.compile("sgd", "mse")
     kerasfit.fit(by_name, pd.DataFrame({"age": np.arange(9.0)}), np.arange(9.0), verbose=0)
     assert not [warning for warning in recwarn if "structure" in str(warning.message)]
+
+
+def test_the_targets_of_one_output_may_be_named():
+    inputs = keras.Input((5,))
+    outputs = keras.layers.Dense(3, activation="softmax", name="kind")(inputs)
+    for model in (
+        models.dense()[0],
+        keras.Model(inputs, outputs),
+        keras.Model(inputs, {"kind": outputs}),
+    ):
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        weights = {"sample_weight": np.ones(len(CODES)), "class_weight": {0: 2, 1: 1, 2: 1}}
+        named = kerasfit.fit(model, ROWS, {"kind": CODES}, **weights, verbose=0)
+        assert np.isfinite(named.metrics["loss"]).all()
+        if not isinstance(model, keras.Sequential):
+            with pytest.raises(DataError, match="`y` names `other`, and the model's output is `kind`"):
+                kerasfit.fit(model, ROWS, {"other": CODES}, verbose=0)
+        with pytest.raises(DataError, match="`y` names `kind` and `other`"):
+            kerasfit.fit(model, ROWS, {"kind": CODES, "other": CODES}, verbose=0)
