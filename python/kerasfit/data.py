@@ -14,7 +14,7 @@ from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError
 from kerasfit.indices import check_indices, in_input_order, is_sparse
 from kerasfit.sources import Names, Reader
-from kerasfit.sources.arrays import count_samples, factor_codes, is_text, labelled_leaves
+from kerasfit.sources.arrays import factor_codes, is_text, labelled_leaves
 from kerasfit.tensors import check_finite, has_finite_norm, matrix_of_columns
 
 USE_NUMBERS = (
@@ -192,17 +192,28 @@ class ModelData(Reader):
         if isinstance(sample_weight, pd.Series):
             return numbers_of(label, sample_weight)
         weights = nested(label, sample_weight, self._matrix)
-        losses = getattr(self.model, "loss", None)
+        one_each = isinstance(weights, (list, tuple)) and len(weights) == len(self.outputs) > 0
         if (
-            isinstance(losses, Mapping)
-            and isinstance(weights, (list, tuple))
-            and len(weights) == len(self.outputs)
+            one_each
+            and isinstance(getattr(self.model, "loss", None), Mapping)
+            and not np.isscalar(weights[0])
         ):
             weights = dict(zip(self.outputs, weights, strict=True))
-        if isinstance(weights, Mapping) and set(weights) < set(self.outputs):
-            ones = np.ones(count_samples(weights), keras.config.floatx())
-            weights = dict.fromkeys(self.outputs, ones) | weights
-        return self._by_output(weights)
+        if isinstance(weights, Mapping):
+            weights = self._by_output(self._weights_of_all(label, weights))
+        return weights
+
+    def _weights_of_all(self, label: str, weights: Mapping) -> Any:
+        """Weights by output with those that are not given; or those of the one output there is."""
+        known = self.outputs or list(weights)
+        if unknown := [name for name in weights if name not in known]:
+            outputs = listed(quoted(known), "output is", "outputs are")
+            raise DataError(label, f"`{label}` names {listed(quoted(unknown))}, and the model's {outputs}.")
+        given = {name: value for name, value in weights.items() if value is not None}
+        if not given or (self._has_one_output() and len(given) == 1):
+            return next(iter(given.values()), None)
+        ones = np.ones(len(next(labelled_leaves(label, given))[1]), keras.config.floatx())
+        return {name: given.get(name, ones) for name in known}
 
     def _by_output(self, values: Any) -> Any:
         """Values with outputs as names; a list in the order of the outputs where the losses are one."""

@@ -515,6 +515,9 @@ def test_weights_may_be_given_for_some_outputs():
     y = dict(zip(model.output_names, keras.tree.flatten(y), strict=True))
     whole = {first: weights, second: np.ones_like(weights)}
     assert losses({first: weights}) == losses(whole) == losses(list(whole.values()))
+    assert losses({first: weights, second: None}) == losses(whole)
+    with pytest.raises(DataError, match="`sample_weight` names `other`, and the model's outputs are"):
+        losses({"other": weights})
 
 
 def test_labels_that_are_missing_are_not_words():
