@@ -96,7 +96,8 @@
 #' @param shuffle Whether the samples of arrays get a new order each epoch. [set_random_seed()] makes it repeatable.
 #' @param class_weight A named list or vector with a weight for each class, for the loss during training. See below.
 #' @param sample_weight Weights of the samples in the loss during training: a vector as long as the data, or a matrix
-#'   (samples, timesteps) for temporal data; a list of them for several outputs. For arrays only. Metrics are
+#'   (samples, timesteps) for temporal data; a list of them for several outputs, whose samples weigh 1 for outputs that a
+#'   named list leaves out. For arrays only. Metrics are
 #'   weighted if they were given to [compile()][compile.keras.src.models.model.Model] as `weighted_metrics`.
 #' @param initial_epoch The first epoch to train, to go on with an earlier run.
 #' @param steps_per_epoch Steps in each epoch. If `NULL`, an epoch is one pass over the data; needed for data that
