@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -125,14 +125,7 @@ class ModelData(Reader):
                 f"which the model has {'an input' if len(missing) == 1 else 'inputs'} for.",
                 "Several data frames, one for each input, go into a list.",
             )
-        for name in frame.columns:
-            if name not in self.named_inputs:
-                raise DataError(
-                    f"{label}${name}",
-                    f"`{label}${name}` has no input in the model, whose inputs are "
-                    f"{listed(quoted(self.named_inputs))}.",
-                    "Leave the column out, or give the model an input of that name.",
-                )
+        check_columns(label, frame, "input", self.named_inputs)
         return {
             name: column_for(f"{label}${name}", frame[name], tensor)
             for name, tensor in self.named_inputs.items()
@@ -146,14 +139,7 @@ class ModelData(Reader):
         """
         if isinstance(y, pd.DataFrame):
             if len(self.outputs) > 1 and set(y.columns) >= set(self.outputs):
-                for name in y.columns:
-                    if name not in self.outputs:
-                        raise DataError(
-                            f"{label}${name}",
-                            f"`{label}${name}` has no output in the model, whose outputs are "
-                            f"{listed(quoted(self.outputs))}.",
-                            "Leave the column out.",
-                        )
+                check_columns(label, y, "output", self.outputs)
                 y = {name: y[name] for name in self.outputs}
             elif len(y.columns) == 1:
                 return self._target(f"{label}${y.columns[0]}", y.iloc[:, 0], 0)
@@ -162,12 +148,10 @@ class ModelData(Reader):
         if isinstance(y, Mapping) and self._has_one_output():
             name = next(iter(y), "")
             if len(y) != 1 or self.outputs not in ([], [name]):
-                known = (
-                    f"the model's output is `{self.outputs[0]}`"
-                    if self.outputs
-                    else "the model has one output"
+                known = f"output is `{self.outputs[0]}`" if self.outputs else "only output has no name"
+                raise DataError(
+                    label, f"`{label}` names {listed(quoted(y) or ['nothing'])}, and the model's {known}."
                 )
-                raise DataError(label, f"`{label}` names {listed(quoted(y) or ['nothing'])}, and {known}.")
             target = self._target(f"{label}${name}", y[name], name)
             return {name: target} if isinstance(getattr(self.model, "output", None), Mapping) else target
         if isinstance(y, Mapping):
@@ -316,6 +300,17 @@ def nested(label: str, value: Any, read: Callable[[str, pd.DataFrame], Any]) -> 
     if isinstance(value, (list, tuple)) and any(isinstance(element, pd.DataFrame) for element in value):
         return type(value)(nested(f"{label}[[{i}]]", element, read) for i, element in enumerate(value, 1))
     return value
+
+
+def check_columns(label: str, frame: pd.DataFrame, noun: str, known: Collection[str]) -> None:
+    """Raise a ``DataError`` for a column that is none of the model's inputs, or outputs."""
+    for name in frame.columns:
+        if name not in known:
+            raise DataError(
+                f"{label}${name}",
+                f"`{label}${name}` has no {noun} in the model, whose {noun}s are {listed(quoted(known))}.",
+                f"Leave the column out, or give the model an {noun} of that name.",
+            )
 
 
 def numbers_of(label: str, column: pd.Series) -> np.ndarray:
