@@ -36,7 +36,7 @@ class Work:
         return self.epochs * (len(self.x) // self.batch_size)
 
 
-def tab(rows: int = 1000, epochs: int = 20) -> Work:
+def tab(rows: int = 1000, epochs: int = 100) -> Work:
     def build() -> keras.Model:
         inputs = keras.Input((10,))
         hidden = layers.Dense(16, activation="relu")(layers.Dense(16, activation="relu")(inputs))

@@ -382,6 +382,41 @@ def test_the_gradients_of_a_convolution_are_the_backend_s(shape, kernel, strides
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
+@pytest.mark.parametrize("rows, columns", [((8,), 3), ((8,), 16), ((4, 5), 2), ((8,), 1), ((8,), 40)])
+def test_the_gradients_of_a_product_are_the_backend_s(monkeypatch, rows, columns):
+    seen, left = [], kernels.left_as_it_is
+    monkeypatch.setattr(kernels, "left_as_it_is", lambda tensor: seen.append(1) or left(tensor))
+    random = np.random.default_rng(0)
+    x, matrix = (random.normal(size=size).astype("float32") for size in ((*rows, 32), (32, columns)))
+    weights = random.normal(size=(*rows, columns)).astype("float32")
+    assert_same_gradients(lambda x, matrix: ops.sum(ops.tanh(ops.matmul(x, matrix)) * weights), x, matrix)
+    assert bool(seen) == (columns in (2, 3, 16))
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="only JAX has derivatives of functions that go forward")
+def test_layers_may_derive_others_forward():
+    import jax
+
+    class WithSlope(keras.layers.Layer):
+        def build(self, shape):
+            self.inner = keras.layers.Dense(3)
+            self.inner.build(shape)
+
+        def call(self, inputs):
+            return ops.concatenate(jax.jvp(self.inner, (inputs,), (ops.ones_like(inputs),)), -1)
+
+    losses = []
+    for train in (keras.Model.fit, kerasfit.fit):
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((8,)), WithSlope(), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+        train(model, x, x[:, :1], epochs=2, shuffle=False, verbose=0)
+        losses.append(model.evaluate(x, x[:, :1], verbose=0))
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
 @pytest.mark.parametrize("every", [False, True])
 @pytest.mark.parametrize("backwards", [False, True])
 def test_the_gradients_of_an_lstm_are_the_backend_s(monkeypatch, every, backwards):

@@ -142,14 +142,21 @@ class Steps:
     def _one(self, changing: State, kept: State, data: Any) -> tuple[State, Any]:
         self.traces += 1
         state = changing.over(kept)
-        with jax_kernels() if self._is_keras_s else contextlib.nullcontext():
-            answer, values = self._step(tuple(getattr(state, name) for name in TAKEN[self.kind]), data)
+        answer, values = self._stepped(tuple(getattr(state, name) for name in TAKEN[self.kind]), data)
         if self.kind == "predict":
             values = (state.trainable, values)
         else:
             self._names = tuple(answer)
         after = State(**dict(zip(TAKEN[self.kind], values, strict=True)))
         return after.only(self.changes), answer
+
+    def _stepped(self, state: tuple, data: Any) -> tuple[Any, tuple]:
+        """The model's step, with the kernels where they can stand for its layers' operations."""
+        if self._is_keras_s:
+            # JAX has two ways to say to a layer, which derives others forward, that kernels cannot be
+            with contextlib.suppress(NotImplementedError, TypeError), jax_kernels():
+                return self._step(state, data)
+        return self._step(state, data)
 
     def in_order(self, logs: Logs) -> Logs:
         """Logs in the order that the step gave them, where JAX sorts them by their names."""
