@@ -327,13 +327,15 @@ def test_training_goes_through_the_kernels(monkeypatch):
 
 
 POOLS = [((3, 7, 8, 5), 2), ((3, 9, 7, 4), (3, 2)), ((2, 11, 3), 3), ((2, 4, 5, 6, 3), 2)]
-CONVOLUTIONS = [
-    ((3, 9, 8, 4), (3, 3, 4, 6), 1, "valid"),
-    ((3, 9, 8, 4), (3, 2, 4, 6), 2, "same"),
-    ((3, 9, 8, 20), (2, 3, 20, 6), (2, 1), "same"),
-    ((3, 12, 20), (4, 20, 3), 3, "valid"),
-    ((2, 5, 5, 5, 2), (2, 2, 2, 2, 3), 1, "same"),
-    ((2, 6, 6, 20), (1, 1, 20, 8), 2, "valid"),
+CONVOLUTIONS = [  # shapes of inputs and kernel, strides, padding, and whether the gradient is ours
+    ((3, 9, 8, 4), (3, 2, 4, 6), 2, "same", False),
+    ((2, 6, 6, 20), (1, 1, 20, 8), 2, "valid", True),
+    ((2, 6, 6, 3), (1, 1, 3, 8), 1, "same", True),
+    ((3, 9, 8, 2), (3, 3, 2, 32), (2, 1), "same", True),
+    ((3, 12, 2), (4, 2, 32), 3, "valid", True),
+    ((64, 7, 6, 16), (3, 2, 16, 5), 1, "valid", True),
+    ((64, 5, 4, 16), (3, 3, 16, 20), 1, "valid", True),
+    ((2, 5, 5, 5, 2), (2, 2, 2, 2, 32), 1, "same", True),
 ]
 
 
@@ -373,12 +375,15 @@ def test_the_gradient_of_max_pooling_goes_to_the_first_largest_element(shape, si
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX alone has its convolutions replaced")
-@pytest.mark.parametrize("shape, kernel, strides, padding", CONVOLUTIONS)
-def test_the_gradients_of_a_convolution_are_the_backend_s(shape, kernel, strides, padding):
+@pytest.mark.parametrize("shape, kernel, strides, padding, ours", CONVOLUTIONS)
+def test_the_gradients_of_a_convolution_are_the_backend_s(monkeypatch, shape, kernel, strides, padding, ours):
+    seen, function = [], kernels.jax_conv_function
+    monkeypatch.setattr(kernels, "jax_conv_function", lambda *a, **k: seen.append(1) or function(*a, **k))
     random = np.random.default_rng(0)
     x, k = (random.normal(size=size).astype("float32") for size in (shape, kernel))
     weights = random.normal(size=ops.conv(x, k, strides, padding).shape).astype("float32")
     assert_same_gradients(lambda x, k: ops.sum(ops.conv(x, k, strides, padding) * weights), x, k)
+    assert bool(seen) == ours
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
