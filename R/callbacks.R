@@ -17,7 +17,7 @@
 #'
 #' @param monitor The metric that decides, by its name in the history: "val_loss", "accuracy".
 #' @param min_delta The smallest change that counts as an improvement.
-#' @param patience Epochs without an improvement to wait for.
+#' @param patience Epochs without an improvement to wait for, `Inf` for ever.
 #' @param verbose 0: silent. 1: say what is done.
 #' @param mode "min", "max": which of two values is better; "auto" tells by the name of the metric.
 #' @param baseline A value that the metric has to be better than, or NULL.
@@ -79,7 +79,7 @@ NULL
 #' @export
 callback_early_stopping <- function(monitor = "val_loss", min_delta = 0, patience = 0, verbose = 0, mode = "auto",
                                     baseline = NULL, restore_best_weights = FALSE, start_from_epoch = 0) {
-  keras_callback("EarlyStopping", whole = c("patience", "verbose", "start_from_epoch"))
+  keras_callback("EarlyStopping", whole = c("patience", "verbose", "start_from_epoch"), numbers = "baseline")
 }
 
 #' @rdname callbacks
@@ -87,7 +87,10 @@ callback_early_stopping <- function(monitor = "val_loss", min_delta = 0, patienc
 callback_model_checkpoint <- function(filepath, monitor = "val_loss", verbose = 0, save_best_only = FALSE,
                                       save_weights_only = FALSE, mode = "auto", save_freq = "epoch",
                                       initial_value_threshold = NULL) {
-  keras_callback("ModelCheckpoint", whole = c("verbose", "save_freq"), paths = "filepath")
+  keras_callback(
+    "ModelCheckpoint",
+    whole = c("verbose", "save_freq"), paths = "filepath", numbers = "initial_value_threshold"
+  )
 }
 
 #' @rdname callbacks
@@ -101,6 +104,7 @@ callback_reduce_lr_on_plateau <- function(monitor = "val_loss", factor = 0.1, pa
 #' @export
 callback_learning_rate_scheduler <- function(schedule, verbose = 0) {
   call <- sys.call()
+  if (missing(schedule)) abort_argument("schedule", "`schedule` must be given.", call)
   if (!is.function(schedule)) {
     abort_argument("schedule", sprintf("`schedule` must be a function, not %s.", describe(schedule)), call)
   }
@@ -225,21 +229,42 @@ set_r_seed <- function(seed) if (!is.null(seed)) assign(".Random.seed", seed, gl
 #'
 #' @param whole Names of arguments that are whole numbers in Python.
 #' @param paths Names of arguments that are paths of files.
+#' @param numbers Names of arguments that are numbers or NULL.
 #' @param ... More arguments.
 #' @noRd
-keras_callback <- function(class, whole = character(), paths = character(), module = keras$callbacks, ...) {
+keras_callback <- function(class, whole = character(), paths = character(), numbers = character(),
+                           module = keras$callbacks, ...) {
   call <- sys.call(-1)
-  caller <- parent.frame()
-  defaults <- formals(sys.function(-1))
-  arguments <- mget(as.character(names(defaults)), caller)
+  defaults <- as.list(formals(sys.function(-1)))
+  arguments <- mget(as.character(names(defaults)), parent.frame())
   # an older Keras may not know an argument that nobody has set
-  arguments <- arguments[!mapply(identical, arguments, as.list(defaults))]
+  set <- !mapply(identical, arguments, defaults)
+  absent <- names(defaults)[!set & vapply(defaults, is.symbol, NA)]
+  if (length(absent)) abort_argument(absent[[1]], sprintf("`%s` must be given.", absent[[1]]), call)
+  arguments <- arguments[set]
   for (name in names(arguments)) {
-    value <- arguments[[name]]
-    if (name %in% whole && is.numeric(value)) arguments[[name]] <- whole_number(value, name, call)
-    if (name %in% paths && is.character(value)) arguments[[name]] <- path.expand(value)
+    kind <- if (name %in% whole) {
+      "whole"
+    } else if (name %in% paths) {
+      "path"
+    } else if (name %in% numbers) {
+      "numeric"
+    } else {
+      class(defaults[[name]])
+    }
+    arguments[name] <- list(callback_argument(arguments[[name]], name, kind, call))
   }
-  with_r_errors(rlang::inject(module[[class]](!!!lapply(arguments, reticulate::r_to_py), ...)), call)
+  rlang::try_fetch(
+    with_r_errors(rlang::inject(module[[class]](!!!lapply(arguments, reticulate::r_to_py), ...)), call),
+    kerasfit_error_python = function(error) {
+      named <- Filter(function(name) grepl(sprintf("\\b%s\\b", name), conditionMessage(error)), names(arguments))
+      if (!length(named)) return(rlang::zap())
+      abort_kerasfit(
+        conditionMessage(error), "argument", call,
+        argument = named[[1]], python_traceback = error$python_traceback
+      )
+    }
+  )
 }
 
 #' The module with the core's callbacks, whose attributes are R values
@@ -249,9 +274,32 @@ our_callbacks <- function() {
   reticulate::import("kerasfit")
 }
 
-whole_number <- function(value, argument, call) {
-  if (anyNA(value) || any(value != trunc(value))) {
-    abort_argument(argument, sprintf("`%s` must be a whole number, not %s.", argument, describe(value)), call)
+#' An argument as a callback in Python takes it
+#' @param kind "whole", "path", or the class that its default has.
+#' @noRd
+callback_argument <- function(value, name, kind, call) {
+  words <- list(mode = c("auto", "min", "max"), save_freq = "epoch", update_freq = c("epoch", "batch"))[[name]]
+  if (name == "mode") return(check_choice(value, words, name, call))
+  if (name == "verbose" && is.logical(value)) value <- as.integer(value)
+  one <- is.atomic(value) && length(value) == 1 && !is.na(value)
+  string <- one && is.character(value)
+  if (reticulate::is_py_object(value) || string && value %in% words) return(value)
+  wanted <- switch(kind,
+    whole = if (!is_whole(value) || !length(value) %in% c(1, if (name == "profile_batch") 2)) "a whole number",
+    path = if (!string) "the path of a file or folder",
+    numeric = if (!one || !is.numeric(value)) "a number",
+    character = if (!string) "a string",
+    logical = if (!isTRUE(value) && !isFALSE(value)) "TRUE or FALSE"
+  )
+  if (!is.null(wanted)) {
+    wanted <- paste(c(dQuote(words, FALSE), wanted), collapse = " or ")
+    abort_argument(name, sprintf("`%s` must be %s, not %s.", name, wanted, describe(value)), call)
   }
-  as.integer(value)
+  switch(kind, whole = as.integer(pmin(value, .Machine$integer.max)), path = path.expand(value), value)
+}
+
+#' Whether values are whole numbers; Inf is one, as "never" is
+#' @noRd
+is_whole <- function(value) {
+  is.numeric(value) && !anyNA(value) && all(value == trunc(value) & value >= -.Machine$integer.max)
 }

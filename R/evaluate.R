@@ -15,7 +15,10 @@
 evaluate <- function(object, ...) UseMethod("evaluate")
 
 #' @export
-evaluate.default <- function(object, ...) generics::evaluate(object, ...)
+evaluate.default <- function(object, ...) {
+  # as if called from there, or R would find this method again
+  do.call("evaluate", list(object, ...), quote = TRUE, envir = asNamespace("generics"))
+}
 
 #' @rdname evaluate
 #' @rawNamespace S3method(generics::evaluate, keras.src.models.model.Model)

@@ -228,6 +228,8 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
   extra <- check_extra(..., call = call)
   list(x, y, sample_weight, validation_data, callbacks, view_metrics) # the user's code, which may be interrupted
   scalar <- function(value, argument) scalar_to_core(value, argument, call)
+  view <- view_for(view_metrics, object, epochs, verbose, call)
+  if (!is.null(view)) on.exit(view$close(), add = TRUE)
   late <- FALSE
   history <- call_core(
     call, core$fit, object,
@@ -250,7 +252,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
     plan = plan_to_core(call),
     allow_missing = allow_missing_to_core(call),
     writer = console_writer(),
-    view = view_for(view_metrics, object, epochs, verbose, call),
+    view = view,
     !!!extra,
     convert = function(history) {
       # an interrupt that comes after the last step ends what comes after fit(), or else does nothing

@@ -24,14 +24,14 @@ glance.keras_training_history <- function(x, ...) {
 #' @export
 summary.keras_training_history <- function(object, ...) {
   epochs <- history_epochs(object)
-  values <- lapply(object$metrics, function(values) values[is.finite(values)])
+  measured <- lapply(object$metrics, function(values) values[!is.na(values) | is.nan(values)])
   best <- vapply(names(object$metrics), function(name) {
     values <- object$metrics[[name]]
     values[!is.finite(values)] <- NA
     c(if (more_is_better(name)) which.max(values) else which.min(values), NA_integer_)[1]
   }, integer(1))
   at <- function(rows) mapply(function(values, row) values[row], object$metrics, rows)
-  edge <- function(which) vapply(values, function(values) c(which(values, 1), NA_real_)[1], numeric(1))
+  edge <- function(which) vapply(measured, function(values) c(which(values, 1), NA_real_)[1], numeric(1))
   table <- data.frame(
     first = edge(utils::head), last = edge(utils::tail), best = as.double(at(best)), best_epoch = epochs[best],
     row.names = names(object$metrics)
@@ -68,11 +68,12 @@ tibble_if_installed <- function(data) if (rlang::is_installed("tibble")) tibble:
 #' @noRd
 format_seconds <- function(seconds) {
   whole <- round(seconds)
-  if (seconds < 1) {
+  # what rounds to the next unit is in that one
+  if (seconds * 1000 < 999.5) {
     sprintf("%.0fms", seconds * 1000)
-  } else if (seconds < 60) {
+  } else if (seconds < 59.95) {
     sprintf("%.1fs", seconds)
-  } else if (seconds < 3600) {
+  } else if (whole < 3600) {
     sprintf("%dm %02ds", whole %/% 60, whole %% 60)
   } else {
     sprintf("%dh %02dm", whole %/% 3600, whole %% 3600 %/% 60)

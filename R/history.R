@@ -99,7 +99,11 @@ format.keras_training_history <- function(x, ...) {
     return(sprintf("Training history: no epoch was trained%s.", if (isTRUE(history$params$interrupted)) " to its end" else ""))
   }
   params <- history$params
-  known <- function(name) if (!is.null(params[[name]]) && !is.na(params[[name]])) format(params[[name]], big.mark = ",")
+  known <- function(name) {
+    value <- params[[name]]
+    # the decimal mark of `options(OutDec = )` could be that same comma
+    if (!is.null(value) && !is.na(value)) format(value, big.mark = ",", decimal.mark = ".")
+  }
   facts <- c(
     if (!is.null(known("samples"))) paste(known("samples"), "samples"),
     if (!is.null(known("validation_samples"))) paste(known("validation_samples"), "to validate on"),
@@ -123,9 +127,7 @@ format_last_row <- function(history, epoch) {
   cells <- cbind(training = last[metric], validation = last[paste0("val_", metric)])
   rownames(cells) <- metric
   cells <- cells[, c(TRUE, any(startsWith(names(last), "val_"))), drop = FALSE]
-  text <- format(cells, digits = 4)
-  text[is.na(cells)] <- "NA"
-  table <- rbind(colnames(cells), text)
+  table <- rbind(colnames(cells), format(cells, digits = 4))
   label <- format(c(sprintf("Epoch %d", epoch), metric))
   lines <- apply(format(table, justify = "right"), 1, paste, collapse = "  ")
   shown <- utils::head(paste0(label, "  ", lines), 7)
@@ -142,7 +144,7 @@ format_last_row <- function(history, epoch) {
   epochs <- history_epochs(x)
   rows <- if (is.logical(i)) {
     which(rep_len(i, length(epochs)))
-  } else if (any(i < 0)) {
+  } else if (!anyNA(i) && any(i < 0)) {
     which(!epochs %in% -i)
   } else {
     match(i[i != 0], epochs)

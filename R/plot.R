@@ -34,7 +34,8 @@ plot.keras_training_history <- function(x, y, metrics = NULL, method = c("auto",
                                         smooth = getOption("keras.plot.history.smooth", FALSE),
                                         theme_bw = getOption("keras.plot.history.theme_bw", FALSE),
                                         log = "", ...) {
-  plot_histories(list(x), metrics, method, smooth, theme_bw, log, user_call("plot"), ...)
+  call <- user_call("plot")
+  plot_histories(list(x), metrics, method, smooth, theme_bw, log, call, ...)
 }
 
 #' @rdname plot.keras_training_history
@@ -45,7 +46,8 @@ plot.list <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base"
   if (!length(x) || !all(vapply(x, inherits, NA, "keras_training_history"))) {
     return(NextMethod())
   }
-  plot_histories(x, metrics, method, smooth, theme_bw, log, user_call("plot"), ...)
+  call <- user_call("plot")
+  plot_histories(x, metrics, method, smooth, theme_bw, log, call, ...)
 }
 
 #' @rdname plot.keras_training_history
@@ -187,7 +189,7 @@ plot_ggplot <- function(data, smooth, theme_bw, log) {
   plot
 }
 
-panel_columns <- function(panels) if (panels <= 3) 1 else if (panels <= 8) 2 else 3
+panel_columns <- function(panels) if (panels <= 3) 1 else if (panels <= 8) 2 else ceiling(sqrt(panels))
 
 history_theme <- function(theme_bw) {
   own <- !theme_bw && identical(ggplot2::theme_get(), ggplot2::theme_grey())
@@ -227,32 +229,35 @@ smoothed <- function(data) {
 plot_base <- function(data, smooth, log, ...) {
   metrics <- levels(data$metric)
   columns <- panel_columns(length(metrics))
-  old <- graphics::par(
-    mfrow = c(ceiling(length(metrics) / columns), columns), mar = c(3, 3.5, 2, 1), mgp = c(2, 0.6, 0), cex = 0.9
-  )
+  rows <- ceiling(length(metrics) / columns)
+  # the margins, up to 5 lines, are at most half of a panel
+  cex <- min(0.9, graphics::par("din") / c(columns, rows) / (10 * graphics::par("csi")))
+  old <- graphics::par(mfrow = c(rows, columns), mar = c(3, 3.5, 2, 1), mgp = c(2, 0.6, 0), cex = cex)
   on.exit(graphics::par(old))
+  own <- list(...)
+  ours <- list(xlab = "epoch", ylab = "", xaxt = if (grepl("x", log)) "s" else "n", las = 1, bty = "l")
+  frame <- c(own[names(own) != "type"], ours[setdiff(names(ours), names(own))])
   by <- if (nlevels(data$run) > 1) "run" else "data"
   colours <- if (by == "run") run_colours(levels(data$run)) else data_colours
   for (metric in metrics) {
     panel <- data[data$metric == metric, ]
-    plot(
-      panel$epoch, panel$shown,
-      type = "n", xlab = "epoch", ylab = "", xaxt = if (grepl("x", log)) "s" else "n", las = 1, bty = "l",
-      log = log, ...
-    )
+    rlang::inject(plot(panel$epoch, panel$shown, type = "n", log = log, !!!frame))
     graphics::title(metric, adj = 0, line = 0.6)
-    if (!grepl("x", log)) graphics::axis(1, whole_breaks(range(panel$epoch)))
+    if (!grepl("x", log) && is.null(own$xaxt)) graphics::axis(1, whole_breaks(range(panel$epoch)))
     for (curve in split(panel, list(panel$data, panel$run), drop = TRUE)) {
-      plot_curve(curve, colours[[as.character(curve[[by]][1])]], smooth)
+      plot_curve(curve, colours[[as.character(curve[[by]][1])]], smooth, own$type)
     }
     if (metric == metrics[[1]]) base_legend(data, colours)
   }
 }
 
-plot_curve <- function(curve, colour, smooth) {
+plot_curve <- function(curve, colour, smooth, type) {
   set <- as.character(curve$data[1])
-  graphics::lines(curve$epoch, curve$shown, col = colour, lty = data_linetypes[[set]])
-  if (nrow(curve) <= 30) graphics::points(curve$epoch, curve$shown, col = colour, pch = data_shapes[[set]])
+  type <- type %||% if (nrow(curve) <= 30) "o" else "l"
+  graphics::lines(
+    curve$epoch, curve$shown,
+    type = type, col = colour, lty = data_linetypes[[set]], pch = data_shapes[[set]]
+  )
   if (smooth) graphics::lines(smoothed(curve)[c("epoch", "shown")], col = colour, lwd = 2)
   edge <- curve[curve$shown != curve$value, ]
   if (nrow(edge)) {

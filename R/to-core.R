@@ -71,6 +71,10 @@ sparse_to_core <- function(value, call) {
 #' @noRd
 data_frame_to_core <- function(value, label, call) {
   names <- names(value)
+  if (anyDuplicated(names)) {
+    twice <- names[anyDuplicated(names)]
+    abort_argument(argument_of(label), sprintf("`%s` has two columns of the name `%s`.", label, twice), call)
+  }
   columns <- Map(function(column, name) {
     label <- paste0(label, "$", name)
     if (is.matrix(column) && ncol(column) == 1) column <- as.vector(column) # such as scale() gives

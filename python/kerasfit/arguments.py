@@ -365,7 +365,9 @@ def class_code(label: str, name: Any, levels: list[str]) -> int:
     except ValueError:
         code = -1
     if code < 0 or (levels and code >= len(levels)):
-        known = f"`y` has the levels {listed(levels)}" if levels else "classes are 0, 1, 2, …"
+        known = "classes are 0, 1, 2, …, since `y` is no factor"
+        if levels:
+            known = f"`y` has the levels {listed(levels)}"
         raise ArgumentError(label, f'`{label}` names a class "{name}" that does not exist: {known}.')
     return code
 

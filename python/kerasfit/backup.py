@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import random
+import re
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,8 @@ from kerasfit.sources import (
 from kerasfit.tensors import numbers, to_backend
 
 FORMAT = 1
+CHECKSUM = "the checksum of "
+CHECKED_BYTES = 2**26  # of each array
 SHARE = 0.015  # of the time, that storing may take: half of what users are told, as it slows steps too
 
 
@@ -84,7 +89,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         if not isinstance(backup_dir, (str, Path)) or not str(backup_dir):
             described = arguments.describe(backup_dir)
             raise ArgumentError("backup_dir", f"`backup_dir` must be the path of a folder, not {described}.")
-        self.backup_dir = Path(backup_dir).expanduser()
+        self.backup_dir = Path(backup_dir).expanduser().absolute()
         self.steps = (
             None if save_freq == "epoch" else arguments.whole_number("save_freq", save_freq, minimum=1)
         )
@@ -204,7 +209,9 @@ class Backup:
             raise StateError(
                 f"The state could not be stored in {self.settings.file}: {error.strerror or error}.",
                 argument="callbacks",
-                hint="The state before is still there: fit() can go on from it.",
+                hint="The state before is still there: fit() can go on from it."
+                if self.settings.file.exists()
+                else None,
             ) from error
 
     def close(self) -> None:
@@ -301,8 +308,11 @@ class Backup:
     def _check(self, state: dict[str, Any]) -> None:
         for name, value in self.run.items():
             if (stored := state["run"].get(name)) != value:
+                what = name.removeprefix(CHECKSUM)
                 raise self._of_another_run(
                     f"{name} was {in_words(stored)} there and is {in_words(value)} here"
+                    if what == name
+                    else f"{what} were others there"
                 )
 
     def _of_another_run(self, how: str) -> ArgumentError:
@@ -380,30 +390,53 @@ def some_batch(source: Source) -> Batch | None:
     return next(iter(source), None) if isinstance(source, DatasetSource) else source.batch(None, 0)
 
 
-def facts_of(model: keras.Model, source: Source, *, steps_per_epoch: int | None, initial_epoch: int) -> dict:
+def facts_of(
+    model: keras.Model,
+    source: Source,
+    validation: Source | None,
+    *,
+    steps_per_epoch: int | None,
+    initial_epoch: int,
+) -> dict:
     """What must be the same when a run goes on."""
     return {
         "the backend": keras.backend.backend(),
+        CHECKSUM + "the model's layers": checksum_of_config(
+            lambda: keras.saving.serialize_keras_object(model) | {"compile_config": None}
+        ),
+        CHECKSUM + "loss and metrics": checksum_of_config(
+            lambda: model.get_compile_config() | {"optimizer": None}
+        ),
         "the optimizer": type(model.optimizer).__name__,
         "batch_size": source.batch_size,
         "steps_per_epoch": steps_per_epoch,
         "initial_epoch": initial_epoch,
         "shuffle": isinstance(source, ArraySource) and source.shuffling.seed is not None,
         "the number of samples": source.samples,
-        "the checksum of the data": checksum(source),
+        CHECKSUM + "the data": checksum(source),
+        CHECKSUM + "the validation data": checksum(validation),
     }
 
 
-def checksum(source: Source, rows: int = 64) -> int | None:
-    """A number that is likely to be another one for other arrays: of some of their rows."""
+def checksum(source: Source | None) -> int | None:
+    """A number that is likely to be another one for other arrays: of all rows, or some that are spread."""
     if not isinstance(source, ArraySource):
         return None
-    chosen = np.linspace(0, source.samples - 1, min(rows, source.samples)).astype(int)
     value = 0
     for leaf in keras.tree.flatten(source.data):
         if leaf is not None:
+            rows = max(1, CHECKED_BYTES // (leaf.dtype.itemsize * math.prod(leaf.shape[1:])))
+            chosen = np.linspace(0, source.samples - 1, min(rows, source.samples)).astype(int)
             value = zlib.crc32(np.ascontiguousarray(leaf[chosen]), value)
     return value
+
+
+def checksum_of_config(config: Callable[[], Any]) -> int | None:
+    """The same for what Keras can say of a model, without the numbers that make automatic names unique."""
+    with suppress(Exception):  # of a model, loss or metric of the user's that has no configuration
+        text = json.dumps(config(), sort_keys=True, default=lambda value: type(value).__name__)
+        return zlib.crc32(re.sub(r'_\d+"', '"', text).encode())
+    return None
 
 
 def in_words(value: Any) -> str:

@@ -7,6 +7,7 @@ import keras
 from kerasfit.data import ModelData
 from kerasfit.engines import Engine
 from kerasfit.errors import ArgumentError
+from kerasfit.places import at
 from kerasfit.sources import Source, Stream
 
 
@@ -31,7 +32,8 @@ def prepare(engine: Engine, reader: ModelData, *streams: Stream) -> None:
     The first stream is the one that is trained or evaluated on.
     """
     known = reader.knows_outputs
-    engine.prepare(streams[0])
+    with at(batch=1):  # which it is traced with
+        engine.prepare(streams[0])
     for source in [] if known else [stream.source for stream in streams]:
         if source.example is not None:
             reader.check(source.names, source.example.x, source.example.y)

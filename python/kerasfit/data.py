@@ -12,7 +12,7 @@ import pandas as pd
 from kerasfit import keras_private
 from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError
-from kerasfit.indices import check_indices, in_input_order, is_sparse
+from kerasfit.indices import check_indices, in_input_order, is_categorical, is_sparse
 from kerasfit.sources import Names, Reader
 from kerasfit.sources.arrays import factor_codes, is_text, labelled_leaves
 from kerasfit.tensors import check_finite, has_finite_norm, matrix_of_columns
@@ -173,6 +173,8 @@ class ModelData(Reader):
                     {name: numbers_of(f"{label}${name}", column) for name, column in sample_weight.items()}
                 )
             return self._matrix(label, sample_weight)
+        if isinstance(sample_weight, pd.Categorical):
+            sample_weight = pd.Series(sample_weight)
         if isinstance(sample_weight, pd.Series):
             return numbers_of(label, sample_weight)
         weights = nested(label, sample_weight, self._matrix)
@@ -276,14 +278,6 @@ def levels_of(y: Any) -> list[str] | dict[str, list[str]] | None:
 
 def is_table(value: Any) -> bool:
     return isinstance(value, (pd.DataFrame, pd.Series, pd.Categorical))
-
-
-def is_categorical(loss: Any) -> bool:
-    """Whether a loss wants a probability for each class as its target."""
-    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
-    return isinstance(
-        loss, (keras.losses.CategoricalCrossentropy, keras.losses.CategoricalFocalCrossentropy)
-    ) or loss in (keras.losses.categorical_crossentropy, keras.losses.categorical_focal_crossentropy)
 
 
 # ---- data frames -------------------------------------------------------------------------------------

@@ -295,7 +295,7 @@ class MetricsLog(keras.callbacks.Callback):
         if not isinstance(filename, (str, Path)) or not str(filename):
             described = arguments.describe(filename)
             raise ArgumentError("filename", f"`filename` must be the path of a file, not {described}.")
-        self.filename = Path(filename).expanduser()
+        self.filename = Path(filename).expanduser().absolute()
         self.append = arguments.flag("append", append)
         self.is_json = self.filename.suffix in (".jsonl", ".ndjson", ".json")
 

@@ -267,7 +267,11 @@ def fit_by_engine(
         with at(epoch=schedule.initial_epoch), shapes_explained(model, source):
             if settings := backup_among(callbacks):
                 facts = facts_of(
-                    model, source, steps_per_epoch=steps_per_epoch, initial_epoch=schedule.initial_epoch
+                    model,
+                    source,
+                    validation and validation.stream.source,
+                    steps_per_epoch=steps_per_epoch,
+                    initial_epoch=schedule.initial_epoch,
                 )
                 backup = Backup(settings, engine, stream, callbacks, history, facts)
             prepare(engine, reader, stream, *([validation.stream] if validation else []))

@@ -79,6 +79,14 @@ def same_kind(y: Any, loss: Any) -> bool:
     return isinstance(y, (list, tuple)) == isinstance(loss, (list, tuple))
 
 
+def is_categorical(loss: Any) -> bool:
+    """Whether a loss wants a probability for each class as its target."""
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    return isinstance(
+        loss, (keras.losses.CategoricalCrossentropy, keras.losses.CategoricalFocalCrossentropy)
+    ) or loss in (keras.losses.categorical_crossentropy, keras.losses.categorical_focal_crossentropy)
+
+
 def is_sparse(loss: Any) -> bool:
     loss = keras.losses.get(loss) if isinstance(loss, str) else loss
     if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):

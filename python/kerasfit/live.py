@@ -50,7 +50,7 @@ class View:
     def __init__(
         self, folder: str | Path, writing: bool = False, opened: Callable[[str], None] | None = None
     ):
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()
         self.writing, self.opened = writing, opened
         self.stop_key = secrets.token_urlsafe(24)
         self.stopped = False
@@ -101,6 +101,13 @@ class View:
         self._model = None
         if self._writer:
             self._writer.join(timeout=5)
+
+    def close(self) -> None:
+        """``fit()`` has returned: if it has not begun to train, say that there was a mistake."""
+        if self._status == "starting":
+            self.end("failed", "Training did not begin: fit() has said why.")
+            if self.writing:
+                self._write()
 
     # ---- what those who watch ask -------------------------------------------------------------------
 
@@ -241,7 +248,7 @@ class Handler(SimpleHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
         elif rest == STATE:
             after = parse_qs(urlsplit(self.path).query).get("after", ["0"])[0]
-            self._answer(json.dumps(self.view.state(int(after) if after.isdigit() else 0)).encode())
+            self._answer(json.dumps(self.view.state(int(after) if after.isdecimal() else 0)).encode())
         else:
             super().do_GET()
 

@@ -113,10 +113,8 @@ class Training:
                 f"The data ended: there is no batch for epoch {epoch}, and training stops.", stacklevel=2
             )
             return None
-        if not engine.model.stop_training and stream.ran_dry:
-            warnings.warn(
-                f"The data ended: epoch {epoch} has {stream.taken} of {stream.limit} steps.", stacklevel=2
-            )
+        if not engine.model.stop_training:
+            warn_of_missing_steps(stream, f"epoch {epoch}")
         logs = engine.results(step_logs)
         if self.validation and self.validation.schedule.due(epoch):
             with timing.part("validation"):
@@ -148,6 +146,8 @@ def evaluate(
     step_logs = run_steps("test", engine.evaluate, stream, engine, callbacks, progress)
     if not stream.taken:
         warnings.warn("The data ended: there is no batch to evaluate on.", stacklevel=2)
+    elif not engine.model.stop_evaluating:
+        warn_of_missing_steps(stream, "evaluation")
     logs = engine.results(step_logs)
     callbacks.end("test", logs)
     return logs
@@ -167,6 +167,8 @@ def predict(engine: Engine, stream: Stream, callbacks: Callbacks, progress: Prog
     run_steps("predict", execute, stream, engine, callbacks, progress)
     if not outputs:
         raise DataError("x", "`x` has no batch to predict from.")
+    if not engine.model.stop_predicting:
+        warn_of_missing_steps(stream, "prediction")
     callbacks.end("predict")
     return concatenated(outputs)
 
@@ -251,6 +253,11 @@ class Validation:
 
     stream: Stream
     schedule: ValidationSchedule
+
+
+def warn_of_missing_steps(stream: Stream, what: str) -> None:
+    if stream.ran_dry:
+        warnings.warn(f"The data ended: {what} has {stream.taken} of {stream.limit} steps.", stacklevel=3)
 
 
 def concatenated(outputs: list[Any]) -> Any:

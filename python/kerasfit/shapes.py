@@ -11,7 +11,7 @@ import keras
 
 from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError, KerasfitError
-from kerasfit.indices import in_input_order, in_tree_order, is_sparse
+from kerasfit.indices import in_input_order, in_tree_order, is_categorical, is_sparse
 from kerasfit.sources import Batch, Names, Source
 from kerasfit.sources.arrays import labelled_leaves
 
@@ -179,7 +179,8 @@ def mistake_of_target(label: str, given: tuple, output: tuple, loss: Any) -> Ite
             )
     elif not fits(given[1:], output[1:]):
         if (len(given) == 1 or given[-1] == 1) and output[-1] != 1:
-            hint = 'Give a factor, or compile with the loss "sparse_categorical_crossentropy".'
+            hint = 'compile with the loss "sparse_categorical_crossentropy".'
+            hint = f"Give a factor, or {hint}" if is_categorical(loss) else f"For classes, {hint}"
         yield DataError(label, different(label, given, output, "the model's output has"), hint)
 
 

@@ -387,7 +387,11 @@ OTHERS = {
     "shuffle was True there and is False here": {"options": {"shuffle": False}},
     "initial_epoch was 1 there and is 2 here": {"options": {"initial_epoch": 2}},
     "the number of samples was 240 there and is 80 here": {"data": (X[:100], Y[:100])},
-    "the checksum of the data": {"data": (X + 1, Y)},
+    "the data were others there": {"data": (X, np.concatenate([Y[:7], Y[7:8] + 1, Y[8:]]))},
+    "the validation data were others there": {
+        "data": (X[:240], Y[:240]),
+        "options": {"validation_split": 0.0, "validation_data": (X[:9], Y[:9])},
+    },
 }
 
 
@@ -408,12 +412,30 @@ def test_another_model_and_other_callbacks_are_another_run(tmp_path):
     wider = keras.Sequential([keras.Input((10,)), keras.layers.Dense(9), keras.layers.Dense(1)])
     wider.compile("adam", "mse")
     before = wider.get_weights()
-    with pytest.raises(kerasfit.ArgumentError, match="variables of the model and its optimizer"):
+    with pytest.raises(kerasfit.ArgumentError, match="the model's layers were others there"):
         kerasfit.fit(
             wider, X, Y, validation_split=0.2, callbacks=callbacks(tmp_path / "state", save_freq="epoch")
         )
     for old, new in zip(before, wider.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize(
+    "activation, compiled, what",
+    [
+        ("tanh", {}, "the model's layers"),
+        ("relu", {"loss": "mae"}, "loss and metrics"),
+        ("relu", {"metrics": ["mse"]}, "loss and metrics"),
+    ],
+)
+def test_a_model_with_the_same_variables_is_another_one(tmp_path, activation, compiled, what):
+    crashed(tmp_path / "state")
+    model = network()
+    model.layers[0].activation = keras.activations.get(activation)
+    model.compile(**{"optimizer": "adam", "loss": "mse", "metrics": ["mae"]} | compiled)
+    backup = callbacks(tmp_path / "state", save_freq="epoch")
+    with pytest.raises(kerasfit.ArgumentError, match=f"{what} were others there"):
+        kerasfit.fit(model, X, Y, validation_split=0.2, callbacks=backup)
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "flipped", "empty"])
@@ -434,6 +456,18 @@ def test_with_two_states_the_one_before_replaces_a_damaged_one(tmp_path):
     file = crashed(tmp_path / "state", save_freq=8, double_checkpoint=True)
     file.write_bytes(b"")
     assert train(tmp_path / "state", save_freq="epoch", double_checkpoint=True)[:3] == expected[:3]
+
+
+def test_a_relative_folder_stays_where_it_was(tmp_path, monkeypatch):
+    class Move(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            os.chdir(tmp_path if epoch == 1 else "/")
+
+    monkeypatch.chdir(tmp_path)
+    backup = kerasfit.BackupAndRestore("state", delete_checkpoint=False)
+    kerasfit.fit(network(), X, Y, epochs=3, callbacks=[Move(), backup, kerasfit.MetricsLog("log")], verbose=0)
+    assert (tmp_path / "state" / "state.npz").exists()
+    assert len((tmp_path / "log").read_text().splitlines()) == 4
 
 
 def test_a_folder_that_cannot_be_written_is_a_mistake_before_training(tmp_path):

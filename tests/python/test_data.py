@@ -295,6 +295,30 @@ def test_what_is_missing_or_infinite_is_counted(order, dtype, rows):
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
+@pytest.mark.parametrize("values", [np.matrix, lambda x: x.astype(">f4"), lambda x: x.astype(">i4")])
+def test_any_numbers_of_numpy_s_are_trained_on(values):
+    x = np.arange(30).reshape(10, 3).astype("float32")
+    losses = []
+    for given in (x, values(x)):
+        history = kerasfit.fit(matrix_model(), given, given[:, :1], epochs=2, verbose=0)
+        losses.append(history.metrics["loss"])
+        assert kerasfit.predict(matrix_model(), given, verbose=0).shape == (10, 1)
+    assert losses[0] == losses[1]
+
+
+def test_a_batch_of_no_samples_is_named():
+    batches = iter([(np.ones((4, 3), "float32"), np.ones(4)), (np.ones((0, 3), "float32"), np.ones(0))])
+    with pytest.raises(DataError, match=r"`x\(\)\[\[1\]\]` has no samples"):
+        kerasfit.fit(matrix_model(), batches, verbose=0)
+
+
+def test_a_factor_is_no_sample_weight():
+    x = np.ones((SAMPLES, 3), "float32")
+    for weights in (KINDS, pd.DataFrame({"weight": KINDS})):
+        with pytest.raises(DataError, match="is a factor"):
+            kerasfit.fit(matrix_model(), x, PRICE, sample_weight=weights, verbose=0)
+
+
 def test_numbers_whose_sum_is_too_large_are_finite():
     x = np.full((SAMPLES, 3), 3e38, "float32")
     kerasfit.predict(matrix_model(), x, verbose=0)

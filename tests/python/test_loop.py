@@ -147,6 +147,9 @@ def test_a_generator_that_ends_early_warns_and_invents_no_rows():
 
 def test_validation_data_that_end_warn_and_leave_values_unmeasured():
     model, x, y = models.dense()
+    for verb, what in [(kerasfit.evaluate, "evaluation"), (kerasfit.predict, "prediction")]:
+        with pytest.warns(UserWarning, match=f"{what} has 2 of 5 steps"):
+            verb(model, iter([(x, y)] * 2), steps=5, verbose=0)
     with pytest.warns(UserWarning, match="no batch to evaluate on"):
         history = kerasfit.fit(model, x, y, validation_data=iter([(x, y)]), epochs=2, verbose=0)
     assert history.metrics["val_loss"][1] is None

@@ -107,7 +107,11 @@ test_that("functions that hear no batch leave many steps in one call", {
 
 test_that("mistakes in callbacks are told where they are made", {
   expect_error(callback_early_stopping(patience = 1.5), "`patience` must be a whole number, not 1.5", class = "kerasfit_error_argument")
-  expect_error(callback_reduce_lr_on_plateau(factor = 2), "does not support a factor >= 1.0", class = "kerasfit_error")
+  error <- expect_error(
+    callback_reduce_lr_on_plateau(factor = 2), "does not support a factor >= 1.0",
+    class = "kerasfit_error_argument"
+  )
+  expect_identical(error$argument, "factor")
   expect_error(callback_learning_rate_scheduler(0.1), "`schedule` must be a function", class = "kerasfit_error_argument")
   expect_error(callback_lambda(on_pause = mean), "no hook of the name `on_pause`", class = "kerasfit_error_argument")
   expect_error(callback_backup_and_restore(3), "`backup_dir` must be the path", class = "kerasfit_error_argument")
@@ -125,6 +129,44 @@ test_that("mistakes in callbacks are told where they are made", {
     "`on_epoch_end\\(\\)` of the callback Failing, epoch 2", class = "kerasfit_error_user"
   )
   expect_identical(conditionMessage(error$parent), "no")
+})
+
+test_that("arguments of callbacks that cannot be used are refused, by name", {
+  refused <- function(code, argument, message) {
+    error <- expect_error(code, message, fixed = TRUE, class = "kerasfit_error_argument")
+    expect_identical(error$argument, argument)
+  }
+  for (patience in list(NA, "3", c(1, 2), NULL, 1.5, -Inf)) {
+    refused(callback_early_stopping(patience = patience), "patience", "`patience` must be a whole number, not ")
+  }
+  refused(callback_early_stopping(monitor = NULL), "monitor", "`monitor` must be a string, not NULL.")
+  refused(callback_early_stopping(min_delta = "a"), "min_delta", "`min_delta` must be a number, not \"a\".")
+  refused(callback_early_stopping(baseline = "a"), "baseline", "`baseline` must be a number, not \"a\".")
+  refused(callback_early_stopping(restore_best_weights = NA), "restore_best_weights", "must be TRUE or FALSE, not NA.")
+  refused(callback_early_stopping(mode = "most"), "mode", "`mode` must be one of \"auto\", \"min\", \"max\", not \"most\".")
+  refused(callback_reduce_lr_on_plateau(factor = NaN), "factor", "`factor` must be a number, not NaN.")
+  refused(callback_model_checkpoint(c("a.keras", "b.keras")), "filepath", "`filepath` must be the path of a file")
+  refused(
+    callback_model_checkpoint("a.keras", save_freq = "batch"), "save_freq",
+    "`save_freq` must be \"epoch\" or a whole number, not \"batch\"."
+  )
+  refused(callback_model_checkpoint(), "filepath", "`filepath` must be given.")
+  refused(callback_learning_rate_scheduler(), "schedule", "`schedule` must be given.")
+  refused(callback_max_time(), "seconds", "`seconds` must be given.")
+  error <- tryCatch(callback_early_stopping(patience = "3"), error = identity)
+  expect_identical(conditionCall(error), quote(callback_early_stopping(patience = "3")))
+})
+
+test_that("a patience of Inf never ends", {
+  for (patience in c(Inf, 1e10)) {
+    never <- callback_early_stopping("loss", min_delta = 10, patience = patience, verbose = TRUE)
+    expect_identical(never$patience, .Machine$integer.max)
+  }
+  history <- fit(classifier(), iris_x, iris_y, epochs = 4, callbacks = never, verbose = 0)
+  expect_length(history$params$epoch, 4)
+  expect_no_error(callback_model_checkpoint("a.keras", save_freq = 3, initial_value_threshold = 0.5))
+  expect_no_error(callback_tensorboard(update_freq = "batch", histogram_freq = 2))
+  expect_identical(callback_argument(c(2, 4), "profile_batch", "whole"), c(2L, 4L))
 })
 
 test_that("learning rates are set by an R function of the epoch", {

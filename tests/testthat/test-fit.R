@@ -286,6 +286,7 @@ test_that("evaluate() returns a named list and predict() an array with samples i
     generics::evaluate(model, matrix(1:10 / 10), 1:10, verbose = 0)
   })
   expect_named(by_generics, "loss")
+  expect_error(evaluate("a model"), "no applicable method")
 })
 
 test_that("predictions in half precision are numbers", {

@@ -26,6 +26,31 @@ test_that("print() shows the run in a few lines", {
   expect_lte(length(capture.output(print(a_history(stats::setNames(many, paste0("metric_", 1:30)))))), 10)
 })
 
+test_that("NaN is a value, NA is not", {
+  history <- a_history(list(loss = c(1, 0.5, NaN), mae = c(2, Inf, NA), val_loss = c(3, NA, NA)))
+  expect_match(format(history), "^loss +NaN +NA$", all = FALSE)
+  expect_match(format(history), "^mae +NA +NA$", all = FALSE)
+  table <- summary(history)
+  expect_identical(table$last, c(NaN, Inf, 3))
+  expect_identical(table$best, c(0.5, 2, 3))
+  expect_identical(summary(a_history(list(loss = c(NA, NaN, 1))))$first, NaN)
+})
+
+test_that("a decimal comma is no trouble", {
+  withr::local_options(OutDec = ",")
+  history <- a_history(list(loss = 0.25), samples = 14400L)
+  expect_silent(lines <- format(history))
+  expect_match(lines, "14,400 samples", all = FALSE)
+  expect_silent(summary(history))
+})
+
+test_that("a duration that rounds to the next unit is in that one", {
+  expect_identical(
+    vapply(c(0.9994, 0.9996, 59.94, 59.97, 3599.4, 3599.6, 7199.9), format_seconds, ""),
+    c("999ms", "1.0s", "59.9s", "1m 00s", "59m 59s", "1h 00m", "2h 00m")
+  )
+})
+
 test_that("every method works with validation in some epochs only, and after saveRDS()", {
   history <- a_history(list(loss = c(3, 2, 1, 1), val_loss = c(NA, 2.5, NA, 1.5)))
   path <- withr::local_tempfile()
@@ -60,6 +85,18 @@ test_that("epochs on the axis are whole, and one epoch can be plotted", {
   one <- a_history(list(loss = 1, val_loss = 2))
   expect_silent(print(plot(one, method = "ggplot2", smooth = TRUE)))
   expect_silent(plot(one, method = "base", smooth = TRUE))
+})
+
+test_that("with base graphics the user's arguments win, and many panels fit", {
+  withr::local_pdf(NULL)
+  history <- a_history(list(loss = c(3, 2), val_loss = c(4, 3)))
+  for (own in list(list(xlab = "Epoche"), list(ylab = "Wert"), list(type = "b"), list(las = 2, xaxt = "n"))) {
+    expect_silent(rlang::inject(plot(history, method = "base", !!!own)))
+  }
+  for (panels in c(9, 24, 60)) {
+    many <- stats::setNames(rep(list(3:1), panels), paste0("metric_", seq_len(panels)))
+    expect_silent(plot(a_history(many), method = "base"))
+  }
 })
 
 test_that("a value far away does not flatten the curve of the others", {
@@ -125,6 +162,8 @@ test_that("[ takes epochs", {
   expect_identical(history[0]$metrics, list(loss = numeric()))
   expect_identical(conditionCall(tryCatch(history[1:3], error = identity)), quote(`[`(history, 1:3)))
   expect_error(history[1:3], "has no epoch 1, 2, 3; it has epochs 11 to 13", class = "kerasfit_error_argument")
+  error <- expect_error(history[NA_integer_], "has no epoch NA; it has", class = "kerasfit_error_argument")
+  expect_identical(error$argument, "i")
 })
 
 test_that("a history is tidy", {
@@ -170,6 +209,9 @@ test_that("what cannot be plotted is refused", {
   expect_error(plot(history, metrics = "acc"), "`metrics` names \"acc\"", class = "kerasfit_error_argument")
   expect_error(plot(history, method = "lattice"), "`method` must be one of", class = "kerasfit_error_argument")
   expect_error(plot(a_history(list(), epoch = integer())), "nothing to plot")
+  for (call in expression(plot(diverged), plot(history, metrics = "acc"), plot(list(diverged), log = "z"))) {
+    expect_identical(conditionCall(tryCatch(eval(call), error = identity)), call)
+  }
 })
 
 test_that("a history of training has what its help page says", {

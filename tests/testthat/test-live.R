@@ -62,6 +62,17 @@ test_that("a folder that is given has the state of training", {
   expect_identical(state$status, "ended")
   expect_equal(unlist(state$rows$metrics$loss), history$metrics$loss)
   expect_identical(read_state(withr::local_tempdir())$status, "starting")
+  expect_error(fit(regressor(), iris_x, iris_x[-1, 1], view_metrics = folder), class = "kerasfit_error")
+  expect_identical(live_state(folder)$status, "failed")
+})
+
+test_that("a relative folder is the one where training began", {
+  folder <- withr::local_tempdir()
+  withr::local_dir(folder)
+  dir.create("view")
+  moves <- list(on_epoch_begin = function(epoch, logs) setwd(tempdir()))
+  fit(regressor(), iris_x, iris_x[, 1], epochs = 2, view_metrics = "view", callbacks = moves, verbose = 0)
+  expect_identical(live_state(file.path(folder, "view"))$status, "ended")
 })
 
 test_that("\"auto\" is for RStudio, and shows training in its viewer", {

@@ -190,7 +190,9 @@ def as_array(label: str, value: Any) -> np.ndarray:
         return rows
     if not is_array(value):
         raise ArgumentError(label, f"`{label}` must be an array, or a list of arrays, not {describe(value)}.")
-    array = np.atleast_1d(to_numpy(value))
+    array = np.atleast_1d(np.asarray(to_numpy(value)))  # a plain one also of np.matrix, as scipy has it
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype == object and all(isinstance(element, str) for element in array.flat):
         array = array.astype(str)
     if array.dtype.kind in "OmM":

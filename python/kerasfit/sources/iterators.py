@@ -13,8 +13,9 @@ from typing import Any
 import keras
 
 from kerasfit.arguments import ClassWeights, ClassWeightsByOutput, unpack
+from kerasfit.errors import DataError
 from kerasfit.places import at
-from kerasfit.sources.arrays import as_tensors, check_are_numbers
+from kerasfit.sources.arrays import as_tensors, check_are_numbers, labelled_leaves
 from kerasfit.sources.lazy import is_sparse
 from kerasfit.sources.source import AS_IT_IS, Batch, Names, Reader, Shuffling, weighted
 from kerasfit.tensors import is_backend_tensor
@@ -91,6 +92,9 @@ class IteratorSource:
             for label, read, part in zip(self.names[:3], readers, unpack(yielded), strict=True)
         )
         check_are_numbers(self.names.y, y)
+        for path, leaf in labelled_leaves(self.names.x, x):
+            if 0 in leaf.shape[:1]:
+                raise DataError(path, f"`{path}` has no samples.", "A pass ends with NULL (None).")
         self.reader.check(self.names, x, y)
         return Batch(x, y, weighted(sample_weight, self.class_weight, y))
 
