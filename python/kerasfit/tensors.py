@@ -52,7 +52,7 @@ def to_model_dtype(array: np.ndarray, label: str | None = None) -> np.ndarray:
 
     def work(rows: slice) -> None:
         if not as_it_is:
-            with np.errstate(over="ignore"):  # what becomes infinite is found below
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found below
                 result[rows] = array[rows]
         if look and not has_finite_norm(result[rows]):
             suspicious.append(rows)

@@ -45,6 +45,13 @@ def test_arrays_share_the_memory_of_r():
     assert array[0, 0] == 9
 
 
+def test_raw_arrays_and_scaled_columns_are_numbers():
+    raw = data_from_r("x", ro.r("matrix(as.raw(1:6), 2)"))
+    np.testing.assert_array_equal(raw, [[1, 3, 5], [2, 4, 6]])
+    frame = data_from_r("x", ro.r("within(data.frame(a = 1:3), a <- scale(a))"))
+    np.testing.assert_array_equal(frame["a"], [-1, 0, 1])
+
+
 @pytest.mark.parametrize(
     ("code", "value"),
     [
@@ -54,6 +61,7 @@ def test_arrays_share_the_memory_of_r():
         ("c(1, 3)", [1, 3]),
         ("list(a = 1)", {"a": 1}),
         ("TRUE", True),
+        ("table(c('a', 'b', 'a'))", {"a": 2, "b": 1}),
     ],
 )
 def test_arguments_that_are_no_data(code, value):
@@ -67,6 +75,7 @@ MISTAKES = {
     "c(TRUE, NA)": "`x` has 1 missing value",
     "c('a', NA, NA)": "`x` has 2 missing values",
     "list(a = x, x)": "some elements named and others not",
+    "list(a = x, a = x)": '`x` names "a" more than once',
     "data.frame(a = c(1L, NA))": r"`x\$a` has 1 missing value",
     "y ~ x": "`x` is an object of class formula",
     "quote(f(x))": "`x` is an object of class call",

@@ -96,6 +96,7 @@ def plain_from_r(argument: str, value: Any) -> Any:
         raise ArgumentError(argument, f"`{argument}` must not be NA.")
     elements = list(value)
     if names := names_of(value):
+        check_once(argument, names)
         return dict(zip(names, elements, strict=True))
     return elements[0] if len(elements) == 1 else elements
 
@@ -115,12 +116,19 @@ def list_from_r(label: str, value: ri.ListSexpVector, convert: Callable[[str, An
         return [convert(f"{label}[[{i}]]", element) for i, element in enumerate(value, start=1)]
     if not all(names):
         raise ArgumentError(label, f"`{label}` is a list with some elements named and others not.")
+    check_once(label, names)
     return {name: convert(f"{label}${name}", element) for name, element in zip(names, value, strict=True)}
 
 
 def names_of(value: ri.Sexp) -> list[str]:
-    names = value.names
+    names = ro.r["names"](value)  # of a table too, where they are its dimnames
     return [] if names.typeof == ri.RTYPES.NILSXP else [str(name) for name in names]
+
+
+def check_once(argument: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ArgumentError(argument, f'`{argument}` names "{name}" more than once.')
 
 
 # ---- arrays ----------------------------------------------------------------------------------------
@@ -137,10 +145,10 @@ class Memory:
 
 def array_from_r(value: ri.SexpVector) -> np.ndarray:
     """A vector or array of R as numpy's: a view of R's memory, in which logicals are made into booleans."""
+    if isinstance(value, ri.ByteSexpVector):  # of which rpy2 has no view
+        return np.frombuffer(bytes(value), np.uint8).astype(np.int32).reshape(dim_of(value), order="F")
     array = np.asarray(Memory(value)) if len(value) else np.empty(dim_of(value), np.float64)
-    if isinstance(value, ri.BoolSexpVector):
-        return array.astype(bool)
-    return array.astype(np.int32) if isinstance(value, ri.ByteSexpVector) else array
+    return array.astype(bool) if isinstance(value, ri.BoolSexpVector) else array
 
 
 def dim_of(value: ri.SexpVector) -> tuple[int, ...]:
@@ -170,6 +178,8 @@ def check_missing(label: str, value: ri.SexpVector) -> None:
 def data_frame_from_r(label: str, frame: ri.ListSexpVector) -> Any:
     columns = []
     for name, column in zip(names_of(frame), frame, strict=True):
+        if dim_of(column)[1:] == (1,):  # such as scale() gives
+            column = ro.r["as.vector"](column)
         if isinstance(column, ri.ListSexpVector) or len(dim_of(column)) > 1:
             raise refused(f"{label}${name}", column, "Give a column for each of its parts.")
         columns.append(data_from_r(f"{label}${name}", column))
