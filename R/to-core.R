@@ -30,7 +30,7 @@ data_to_core <- function(value, label, call) {
       abort_argument(argument_of(label), sprintf("`%s` is a list with some elements named and others not.", label), call)
     }
     labels <- if (is.null(names(value))) sprintf("%s[[%d]]", label, seq_along(value)) else paste0(label, "$", names(value))
-    reticulate::r_to_py(Map(function(element, label) data_to_core(element, label, call), value, labels))
+    list_to_core(Map(function(element, label) data_to_core(element, label, call), value, labels))
   } else {
     refuse_object(value, label, "Give an ordinary vector, matrix, array, or a list of them.", call)
   }
@@ -199,7 +199,14 @@ class_weight_to_core <- function(value, call) {
   value <- lapply(as.list(value), function(weight) {
     if (is.list(weight) || !is.null(names(weight))) class_weight_to_core(weight, call) else reticulate::r_to_py(weight)
   })
-  reticulate::r_to_py(value)
+  list_to_core(value)
+}
+
+#' A list, or if it has names a dict, whose names are not in R's native encoding as reticulate's are
+#' @noRd
+list_to_core <- function(value) {
+  if (is.null(names(value))) return(reticulate::r_to_py(value))
+  bridge$named(reticulate::r_to_py(as.list(names(value))), reticulate::r_to_py(unname(value)))
 }
 
 #' A callback, or a list of callbacks; functions by the names of hooks are one

@@ -268,6 +268,19 @@ test_that("an R function can be a loss and a metric", {
   expect_equal(ours$metrics[[2]], theirs$metrics$mae)
 })
 
+test_that("names are the same ones in a session that knows ASCII only", {
+  losses <- in_new_session(env = c(LC_ALL = "C"), function() {
+    library(kerasfit)
+    inputs <- lapply(c("l\u00e4nge", "b"), function(name) keras$Input(list(1L), name = name))
+    model <- keras$Model(inputs, keras$layers$Dense(2L)(keras$layers$concatenate(inputs)))
+    compile(model, "sgd", keras$losses$SparseCategoricalCrossentropy(from_logits = TRUE))
+    x <- stats::setNames(list(1:4, 4:1), c("l\u00e4nge", "b"))
+    y <- factor(c("\u00e4", "b", "b", "\u00e4"))
+    fit(model, x, y, class_weight = stats::setNames(2, levels(y)[[1]]), verbose = 0)$metrics$loss
+  })
+  expect_length(losses, 1)
+})
+
 test_that("evaluate() returns a named list and predict() an array with samples in rows", {
   model <- classifier()
   results <- evaluate(model, iris_x, iris_y, verbose = 0)

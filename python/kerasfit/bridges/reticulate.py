@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from kerasfit import interrupts
-from kerasfit.bridges.values import Generator, data_frame, factor, sparse_matrix
+from kerasfit.bridges.values import Generator, data_frame, factor, named, sparse_matrix
 from kerasfit.callbacks import FunctionCallback, counting_from_1
 from kerasfit.delegate import overrides
 from kerasfit.history import History
@@ -36,6 +36,7 @@ __all__ = [
     "has_metrics",
     "history_values",
     "is_callback_class",
+    "named",
     "output_values",
     "overrides",
     "place",

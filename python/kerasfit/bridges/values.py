@@ -16,6 +16,11 @@ def factor(codes: np.ndarray, levels: list[str]) -> pd.Categorical:
     return pd.Categorical.from_codes(np.where(codes < 0, -1, codes - 1), categories=levels)
 
 
+def named(names: list[str], values: list[Any]) -> dict[str, Any]:
+    """A list with names."""
+    return dict(zip(names, values, strict=True))
+
+
 def data_frame(names: list[str], columns: list[Any], rows: int) -> pd.DataFrame:
     """A data frame of columns that are numpy arrays or categoricals, which it does not copy."""
     if len(set(names)) < len(names):
