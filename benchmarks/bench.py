@@ -41,6 +41,12 @@ BENCHMARKS = {
         "quartiles. The limit is the best loop of `limits.py`. Peaks are those of a process that runs this "
         "trainer alone.",
     ),
+    "kinds": Benchmark(
+        "kinds.py",
+        "Other kinds of models, warm",
+        "Microseconds for each step of 32 samples, medians of 7 interleaved rounds of 2 epochs: layers of "
+        "each kind, in sizes as on a laptop, and a last layer of one unit.",
+    ),
     "cold": Benchmark(
         "cold.py",
         "Whole jobs in fresh processes",
