@@ -62,7 +62,7 @@ KINDS: dict[str, tuple[str, Stack]] = {
             layers.Conv2D(16, 3),
             layers.BatchNormalization(),
             layers.ReLU(),
-            layers.AveragePooling2D(),
+            layers.AveragePooling2D(2),
             layers.Conv2D(32, 3, padding="same", activation="relu"),
             layers.GlobalAveragePooling2D(),
         ],
