@@ -14,9 +14,14 @@
     lost: "The R session does not answer"
   };
 
-  const seconds = (s) => s < 60 ? `${s < 10 ? s.toFixed(1) : Math.round(s)}s`
-    : s < 3600 ? `${Math.floor(s / 60)}m ${String(Math.round(s % 60)).padStart(2, "0")}s`
-    : `${Math.floor(s / 3600)}h ${String(Math.floor(s % 3600 / 60)).padStart(2, "0")}m`;
+  const twoDigits = (n) => String(Math.floor(n)).padStart(2, "0");
+  // what rounds to the next unit is in that one
+  function seconds(s) {
+    const whole = Math.round(s);
+    return s < 9.95 ? `${s.toFixed(1)}s` : whole < 60 ? `${whole}s`
+      : whole < 3600 ? `${Math.floor(whole / 60)}m ${twoDigits(whole % 60)}s`
+      : `${Math.floor(whole / 3600)}h ${twoDigits(whole % 3600 / 60)}m`;
+  }
 
   function luminance(colour) {
     const [r, g, b, alpha = 1] = (colour.match(/[\d.]+/g) || []).map(Number);
@@ -46,6 +51,9 @@
     });
     return found;
   }
+
+  // plotly reads some HTML in texts
+  const escaped = (name) => String(name).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
   // plotly.js 1 knows titles as text only
   const titled = (text) => Plotly.version.startsWith("1.") ? text : {text, standoff: 6};
@@ -78,12 +86,12 @@
         type: options.log ? "log" : "linear", hoverformat: ".4g"
       };
       layout.annotations.push({
-        text: `<b>${metric}</b>`, x: left, y: top, xref: "paper", yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false
+        text: `<b>${escaped(metric)}</b>`, x: left, y: top, xref: "paper", yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false
       });
       for (const curve of all.filter((c) => c.metric === metric)) {
         const validation = curve.data === "validation";
         const colour = palette[(several ? curve.run : Number(validation)) % palette.length];
-        const name = several ? `${curve.name}, ${curve.data}` : curve.data;
+        const name = several ? `${escaped(curve.name)}, ${curve.data}` : curve.data;
         traces.push({
           x: curve.x, y: curve.y, name, legendgroup: name, showlegend: !shown.has(name), xaxis: "x" + suffix, yaxis: "y" + suffix,
           mode: curve.x.length <= 30 ? "lines+markers" : "lines", hoverinfo: several ? "y+name" : "y",
