@@ -111,14 +111,19 @@ class Callbacks:
         for callback in self.callbacks:
             callback.set_model(model)
             callback.set_params(params)
+        self._heard: dict[str, bool] = {}
 
     def hear_batches(self, phase: str) -> bool:
         """Whether a callback overrides a per-batch hook of a phase: "train", "test" or "predict"."""
-        return any(overrides_any(callback, BATCH_HOOKS[phase]) for callback in self.callbacks)
+        if phase not in self._heard:
+            self._heard[phase] = any(
+                overrides_any(callback, BATCH_HOOKS[phase]) for callback in self.callbacks
+            )
+        return self._heard[phase]
 
     def watch_batches(self, phase: str) -> bool:
         """Whether one of them must be told of each batch, not only of the last one of an execution."""
-        return any(
+        return self.hear_batches(phase) and any(
             overrides_any(callback, BATCH_HOOKS[phase]) and not bears_executions(callback)
             for callback in self.callbacks
         )

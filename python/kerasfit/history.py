@@ -88,6 +88,9 @@ def columns(logs: dict[str, Any]) -> dict[str, float]:
     """Logs as plain numbers: one for each element of an array, and none for what is not numeric."""
     flat: dict[str, float] = {}
     for name, value in logs.items():
+        if isinstance(value, float):
+            flat[name] = value
+            continue
         try:
             values = np.asarray(value, dtype=float).ravel().tolist()
         except (TypeError, ValueError):

@@ -168,7 +168,7 @@ def numbers(logs: dict[str, Any] | None) -> dict[str, Any]:
             flat.update(numbers(value))
             continue
         try:
-            flat[name] = float(to_numpy(value))
+            flat[name] = float(value if np.ndim(value) == 0 else to_numpy(value))
         except (TypeError, ValueError):
             flat[name] = value
     return flat

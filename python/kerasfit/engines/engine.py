@@ -90,6 +90,7 @@ class PlainEngine:
         self.paces: dict[str, Any] = {}
         self._at_work: Future | None = None  # the step that the worker is at
         self._steps: dict[tuple[str, str], tuple[Any, Callable]] = {}
+        self._facts: tuple[Any, dict[Callable, Any]] = None, {}
 
     def use_plan(self, plan: str) -> None:
         """Follow a plan for how to run steps, one of ``plans``; "auto" chooses by model and device."""
@@ -128,6 +129,18 @@ class PlainEngine:
             step = self.compiled(kind, getattr(self.model, f"{kind}_step"))
             self._steps[kind, self.plan] = function, step
         return self._steps[kind, self.plan][1]
+
+    def fact(self, find: Callable[[keras.Model], Any]) -> Any:
+        """What a function finds out about the model, good for as long as Keras's functions for its steps."""
+        functions = self.model.train_function, self.model.test_function
+        if not any(functions):
+            return find(self.model)
+        if self._facts[0] != functions:
+            self._facts = functions, {}
+        facts = self._facts[1]
+        if find not in facts:
+            facts[find] = find(self.model)
+        return facts[find]
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         return stream_of(source, steps_per_epoch)
@@ -171,7 +184,7 @@ class PlainEngine:
 
     def results(self, logs: Logs) -> Logs:
         logs = self.latest(logs)
-        if logs_are_metrics(self.model, "train") and logs_are_metrics(self.model, "test"):
+        if self.fact(all_logs_are_metrics):
             return numbers(logs)
         self.sync()
         metrics = self.model.get_metrics_result()
@@ -203,6 +216,10 @@ def tensors(batches: Iterable[Batch]) -> Iterator[Any]:
     """Batches as the model's step methods take them."""
     for batch in batches:
         yield pack(to_backend(tuple(batch)))
+
+
+def all_logs_are_metrics(model: keras.Model) -> bool:
+    return logs_are_metrics(model, "train") and logs_are_metrics(model, "test")
 
 
 def logs_are_metrics(model: keras.Model, kind: str) -> bool:

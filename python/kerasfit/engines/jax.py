@@ -106,7 +106,7 @@ class JaxEngine(PlainEngine):
         self._held, self._ours = State(), set()
 
     def reset_metrics(self) -> None:
-        if keras_private.metrics_reset_variables_only(self.model):
+        if self.fact(keras_private.metrics_reset_variables_only):
             self._take_given()
             self._held = self._held._replace(metrics=self._reset_values())
             self._ours.add("metrics")

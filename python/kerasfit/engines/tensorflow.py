@@ -85,7 +85,7 @@ class TensorFlowEngine(PlainEngine):
                 keras_private.build_state(self.model, numbers_or_tensors(tuple(batch)))
 
     def reset_metrics(self) -> None:
-        if keras_private.metrics_reset_variables_only(self.model):
+        if self.fact(keras_private.metrics_reset_variables_only):
             self._reset_due = True  # by the next execution
         else:
             self.model.reset_metrics()
@@ -110,10 +110,10 @@ class TensorFlowEngine(PlainEngine):
         if isinstance(stream, DatasetStream):
             return stream.run(step, steps, reset=self._take_reset(), halting=self._halts(kind))
         if stream in self._resident:
-            by_xla, steps = self._who_compiles(kind, stream, steps)
+            by_xla, steps = self._who_compiles(step, stream, steps)
             rows = stream.take_rows(steps)
             run = self._run_by_xla if by_xla else self._run_as_graph
-            done, logs = run(kind, self._resident[stream], rows)
+            done, logs = run(step, self._resident[stream], rows)
             if self._halts(kind):
                 stream.give_back(rows.steps - done)
             return logs
@@ -121,25 +121,25 @@ class TensorFlowEngine(PlainEngine):
             self.sync()
         return self._last(step, stream, steps)
 
-    def _who_compiles(self, kind: str, stream: RowStream, steps: int) -> tuple[bool, int]:
+    def _who_compiles(self, step: Steps, stream: RowStream, steps: int) -> tuple[bool, int]:
         """Whether XLA compiles the loop over the next steps, and how many of them are for that loop."""
         if not self.plan.startswith("xla"):
             return False, steps
         if not self.plan_is_chosen or self.step("train").has_run:
             return True, steps
         enough = keras_private.xla_pays_after(self.model)
-        if kind == "train":
+        if step.kind == "train":
             before = enough - self._finished_steps()
             return before <= 0, min(steps, before) if before > 0 else steps
         return (stream.steps or 0) >= enough, steps
 
-    def _run_as_graph(self, kind: str, resident: Resident, rows: Rows) -> tuple[int, Logs]:
+    def _run_as_graph(self, step: Steps, resident: Resident, rows: Rows) -> tuple[int, Logs]:
         """Run a kind of step over rows: how many steps there were, and the logs."""
-        return resident.run(self.step(kind), rows, reset=self._take_reset(), halting=self._halts(kind))
+        return resident.run(step, rows, reset=self._take_reset(), halting=self._halts(step.kind))
 
-    def _run_by_xla(self, kind: str, resident: Resident, rows: Rows) -> tuple[int, Logs]:
+    def _run_by_xla(self, step: Steps, resident: Resident, rows: Rows) -> tuple[int, Logs]:
         """The same with XLA for whole batches."""
-        step, reset, halting = self.step(kind), self._take_reset(), self._halts(kind)
+        reset, halting = self._take_reset(), self._halts(step.kind)
         loop = XlaLoop(rows.batch_size, around_loop=self.plan == "xla")
         finished = None if step.has_run else self._finished_steps()
         try:
@@ -148,9 +148,9 @@ class TensorFlowEngine(PlainEngine):
             if not self.plan_is_chosen or self._finished_steps() != finished:
                 raise
             # Before its first step, so XLA did not compile it; if not, the graph says what is wrong.
-            self._beyond_xla[kind] = getattr(self.model, f"{kind}_function")
+            self._beyond_xla[step.kind] = getattr(self.model, f"{step.kind}_function")
             self.plan, self._reset_due = "loop", reset
-            return self._run_as_graph(kind, resident, rows)
+            return self._run_as_graph(self.step(step.kind), resident, rows)
         step.has_run = True
         return done, logs
 
@@ -180,12 +180,13 @@ class Resident:
     def __init__(self, data: tuple):
         self.data = pack(keras.tree.map_structure(resident, data))
         self.leaves = [leaf for leaf in keras.tree.flatten(self.data) if leaf is not None]
+        self.samples = int(self.leaves[0].shape[0])
         self._order = None, no_order()  # of the current pass, as given and on the device
         self._loops: dict[tuple, Callable] = {}
 
     def order(self, rows: Rows) -> tf.Tensor:
         if self._order[0] is not rows.order:
-            self._order = rows.order, tf.constant(rows.order, tf.int64)
+            self._order = rows.order, resident(rows.order)
         return self._order[1]
 
     def run(
@@ -198,10 +199,13 @@ class Resident:
         halting: bool = False,
     ) -> tuple[int, Any]:
         """Run a step over the rows: how many there were, and the metrics or last logs, or all outputs."""
-        key = step, rows.order is not None, xla, halting
+        shuffled, rest = rows.order is not None, self.samples % rows.batch_size > 0
+        key = step, shuffled, xla, rest, halting
         if key not in self._loops:
-            self._loops[key] = step.over_rows(self.data, shuffled=key[1], xla=xla, halting=halting)
-        bounds = tf.constant([rows.start, rows.stop, rows.batch_size, reset], tf.int64)
+            self._loops[key] = step.over_rows(
+                self.data, shuffled=shuffled, xla=xla, rest=rest, halting=halting
+            )
+        bounds = constants(rows.start, rows.stop, rows.batch_size, reset)
         done, result = self._loops[key](self.leaves, self.order(rows), bounds)
         return int(done) if halting else rows.steps, result
 
@@ -246,11 +250,16 @@ class DatasetStream(Stream):
         if self.limit is not None:
             steps = min(steps, self.limit - self.taken)
         loop = step.over_elements(self.source.dataset.element_spec, halting=halting)
-        taken, ahead, logs = loop(self._iterator, self._next(), tf.constant([steps, reset], tf.int64))
+        taken, ahead, logs = loop(self._iterator, self._next(), constants(steps, reset))
         self.taken += int(taken)
         self.passed += int(taken)
         self._ahead = ahead if taken < steps else None
         return logs
+
+
+@functools.lru_cache
+def constants(*numbers: int) -> tf.Tensor:
+    return tf.constant(numbers, tf.int64)
 
 
 @functools.cache

@@ -56,29 +56,40 @@ class Steps:
         spec = sized_batch(data, self._size) if is_dense(data) else data
         return self._function(spec, xla=self.model.jit_compile)(data)
 
-    def over_rows(self, data: Any, *, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Callable:
+    def over_rows(
+        self, data: Any, *, shuffled: bool, xla: XlaLoop | None, rest: bool, halting: bool
+    ) -> Callable:
         """A loop over batches of rows, as a function of tensors, order and [start, stop, batch size, reset].
 
         The tensors are those of ``data``, samples along the first axis, None left out; the order is the
         numbers of all rows in this pass, if ``shuffled``. ``reset`` says to reset the metrics before. The
         loop returns the number of steps and the metrics or the last logs; for "predict" the outputs of all
         batches in one. It stops early, if ``halting``, after a step that leaves the loss infinite or not a
-        number. XLA compiles it for whole batches; what is left at the end goes through the graph.
+        number. XLA compiles it for whole batches; if there may be a ``rest`` at the end, fewer rows than a
+        batch has, these go through the graph.
         """
         spec = sized_batch(data, self._size)
-        key = ("rows", shuffled, xla, halting, *types(spec))
+        key = ("rows", shuffled, xla, rest, halting, *types(spec))
         if key not in self._functions:
-            if xla:
-                loop = self._whole_and_rest(spec, shuffled, xla, halting)
+            if xla and rest:
+                loop = function(self._whole_and_rest(spec, shuffled, xla, halting), rows_signature(spec))
             else:
-                loop = self._rows_loop(spec, shuffled, None, halting)
-            self._functions[key] = compiled_once(function(loop, rows_signature(spec)))
+                loop = self._rows_function(spec, shuffled, xla, halting)
+            self._functions[key] = compiled_once(loop)
+        return self._functions[key]
+
+    def _rows_function(self, spec: Any, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Callable:
+        key = ("whole", shuffled, xla, halting, *types(spec))
+        if key not in self._functions:
+            self._functions[key] = function(
+                self._rows_loop(spec, shuffled, xla, halting),
+                rows_signature(spec),
+                jit_compile=bool(xla and xla.around_loop),
+            )
         return self._functions[key]
 
     def _whole_and_rest(self, spec: Any, shuffled: bool, xla: XlaLoop, halting: bool) -> Callable:
-        whole_batches = function(
-            self._rows_loop(spec, shuffled, xla, halting), rows_signature(spec), jit_compile=xla.around_loop
-        )
+        whole_batches = self._rows_function(spec, shuffled, xla, halting)
         step = self._concrete(spec)
 
         def loop(leaves: list, order: Any, bounds: Any) -> tuple:
