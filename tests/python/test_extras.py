@@ -125,7 +125,8 @@ def test_one_cycle_goes_on_in_a_run_that_is_resumed(tmp_path):
 
 def test_rates_are_not_set_where_the_optimizer_has_a_schedule():
     model, x, y = models.dense()
-    model.compile(keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)), "mse")
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+    model.compile(keras.optimizers.SGD(schedule), "sparse_categorical_crossentropy")
     for callback in (kerasfit.OneCycle(0.1), kerasfit.LearningRateFinder()):
         with pytest.raises(kerasfit.ArgumentError, match="has a schedule"):
             kerasfit.fit(model, x, y, callbacks=callback, verbose=0)

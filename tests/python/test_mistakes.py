@@ -205,7 +205,7 @@ def test_an_exception_in_the_users_code_says_where_it_was(case):
     assert (place.function, place.epoch, place.batch) == (function, epoch, batch)
     assert place.history.epochs == list(range(1, epoch))
     if hasattr(caught.value, "__notes__"):
-        assert function in caught.value.__notes__[0]
+        assert function in caught.value.__notes__[-1]
 
 
 def test_a_model_must_be_compiled():
