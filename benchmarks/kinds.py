@@ -29,6 +29,10 @@ KINDS: dict[str, tuple[str, Stack]] = {
         lambda: [layers.Embedding(WORDS, 32, mask_zero=True), layers.LSTM(32)],
     ),
     "GRU": (SEQUENCES, lambda: [layers.GRU(32)]),
+    "embedding with a mask, GRU, both directions": (
+        TOKENS,
+        lambda: [layers.Embedding(WORDS, 32, mask_zero=True), layers.Bidirectional(layers.GRU(32))],
+    ),
     "LSTM, both directions": (SEQUENCES, lambda: [layers.Bidirectional(layers.LSTM(32))]),
     "two LSTMs": (SEQUENCES, lambda: [layers.LSTM(32, return_sequences=True), layers.LSTM(16)]),
     "LSTM with dropout": (SEQUENCES, lambda: [layers.LSTM(32, dropout=0.2, recurrent_dropout=0.2)]),

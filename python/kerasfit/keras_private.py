@@ -7,7 +7,7 @@ is a name that an older one lacks.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -208,19 +208,19 @@ def is_convolutional(model: keras.Model) -> bool:
 
 
 @contextmanager
-def replaced(**functions: Callable[[Callable], Callable]) -> Iterator[None]:
-    """Let layers compute with other functions of the backend while a step is traced.
+def replaced(functions: Mapping[str, Callable[[Callable], Callable]]) -> Iterator[None]:
+    """Let layers compute with other functions while a step is traced.
 
-    Each function is made from the backend's own, which it stands for: ``nn_conv`` for ``nn.conv``, ``lstm``.
+    Each function is made from the one it stands for: "nn.conv" of the backend, "LSTM.inner_loop" of layers.
     """
     places = []
     for name, make in functions.items():
-        *modules, attribute = name.split("_", 1)
-        module = getattr(backend, modules[0]) if modules else backend
-        places.append((module, attribute, getattr(module, attribute)))
-        setattr(module, attribute, make(getattr(module, attribute)))
+        place, attribute = name.split(".")
+        owner = getattr(keras.layers, place, None) or getattr(backend, place)
+        places.append((owner, attribute, getattr(owner, attribute)))
+        setattr(owner, attribute, make(getattr(owner, attribute)))
     try:
         yield
     finally:
-        for module, attribute, own in places:
-            setattr(module, attribute, own)
+        for owner, attribute, own in places:
+            setattr(owner, attribute, own)

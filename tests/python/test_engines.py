@@ -13,6 +13,7 @@ from keras import layers, ops
 import kerasfit
 from kerasfit import keras_private
 from kerasfit.engines import engine_class, engine_for, kernels
+from kerasfit.engines.kernels import convolution, dropout, pooling, products, recurrent
 from kerasfit.tensors import aligned_copy
 
 BACKEND = keras.backend.backend()
@@ -319,8 +320,8 @@ def test_a_generator_may_make_each_batch_in_the_memory_of_the_one_before(kind):
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
 def test_training_goes_through_the_kernels(monkeypatch):
-    seen, places = [], kernels.first_largest
-    monkeypatch.setattr(kernels, "first_largest", lambda *args: seen.append(1) or places(*args))
+    seen, places = [], pooling.first_largest
+    monkeypatch.setattr(pooling, "first_largest", lambda *args: seen.append(1) or places(*args))
     model, x, y = models.convolution()
     kerasfit.fit(model, x, y, batch_size=16, plan={"tensorflow": "xla_step"}.get(BACKEND, "auto"), verbose=0)
     assert seen
@@ -377,8 +378,8 @@ def test_the_gradient_of_max_pooling_goes_to_the_first_largest_element(shape, si
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX alone has its convolutions replaced")
 @pytest.mark.parametrize("shape, kernel, strides, padding, ours", CONVOLUTIONS)
 def test_the_gradients_of_a_convolution_are_the_backend_s(monkeypatch, shape, kernel, strides, padding, ours):
-    seen, function = [], kernels.jax_conv_function
-    monkeypatch.setattr(kernels, "jax_conv_function", lambda *a, **k: seen.append(1) or function(*a, **k))
+    seen, function = [], convolution.jax_conv_function
+    monkeypatch.setattr(convolution, "jax_conv_function", lambda *a, **k: seen.append(1) or function(*a, **k))
     random = np.random.default_rng(0)
     x, k = (random.normal(size=size).astype("float32") for size in (shape, kernel))
     weights = random.normal(size=ops.conv(x, k, strides, padding).shape).astype("float32")
@@ -389,8 +390,8 @@ def test_the_gradients_of_a_convolution_are_the_backend_s(monkeypatch, shape, ke
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
 @pytest.mark.parametrize("rows, columns", [((8,), 3), ((8,), 16), ((4, 5), 2), ((8,), 1), ((8,), 40)])
 def test_the_gradients_of_a_product_are_the_backend_s(monkeypatch, rows, columns):
-    seen, left = [], kernels.left_as_it_is
-    monkeypatch.setattr(kernels, "left_as_it_is", lambda tensor: seen.append(1) or left(tensor))
+    seen, left = [], products.left_as_it_is
+    monkeypatch.setattr(products, "left_as_it_is", lambda tensor: seen.append(1) or left(tensor))
     random = np.random.default_rng(0)
     x, matrix = (random.normal(size=size).astype("float32") for size in ((*rows, 32), (32, columns)))
     weights = random.normal(size=(*rows, columns)).astype("float32")
@@ -422,26 +423,41 @@ def test_layers_may_derive_others_forward():
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
+@pytest.mark.parametrize("masked", ["no", "some", "to 0"])
 @pytest.mark.parametrize("every", [False, True])
 @pytest.mark.parametrize("backwards", [False, True])
-def test_the_gradients_of_an_lstm_are_the_backend_s(monkeypatch, every, backwards):
-    seen, over_time = [], kernels.lstm_over_time
-    monkeypatch.setattr(kernels, "lstm_over_time", lambda *a, **k: seen.append(1) or over_time(*a, **k))
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_the_gradients_of_a_recurrent_layer_are_the_backend_s(monkeypatch, kind, backwards, every, masked):
+    seen, name = [], f"{kind.lower()}_over_time"
+    over_time = getattr(recurrent, name)
+    monkeypatch.setattr(recurrent, name, lambda *a, **k: seen.append(1) or over_time(*a, **k))
+    layer = getattr(keras.layers, kind)(
+        5,
+        return_sequences=every,
+        return_state=True,
+        go_backwards=backwards,
+        zero_output_for_mask=masked == "to 0",
+        bias_initializer="glorot_uniform",
+    )
+    layer.build((3, 6, 4))
     random = np.random.default_rng(0)
-    shapes = [(3, 6, 4), (3, 5), (3, 5), (4, 20), (5, 20), (20,)]
-    x, *arrays = (random.normal(size=shape).astype("float32") for shape in shapes)
-    layer = keras.layers.LSTM(5, return_sequences=every, return_state=True, go_backwards=backwards)
-    layer.build(x.shape)
+    variables = [*layer.trainable_variables]
+    states = [(3, 5)] * (2 if kind == "LSTM" else 1)
+    shapes = [(3, 6, 4), *states, *(variable.shape for variable in variables)]
+    arrays = [random.normal(size=shape).astype("float32") for shape in shapes]
     fixed = [ops.convert_to_tensor(variable) for variable in layer.non_trainable_variables]
-    times = 6 if every else 1
-    weights = [random.normal(size=size).astype("float32") for size in ((3, times, 5), (3, 5), (3, 5))]
+    weights = [random.normal(size=size).astype("float32") for size in ((3, 6, 5), *states)]
+    mask = np.array([[0, 0, 1, 1, 0, 1], [1, 1, 0, 1, 0, 0], [0, 0, 0, 0, 0, 0]], bool)
 
-    def value(x, h, c, *variables):
-        (outputs, *states), _ = layer.stateless_call(variables, fixed, x, initial_state=[h, c])
-        outputs = ops.reshape(outputs, weights[0].shape)
-        return sum(ops.sum(v * w) for v, w in zip([outputs, *states], weights, strict=True))
+    def value(x, *rest):
+        state, values = rest[: len(states)], rest[len(states) :]
+        (outputs, *after), _ = layer.stateless_call(
+            values, fixed, x, initial_state=list(state), mask=None if masked == "no" else ops.array(mask)
+        )
+        outputs = outputs if every else outputs[:, None]
+        return sum(ops.sum(v * w) for v, w in zip([outputs, *after], weights, strict=True))
 
-    assert_same_gradients(value, x, *arrays)
+    assert_same_gradients(value, *arrays)
     assert seen
 
 
@@ -454,7 +470,7 @@ def test_dropout_draws_what_jax_draws():
             key = jax.random.PRNGKey(seed)
             for p in (0.2, 0.75):
                 expected = jax.random.bernoulli(key, p, shape)
-                np.testing.assert_array_equal(kernels.jax_bernoulli(key, p, shape), expected)
+                np.testing.assert_array_equal(dropout.jax_bernoulli(key, p, shape), expected)
 
 
 @on_torch

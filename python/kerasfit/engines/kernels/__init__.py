@@ -1,0 +1,48 @@
+"""Operations of layers that XLA is slow at on CPUs, put in other words: the same values, found faster.
+
+Layers call a function of the backend for each. While a step is traced for XLA on a CPU, these stand in for
+it. Whatever one of them is not made for, it leaves to the backend's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kerasfit import keras_private
+from kerasfit.engines.kernels.convolution import jax_conv
+from kerasfit.engines.kernels.dropout import jax_dropout, tensorflow_dropout
+from kerasfit.engines.kernels.pooling import max_pool
+from kerasfit.engines.kernels.products import matmul
+from kerasfit.engines.kernels.recurrent import gru, lstm
+
+ALWAYS = {
+    "nn.max_pool": max_pool,
+    "numpy.matmul": matmul,
+    "LSTM.inner_loop": lstm,
+    "GRU.inner_loop": gru,
+}
+
+
+@contextmanager
+def tensorflow_kernels() -> Iterator[None]:
+    """What a step is traced with for XLA with TensorFlow, on a CPU."""
+    import tensorflow as tf
+
+    if tf.config.list_logical_devices("GPU"):
+        yield
+        return
+    with keras_private.replaced(ALWAYS | {"random.dropout": tensorflow_dropout}):
+        yield
+
+
+@contextmanager
+def jax_kernels() -> Iterator[None]:
+    """What a step is traced with with JAX, on a CPU."""
+    import jax
+
+    if jax.default_backend() != "cpu":
+        yield
+        return
+    with keras_private.replaced(ALWAYS | {"nn.conv": jax_conv, "random.dropout": jax_dropout}):
+        yield

@@ -1,0 +1,56 @@
+"""Products of matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+FEW_COLUMNS = 16
+
+
+def matmul(plain: Callable) -> Callable:
+    """A product with a matrix of few columns, as of a last layer, whose gradient is found transposed."""
+
+    def product(x1: Any, x2: Any) -> Any:
+        x1, x2 = ops.convert_to_tensor(x1), ops.convert_to_tensor(x2)
+        if (
+            any(hasattr(x, "indices") for x in (x1, x2))  # sparse
+            or {keras.backend.standardize_dtype(x.dtype) for x in (x1, x2)} != {"float32"}
+            or len(x1.shape) < 2
+            or len(x2.shape) != 2
+            or not 1 < x2.shape[1] < x2.shape[0]
+            or x2.shape[1] > FEW_COLUMNS
+        ):
+            return plain(x1, x2)
+
+        @ops.custom_gradient
+        def narrow(x1: Any, x2: Any) -> Any:
+            def gradient(*upstream: Any) -> Any:
+                (upstream,) = upstream
+                rows, of_rows = (ops.reshape(x, (-1, x.shape[-1])) for x in (x1, upstream))
+                return plain(upstream, ops.transpose(x2)), transposed_product(rows, of_rows)
+
+            return plain(x1, x2), gradient
+
+        return narrow(x1, x2)
+
+    return product
+
+
+def transposed_product(a: Any, b: Any) -> Any:
+    """The product a' b as the transpose of b' a: 2 to 20 times as fast by XLA, where b is the narrow one."""
+    return ops.transpose(left_as_it_is(ops.transpose(b) @ a))
+
+
+def left_as_it_is(tensor: Any) -> Any:
+    """A tensor that XLA computes as it is, and does not merge with what is done with it."""
+    if keras.backend.backend() == "jax":
+        from jax.lax import optimization_barrier
+
+        return optimization_barrier(tensor)
+    from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
+
+    return optimization_barrier(tensor)[0]
