@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import keras
 import models
@@ -327,7 +328,15 @@ def test_training_goes_through_the_kernels(monkeypatch):
     assert seen
 
 
-POOLS = [((3, 7, 8, 5), 2), ((3, 9, 7, 4), (3, 2)), ((2, 11, 3), 3), ((2, 4, 5, 6, 3), 2)]
+POOLS = [  # shape, size of windows, strides, padding
+    ((3, 7, 8, 5), 2, 2, "valid"),
+    ((3, 9, 7, 4), (3, 2), (3, 2), "valid"),
+    ((2, 11, 3), 3, 3, "valid"),
+    ((2, 4, 5, 6, 3), 2, 2, "valid"),
+    ((3, 9, 8, 4), 3, 2, "same"),
+    ((3, 9, 8, 4), (3, 2), (1, 2), "valid"),
+    ((2, 11, 3), 2, 2, "same"),
+]
 CONVOLUTIONS = [  # shapes of inputs and kernel, strides, padding, and whether the gradient is ours
     ((3, 9, 8, 4), (3, 2, 4, 6), 2, "same", False),
     ((2, 6, 6, 20), (1, 1, 20, 8), 2, "valid", True),
@@ -337,7 +346,26 @@ CONVOLUTIONS = [  # shapes of inputs and kernel, strides, padding, and whether t
     ((64, 7, 6, 16), (3, 2, 16, 5), 1, "valid", True),
     ((64, 5, 4, 16), (3, 3, 16, 20), 1, "valid", True),
     ((2, 5, 5, 5, 2), (2, 2, 2, 2, 32), 1, "same", True),
+    ((2, 5, 6, 4, 3), (3, 2, 3, 3, 4), 2, "same", True),
 ]
+OTHER_CONVOLUTIONS = {  # shapes of inputs and kernel, and the operation
+    "groups": ((3, 7, 6, 4), (3, 2, 2, 6), lambda x, k: ops.conv(x, k, 2, "same")),
+    "groups of one channel": ((3, 7, 6, 4), (3, 2, 1, 8), lambda x, k: ops.conv(x, k)),
+    "depthwise": ((3, 9, 8, 4), (3, 2, 4, 1), lambda x, k: ops.depthwise_conv(x, k, 2, "same")),
+    "with a multiplier": (
+        (2, 9, 8, 4),
+        (3, 3, 4, 2),
+        lambda x, k: ops.depthwise_conv(x, k, dilation_rate=2),
+    ),
+    "over time": ((2, 9, 4), (3, 4, 2), lambda x, k: ops.depthwise_conv(x, k, padding="same")),
+    "transposed": ((2, 5, 4, 3), (3, 3, 6, 3), lambda x, k: ops.conv_transpose(x, k, 2, "same")),
+    "transposed, of other strides": (
+        (2, 5, 4, 3),
+        (4, 2, 6, 3),
+        lambda x, k: ops.conv_transpose(x, k, (2, 3), output_padding=1),
+    ),
+    "transposed over time": ((2, 7, 3), (4, 5, 3), lambda x, k: ops.conv_transpose(x, k, 3, "same")),
+}
 
 
 def compiled_gradients(function, *arrays):
@@ -366,13 +394,14 @@ def assert_same_gradients(function, *arrays):
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
-@pytest.mark.parametrize("shape, size", POOLS)
-def test_the_gradient_of_max_pooling_goes_to_the_first_largest_element(shape, size):
+@pytest.mark.parametrize("shape, size, strides, padding", POOLS)
+def test_the_gradient_of_max_pooling_goes_to_the_first_largest_element(shape, size, strides, padding):
     random = np.random.default_rng(0)
     x = random.normal(size=shape).astype("float32")
-    weights = random.normal(size=ops.max_pool(x, size, size).shape).astype("float32")
+    pool = partial(ops.max_pool, pool_size=size, strides=strides, padding=padding)
+    weights = random.normal(size=pool(x).shape).astype("float32")
     for inputs in (x, np.maximum(x, 0), np.zeros_like(x)):
-        assert_same_gradients(lambda x: ops.sum(ops.max_pool(x, size, size) * weights), inputs)
+        assert_same_gradients(lambda x: ops.sum(ops.tanh(pool(x)) * weights), inputs)
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX alone has its convolutions replaced")
@@ -385,6 +414,19 @@ def test_the_gradients_of_a_convolution_are_the_backend_s(monkeypatch, shape, ke
     weights = random.normal(size=ops.conv(x, k, strides, padding).shape).astype("float32")
     assert_same_gradients(lambda x, k: ops.sum(ops.conv(x, k, strides, padding) * weights), x, k)
     assert bool(seen) == ours
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="JAX alone has its convolutions replaced")
+@pytest.mark.parametrize("kind", OTHER_CONVOLUTIONS)
+def test_the_gradients_of_other_convolutions_are_the_backend_s(monkeypatch, kind):
+    seen, suits = [], convolution.float32
+    monkeypatch.setattr(convolution, "float32", lambda *a: seen.append(suits(*a)) or seen[-1])
+    *shapes, convolve = OTHER_CONVOLUTIONS[kind]
+    random = np.random.default_rng(0)
+    x, k = (random.normal(size=size).astype("float32") for size in shapes)
+    weights = random.normal(size=convolve(x, k).shape).astype("float32")
+    assert_same_gradients(lambda x, k: ops.sum(ops.tanh(convolve(x, k)) * weights), x, k)
+    assert seen and all(seen)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")

@@ -10,17 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kerasfit import keras_private
-from kerasfit.engines.kernels.convolution import jax_conv
+from kerasfit.engines.kernels.convolution import jax_conv, jax_conv_transpose, jax_depthwise_conv
 from kerasfit.engines.kernels.dropout import jax_dropout, tensorflow_dropout
-from kerasfit.engines.kernels.pooling import max_pool
+from kerasfit.engines.kernels.pooling import jax_max_pool, max_pool
 from kerasfit.engines.kernels.products import matmul
 from kerasfit.engines.kernels.recurrent import gru, lstm
 
-ALWAYS = {
-    "nn.max_pool": max_pool,
-    "numpy.matmul": matmul,
-    "LSTM.inner_loop": lstm,
-    "GRU.inner_loop": gru,
+LAYERS = {"numpy.matmul": matmul, "LSTM.inner_loop": lstm, "GRU.inner_loop": gru}
+TENSORFLOW = LAYERS | {"nn.max_pool": max_pool, "random.dropout": tensorflow_dropout}
+JAX = LAYERS | {
+    "nn.conv": jax_conv,
+    "nn.depthwise_conv": jax_depthwise_conv,
+    "nn.conv_transpose": jax_conv_transpose,
+    "nn.max_pool": jax_max_pool,
+    "random.dropout": jax_dropout,
 }
 
 
@@ -32,7 +35,7 @@ def tensorflow_kernels() -> Iterator[None]:
     if tf.config.list_logical_devices("GPU"):
         yield
         return
-    with keras_private.replaced(ALWAYS | {"random.dropout": tensorflow_dropout}):
+    with keras_private.replaced(TENSORFLOW):
         yield
 
 
@@ -44,5 +47,5 @@ def jax_kernels() -> Iterator[None]:
     if jax.default_backend() != "cpu":
         yield
         return
-    with keras_private.replaced(ALWAYS | {"nn.conv": jax_conv, "random.dropout": jax_dropout}):
+    with keras_private.replaced(JAX):
         yield

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import keras
 from keras import ops
 
-from kerasfit.engines.kernels.space import channels_last, per_dimension
+from kerasfit.engines.kernels.space import by_place, channels_last, per_dimension
 
 
 def max_pool(plain: Callable) -> Callable:
@@ -46,6 +48,53 @@ def max_pool(plain: Callable) -> Callable:
         return pooled(inputs)
 
     return pool
+
+
+MANY_PLACES = 50
+
+
+def jax_max_pool(plain: Callable) -> Callable:
+    """The same with JAX, also for windows that overlap: the largest of what is at each place in them."""
+
+    def pool(
+        inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: Any = None
+    ):
+        size = per_dimension(pool_size, inputs)
+        if (
+            math.prod(size) > MANY_PLACES
+            or not channels_last(data_format)
+            or not keras.backend.is_float_dtype(inputs.dtype)
+        ):
+            return plain(inputs, pool_size, strides, padding, data_format)
+        steps = size if strides is None else per_dimension(strides, inputs)
+        return largest_by_place(inputs, size, steps, padding)
+
+    return max_pool(pool)
+
+
+def largest_by_place(inputs: Any, size: tuple[int, ...], strides: tuple[int, ...], padding: str) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    seen = partial(by_place, size=size, strides=strides, padding=padding, outside=-math.inf)
+
+    @jax.custom_vjp
+    def largest(inputs: Any) -> Any:
+        return functools.reduce(jnp.maximum, seen(inputs))
+
+    def forward(inputs: Any) -> Any:
+        return largest(inputs), inputs
+
+    def backward(inputs: Any, upstream: Any) -> Any:
+        parts, to_inputs = jax.vjp(seen, inputs)
+        outputs = functools.reduce(jnp.maximum, parts)
+        first = jnp.full(outputs.shape, -1)
+        for number, part in reversed(list(enumerate(parts))):
+            first = jnp.where(part == outputs, number, first)
+        return to_inputs([jnp.where(first == number, upstream, 0) for number in range(len(parts))])
+
+    largest.defvjp(forward, backward)
+    return largest(inputs)
 
 
 def first_largest(inputs: Any, largest: Any, size: tuple[int, ...]) -> Any:

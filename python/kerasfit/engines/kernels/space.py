@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import keras
@@ -14,3 +15,35 @@ def per_dimension(value: Any, inputs: Any) -> tuple[int, ...]:
 
 def channels_last(data_format: str | None) -> bool:
     return (data_format or keras.config.image_data_format()) == "channels_last"
+
+
+def by_place(
+    inputs: Any,
+    size: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: str,
+    dilation: tuple[int, ...] | None = None,
+    outside: float = 0.0,
+) -> list[Any]:
+    """For each place in a window, in row-major order: what is there in the window of each output. For JAX.
+
+    ``outside`` is the value of the padding.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    dilation = dilation or (1,) * len(size)
+    whole = [(n - 1) * step + 1 for n, step in zip(size, dilation, strict=True)]
+    pads = jax.lax.padtype_to_pads(inputs.shape[1:-1], whole, strides, padding.upper())
+    padded = jnp.pad(inputs, [(0, 0), *pads, (0, 0)], constant_values=outside)
+    starts = [range(0, n * step, step) for n, step in zip(size, dilation, strict=True)]
+    last = [n - w for n, w in zip(padded.shape[1:-1], whole, strict=True)]  # first rows of last windows
+    return [
+        padded[
+            (
+                slice(None),
+                *(slice(at, at + end + 1, step) for at, end, step in zip(place, last, strides, strict=True)),
+            )
+        ]
+        for place in itertools.product(*starts)
+    ]
