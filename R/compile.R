@@ -7,7 +7,8 @@
 #' @param loss The name of a loss, an object from `keras$losses`, or a function of `y_true` and `y_pred`; a list of
 #'   them for several outputs, a named list for named outputs.
 #' @param metrics Metrics to report: the names, objects from `keras$metrics` or functions, one or a list of them; a
-#'   list of lists or a named list for several outputs.
+#'   list of lists or a named list for several outputs. Other names in a list are those that functions have in the
+#'   history: `list(my_error = function(y_true, y_pred) ...)`.
 #' @param ... For a model class with a `compile` of its own: further arguments for that. It gets only those arguments that
 #'   were given.
 #' @param loss_weights Weights of the losses of several outputs: a list or named list of numbers.
@@ -46,7 +47,8 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
   )
   # a compile() of the model's own may not know them all
   given <- given[names(given) %in% names(match.call())]
-  given <- lapply(given, function_of_user)
+  outputs <- tryCatch(reticulate::py_to_r(object$output_names), error = function(error) NULL)
+  given <- lapply(given, function_of_user, outputs)
   rlang::inject(call_core(call, object$compile, !!!given, !!!extra))
   invisible(object)
 }
@@ -58,15 +60,25 @@ as_plain_list <- function(value) {
 }
 
 #' A loss or metric that is a function of R's, or a list of such, as Python may call it
+#' @param outputs The names of the model's outputs; other names in a list are those of functions.
 #' @noRd
-function_of_user <- function(value) {
+function_of_user <- function(value, outputs) {
   if (reticulate::is_py_object(value)) {
     value
   } else if (is.list(value)) {
-    lapply(value, function_of_user)
+    own <- setdiff(names(value), c("", outputs))
+    value[own] <- lapply(own, function(name) with_name(value[[name]], name))
+    lapply(value, function_of_user, outputs)
   } else if (is.function(value)) {
     `attributes<-`(function(...) user_code(value(...)), attributes(value))
   } else {
     value
   }
+}
+
+#' A function with the name that reticulate gives it in Python, where it has none
+#' @noRd
+with_name <- function(value, name) {
+  if (is.function(value) && is.null(attr(value, "py_function_name"))) attr(value, "py_function_name") <- name
+  value
 }

@@ -54,8 +54,9 @@
 #'
 #' @section Speed:
 #' Many steps run in one compiled call, on data that stay on the device; where a callback of yours watches batches,
-#' each step is a call of its own. How steps are compiled depends on the model and the device, and never on what is
-#' computed. `options(kerasfit.plan = )` overrides the choice, `"auto"`:
+#' each step is a call of its own. How steps are compiled depends on the model, the device and the number of steps, and
+#' never on time, so that what has a seed repeats. With TensorFlow, dropout by XLA on CPUs draws other random numbers
+#' than Keras does. `options(kerasfit.plan = )` overrides the choice, `"auto"`:
 #'
 #' * `"loop"`: one loop over many steps.
 #' * `"step"`: a call for each batch.

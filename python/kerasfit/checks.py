@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 
+from kerasfit import keras_private
 from kerasfit.data import ModelData
 from kerasfit.engines import Engine
+from kerasfit.engines.engine import logs_are_metrics
 from kerasfit.errors import ArgumentError
 from kerasfit.places import at
 from kerasfit.sources import Source, Stream
@@ -14,6 +18,20 @@ from kerasfit.sources import Source, Stream
 def check_compiled(model: keras.Model, verb: str) -> None:
     if not model.compiled:
         raise ArgumentError("object", f"The model is not compiled: call compile() before {verb}().")
+
+
+def check_trainable(model: keras.Model) -> None:
+    """Look for layers that were frozen, unfrozen or added since the model was compiled.
+
+    With JAX they cannot be trained; elsewhere training goes on as if nothing had changed, as Keras's does
+    with TensorFlow.
+    """
+    if not logs_are_metrics(model, "train") or not keras_private.trains_other_weights(model):
+        return
+    what = "Layers were frozen, unfrozen or added since the model was compiled."
+    if keras.backend.backend() == "jax":
+        raise ArgumentError("object", what, "compile() it again.")
+    warnings.warn(f"{what} That has no effect before you compile() it again.", stacklevel=3)
 
 
 def check_end(source: Source, argument: str, steps: int | None) -> None:

@@ -15,7 +15,7 @@ from kerasfit import arguments, interrupts, loop
 from kerasfit.arguments import Schedule, ValidationSchedule
 from kerasfit.backup import Backup, backup_among, facts_of
 from kerasfit.callbacks import Callbacks, check_callbacks
-from kerasfit.checks import check_compiled, check_end, prepare
+from kerasfit.checks import check_compiled, check_end, check_trainable, prepare
 from kerasfit.data import ModelData, levels_of
 from kerasfit.delegate import fit_by_model, has_its_own
 from kerasfit.engines import Engine, engine_for
@@ -192,6 +192,7 @@ def fit(
         )
         check_end(validation, "validation_steps", validation_steps)
     check_shapes(model, training, validation)
+    check_trainable(model)
 
     history = History(
         params={

@@ -207,6 +207,16 @@ def is_convolutional(model: keras.Model) -> bool:
     return any("Conv" in type(layer).__name__ for layer in all_layers(model))
 
 
+def trains_other_weights(model: keras.Model) -> bool:
+    """Whether the optimizer was built for other weights than are trainable now."""
+    optimizer = model.optimizer
+    while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    if not getattr(optimizer, "built", False):
+        return False
+    return set(map(id, optimizer._trainable_variables)) != set(map(id, model.trainable_variables))
+
+
 @contextmanager
 def replaced(functions: Mapping[str, Callable[[Callable], Callable]]) -> Iterator[None]:
     """Let layers compute with other functions while a step is traced.

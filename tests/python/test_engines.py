@@ -503,6 +503,39 @@ def test_the_gradients_of_a_recurrent_layer_are_the_backend_s(monkeypatch, kind,
     assert seen
 
 
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
+@pytest.mark.parametrize("jit_compile", ["auto", True])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_a_loss_may_have_the_derivative_of_a_recurrent_layer(monkeypatch, kind, jit_compile):
+    def slope(function, x):
+        if BACKEND == "jax":
+            import jax
+
+            return jax.grad(function)(x)
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+        return tape.gradient(value, x)
+
+    class Smooth(keras.Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+            return loss + ops.mean(slope(lambda x: ops.sum(self(x)), x) ** 2)
+
+    monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 2)
+    x = np.random.default_rng(0).normal(size=(20, 4, 3)).astype("float32")
+    losses = []
+    for train in (keras.Model.fit, kerasfit.fit):
+        keras.utils.set_random_seed(1)
+        model = Smooth([keras.Input((4, 3)), getattr(layers, kind)(2), layers.Dense(1)])
+        model.compile("adam", "mse", jit_compile=False if train is keras.Model.fit else jit_compile)
+        train(model, x, x[:, 0, :1], batch_size=5, shuffle=False, verbose=0)
+        losses.append(model.evaluate(x, x[:, 0, :1], verbose=0))
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX alone has its random bits replaced")
 def test_dropout_draws_what_jax_draws():
     import jax

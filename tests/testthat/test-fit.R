@@ -268,6 +268,17 @@ test_that("an R function can be a loss and a metric", {
   expect_equal(ours$metrics[[2]], theirs$metrics$mae)
 })
 
+test_that("metrics that are R functions have the names that they have in the list", {
+  absolute <- function(y_true, y_pred) keras$ops$mean(keras$ops$abs(y_true - y_pred), axis = -1L)
+  y <- matrix(iris_x[, 1])
+  model <- compile(regressor(), "sgd", "mse", metrics = list(first = absolute, second = absolute, "mae"))
+  expect_setequal(names(fit(model, iris_x, y, verbose = 0)$metrics), c("loss", "first", "second", "mae"))
+  inputs <- keras$Input(tuple(4L))
+  model <- keras$Model(inputs, list(keras$layers$Dense(1L, name = "a")(inputs), keras$layers$Dense(1L, name = "b")(inputs)))
+  compile(model, "sgd", list(a = "mse", b = "mse"), metrics = list(a = list(own = absolute), b = "mae"))
+  expect_true(all(c("a_own", "b_mae") %in% names(fit(model, iris_x, list(y, y), verbose = 0)$metrics)))
+})
+
 test_that("names are the same ones in a session that knows ASCII only", {
   losses <- in_new_session(env = c(LC_ALL = "C"), function() {
     library(kerasfit)

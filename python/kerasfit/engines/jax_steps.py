@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterable
@@ -153,9 +152,16 @@ class Steps:
     def _stepped(self, state: tuple, data: Any) -> tuple[Any, tuple]:
         """The model's step, with the kernels where they can stand for its layers' operations."""
         if self._is_keras_s:
-            # JAX has two ways to say to a layer, which derives others forward, that kernels cannot be
-            with contextlib.suppress(NotImplementedError, TypeError), jax_kernels():
-                return self._step(state, data)
+            try:
+                with jax_kernels():
+                    return self._step(state, data)
+            # JAX has two ways to say to a layer, which derives others forward, that kernels cannot be, and
+            # one to a loss that has the derivative of a derivative
+            except (NotImplementedError, TypeError):
+                pass
+            except ValueError as error:
+                if "Reverse-mode differentiation" not in str(error):
+                    raise
         return self._step(state, data)
 
     def in_order(self, logs: Logs) -> Logs:

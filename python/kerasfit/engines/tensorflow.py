@@ -144,7 +144,7 @@ class TensorFlowEngine(PlainEngine):
         finished = None if step.has_run else self._finished_steps()
         try:
             done, logs = resident.run(step, rows, xla=loop, reset=reset, halting=halting)
-        except tf.errors.OpError:
+        except (tf.errors.OpError, LookupError):
             if not self.plan_is_chosen or self._finished_steps() != finished:
                 raise
             # Before its first step, so XLA did not compile it; if not, the graph says what is wrong.

@@ -203,8 +203,14 @@ class Steps:
         with fused_updates(self.model.optimizer if self.fuse else None):
             if not xla:
                 return self._step(data)
-            with tensorflow_kernels(), keras_private.unknown_batch_size(self.model):
-                return self._step(data)
+            with keras_private.unknown_batch_size(self.model):
+                try:
+                    with tensorflow_kernels():
+                        return self._step(data)
+                except LookupError:  # the derivative of a derivative, which is not there for kernels
+                    if not self.model.jit_compile:  # nobody asked for XLA, which is slow at it
+                        raise
+                    return self._step(data)
 
     def _concrete(self, spec: Any, *, xla: bool = False) -> Callable:
         return self._function(spec, xla=xla).get_concrete_function(spec)
