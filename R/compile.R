@@ -61,14 +61,15 @@ as_plain_list <- function(value) {
 
 #' A loss or metric that is a function of R's, or a list of such, as Python may call it
 #' @param outputs The names of the model's outputs; other names in a list are those of functions.
+#' @param inner Whether this is in a list, which names no outputs then.
 #' @noRd
-function_of_user <- function(value, outputs) {
+function_of_user <- function(value, outputs, inner = FALSE) {
   if (reticulate::is_py_object(value)) {
     value
   } else if (is.list(value)) {
     own <- setdiff(names(value), c("", outputs))
     value[own] <- lapply(own, function(name) with_name(value[[name]], name))
-    lapply(value, function_of_user, outputs)
+    lapply(if (inner) unname(value) else value, function_of_user, outputs, inner = TRUE)
   } else if (is.function(value)) {
     `attributes<-`(function(...) user_code(value(...)), attributes(value))
   } else {

@@ -80,6 +80,14 @@ KINDS: dict[str, tuple[str, Stack]] = {
             layers.GlobalAveragePooling2D(),
         ],
     ),
+    "convolutions in groups": (
+        IMAGES,
+        lambda: [
+            layers.Conv2D(16, 3, 2, activation="relu"),
+            layers.Conv2D(16, 3, groups=4, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+        ],
+    ),
     "autoencoder": (
         IMAGES,
         lambda: [
