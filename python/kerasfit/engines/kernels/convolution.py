@@ -91,15 +91,7 @@ def jax_conv_function(
             products = jnp.stack([product(part.reshape(-1, channels), out) for part in seen])
         return products.reshape(*size, channels, filters)
 
-    @jax.custom_vjp
-    def conv(inputs: Any, kernel: Any) -> Any:
-        return own(inputs, kernel)
-
-    def forward(inputs: Any, kernel: Any) -> Any:
-        return own(inputs, kernel), (inputs, kernel)
-
-    def backward(kept: Any, upstream: Any) -> Any:
-        inputs, kernel = kept
+    def gradient(inputs: Any, kernel: Any, upstream: Any) -> tuple[Any, Any]:
         size = kernel.shape[:-2]
         if solid:
             matrices = kernel.reshape(-1, *kernel.shape[-2:])
@@ -109,8 +101,7 @@ def jax_conv_function(
             (of_inputs,) = jax.vjp(lambda inputs: own(inputs, kernel), inputs)[1](upstream)
         return of_inputs, kernel_gradient(inputs, upstream, size)
 
-    conv.defvjp(forward, backward)
-    return conv
+    return with_gradient(own, gradient)
 
 
 def jax_depthwise_conv(plain: Callable) -> Callable:
@@ -163,19 +154,11 @@ def depthwise(inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rat
 
         return jax.lax.fori_loop(0, len(inputs), add, jnp.zeros((len(seen(inputs[:1])), channels)))
 
-    @jax.custom_vjp
-    def conv(inputs: Any, kernel: Any) -> Any:
-        return convolved(inputs, kernel)
-
-    def forward(inputs: Any, kernel: Any) -> Any:
-        return convolved(inputs, kernel), (inputs, kernel)
-
-    def backward(kept: Any, upstream: Any) -> Any:
-        inputs, kernel = kept
+    def gradient(inputs: Any, kernel: Any, upstream: Any) -> tuple[Any, Any]:
         (of_inputs,) = jax.vjp(lambda inputs: convolved(inputs, kernel), inputs)[1](upstream)
         return of_inputs, kernel_gradient(inputs, upstream)
 
-    conv.defvjp(forward, backward)
+    conv = with_gradient(convolved, gradient)
     kernels = jnp.reshape(kernel, (-1, channels, multiplier))
     each = [conv(inputs, kernels[..., number]) for number in range(multiplier)]
     return each[0] if multiplier == 1 else jnp.stack(each, -1).reshape(*each[0].shape[:-1], -1)
@@ -196,20 +179,25 @@ def jax_conv_transpose(plain: Callable) -> Callable:
         if not float32(inputs, kernel):
             return own(inputs, kernel)
 
-        def forward(inputs: Any, kernel: Any) -> Any:
-            return own(inputs, kernel), (inputs, kernel)
-
-        def backward(kept: Any, upstream: Any) -> Any:
-            inputs, kernel = kept
-
+        def gradient(inputs: Any, kernel: Any, upstream: Any) -> tuple[Any, Any]:
             def convolved(kernel: Any) -> Any:
                 return jax.vjp(lambda inputs: own(inputs, kernel), inputs)[1](upstream)[0]
 
-            of_inputs, gradient = jax.vjp(convolved, kernel)
-            return of_inputs, *gradient(inputs)
+            of_inputs, of_kernel = jax.vjp(convolved, kernel)
+            return of_inputs, *of_kernel(inputs)
 
-        transposed = jax.custom_vjp(own)
-        transposed.defvjp(forward, backward)
-        return transposed(inputs, kernel)
+        return with_gradient(own, gradient)(inputs, kernel)
 
     return conv
+
+
+def with_gradient(function: Callable, gradient: Callable) -> Callable:
+    """A function of inputs and kernel whose gradients for both are one of those and of the output's."""
+    import jax
+
+    derived = jax.custom_vjp(function)
+    derived.defvjp(
+        lambda inputs, kernel: (function(inputs, kernel), (inputs, kernel)),
+        lambda kept, upstream: gradient(*kept, upstream),
+    )
+    return derived
