@@ -1,8 +1,8 @@
 """The best loops that we can write by hand for a backend: what a trainer can hope to reach.
 
-Each knows its model: it has no callbacks, no progress, no ragged batch; it reads the metrics once an epoch,
-and puts other words for the operations that the backend is slow at. A limit is a function of no arguments
-that trains for as many epochs as the work has; what is left of the rows after whole batches, it leaves.
+Each knows its model: it has no callbacks and no progress, reads the metrics once an epoch, and puts other
+words for the operations that the backend is slow at. A limit is a function of no arguments that trains for
+as many epochs as the work has, on all rows, as a trainer does.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def tensorflow(work: Work, *, xla: bool) -> Callable[[], None]:
     import tensorflow as tf
 
     model, size = work.build(), work.batch_size
+    cut = len(work.x) // size * size
     x, y = tf.constant(work.x), tf.constant(work.y)
     variables = [variable.value for variable in model.trainable_variables]
     moments = [(tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for v in variables]
@@ -55,7 +56,7 @@ def tensorflow(work: Work, *, xla: bool) -> Callable[[], None]:
         # the gradient of XLA's own pooling goes from element to element
         height, width, channels = xb.shape[1] // 2, xb.shape[2] // 2, xb.shape[3]
         whole = xb[:, : 2 * height, : 2 * width]
-        return tf.reduce_max(tf.reshape(whole, [size, height, 2, width, 2, channels]), [2, 4])
+        return tf.reduce_max(tf.reshape(whole, [-1, height, 2, width, 2, channels]), [2, 4])
 
     def score_of(yb: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         if yb.dtype.is_integer:
@@ -93,7 +94,9 @@ def tensorflow(work: Work, *, xla: bool) -> Callable[[], None]:
             step(tf.gather(x, rows), tf.gather(y, rows))
             return (at + size,)
 
-        tf.while_loop(lambda at: at <= len(work.x) - size, body, (0,), parallel_iterations=1)
+        tf.while_loop(lambda at: at < cut, body, (0,), parallel_iterations=1)
+        if cut < len(work.x):
+            step(tf.gather(x, order[cut:]), tf.gather(y, order[cut:]))
         return total.read_value(), scores.read_value()
 
     def run() -> None:
@@ -108,7 +111,7 @@ def jax(work: Work) -> Callable[[], None]:
     import jax.numpy as jnp
 
     model, size = work.build(), work.batch_size
-    steps = len(work.x) // size
+    cut = len(work.x) // size * size
     x, y = jnp.asarray(work.x), jnp.asarray(work.y)
     trainable = [jnp.array(variable.value) for variable in model.trainable_variables]
     fixed = [jnp.array(variable.value) for variable in model.non_trainable_variables]
@@ -144,13 +147,16 @@ def jax(work: Work) -> Callable[[], None]:
 
     def run() -> None:
         for _ in range(work.epochs):
-            order = np.random.permutation(len(work.x))[: steps * size].reshape(steps, size)
+            order = np.random.permutation(len(work.x))
+            batches, rest = order[:cut].reshape(-1, size), order[cut:]
             carry = (*state.pop(), jnp.float32(0), jnp.float32(0))
             if stepped:
-                for rows in order:
+                for rows in batches:
                     carry = one(carry, rows)
             else:
-                carry = many(carry, order)
+                carry = many(carry, batches)
+            if len(rest):
+                carry = one(carry, rest)
             *kept, total, scores = carry
             _ = float(total), float(scores)
             state.append(tuple(kept))
@@ -229,8 +235,8 @@ def torch(work: Work) -> Callable[[], None]:
         for _ in range(work.epochs):
             total, scores = torch.zeros((), device=x.device), torch.zeros((), device=x.device)
             order = torch.randperm(len(x), device=x.device)
-            for start in range(0, len(x) - size + 1, size):
-                step(order[start : start + size], total, scores)
+            for rows in order.split(size):
+                step(rows, total, scores)
             _ = float(total), float(scores)
 
     return run

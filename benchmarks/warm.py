@@ -32,7 +32,7 @@ def measure(name: str) -> None:
     runs = {trainer: partial(train, trainer, WORKS[name]()) for trainer in TRAINERS} | limits(work)
     times = interleave({label: timed(run) for label, run in runs.items()}, rounds=7, warm_up=2)
     for label in runs:
-        times[label] /= work.steps if label in TRAINERS else work.whole_steps
+        times[label] /= work.steps
     best = min(runs.keys() - set(TRAINERS), key=lambda label: np.median(times[label]), default=None)
     microseconds = {label: median(values, 1e-6) for label, values in times.items()}
     peaks = [

@@ -31,10 +31,6 @@ class Work:
     def steps(self) -> int:
         return self.epochs * -(-len(self.x) // self.batch_size)
 
-    @property
-    def whole_steps(self) -> int:
-        return self.epochs * (len(self.x) // self.batch_size)
-
 
 def tab(rows: int = 1000, epochs: int = 100) -> Work:
     def build() -> keras.Model:
