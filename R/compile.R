@@ -39,6 +39,7 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
                                                  steps_per_execution = 1L, jit_compile = "auto",
                                                  auto_scale_loss = TRUE) {
   call <- user_call("compile")
+  check_model(object, call)
   extra <- check_extra(..., call = call, known = reticulate::py_to_r(bridge$overrides(object, "compile")))
   given <- list(
     optimizer = optimizer, loss = loss, metrics = as_plain_list(metrics), loss_weights = as_plain_list(loss_weights),

@@ -30,6 +30,7 @@ evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..
                                                   sample_weight = NULL, steps = NULL, callbacks = NULL,
                                                   verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("evaluate")
+  check_model(object, call)
   force(callbacks)
   on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)
@@ -41,7 +42,7 @@ evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..
     batch_size = scalar_to_core(batch_size, "batch_size", call),
     sample_weight = data_to_core(sample_weight, "sample_weight", call),
     steps = scalar_to_core(steps, "steps", call),
-    callbacks = callbacks_to_core(callbacks),
+    callbacks = callbacks_to_core(callbacks, call),
     verbose = verbose_to_core(verbose, call),
     plan = plan_to_core(call),
     allow_missing = allow_missing_to_core(call),

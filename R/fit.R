@@ -221,6 +221,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
                                              verbose = getOption("keras.verbose", default = "auto"),
                                              view_metrics = getOption("keras.view_metrics", default = "auto")) {
   call <- user_call("fit")
+  check_model(object, call)
   force(callbacks)
   on.exit(end_callbacks(callbacks))
   on_interrupt <- check_choice(
@@ -238,7 +239,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
     data_to_core(y, "y", call),
     batch_size = scalar(batch_size, "batch_size"),
     epochs = scalar(epochs, "epochs"),
-    callbacks = callbacks_to_core(with_tfruns(callbacks, object, epochs, initial_epoch, batch_size)),
+    callbacks = callbacks_to_core(with_tfruns(callbacks, object, epochs, initial_epoch, batch_size), call),
     validation_split = scalar(validation_split, "validation_split"),
     validation_data = data_to_core(validation_data, "validation_data", call),
     shuffle = scalar(shuffle, "shuffle"),

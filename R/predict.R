@@ -18,6 +18,7 @@
 predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NULL, steps = NULL, callbacks = NULL,
                                                  verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("predict")
+  check_model(object, call)
   force(callbacks)
   on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)
@@ -27,7 +28,7 @@ predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NU
     data_to_core(x, "x", call),
     batch_size = scalar_to_core(batch_size, "batch_size", call),
     steps = scalar_to_core(steps, "steps", call),
-    callbacks = callbacks_to_core(callbacks),
+    callbacks = callbacks_to_core(callbacks, call),
     verbose = verbose_to_core(verbose, call),
     plan = plan_to_core(call),
     allow_missing = allow_missing_to_core(call),

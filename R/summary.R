@@ -11,6 +11,8 @@
 #' @export
 summary.keras.src.models.model.Model <- function(object, ...) {
   print_line <- function(text, ...) cat(text, "\n", sep = "")
-  call_core(user_call("summary"), object$summary, print_fn = reticulate::r_to_py(print_line, convert = TRUE), ...)
+  call <- user_call("summary")
+  check_model(object, call)
+  call_core(call, object$summary, print_fn = reticulate::r_to_py(print_line, convert = TRUE), ...)
   invisible(object)
 }

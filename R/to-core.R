@@ -6,8 +6,10 @@
 #' @param label What errors call the value: x, x$a, validation_data[[2]].
 #' @noRd
 data_to_core <- function(value, label, call) {
-  if (is.null(value) || reticulate::is_py_object(value)) {
+  if (is.null(value)) {
     value
+  } else if (reticulate::is_py_object(value)) {
+    check_alive(value, label, call)
   } else if (is.atomic(value) && !is.object(value)) {
     atomic_to_core(value, label, call)
   } else if (is.function(value)) {
@@ -91,6 +93,26 @@ data_frame_to_core <- function(value, label, call) {
 array_to_core <- function(value) {
   if (is.null(dim(value))) dim(value) <- length(value)
   reticulate::r_to_py(value)
+}
+
+#' An object of Python's, unless it came with a saved workspace or from `readRDS()`
+#' @noRd
+check_alive <- function(value, label, call, hint = "Make it anew in this session.") {
+  if (reticulate::py_is_null_xptr(value)) {
+    abort_argument(
+      argument_of(label), sprintf("`%s` belongs to an R session that has ended: R does not save what Python holds.", label),
+      call, hint
+    )
+  }
+  value
+}
+
+#' A model, unless it is of another session
+#' @noRd
+check_model <- function(object, call) {
+  check_alive(object, "object", call, paste(
+    'A model is saved by `model$save("model.keras")` and comes back by `keras$models$load_model("model.keras")`.'
+  ))
 }
 
 check_missing <- function(value, label, call) {
@@ -211,17 +233,20 @@ list_to_core <- function(value) {
 
 #' A callback, or a list of callbacks; functions by the names of hooks are one
 #' @noRd
-callbacks_to_core <- function(value) {
+callbacks_to_core <- function(value, call) {
   if (is_r_callback(value)) {
     return(begin_callback(value))
   }
-  if (!is.list(value) || reticulate::is_py_object(value)) {
+  if (reticulate::is_py_object(value)) {
+    return(check_alive(value, "callbacks", call))
+  }
+  if (!is.list(value)) {
     return(value)
   }
   if (any(vapply(value, is.function, NA)) && all(nzchar(rlang::names2(value)))) {
     return(functions_to_core(value))
   }
-  reticulate::r_to_py(lapply(unname(value), callbacks_to_core))
+  reticulate::r_to_py(lapply(unname(value), callbacks_to_core, call))
 }
 
 #' Functions by the names of hooks, each called with those of a hook's arguments that it has

@@ -96,6 +96,27 @@ test_that("an error in the user's own function keeps its message and says where,
   )
 })
 
+test_that("what Python held in a session that has ended is an error that names the argument", {
+  revive <- function(object) unserialize(serialize(object, NULL))
+  model <- classifier()
+  calls <- list(
+    object = quote(compile(revive(model), "sgd", "mse")),
+    object = quote(summary(revive(model))),
+    object = quote(fit(revive(model), iris_x, iris_y)),
+    object = quote(evaluate(revive(model), iris_x, iris_y)),
+    object = quote(predict(revive(model), iris_x)),
+    x = quote(fit(model, revive(keras$ops$ones(list(150L, 4L))), iris_y)),
+    x = quote(predict(model, list(revive(keras$ops$ones(list(150L, 4L)))))),
+    callbacks = quote(fit(model, iris_x, iris_y, callbacks = revive(callback_early_stopping()))),
+    callbacks = quote(fit(model, iris_x, iris_y, callbacks = list(revive(callback_early_stopping()))))
+  )
+  for (number in seq_along(calls)) {
+    error <- expect_error(eval(calls[[number]]), "an R session that has ended", class = "kerasfit_error_argument")
+    expect_identical(error$argument, names(calls)[[number]])
+    expect_identical(deparse(error$call), deparse(calls[[number]]))
+  }
+})
+
 test_that("a mistake in a batch of a generator says which batch", {
   batch <- 0
   late <- function() {
