@@ -31,7 +31,7 @@
 #' must have each class that occurs, so that a class is not forgotten by mistake. If all names are levels, they
 #' are taken as levels. With `sample_weight` beside it, the two are multiplied. For a model with several outputs
 #' it may name these, `list(species = list(virginica = 5), size = c("0" = 1, "1" = 2))`: that is a sample weight for
-#' each output, 1 for outputs that are not named.
+#' each output, 1 for outputs that are not named. The levels of a generator are those of its first batch.
 #'
 #' @section Errors:
 #' A mistake in an argument is a condition of class `kerasfit_error_argument` or `kerasfit_error_data`, both

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -242,6 +242,13 @@ def with_levels(levels: Sequence[str], y_val: Any) -> Any:
 # ---- class weights ---------------------------------------------------------------------------------
 
 
+class ClassWeighting(Protocol):
+    """Class weights of some form, as sources of batches take them."""
+
+    def sample_weights(self, y: Any) -> Any:
+        """The weight of each sample for targets y, nested as these if the model has several outputs."""
+
+
 @dataclass(frozen=True)
 class ClassWeights:
     """The weight of each class, looked up by its 0-based code.
@@ -345,9 +352,22 @@ class ClassWeightsByOutput:
         return np.ones(len(y), keras.config.floatx())
 
 
-def class_weights_of(
-    class_weight: Any, levels: Any, outputs: Sequence[str]
-) -> ClassWeights | ClassWeightsByOutput | None:
+@dataclass
+class ClassWeightsByBatch:
+    """Class weights of a generator, whose first batch says of which levels its targets are, if any."""
+
+    class_weight: Any
+    outputs: Sequence[str]
+    levels_so_far: Callable[[], Any]
+    found: ClassWeighting | None = None
+
+    def sample_weights(self, y: Any) -> Any:
+        if self.found is None:
+            self.found = class_weights_of(self.class_weight, self.levels_so_far(), self.outputs)
+        return self.found.sample_weights(y)
+
+
+def class_weights_of(class_weight: Any, levels: Any, outputs: Sequence[str]) -> ClassWeighting | None:
     """Class weights for the targets of a model, whose levels are as ``levels_of`` gives them."""
     if isinstance(class_weight, Mapping) and any(isinstance(w, Mapping) for w in class_weight.values()):
         if not isinstance(levels, Mapping):

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from kerasfit import arguments, interrupts, loop
-from kerasfit.arguments import Schedule, ValidationSchedule
+from kerasfit.arguments import ClassWeightsByBatch, Schedule, ValidationSchedule
 from kerasfit.backup import Backup, backup_among, facts_of
 from kerasfit.callbacks import Callbacks, check_callbacks
 from kerasfit.checks import check_compiled, check_end, check_trainable, prepare
@@ -33,6 +33,7 @@ from kerasfit.sources import (
     Stream,
     check_arrays,
     is_array_like,
+    is_iterator_like,
     open_source,
     split,
 )
@@ -160,7 +161,10 @@ def fit(
         )
     reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
     levels = levels_of(y)
-    class_weights = arguments.class_weights_of(class_weight, levels, reader.outputs)
+    if class_weight is not None and is_iterator_like(x):
+        class_weights = ClassWeightsByBatch(class_weight, reader.outputs, lambda: reader.levels)
+    else:
+        class_weights = arguments.class_weights_of(class_weight, levels, reader.outputs)
 
     if validation_data is not None and is_array_like(validation_data):
         x_val, y_val, *weights = arguments.validation_triple(validation_data)

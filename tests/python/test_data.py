@@ -229,16 +229,19 @@ OF_KIND = np.array([2.0, 1.0, 5.0], "float32")[KINDS.codes]
 ONES = np.ones(SAMPLES, "float32")
 
 
-@pytest.mark.parametrize("form", ["list", "by name", "batches", "beside sample weights"])
+@pytest.mark.parametrize(
+    "form", ["list", "by name", "batches", "batches of factors", "beside sample weights"]
+)
 def test_class_weights_of_an_output_are_sample_weights_of_that_output(form):
     x, y = FRAME.to_numpy("float32"), [KINDS, PRICE]
     weights = {"kind": {"barn": 2, "tower": 5}}
     if form == "by name":
         y = {"kind": KINDS, "price": PRICE}
-    if form == "batches":
-        weights = {"kind": {"0": 2, "1": 1, "2": 5}}
-        codes = KINDS.codes.astype("int32")
-        batches = [(x[at : at + 16], (codes[at : at + 16], PRICE[at : at + 16])) for at in (0, 16, 32)]
+    if form.startswith("batches"):
+        kinds = KINDS
+        if form == "batches":
+            weights, kinds = {"kind": {"0": 2, "1": 1, "2": 5}}, KINDS.codes.astype("int32")
+        batches = [(x[at : at + 16], (kinds[at : at + 16], PRICE[at : at + 16])) for at in (0, 16, 32)]
         actual = model_of_outputs()
         kerasfit.fit(actual, iter(batches), class_weight=weights, verbose=0)
         actual = actual.get_weights()
@@ -520,6 +523,24 @@ def test_factors_in_batches_have_the_same_levels():
     ):
         y = pd.Categorical.from_codes(CODES, levels)
         kerasfit.fit(models.dense()[0], ROWS, y, validation_data=factor_batches([levels[::-1]]), verbose=0)
+
+
+def test_class_weights_of_a_generator_may_name_the_levels_of_its_factors():
+    levels, weights = ["1", "2", "3"], np.array([1, 4, 1], "float32")
+
+    def weights_after(y, **arguments):
+        keras.utils.set_random_seed(1)
+        model = models.dense()[0]
+        kerasfit.fit(model, iter([(ROWS, y, *arguments.pop("sample_weight", ()))]), verbose=0, **arguments)
+        return model.get_weights()
+
+    factor = pd.Categorical.from_codes(CODES, levels)
+    assert_same(
+        weights_after(factor, class_weight={"2": 4}), weights_after(CODES, sample_weight=(weights[CODES],))
+    )
+    unknown = 'class "four" that does not exist: `y` has the levels 1, 2 and 3'
+    with pytest.raises(kerasfit.errors.ArgumentError, match=unknown):
+        weights_after(factor, class_weight={"four": 4})
 
 
 def test_parts_of_a_batch_have_as_many_samples():

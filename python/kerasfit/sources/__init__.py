@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from kerasfit.arguments import ClassWeights, ClassWeightsByOutput
+from kerasfit.arguments import ClassWeighting
 from kerasfit.errors import ArgumentError
 from kerasfit.sources.arrays import ArraySource, check_arrays, count_samples, split
 from kerasfit.sources.dataset import DatasetSource, is_dataset
@@ -36,6 +36,7 @@ __all__ = [
     "Stream",
     "check_arrays",
     "is_array_like",
+    "is_iterator_like",
     "open_source",
     "split",
     "stream_of",
@@ -55,7 +56,7 @@ def open_source(
     batch_size: int | None = None,
     steps: int | None = None,
     shuffle: bool = False,
-    class_weight: ClassWeights | ClassWeightsByOutput | None = None,
+    class_weight: ClassWeighting | None = None,
     names: Names = NAMES,
     reader: Reader = AS_IT_IS,
 ) -> Source:

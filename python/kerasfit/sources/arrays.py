@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from kerasfit.arguments import DEFAULT_BATCH_SIZE, ClassWeights, ClassWeightsByOutput, describe
+from kerasfit.arguments import DEFAULT_BATCH_SIZE, ClassWeighting, describe
 from kerasfit.errors import ArgumentError, DataError
 from kerasfit.sources.lazy import LazyArray, is_sparse, lazy
 from kerasfit.sources.source import NAMES, Batch, Names, Shuffling, weighted
@@ -49,7 +49,7 @@ class ArraySource:
         *,
         batch_size: int | None = None,
         shuffle: bool = False,
-        class_weight: ClassWeights | ClassWeightsByOutput | None = None,
+        class_weight: ClassWeighting | None = None,
         names: Names = NAMES,
         allow_missing: bool = False,
     ):

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from kerasfit.arguments import ClassWeights, unpack
+from kerasfit.arguments import ClassWeighting, unpack
 from kerasfit.origin import package_of
 from kerasfit.sources.source import NAMES, Batch, Names, Shuffling, weighted
 
@@ -24,7 +24,7 @@ class DatasetSource:
     samples = None
     batch_size = None
 
-    def __init__(self, dataset: Any, class_weight: ClassWeights | None = None, names: Names = NAMES):
+    def __init__(self, dataset: Any, class_weight: ClassWeighting | None = None, names: Names = NAMES):
         self.dataset = dataset
         self.names = names
         self.class_weight = class_weight

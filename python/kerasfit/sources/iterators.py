@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from kerasfit.arguments import ClassWeights, ClassWeightsByOutput, unpack
+from kerasfit.arguments import ClassWeighting, unpack
 from kerasfit.errors import DataError
 from kerasfit.places import at
 from kerasfit.sources.arrays import as_tensors, check_are_numbers, labelled_leaves
@@ -61,7 +61,7 @@ class IteratorSource:
     def __init__(
         self,
         value: Any,
-        class_weight: ClassWeights | ClassWeightsByOutput | None = None,
+        class_weight: ClassWeighting | None = None,
         label: str = "x",
         reader: Reader = AS_IT_IS,
         *,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from kerasfit.arguments import ClassWeights, ClassWeightsByOutput
+from kerasfit.arguments import ClassWeighting
 from kerasfit.tensors import to_model_dtype, to_numpy
 
 
@@ -119,7 +119,7 @@ class Reader:
 AS_IT_IS = Reader()
 
 
-def weighted(sample_weight: Any, class_weight: ClassWeights | ClassWeightsByOutput | None, y: Any) -> Any:
+def weighted(sample_weight: Any, class_weight: ClassWeighting | None, y: Any) -> Any:
     """Sample weights times the weights of the samples' classes, where there are class weights."""
     if class_weight is None:
         return sample_weight
