@@ -63,6 +63,22 @@ test_that("class weights can name the levels of a factor, and other levels weigh
   by_sample <- weights_after(classifier(), iris_x, iris_y, sample_weight = ifelse(iris_y == "virginica", 5, 1))
   expect_equal(weights_after(classifier(), iris_x, iris_y, class_weight = list(virginica = 5)), by_sample)
   expect_equal(weights_after(classifier(), iris_x, iris_y, class_weight = c(virginica = 5)), by_sample)
+  start <- -31
+  batch <- function() {
+    start <<- start + 32
+    rows <- start:min(start + 31, 150)
+    list(iris_x[rows, ], iris_y[rows])
+  }
+  in_batches <- weights_after(classifier(), batch, steps_per_epoch = 5, class_weight = c(virginica = 5))
+  expect_equal(in_batches, by_sample)
+})
+
+test_that("what class weights name must be there, in a generator's first batch too", {
+  batch <- function() list(iris_x, iris_y)
+  expect_error(
+    fit(classifier(), batch, steps_per_epoch = 1, class_weight = c(virginia = 5), verbose = 0),
+    '"virginia" that does not exist: `y` has the levels setosa', class = "kerasfit_error_argument"
+  )
 })
 
 test_that("a factor stands for its codes counted from 0", {
