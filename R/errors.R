@@ -36,6 +36,7 @@ user_call <- function(generic) {
 #' @param convert Makes R's value of Python's.
 #' @noRd
 call_core <- function(call, f, ..., convert = identity) {
+  check_process(call)
   answer <- suspendInterrupts({
     answer <- with_r_errors(rlang::inject(bridge$call(f, ...)), call)
     interrupted <- reticulate::py_to_r(answer[2])
@@ -46,6 +47,21 @@ call_core <- function(call, f, ..., convert = identity) {
   for (message in answer$warnings) warning(rlang::warning_cnd("kerasfit_warning", message = message, call = call))
   if (answer$interrupted) rlang::interrupt()
   answer$value
+}
+
+#' Stop in a copy of the process that Keras runs in: its threads are not there, and it would wait for them for ever
+#' @noRd
+check_process <- function(call) {
+  signalled$process <- signalled$process %||% Sys.getpid()
+  if (signalled$process != Sys.getpid()) {
+    abort_kerasfit(
+      c(
+        "Keras cannot train in a copy of the process in which it runs, such as those of `parallel::mclapply()`.",
+        i = "Use processes that load Keras themselves: `parallel::makePSOCKcluster()`, or the package callr."
+      ),
+      "state", call
+    )
+  }
 }
 
 #' Run code of the user's that Python has called
@@ -60,7 +76,8 @@ user_code <- function(code) {
   outcome$value
 }
 
-#' What user functions have signalled last when they did not come to their end, which Python's exceptions do not carry
+#' What user functions have signalled last when they did not come to their end, which Python's exceptions do not carry;
+#' and the process that uses the core
 #' @noRd
 signalled <- new.env(parent = emptyenv())
 

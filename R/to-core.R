@@ -235,6 +235,7 @@ list_to_core <- function(value) {
 #' @noRd
 callbacks_to_core <- function(value, call) {
   if (is_r_callback(value)) {
+    check_alive(value$.__enclos_env__$private$.class, "callbacks", call)
     return(begin_callback(value))
   }
   if (reticulate::is_py_object(value)) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -21,6 +22,9 @@ USE_NUMBERS = (
     "Make numbers of it, for example by model.matrix(), or give the model an input of that name with a Keras "
     "preprocessing layer."
 )
+
+# the levels of the factors that models were trained on last, by output
+_trained_on: WeakKeyDictionary[keras.Model, dict[str | int, list]] = WeakKeyDictionary()
 
 
 class ModelData(Reader):
@@ -48,12 +52,16 @@ class ModelData(Reader):
         """
         if isinstance(x, (pd.DataFrame, pd.Series)):
             frame = x.to_frame() if isinstance(x, pd.Series) else x
-            if len(self.named_inputs) > 1 or list(frame.columns) == list(self.named_inputs):
+            if len(self.named_inputs) > 1 or [*frame.columns] == [*self.named_inputs] != []:
                 inputs = self._columns_to_inputs(label, frame)
                 by_name = len(inputs) > 1 or isinstance(self.model.input, dict)
                 return inputs if by_name else next(iter(inputs.values()))
             return self._matrix(label, frame)
-        return nested(label, x, self._matrix)
+        x = nested(label, x, self._matrix)
+        # one that is built adds the axis by itself
+        is_vector = isinstance(x, np.ndarray) and x.ndim == 1
+        takes_columns = getattr(first_input_spec(self.model), "min_ndim", None) == 2
+        return x[:, None] if is_vector and takes_columns else x
 
     def check(self, names: Names, x: Any, y: Any) -> None:
         """Raise a ``DataError`` for text where the model takes numbers, and for indices that it cannot have.
@@ -95,8 +103,9 @@ class ModelData(Reader):
             return
         leaves = list(labelled_leaves(label, in_input_order(self.model, x)))
         types = [tensor.dtype for tensor in self.named_inputs.values()]
-        if not types:  # no other backend has tensors of text
-            types = ["string" if keras.backend.backend() == "tensorflow" else "float32"] * len(leaves)
+        if not types:  # no other backend has tensors of text, and layers that take it have no specification
+            takes_text = keras.backend.backend() == "tensorflow" and not first_input_spec(self.model)
+            types = ["string" if takes_text else "float32"] * len(leaves)
         for (name, leaf), dtype in zip(leaves, types, strict=False):
             if is_text(leaf) and dtype != "string":
                 raise DataError(
@@ -237,6 +246,14 @@ class ModelData(Reader):
                 "Make each factor with the levels of all: factor(…, levels = ).",
             )
 
+    def remember_levels(self) -> None:
+        """Keep the levels for those who read data to evaluate this model on."""
+        _trained_on[self.model] = self._levels
+
+    def recall_levels(self) -> None:
+        """Have factors as targets agree with those that the model was trained on last."""
+        self._levels = dict(_trained_on.get(self.model, {}))
+
     @property
     def levels(self) -> list[str] | dict[str, list[str]] | None:
         """The levels of the factors that targets were, as ``levels_of`` gives them."""
@@ -274,6 +291,13 @@ def levels_of(y: Any) -> list[str] | dict[str, list[str]] | None:
         return None
     found = {str(name): levels_of(value) for name, value in y.items()}
     return {name: levels for name, levels in found.items() if levels} or None
+
+
+def first_input_spec(model: keras.Model) -> Any:
+    """What the first layer of a Sequential model that is not built yet says of its input, if anything."""
+    if isinstance(model, keras.Sequential) and not model.built and model.layers:
+        return model.layers[0].input_spec
+    return None
 
 
 def is_table(value: Any) -> bool:

@@ -46,6 +46,7 @@ def evaluate(
     callbacks = check_callbacks(callbacks)
     verbose = arguments.verbosity(verbose)
     reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
+    reader.recall_levels()
     source = open_source(x, y, sample_weight, batch_size=batch_size, steps=steps, reader=reader)
     check_end(source, "steps", steps)
     if has_its_own("evaluate", model):

@@ -245,6 +245,7 @@ def fit(
                 callbacks=callbacks,
                 steps_per_epoch=steps_per_epoch,
             )
+    reader.remember_levels()
     if levels is None and reader.levels:  # in the batches of a generator
         history.params["levels"] = reader.levels
     return returned(history, on_interrupt)

@@ -17,7 +17,8 @@ from kerasfit.errors import DataError
 from kerasfit.sources.arrays import labelled_leaves
 
 HINTS = {
-    "from one": "Indices count from 0: subtract 1 if yours count from 1. A factor does that itself.",
+    "from one": "Indices count from 0: subtract 1 if yours count from 1. A factor does that itself; "
+    "droplevels() leaves out levels that do not occur.",
     "negative": "For targets that are not to count, SparseCategoricalCrossentropy has `ignore_class`.",
     "other": None,
 }
@@ -51,12 +52,38 @@ def check_indices(
     if embeddings and len(inputs) == len(model.inputs):
         for number, layer in embeddings:
             check_range(*inputs[number], layer.input_dim, f"the embedding `{layer.name}` has")
-    targets = list(labelled_leaves(labels[1], in_tree_order(y)))
-    losses = keras.tree.flatten(model.loss)
-    if same_kind(y, model.loss) and len(targets) == len(losses) == len(output_shapes):
-        for (label, codes), loss, shape in zip(targets, losses, output_shapes, strict=True):
-            if is_sparse(loss) and shape and shape[-1]:
-                check_range(label, codes, shape[-1], "the model's output has")
+    for label, codes, loss, shape in targets_with_losses(model, y, labels[1], output_shapes):
+        if is_sparse(loss) and shape and shape[-1]:
+            check_range(label, codes, shape[-1], "the model's output has")
+        elif is_binary(loss):
+            check_two_classes(label, codes)
+
+
+def targets_with_losses(
+    model: keras.Model, y: Any, label: str, outputs: Sequence[Any]
+) -> list[tuple[str, Any, Any, Any]]:
+    """Each target with its name for errors, its loss and its output, in the order of the targets.
+
+    None if it is not plain which goes with which.
+    """
+    known = list(getattr(model, "output_names", None) or [])
+    losses, leaves = model.loss, list(labelled_leaves(label, in_tree_order(y)))
+    names = sorted(y) if isinstance(y, dict) else known
+    if known and not set(names) <= set(known):
+        return []
+    if isinstance(losses, dict):
+        losses = [losses.get(name) for name in names]
+    else:
+        losses = keras.tree.flatten(losses)
+        if len(losses) == 1:
+            losses = losses * len(outputs)
+        elif len(losses) == len(known):
+            losses = [losses[known.index(name)] for name in names]
+    if len(outputs) == len(known):
+        outputs = [outputs[known.index(name)] for name in names]
+    if not len(leaves) == len(losses) == len(outputs):
+        return []
+    return [(*leaf, loss, output) for leaf, loss, output in zip(leaves, losses, outputs, strict=True)]
 
 
 def in_input_order(model: keras.Model, x: Any) -> Any:
@@ -72,13 +99,6 @@ def in_tree_order(values: Any) -> Any:
     return dict(sorted(values.items())) if isinstance(values, dict) else values
 
 
-def same_kind(y: Any, loss: Any) -> bool:
-    """Whether targets and losses are given alike, so that it is plain which goes with which."""
-    if isinstance(y, dict) or isinstance(loss, dict):
-        return isinstance(y, dict) and isinstance(loss, dict) and set(y) == set(loss)
-    return isinstance(y, (list, tuple)) == isinstance(loss, (list, tuple))
-
-
 def is_categorical(loss: Any) -> bool:
     """Whether a loss wants a probability for each class as its target."""
     loss = keras.losses.get(loss) if isinstance(loss, str) else loss
@@ -92,6 +112,31 @@ def is_sparse(loss: Any) -> bool:
     if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
         return loss.ignore_class is None
     return loss is keras.losses.sparse_categorical_crossentropy
+
+
+def is_binary(loss: Any) -> bool:
+    """Whether a loss is the binary crossentropy, which takes no target for a mistake."""
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    return isinstance(
+        loss, (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
+    ) or loss in (keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy)
+
+
+def check_two_classes(label: str, targets: Any) -> None:
+    """Raise a ``DataError`` for classes other than 0 and 1; what is between is a probability.
+
+    -1 beside 0 and 1 passes: that marks samples which weigh nothing.
+    """
+    if not isinstance(targets, np.ndarray) or targets.dtype.kind not in "fiu" or not targets.size:
+        return
+    low, high = targets.min(), targets.max()
+    if (high > 1 and (targets == np.floor(targets)).all()) or (low == -1 and (np.abs(targets) == 1).all()):
+        raise DataError(
+            label,
+            f"`{label}` has the value {high if high > 1 else low:g}, and the loss takes classes 0 and 1.",
+            "A factor needs two levels; droplevels() leaves out those that do not occur. "
+            'More classes go with the loss "sparse_categorical_crossentropy".',
+        )
 
 
 def check_range(label: str, indices: Any, count: int, owner: str) -> None:

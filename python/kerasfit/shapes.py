@@ -11,14 +11,14 @@ import keras
 
 from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError, KerasfitError
-from kerasfit.indices import in_input_order, in_tree_order, is_categorical, is_sparse
+from kerasfit.indices import in_input_order, in_tree_order, is_categorical, is_sparse, targets_with_losses
 from kerasfit.sources import Batch, Names, Source
 from kerasfit.sources.arrays import labelled_leaves
 
 ABOUT_SHAPES = re.compile(
     r"shape|string|\brank\b|dimension|incompatible|broadcast|structure|expects? \d+ (named )?(input|var)|"
     r"None values|NoneType|None is not|Invalid dtype|expected .* (input|key|name|output)|missing|not found|"
-    r"KeyError",
+    r"KeyError|but got",
     re.IGNORECASE,
 )
 
@@ -122,13 +122,7 @@ def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[Data
     if mistake := mistake_of_structure(label, y, len(leaves), known, "output"):
         yield mistake
     else:
-        by_name = isinstance(losses, dict) and isinstance(y, dict)
-        losses = [losses.get(name) for name in sorted(y)] if by_name else keras.tree.flatten(losses)
-        if len(losses) == 1:
-            losses = losses * len(outputs)
-        if isinstance(y, dict) and set(y) <= set(known):
-            outputs = [outputs[known.index(name)] for name in sorted(y)]
-        for (name, leaf), output, loss in zip(leaves, outputs, losses, strict=False):
+        for name, leaf, loss, output in targets_with_losses(model, y, label, outputs):
             yield from mistake_of_target(name, tuple(leaf.shape), output.shape, loss)
 
 

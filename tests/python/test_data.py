@@ -543,6 +543,81 @@ def test_class_weights_of_a_generator_may_name_the_levels_of_its_factors():
         weights_after(factor, class_weight={"four": 4})
 
 
+def test_evaluation_is_on_the_levels_of_training():
+    model, levels = models.dense()[0], ["a", "b", "c"]
+    factor = pd.Categorical.from_codes(CODES, levels)
+    kerasfit.fit(model, ROWS, factor, verbose=0)
+    wanted = kerasfit.evaluate(model, ROWS, CODES, verbose=0)
+    assert kerasfit.evaluate(model, ROWS, factor, verbose=0) == wanted
+    with pytest.raises(DataError, match="`y` has the levels c, b and a, and a, b and c before"):
+        kerasfit.evaluate(model, ROWS, pd.Categorical.from_codes(2 - CODES, levels[::-1]), verbose=0)
+    kerasfit.fit(model, ROWS, pd.Categorical.from_codes(2 - CODES, levels[::-1]), verbose=0)
+
+
+@pytest.mark.parametrize("outputs", [list, dict])
+@pytest.mark.parametrize("losses", [list, dict])
+@pytest.mark.parametrize("names", [("sort", "kind"), ("a", "b")])
+def test_classes_are_those_of_the_output_by_name(outputs, losses, names):
+    inputs = keras.Input((4,))
+    heads = [
+        keras.layers.Dense(3, "softmax", name=names[0])(inputs),
+        keras.layers.Dense(5, "softmax", name=names[1])(inputs),
+    ]
+    model = keras.Model(inputs, heads if outputs is list else dict(zip(names, heads, strict=True)))
+    loss = "sparse_categorical_crossentropy"
+    model.compile("sgd", [loss, loss] if losses is list else dict.fromkeys(names, loss))
+    x, codes = np.ones((10, 4), "float32"), np.arange(10, dtype="int32")
+    kerasfit.fit(model, x, {names[0]: codes % 3, names[1]: codes % 5}, verbose=0)
+    with pytest.raises(DataError, match="has the value 4, and the model's output has 3 values"):
+        kerasfit.fit(model, x, {names[0]: codes % 5, names[1]: codes % 5}, verbose=0)
+
+
+def for_two_classes():
+    model = keras.Sequential([keras.layers.Dense(1, "sigmoid")])
+    model.compile("sgd", "binary_crossentropy")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("y", "value"),
+    [
+        (pd.Categorical.from_codes(1 + CODES % 2, ["a", "b", "c"]), "2"),
+        (CODES + 1, "3"),
+        (2 * (CODES % 2) - 1, "-1"),
+    ],
+)
+def test_a_binary_loss_takes_two_classes(y, value):
+    with pytest.raises(DataError, match=f"`y` has the value {value}, and the loss takes classes 0 and 1"):
+        kerasfit.fit(for_two_classes(), ROWS, y, verbose=0)
+
+
+@pytest.mark.parametrize("y", [CODES % 2, (CODES % 2).astype(float), CODES / 2])
+def test_a_binary_loss_takes_two_classes_and_what_is_between(y):
+    kerasfit.fit(for_two_classes(), ROWS, y, verbose=0)
+
+
+def without_inputs():
+    model = keras.Sequential([layers.Dense(2), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_a_vector_is_a_column_for_a_model_without_inputs():
+    for x in (ROWS[:, 0], pd.Series(ROWS[:, 0])):
+        model = without_inputs()
+        kerasfit.fit(model, x, ROWS[:, 1], verbose=0)
+        assert model.layers[0].kernel.shape == (1, 2)
+
+
+def test_text_and_nothing_are_told_before_a_model_is_built():
+    model = without_inputs()
+    with pytest.raises(DataError, match="`x` is text, and the model takes numbers there"):
+        kerasfit.fit(model, ROWS.astype(str), ROWS[:, 1], verbose=0)
+    with pytest.raises(DataError, match="`x` is a data frame without columns"):
+        kerasfit.fit(model, pd.DataFrame(index=range(len(ROWS))), ROWS[:, 1], verbose=0)
+    assert not model.built
+
+
 def test_parts_of_a_batch_have_as_many_samples():
     with pytest.raises(DataError, match="must have as many samples"):
         kerasfit.fit(models.dense()[0], iter([(ROWS[:10], CODES[:9])]), verbose=0)

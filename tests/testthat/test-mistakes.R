@@ -108,13 +108,24 @@ test_that("what Python held in a session that has ended is an error that names t
     x = quote(fit(model, revive(keras$ops$ones(list(150L, 4L))), iris_y)),
     x = quote(predict(model, list(revive(keras$ops$ones(list(150L, 4L)))))),
     callbacks = quote(fit(model, iris_x, iris_y, callbacks = revive(callback_early_stopping()))),
-    callbacks = quote(fit(model, iris_x, iris_y, callbacks = list(revive(callback_early_stopping()))))
+    callbacks = quote(fit(model, iris_x, iris_y, callbacks = list(revive(callback_early_stopping())))),
+    callbacks = quote(fit(model, iris_x, iris_y, callbacks = revive(Callback("Own")())))
   )
   for (number in seq_along(calls)) {
     error <- expect_error(eval(calls[[number]]), "an R session that has ended", class = "kerasfit_error_argument")
     expect_identical(error$argument, names(calls)[[number]])
     expect_identical(deparse(error$call), deparse(calls[[number]]))
   }
+})
+
+test_that("a copy of the process in which Keras runs says that it cannot train, and does not wait for ever", {
+  skip_on_os("windows")
+  model <- classifier()
+  fit(model, iris_x, iris_y, verbose = 0)
+  messages <- parallel::mclapply(1:2, function(i) {
+    tryCatch(fit(model, iris_x, iris_y, verbose = 0), kerasfit_error_state = conditionMessage)
+  }, mc.cores = 2)
+  for (message in messages) expect_match(message, "cannot train in a copy of the process.*makePSOCKcluster")
 })
 
 test_that("a mistake in a batch of a generator says which batch", {
