@@ -64,7 +64,7 @@ def targets_with_losses(
 ) -> list[tuple[str, Any, Any, Any]]:
     """Each target with its name for errors, its loss and its output, in the order of the targets.
 
-    None if it is not plain which goes with which.
+    Empty if it is not plain which goes with which.
     """
     known = list(getattr(model, "output_names", None) or [])
     losses, leaves = model.loss, list(labelled_leaves(label, in_tree_order(y)))
