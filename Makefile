@@ -27,7 +27,7 @@ ON_EVERY_BACKEND := $(addprefix tests/python/test_,parity.py engines.py backup.p
 test-python: setup
 	$(PYTHON) -m pytest $(ON_EVERY_BACKEND:%=--ignore=%)
 	for backend in tensorflow jax torch; do \
-	  KERAS_BACKEND=$$backend $(PYTHON) -m pytest -n auto --dist worksteal $(ON_EVERY_BACKEND) || exit; \
+	  KERASFIT_CACHE=$(CURDIR)/build/cache KERAS_BACKEND=$$backend $(PYTHON) -m pytest -n auto --dist worksteal $(ON_EVERY_BACKEND) || exit; \
 	done
 
 # what an R user sees, in the package as installed

@@ -109,7 +109,7 @@ install_python() {
   # rpy2 3.6 and newer look for symbols that R has had since 4.5
   local rpy2
   rpy2=$(Rscript -e 'cat(if (getRversion() >= "4.5") "rpy2" else "rpy2==3.5.17")')
-  .venv/bin/uv pip install -q --python .venv/bin/python -e '.[tensorflow,jax,test]' torch==2.13.0 "$rpy2"
+  .venv/bin/uv pip install -q --compile-bytecode --python .venv/bin/python -e '.[tensorflow,jax,test]' torch==2.13.0 "$rpy2"
 }
 
 # --- kerasfit -----------------------------------------------------------------------------------

@@ -1,11 +1,17 @@
 """One backend for each process: KERAS_BACKEND chooses it, as it does for users."""
 
+import gc
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+import kerasfit  # noqa: F401, I001  before Keras, which it tells where to keep compiled programs
 import keras
 import pytest
+import tensorflow  # noqa: F401  which Keras loads at the first seed
+
+# clear_session() collects garbage, which took half a second for the million objects of the libraries
+gc.freeze()
 
 
 @pytest.fixture(autouse=True)

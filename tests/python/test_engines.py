@@ -389,8 +389,9 @@ def assert_same_gradients(function, *arrays):
     expected = compiled_gradients(function, *arrays)
     with replaced():
         actual = compiled_gradients(lambda *arrays: function(*arrays), *arrays)
+    # sums that cancel have the rounding errors of their largest terms
     for ours, theirs in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * max(1, np.abs(theirs).max()))
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
