@@ -123,6 +123,13 @@ callback_learning_rate_scheduler <- function(schedule, verbose = 0) {
 #' @rdname callbacks
 #' @export
 callback_csv_logger <- function(filename, separator = ",", append = FALSE) {
+  call <- sys.call()
+  if (!rlang::is_string(separator) || nchar(separator) != 1) {
+    abort_argument("separator", sprintf("`separator` must be one character, not %s.", describe(separator)), call)
+  }
+  if (!missing(filename) && rlang::is_string(filename) && !dir.exists(dirname(filename))) {
+    abort_argument("filename", sprintf("The folder of `filename`, %s, does not exist.", dirname(filename)), call)
+  }
   keras_callback("CSVLogger", paths = "filename")
 }
 

@@ -49,6 +49,7 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
   # a compile() of the model's own may not know them all
   given <- given[names(given) %in% names(match.call())]
   outputs <- tryCatch(reticulate::py_to_r(object$output_names), error = function(error) NULL)
+  for (name in intersect(c("metrics", "weighted_metrics"), names(given))) check_metrics(name, given[[name]], outputs, call)
   given <- lapply(given, function_of_user, outputs)
   rlang::inject(call_core(call, object$compile, !!!given, !!!extra))
   invisible(object)
@@ -58,6 +59,20 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
 #' @noRd
 as_plain_list <- function(value) {
   if (is.null(value) || is.list(value)) value else if (is.atomic(value)) as.list(value) else list(value)
+}
+
+#' Metrics without names are one, or a list of them, for each output
+#' @noRd
+check_metrics <- function(name, value, outputs, call) {
+  if (length(outputs) < 2 || !is.list(value) || !is.null(names(value)) || length(value) %in% c(0, length(outputs))) {
+    return(invisible())
+  }
+  message <- sprintf(
+    "`%s` has %d %s for the %d outputs of the model: %s.", name, length(value),
+    if (length(value) == 1) "element" else "elements", length(outputs), paste(outputs, collapse = ", ")
+  )
+  hint <- sprintf('Say which belong to which output: %s = list(%s = "mae").', name, outputs[1])
+  abort_argument(name, message, call, hint)
 }
 
 #' A loss or metric that is a function of R's, or a list of such, as Python may call it

@@ -142,9 +142,13 @@ format_last_row <- function(history, epoch) {
   if (missing(i)) return(x)
   if (is.character(i)) return(unclass(x)[i])
   epochs <- history_epochs(x)
+  if (anyNA(i)) abort_argument("i", "`i` must have no missing values.", call)
+  if (is.numeric(i) && any(i < 0) && any(i > 0)) {
+    abort_argument("i", "`i` must be epochs to keep or, negative, epochs to leave out, not both.", call)
+  }
   rows <- if (is.logical(i)) {
     which(rep_len(i, length(epochs)))
-  } else if (!anyNA(i) && any(i < 0)) {
+  } else if (any(i < 0)) {
     which(!epochs %in% -i)
   } else {
     match(i[i != 0], epochs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ BATCH_HOOKS = {
     "test": ("on_test_batch_begin", "on_test_batch_end"),
     "predict": ("on_predict_batch_begin", "on_predict_batch_end"),
 }
+
+EPOCH_HOOKS = ("on_epoch_begin", "on_epoch_end")
 
 HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith("on_")]
 
@@ -81,6 +84,19 @@ def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
     return found
 
 
+def check_paths(callbacks: list[keras.callbacks.Callback]) -> None:
+    """Raise an ``ArgumentError`` if the path of a checkpoint has a metric of validation: there is none."""
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.ModelCheckpoint):
+            for _, name, *_ in string.Formatter().parse(callback.filepath):
+                if name and name.startswith("val_"):
+                    raise ArgumentError(
+                        "callbacks",
+                        f"`callbacks` has a checkpoint with {{{name}}} in its path; nothing is validated.",
+                        "Give `validation_data` or `validation_split`, or leave it out of the path.",
+                    )
+
+
 class Callbacks:
     """Keras callbacks, told of each event in the order in which they were given.
 
@@ -126,6 +142,15 @@ class Callbacks:
         return self.hear_batches(phase) and any(
             overrides_any(callback, BATCH_HOOKS[phase]) and not bears_executions(callback)
             for callback in self.callbacks
+        )
+
+    @property
+    def see_epochs(self) -> bool:
+        """Whether one of them hears of epochs or batches, other than Keras's history."""
+        return self.hear_batches("train") or any(
+            overrides_any(callback, EPOCH_HOOKS)
+            for callback in self.callbacks
+            if type(callback) is not keras.callbacks.History
         )
 
     @property

@@ -14,7 +14,7 @@ import keras
 from kerasfit import arguments, interrupts, loop
 from kerasfit.arguments import ClassWeightsByBatch, Schedule, ValidationSchedule
 from kerasfit.backup import Backup, backup_among, facts_of
-from kerasfit.callbacks import Callbacks, check_callbacks
+from kerasfit.callbacks import Callbacks, check_callbacks, check_paths
 from kerasfit.checks import check_compiled, check_end, check_trainable, prepare
 from kerasfit.data import ModelData, levels_of
 from kerasfit.delegate import fit_by_model, has_its_own
@@ -195,6 +195,8 @@ def fit(
             validation_data, validation_batch_size, batch_size, validation_steps, reader
         )
         check_end(validation, "validation_steps", validation_steps)
+    elif not own_fit:
+        check_paths(callbacks)
     check_shapes(model, training, validation)
     check_trainable(model)
 

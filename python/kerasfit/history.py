@@ -35,13 +35,16 @@ class History:
     seconds: list[float] = field(default_factory=list)
     _since: float = field(default_factory=time.monotonic, repr=False, compare=False)
 
-    def record(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Add an epoch. A metric that is an array has a column for each element: name_1, name_2, …"""
+    def record(self, epoch: int, logs: dict[str, Any], seconds: float | None = None) -> None:
+        """Add an epoch, which took so many seconds, or all since the one before.
+
+        A metric that is an array has a column for each element: name_1, name_2, …
+        """
         for name, value in columns(logs).items():
             self.metrics.setdefault(name, [None] * len(self.epochs)).append(value)
         self.epochs.append(epoch)
         now = time.monotonic()
-        self.seconds.append(now - self._since)
+        self.seconds.append(now - self._since if seconds is None else seconds)
         self._since = now
         for values in self.metrics.values():
             values.extend([None] * (len(self.epochs) - len(values)))

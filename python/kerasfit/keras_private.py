@@ -162,9 +162,12 @@ def compiles_with_xla(model: keras.Model) -> bool:
 def xla_pays_after(model: keras.Model) -> int:
     """After how many steps XLA has saved the time that it takes to compile them, with TensorFlow on CPUs.
 
-    About: dense layers take a third to one millisecond less for each step, others more than that.
+    About: dense layers take a third to one millisecond less for each step, others more than that; small ones
+    less than that.
     """
-    return 100 if has_long_steps(model) else 1000
+    if has_long_steps(model):
+        return 100
+    return 1000 if model.count_params() > 50_000 else 5000
 
 
 def has_long_steps(model: keras.Model) -> bool:

@@ -3,6 +3,7 @@
 An execution is a run of consecutive steps that an engine makes in one call. Its length is chosen here and
 does not change what is computed: as many steps as the model's ``steps_per_execution`` where a callback
 watches batches, else as many as take about a tenth of a second, so that progress and interrupts stay lively.
+Where an engine can, short epochs share one if nobody looks between them.
 """
 
 from __future__ import annotations
@@ -83,15 +84,41 @@ class Training:
         if found and not found["inside"]:
             backup.restore()
             yield found["logs"]
-        for epoch in self.schedule.starting_at(first):
-            if model.stop_training:
-                break
+        epochs = self.schedule.starting_at(first)
+        while epochs and not model.stop_training:
             interrupts.check()
-            inside = found if found and found["inside"] and epoch == first else None
-            with at(epoch=epoch, history=self.history):
-                if (logs := self._epoch(epoch, inside)) is None:
+            inside = found if found and found["inside"] and epochs[0] == first else None
+            with at(epoch=epochs[0], history=self.history):
+                if (unseen := self._unseen(epochs)) > 1:
+                    logs = self._several_epochs(epochs[:unseen])
+                elif (logs := self._epoch(epochs[0], inside)) is None:
                     break
             yield logs
+            epochs = epochs[unseen:]
+
+    def _unseen(self, epochs: range) -> int:
+        """How many of the next epochs the engine may run in one go: short ones, if nobody looks between."""
+        if self.validation or self.backup or self.callbacks.see_epochs or not self.progress.may_wait:
+            return 1
+        if (at_once := self.engine.epochs_at_once(self.stream)) == 1:
+            return 1
+        pace = pace_of(self.engine, "train", self.stream)
+        return max(1, min(len(epochs), at_once, pace.steps // self.stream.steps))
+
+    def _several_epochs(self, epochs: range) -> dict[str, Any]:
+        """Train epochs in one go: the logs of the last one."""
+        began = time.perf_counter()
+        with timing.part("steps"), shapes_explained(self.engine.model, self.stream.source, "train"):
+            logs_of_each = self.engine.train_epochs(self.stream, len(epochs))
+        seconds = time.perf_counter() - began
+        pace_of(self.engine, "train", self.stream).learn(len(epochs) * self.stream.steps, seconds)
+        each = seconds / len(epochs)
+        for epoch, logs in zip(epochs, logs_of_each, strict=True):
+            self.callbacks.epoch_begin(epoch)
+            self.callbacks.epoch_end(epoch, logs)
+            self.history.record(epoch, logs, each)
+            self.progress.epoch_was(epoch, logs, each)
+        return logs
 
     def _epoch(self, epoch: int, inside: dict[str, Any] | None) -> dict[str, Any] | None:
         """Train one epoch, from its beginning or ``inside``: its logs, or None if there are no data."""
@@ -186,9 +213,8 @@ def run_steps(
 
     Returns the logs of the last execution.
     """
-    pace = engine.paces.setdefault(phase, Pace())
     fixed = engine.model.steps_per_execution if callbacks.watch_batches(phase) else None
-    pace.begin(stream.source.batch_size, fixed)
+    pace = pace_of(engine, phase, stream, fixed)
     told = callbacks.hear_batches(phase)
     engine.overlap = not told
     logs: dict[str, Any] = {}
@@ -245,6 +271,13 @@ class Pace:
         if self.fixed is None:
             wanted = int(steps * EXECUTION_SECONDS / max(seconds, 1e-6))
             self.steps = max(1, min(wanted, 4 * self.steps))
+
+
+def pace_of(engine: Engine, phase: str, stream: Stream, fixed: int | None = None) -> Pace:
+    """The pace of an engine in a phase, for batches of the stream's size."""
+    pace = engine.paces.setdefault(phase, Pace())
+    pace.begin(stream.source.batch_size, fixed)
+    return pace
 
 
 @dataclass

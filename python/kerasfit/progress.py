@@ -60,6 +60,11 @@ class Progress:
         self._bar_shown_at: float | None = None
         self._was_long = True
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether short epochs may be told of together."""
+        return self.view is None and not (self.verbose and self.prompt)
+
     def begin(self, label: str, steps: int | None) -> None:
         """A run of steps begins: an epoch, an evaluation, a prediction."""
         self._began = time.monotonic()
@@ -112,6 +117,11 @@ class Progress:
         else:
             self._close_bar()
             self._was_long = time.monotonic() - self._began >= REFRESH_SECONDS
+
+    def epoch_was(self, epoch: int, logs: dict[str, Any], seconds: float) -> None:
+        """The same of an epoch whose beginning was not told."""
+        self._began = time.monotonic() - seconds
+        self.epoch_end(epoch, logs)
 
     def end(self, label: str, logs: dict[str, Any]) -> None:
         """The run is over; its line stays."""

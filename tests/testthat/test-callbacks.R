@@ -113,6 +113,8 @@ test_that("mistakes in callbacks are told where they are made", {
   )
   expect_identical(error$argument, "factor")
   expect_error(callback_learning_rate_scheduler(0.1), "`schedule` must be a function", class = "kerasfit_error_argument")
+  expect_error(callback_csv_logger("a.csv", ", "), '`separator` must be one character, not', class = "kerasfit_error_argument")
+  expect_error(callback_csv_logger("no/folder/a.csv"), "The folder of `filename`, no/folder, does not exist", class = "kerasfit_error_argument")
   expect_error(callback_lambda(on_pause = mean), "no hook of the name `on_pause`", class = "kerasfit_error_argument")
   expect_error(callback_backup_and_restore(3), "`backup_dir` must be the path", class = "kerasfit_error_argument")
   expect_error(Callback("A", on_epoch_end = 3), "`on_epoch_end` must be a function", class = "kerasfit_error_argument")

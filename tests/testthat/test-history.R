@@ -162,7 +162,8 @@ test_that("[ takes epochs", {
   expect_identical(history[0]$metrics, list(loss = numeric()))
   expect_identical(conditionCall(tryCatch(history[1:3], error = identity)), quote(`[`(history, 1:3)))
   expect_error(history[1:3], "has no epoch 1, 2, 3; it has epochs 11 to 13", class = "kerasfit_error_argument")
-  error <- expect_error(history[NA_integer_], "has no epoch NA; it has", class = "kerasfit_error_argument")
+  expect_error(history[c(-11, 12)], "to keep or, negative, epochs to leave out, not both", class = "kerasfit_error_argument")
+  error <- expect_error(history[NA_integer_], "`i` must have no missing values", class = "kerasfit_error_argument")
   expect_identical(error$argument, "i")
 })
 

@@ -13,12 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from kerasfit import keras_private
-from kerasfit.engines.engine import Logs, PlainEngine
-from kerasfit.engines.tensorflow_steps import Steps, XlaLoop
+from kerasfit.engines.engine import Logs, PlainEngine, all_logs_are_metrics
+from kerasfit.engines.tensorflow_steps import PASSES, Passes, Steps, XlaLoop
 from kerasfit.machine import abilities
-from kerasfit.memory import is_aligned
+from kerasfit.memory import aligned_empty, is_aligned
 from kerasfit.sources import Batch, DatasetSource, Rows, RowStream, Source, Stream
-from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack, to_backend, to_numpy
+from kerasfit.tensors import aligned_copy, numbers, numbers_or_tensors, pack, to_backend, to_numpy
+
+FEW_BATCHES = 100
 
 
 class TensorFlowEngine(PlainEngine):
@@ -35,6 +37,9 @@ class TensorFlowEngine(PlainEngine):
     over when the optimizer has counted as many as ``xla_pays_after``: small jobs are done by then, and a run
     that is interrupted and resumed is computed as one that is not. On GPUs the choice is the model's
     ``jit_compile``.
+
+    Where data make few batches of short steps, the call of a loop takes longer than the steps. There XLA's
+    loop has the rest in it, too, and goes over several epochs if nobody looks between them.
     """
 
     plans = ("loop", "xla", "xla_step", "step")
@@ -111,9 +116,9 @@ class TensorFlowEngine(PlainEngine):
             return stream.run(step, steps, reset=self._take_reset(), halting=self._halts(kind))
         if stream in self._resident:
             by_xla, steps = self._who_compiles(step, stream, steps)
-            rows = stream.take_rows(steps)
             run = self._run_by_xla if by_xla else self._run_as_graph
-            done, logs = run(step, self._resident[stream], rows)
+            rows = stream.take_rows(steps)
+            done, logs = run(step, stream, rows)
             if self._halts(kind):
                 stream.give_back(rows.steps - done)
             return logs
@@ -133,26 +138,53 @@ class TensorFlowEngine(PlainEngine):
             return before <= 0, min(steps, before) if before > 0 else steps
         return (stream.steps or 0) >= enough, steps
 
-    def _run_as_graph(self, step: Steps, resident: Resident, rows: Rows) -> tuple[int, Logs]:
+    def _run_as_graph(self, step: Steps, stream: RowStream, rows: Rows) -> tuple[int, Logs]:
         """Run a kind of step over rows: how many steps there were, and the logs."""
-        return resident.run(step, rows, reset=self._take_reset(), halting=self._halts(step.kind))
+        reset, halting = self._take_reset(), self._halts(step.kind)
+        return self._resident[stream].run(step, rows, reset=reset, halting=halting)
 
-    def _run_by_xla(self, step: Steps, resident: Resident, rows: Rows) -> tuple[int, Logs]:
+    def _run_by_xla(self, step: Steps, stream: RowStream, rows: Rows) -> tuple[int, Logs]:
         """The same with XLA for whole batches."""
         reset, halting = self._take_reset(), self._halts(step.kind)
-        loop = XlaLoop(rows.batch_size, around_loop=self.plan == "xla")
         finished = None if step.has_run else self._finished_steps()
+        resident = self._resident[stream]
         try:
-            done, logs = resident.run(step, rows, xla=loop, reset=reset, halting=halting)
+            if step.kind == "train" and (kind := self._passes(stream)):
+                done, logs, _ = resident.run_passes(step, kind, [rows], reset=reset, halting=halting)
+            else:
+                loop = XlaLoop(rows.batch_size, around_loop=self.plan == "xla")
+                done, logs = resident.run(step, rows, xla=loop, reset=reset, halting=halting)
         except (tf.errors.OpError, LookupError):
             if not self.plan_is_chosen or self._finished_steps() != finished:
                 raise
             # Before its first step, so XLA did not compile it; if not, the graph says what is wrong.
             self._beyond_xla[step.kind] = getattr(self.model, f"{step.kind}_function")
             self.plan, self._reset_due = "loop", reset
-            return self._run_as_graph(self.step(step.kind), resident, rows)
+            return self._run_as_graph(self.step(step.kind), stream, rows)
         step.has_run = True
         return done, logs
+
+    def _passes(self, stream: RowStream) -> Passes | None:
+        """How XLA compiles passes over data of few batches; None where there are many, or long ones."""
+        samples = stream.source.samples
+        if self.plan != "xla" or samples > FEW_BATCHES * stream.size or not self.fact(has_plain_short_steps):
+            return None
+        return Passes(stream.size, samples % stream.size)
+
+    def epochs_at_once(self, stream: Stream) -> int:
+        in_passes = stream in self._resident and stream.limit is None and self._passes(stream)
+        return PASSES if in_passes and self.step("train").has_run else 1
+
+    def train_epochs(self, stream: RowStream, epochs: int) -> list[Logs]:
+        rows = []
+        for _ in range(epochs):
+            stream.begin_epoch()
+            rows.append(stream.take_rows(stream.steps))
+        self._reset_due = False
+        run = self._resident[stream].run_passes
+        *_, logs = run(self.step("train"), self._passes(stream), rows, reset=True, halting=False)
+        logs = keras.tree.map_structure(to_numpy, logs)
+        return [numbers(keras.tree.map_structure(lambda of: of[i], logs)) for i in range(epochs)]  # noqa: B023
 
     def _finished_steps(self) -> int:
         optimizer = self.model.optimizer
@@ -208,6 +240,25 @@ class Resident:
         bounds = constants(rows.start, rows.stop, rows.batch_size, reset)
         done, result = self._loops[key](self.leaves, self.order(rows), bounds)
         return int(done) if halting else rows.steps, result
+
+    def run_passes(
+        self, step: Steps, kind: Passes, passes: list[Rows], *, reset: bool, halting: bool
+    ) -> tuple[int, Any, Any]:
+        """Run a step over the rows of several passes, the same of each, by XLA: as ``Steps.over_passes``."""
+        rows = passes[-1]
+        shuffled = rows.order is not None
+        key = step, shuffled, kind, halting
+        if key not in self._loops:
+            self._loops[key] = step.over_passes(self.data, kind, shuffled=shuffled, halting=halting)
+        orders = no_order()
+        if shuffled:
+            made = np.concatenate([each.order for each in passes])
+            orders = aligned_empty((PASSES * self.samples,), made.dtype)
+            orders[: len(made)] = made
+            orders = resident(orders)
+        bounds = constants(rows.start, rows.stop, reset, len(passes))
+        done, logs, of_each = self._loops[key](self.leaves, orders, bounds)
+        return int(done) if halting else rows.steps, logs, of_each
 
 
 class DatasetStream(Stream):
@@ -265,6 +316,15 @@ def constants(*numbers: int) -> tf.Tensor:
 @functools.cache
 def no_order() -> tf.Tensor:
     return tf.zeros(0, tf.int64)
+
+
+def has_plain_short_steps(model: keras.Model) -> bool:
+    """Whether steps are short, and XLA may begin an epoch and end it: metrics are all that there is to it."""
+    return (
+        not keras_private.has_long_steps(model)
+        and keras_private.metrics_reset_variables_only(model)
+        and all_logs_are_metrics(model)
+    )
 
 
 def on_cpu() -> bool:

@@ -16,12 +16,21 @@ from kerasfit.engines.fused import fused_updates
 from kerasfit.engines.kernels import tensorflow_kernels
 from kerasfit.tensors import pack
 
+PASSES = 16  # of short ones, at most, in one call
+
 
 class XlaLoop(NamedTuple):
     """How XLA compiles a loop over batches: for batches of one size, around the loop or only its steps."""
 
     size: int
     around_loop: bool
+
+
+class Passes(NamedTuple):
+    """How XLA compiles a loop over passes: for batches of one size, the rest of each, in so many rows."""
+
+    size: int
+    rest: int
 
 
 class Steps:
@@ -98,9 +107,7 @@ class Steps:
             number, logs = whole_batches(leaves, order, tf.stack([start, cut, batch_size, reset]))
 
             def rest() -> tuple:
-                rows = [
-                    rows_between(leaf, order if shuffled else None, cut, stop, self._size) for leaf in leaves
-                ]
+                rows = rows_of_all(leaves, order if shuffled else None, cut, stop, self._size)
                 return number + 1, self._finish(self._carry((), step(with_leaves(spec, rows)), number))
 
             reached = start + tf.cast(number, tf.int64) * batch_size
@@ -118,19 +125,90 @@ class Steps:
             start, stop, batch_size, reset = tf.unstack(bounds)
             self._reset_if(reset)
 
-            def body(number: Any, at: Any, carried: Any) -> Any:
-                end = tf.minimum(at + batch_size, stop)
-                rows = [rows_between(leaf, order if shuffled else None, at, end, size) for leaf in leaves]
-                return number + 1, end, self._carry(carried, step(with_leaves(spec, rows)), number)
+            def rows(at: Any, end: Any) -> Any:
+                return with_leaves(spec, rows_of_all(leaves, order if shuffled else None, at, end, size))
 
-            steps = tf.cast((stop - start + batch_size - 1) // batch_size, tf.int32)
-            number, _, carried = tf.while_loop(
-                lambda number, at, carried: self._goes_on(at < stop, carried, halting),
-                body,
-                (tf.constant(0), start, self._carried(step.structured_outputs, steps)),
+            number, _, carried = self._over_batches(step, rows, start, stop, batch_size, halting)
+            return number, self._finish(carried)
+
+        return loop
+
+    def _over_batches(
+        self, step: Callable, rows: Callable, start: Any, stop: Any, batch_size: Any, halting: bool
+    ) -> tuple:
+        """Steps on the rows between two: how many there were, where they ended, and what they carried.
+
+        Of what says where rows begin, XLA makes constants, and a program for each, unless it changes from
+        step to step.
+        """
+
+        def body(number: Any, at: Any, carried: Any) -> Any:
+            end = tf.minimum(at + batch_size, stop)
+            return number + 1, end, self._carry(carried, step(rows(at, end)), number)
+
+        steps = tf.cast((stop - start + batch_size - 1) // batch_size, tf.int32)
+        return tf.while_loop(
+            lambda number, at, carried: self._goes_on(at < stop, carried, halting),
+            body,
+            (tf.constant(0), start, self._carried(step.structured_outputs, steps)),
+            parallel_iterations=1,
+        )
+
+    def over_passes(self, data: Any, kind: Passes, *, shuffled: bool, halting: bool) -> Callable:
+        """A loop of XLA's over passes, as a function of tensors, orders and [start, stop, reset, passes].
+
+        It is ``over_rows`` for data of few batches, where a call takes longer than the steps: it has up to
+        ``PASSES`` passes, and their rest. The orders are those of as many passes, one after the other,
+        whether they are made or not. It returns the number of steps of the last pass, its metrics, and those
+        of each pass.
+        """
+        spec = sized_batch(data, self._size)
+        key = ("passes", kind, shuffled, halting, *types(spec))
+        if key not in self._functions:
+            loop = function(
+                self._passes_loop(spec, kind, shuffled, halting), rows_signature(spec), jit_compile=True
+            )
+            self._functions[key] = compiled_once(loop)
+        return self._functions[key]
+
+    def _passes_loop(self, spec: Any, kind: Passes, shuffled: bool, halting: bool) -> Callable:
+        whole, rest = (self._concrete(sized_batch(spec, size), xla=True) if size else None for size in kind)
+
+        def loop(leaves: list, orders: Any, bounds: Any) -> tuple:
+            start, stop, reset, passes = tf.unstack(bounds)
+            cut = stop - (stop - start) % kind.size
+
+            def one_pass(number: Any, _: Any, kept: list) -> tuple:
+                self._reset_if(reset)
+                order = None
+                if shuffled:
+                    samples = tf.shape(leaves[0], tf.int64)[0]
+                    order = tf.slice(orders, [tf.cast(number, tf.int64) * samples], [samples])
+
+                done, at = 0, start
+                for step, size, end in ((whole, kind.size, cut), (rest, kind.rest, stop)):
+                    if step:
+
+                        def rows(at: Any, end: Any, size: int = size) -> Any:
+                            return with_leaves(spec, rows_of_all(leaves, order, at, end, size))
+
+                        steps, at, _ = self._over_batches(step, rows, at, end, size, halting)
+                        done += steps
+                logs = tf.nest.flatten(self.model.get_metrics_result())
+                return number + 1, done, [a.write(number, log) for a, log in zip(kept, logs, strict=True)]
+
+            like = self.model.get_metrics_result()
+            kept = [
+                tf.TensorArray(log.dtype, PASSES, element_shape=log.shape) for log in tf.nest.flatten(like)
+            ]
+            _, done, kept = tf.while_loop(
+                lambda number, *_: number < tf.cast(passes, tf.int32),
+                one_pass,
+                (tf.constant(0), tf.constant(0), kept),
                 parallel_iterations=1,
             )
-            return number, self._finish(carried)
+            of_each = tf.nest.pack_sequence_as(like, [array.stack() for array in kept])
+            return done, self.model.get_metrics_result(), of_each
 
         return loop
 
@@ -284,6 +362,10 @@ def compiled_once(loop: Callable) -> Callable:
         return keras.tree.map_structure(lambda place: outputs[place], places)
 
     return call
+
+
+def rows_of_all(tensors: list, order: Any | None, at: Any, end: Any, size: int | None) -> list:
+    return [rows_between(tensor, order, at, end, size) for tensor in tensors]
 
 
 def rows_between(tensor: Any, order: Any | None, at: Any, end: Any, size: int | None) -> Any:
