@@ -61,8 +61,10 @@
 #' * `"loop"`: one loop over many steps.
 #' * `"step"`: a call for each batch.
 #' * `"xla"`, `"xla_step"`, with TensorFlow: the loop, or the steps alone, compiled by XLA. On CPUs that is the choice
-#'   after the first 1000 steps of a model by the count of its optimizer (100 if it is convolutional or recurrent):
-#'   XLA takes a second or more to compile a loop, and small jobs are done by then.
+#'   after the first 1000 steps of a model by the count of its optimizer (100 if it is convolutional or recurrent, 5000
+#'   if it has less than 50 000 parameters otherwise): XLA takes a second or more to compile a loop, in the background
+#'   of those steps, and small jobs are done by then. Data of few batches are trained on for several epochs in one
+#'   call where there is no validation and no callback.
 #'   Convolutions stay with `"loop"` where the processor has AVX-512.
 #' * `"recorded"`, with PyTorch: the operations of a first step, replayed without Keras's Python. It is the choice on
 #'   CPUs for models whose layers, losses and metrics are all Keras's own; what Python prints or counts in a step of

@@ -88,6 +88,7 @@ class Training:
         while epochs and not model.stop_training:
             interrupts.check()
             inside = found if found and found["inside"] and epochs[0] == first else None
+            self.engine.planned = len(epochs) * (self.stream.steps or 0)
             with at(epoch=epochs[0], history=self.history):
                 if (unseen := self._unseen(epochs)) > 1:
                     logs = self._several_epochs(epochs[:unseen])

@@ -112,6 +112,37 @@ def test_xla_takes_over_at_the_same_step_with_and_without_a_break(xla_soon):
         np.testing.assert_array_equal(weights[0], others)
 
 
+@on_tensorflow
+@pytest.mark.parametrize("few", [100, 0], ids=["passes", "rows"])
+def test_xla_compiles_in_the_background_and_nothing_else_changes(monkeypatch, few):
+    from kerasfit.engines import tensorflow, tensorflow_steps
+
+    monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 40)
+    monkeypatch.setattr(tensorflow, "FEW_BATCHES", few)
+    ahead, compile_ahead = [], tensorflow_steps.CompiledLoop.compile_ahead
+    monkeypatch.setattr(
+        tensorflow_steps.CompiledLoop, "compile_ahead", lambda *args: ahead.append(1) or compile_ahead(*args)
+    )
+    weights = []
+    for copied in (0, 1000):  # parameters, of which a small model has less
+        monkeypatch.setattr(tensorflow, "COPIED_PARAMETERS", copied)
+        keras.utils.set_random_seed(1)
+        model, x, y = models.dense()
+        kerasfit.fit(model, x, y, epochs=12, batch_size=16, verbose=0)
+        assert engine_for(model).step("train").has_run
+        assert len(ahead) == (copied > 0)
+        weights.append(all_weights(model))
+    np.testing.assert_array_equal(*weights)
+
+
+@on_tensorflow
+def test_xla_does_not_compile_what_training_will_not_reach(monkeypatch):
+    monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 40)
+    model, x, y = models.dense()
+    kerasfit.fit(model, x, y, epochs=8, batch_size=16, verbose=0)
+    assert engine_for(model)._ahead is None
+
+
 def all_weights(model):
     return np.concatenate([each.ravel() for each in model.get_weights()])
 

@@ -32,12 +32,15 @@ class Engine(Protocol):
     overlap
         Whether a step on a batch from an iterator may still run when the next batch is made, and when
         ``train`` or ``evaluate`` returns; the logs that they return are then those of a step before.
+    planned
+        How many steps training is to have from this epoch on, as far as is known.
     paces
         What the loop has learnt of how long executions take, by kind of step.
     """
 
     halt_on_nan: bool
     overlap: bool
+    planned: int
     paces: dict[str, Any]
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
@@ -93,6 +96,7 @@ class PlainEngine:
         self.model = model
         self.plan, self.plan_is_chosen = "step", True  # by the engine rather than by the caller
         self.halt_on_nan = self.overlap = False
+        self.planned = 0
         self.paces: dict[str, Any] = {}
         self._at_work: Future | None = None  # the step that the worker is at
         self._steps: dict[tuple[str, str], tuple[Any, Callable]] = {}

@@ -14,13 +14,14 @@ import tensorflow as tf
 
 from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine, all_logs_are_metrics
-from kerasfit.engines.tensorflow_steps import PASSES, Passes, Steps, XlaLoop
+from kerasfit.engines.tensorflow_steps import PASSES, CompiledLoop, Passes, Steps, XlaLoop
 from kerasfit.machine import abilities
 from kerasfit.memory import aligned_empty, is_aligned
 from kerasfit.sources import Batch, DatasetSource, Rows, RowStream, Source, Stream
 from kerasfit.tensors import aligned_copy, numbers, numbers_or_tensors, pack, to_backend, to_numpy
 
 FEW_BATCHES = 100
+COPIED_PARAMETERS = 10_000_000  # at most; XLA compiles ahead on a copy of the variables
 
 
 class TensorFlowEngine(PlainEngine):
@@ -35,7 +36,8 @@ class TensorFlowEngine(PlainEngine):
     loops only. A graph's convolutions are oneDNN's, which does them better where the processor has AVX-512.
     XLA takes a second or more to compile a loop. So a model's first steps go through the graph, and XLA takes
     over when the optimizer has counted as many as ``xla_pays_after``: small jobs are done by then, and a run
-    that is interrupted and resumed is computed as one that is not. On GPUs the choice is the model's
+    that is interrupted and resumed is computed as one that is not. Longer ones have their loop compiled in
+    the background until then. On GPUs the choice is the model's
     ``jit_compile``.
 
     Where data make few batches of short steps, the call of a loop takes longer than the steps. There XLA's
@@ -48,6 +50,7 @@ class TensorFlowEngine(PlainEngine):
         super().__init__(model)
         self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
         self._reset_due = False
+        self._ahead: Steps | None = None  # whose loop XLA compiles, or has, while the graph trains
         self._beyond_xla: dict[str, Any] = {}  # Keras's functions for steps that XLA could not compile
 
     def choose_plan(self) -> str:
@@ -135,8 +138,23 @@ class TensorFlowEngine(PlainEngine):
         enough = keras_private.xla_pays_after(self.model)
         if step.kind == "train":
             before = enough - self._finished_steps()
+            if 0 < before < self.planned - stream.taken and step.traces:
+                self._compile_ahead(step, stream)
             return before <= 0, min(steps, before) if before > 0 else steps
         return (stream.steps or 0) >= enough, steps
+
+    def _compile_ahead(self, step: Steps, stream: RowStream) -> None:
+        """Have XLA compile its loop while the graph trains."""
+        if self._ahead is not step and self.plan == "xla" and self.model.count_params() <= COPIED_PARAMETERS:
+            self._ahead = step
+            with contextlib.suppress(Exception):  # which comes up, and is seen to, when the loop is to run
+                self._resident[stream].compile_ahead(
+                    step,
+                    self._loop_of_xla(step, stream),
+                    stream.size,
+                    shuffled=stream.source.shuffling.seed is not None,
+                    halting=self._halts(step.kind),
+                )
 
     def _run_as_graph(self, step: Steps, stream: RowStream, rows: Rows) -> tuple[int, Logs]:
         """Run a kind of step over rows: how many steps there were, and the logs."""
@@ -147,13 +165,9 @@ class TensorFlowEngine(PlainEngine):
         """The same with XLA for whole batches."""
         reset, halting = self._take_reset(), self._halts(step.kind)
         finished = None if step.has_run else self._finished_steps()
-        resident = self._resident[stream]
+        loop = self._loop_of_xla(step, stream)
         try:
-            if step.kind == "train" and (kind := self._passes(stream)):
-                done, logs, _ = resident.run_passes(step, kind, [rows], reset=reset, halting=halting)
-            else:
-                loop = XlaLoop(rows.batch_size, around_loop=self.plan == "xla")
-                done, logs = resident.run(step, rows, xla=loop, reset=reset, halting=halting)
+            done, logs = self._resident[stream].run(step, rows, loop, reset=reset, halting=halting)
         except (tf.errors.OpError, LookupError):
             if not self.plan_is_chosen or self._finished_steps() != finished:
                 raise
@@ -164,25 +178,29 @@ class TensorFlowEngine(PlainEngine):
         step.has_run = True
         return done, logs
 
-    def _passes(self, stream: RowStream) -> Passes | None:
-        """How XLA compiles passes over data of few batches; None where there are many, or long ones."""
-        samples = stream.source.samples
-        if self.plan != "xla" or samples > FEW_BATCHES * stream.size or not self.fact(has_plain_short_steps):
-            return None
-        return Passes(stream.size, samples % stream.size)
+    def _loop_of_xla(self, step: Steps, stream: RowStream) -> XlaLoop | Passes:
+        if step.kind == "train" and self._in_passes(stream):
+            return Passes(stream.size, stream.source.samples % stream.size)
+        return XlaLoop(stream.size, around_loop=self.plan == "xla")
+
+    def _in_passes(self, stream: RowStream) -> bool:
+        """Whether XLA compiles passes over the data: where those have few batches, of short steps."""
+        few = stream.source.samples <= FEW_BATCHES * stream.size
+        return few and self.plan == "xla" and self.fact(has_plain_short_steps)
 
     def epochs_at_once(self, stream: Stream) -> int:
-        in_passes = stream in self._resident and stream.limit is None and self._passes(stream)
+        in_passes = stream in self._resident and stream.limit is None and self._in_passes(stream)
         return PASSES if in_passes and self.step("train").has_run else 1
 
     def train_epochs(self, stream: RowStream, epochs: int) -> list[Logs]:
-        rows = []
+        step, passes = self.step("train"), []
         for _ in range(epochs):
             stream.begin_epoch()
-            rows.append(stream.take_rows(stream.steps))
+            passes.append(stream.take_rows(stream.steps))
         self._reset_due = False
-        run = self._resident[stream].run_passes
-        *_, logs = run(self.step("train"), self._passes(stream), rows, reset=True, halting=False)
+        logs = self._resident[stream].run_passes(step, passes, self._loop_of_xla(step, stream), reset=True)[
+            -1
+        ]
         logs = keras.tree.map_structure(to_numpy, logs)
         return [numbers(keras.tree.map_structure(lambda of: of[i], logs)) for i in range(epochs)]  # noqa: B023
 
@@ -214,51 +232,69 @@ class Resident:
         self.leaves = [leaf for leaf in keras.tree.flatten(self.data) if leaf is not None]
         self.samples = int(self.leaves[0].shape[0])
         self._order = None, no_order()  # of the current pass, as given and on the device
-        self._loops: dict[tuple, Callable] = {}
+        self._loops: dict[tuple, CompiledLoop] = {}
 
     def order(self, rows: Rows) -> tf.Tensor:
         if self._order[0] is not rows.order:
             self._order = rows.order, resident(rows.order)
         return self._order[1]
 
+    def loop(
+        self, step: Steps, by: XlaLoop | Passes | None, batch_size: int, *, shuffled: bool, halting: bool
+    ) -> CompiledLoop:
+        """The loop for a step, by XLA or as a graph."""
+        rest = self.samples % batch_size > 0
+        key = step, by, rest, shuffled, halting
+        if key not in self._loops:
+            if isinstance(by, Passes):
+                self._loops[key] = step.over_passes(self.data, by, shuffled=shuffled, halting=halting)
+            else:
+                self._loops[key] = step.over_rows(
+                    self.data, shuffled=shuffled, xla=by, rest=rest, halting=halting
+                )
+        return self._loops[key]
+
     def run(
         self,
         step: Steps,
         rows: Rows,
+        by: XlaLoop | Passes | None = None,
         *,
-        xla: XlaLoop | None = None,
         reset: bool = False,
         halting: bool = False,
     ) -> tuple[int, Any]:
         """Run a step over the rows: how many there were, and the metrics or last logs, or all outputs."""
-        shuffled, rest = rows.order is not None, self.samples % rows.batch_size > 0
-        key = step, shuffled, xla, rest, halting
-        if key not in self._loops:
-            self._loops[key] = step.over_rows(
-                self.data, shuffled=shuffled, xla=xla, rest=rest, halting=halting
-            )
+        if isinstance(by, Passes):
+            return self.run_passes(step, [rows], by, reset=reset, halting=halting)[:2]
+        loop = self.loop(step, by, rows.batch_size, shuffled=rows.order is not None, halting=halting)
         bounds = constants(rows.start, rows.stop, rows.batch_size, reset)
-        done, result = self._loops[key](self.leaves, self.order(rows), bounds)
+        done, result = loop(self.leaves, self.order(rows), bounds)
         return int(done) if halting else rows.steps, result
 
     def run_passes(
-        self, step: Steps, kind: Passes, passes: list[Rows], *, reset: bool, halting: bool
+        self, step: Steps, passes: list[Rows], by: Passes, *, reset: bool, halting: bool = False
     ) -> tuple[int, Any, Any]:
-        """Run a step over the rows of several passes, the same of each, by XLA: as ``Steps.over_passes``."""
+        """Run a step over rows of several passes, the same of each: as ``Steps.over_passes``."""
         rows = passes[-1]
-        shuffled = rows.order is not None
-        key = step, shuffled, kind, halting
-        if key not in self._loops:
-            self._loops[key] = step.over_passes(self.data, kind, shuffled=shuffled, halting=halting)
+        loop = self.loop(step, by, by.size, shuffled=rows.order is not None, halting=halting)
         orders = no_order()
-        if shuffled:
-            made = np.concatenate([each.order for each in passes])
-            orders = aligned_empty((PASSES * self.samples,), made.dtype)
-            orders[: len(made)] = made
+        if rows.order is not None:
+            orders = aligned_empty((PASSES * self.samples,), rows.order.dtype)
+            np.concatenate([each.order for each in passes], out=orders[: len(passes) * self.samples])
             orders = resident(orders)
         bounds = constants(rows.start, rows.stop, reset, len(passes))
-        done, logs, of_each = self._loops[key](self.leaves, orders, bounds)
+        done, logs, of_each = loop(self.leaves, orders, bounds)
         return int(done) if halting else rows.steps, logs, of_each
+
+    def compile_ahead(
+        self, step: Steps, by: XlaLoop | Passes, batch_size: int, *, shuffled: bool, halting: bool
+    ) -> None:
+        """Have XLA compile in the background what ``run`` will call."""
+        passes = isinstance(by, Passes)
+        order = tf.zeros(self.samples * (PASSES if passes else 1), tf.int64) if shuffled else no_order()
+        bounds = constants(0, 0, 0, 1) if passes else constants(0, 0, batch_size, 0)
+        loop = self.loop(step, by, batch_size, shuffled=shuffled, halting=halting)
+        loop.compile_ahead(self.leaves, order, bounds)
 
 
 class DatasetStream(Stream):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import keras
@@ -11,10 +12,12 @@ import tensorflow as tf
 
 from kerasfit import keras_private
 from kerasfit.arguments import unpack
-from kerasfit.engines.engine import logs_are_metrics
+from kerasfit.engines.engine import logs_are_metrics, wait_for
 from kerasfit.engines.fused import fused_updates
 from kerasfit.engines.kernels import tensorflow_kernels
 from kerasfit.tensors import pack
+
+COMPILER = ThreadPoolExecutor(1, thread_name_prefix="kerasfit-xla")
 
 PASSES = 16  # of short ones, at most, in one call
 
@@ -84,7 +87,7 @@ class Steps:
                 loop = function(self._whole_and_rest(spec, shuffled, xla, halting), rows_signature(spec))
             else:
                 loop = self._rows_function(spec, shuffled, xla, halting)
-            self._functions[key] = compiled_once(loop)
+            self._functions[key] = CompiledLoop(loop)
         return self._functions[key]
 
     def _rows_function(self, spec: Any, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Callable:
@@ -168,7 +171,7 @@ class Steps:
             loop = function(
                 self._passes_loop(spec, kind, shuffled, halting), rows_signature(spec), jit_compile=True
             )
-            self._functions[key] = compiled_once(loop)
+            self._functions[key] = CompiledLoop(loop)
         return self._functions[key]
 
     def _passes_loop(self, spec: Any, kind: Passes, shuffled: bool, halting: bool) -> Callable:
@@ -348,20 +351,44 @@ def rows_signature(spec: Any) -> list:
     return [leaves, tf.TensorSpec([None], tf.int64), tf.TensorSpec([4], tf.int64)]
 
 
-def compiled_once(loop: Callable) -> Callable:
-    """A function of tensors, without the time that TensorFlow takes to check arguments.
+class CompiledLoop:
+    """A function of tensors, called without the time that TensorFlow takes to check arguments.
 
     That is a tenth of a millisecond for each call, much where an epoch takes one.
     """
-    concrete = loop.get_concrete_function()
-    captured, structure = concrete.captured_inputs, concrete.structured_outputs
-    places = tf.nest.pack_sequence_as(structure, range(len(tf.nest.flatten(structure))))
 
-    def call(*args: Any) -> Any:
-        outputs = concrete.inference_fn.call_flat(*keras.tree.flatten(args), *captured)
-        return keras.tree.map_structure(lambda place: outputs[place], places)
+    def __init__(self, loop: Callable):
+        self._concrete = loop.get_concrete_function()
+        structure = self._concrete.structured_outputs
+        self._places = tf.nest.pack_sequence_as(structure, range(len(tf.nest.flatten(structure))))
+        self._compiling: Future | None = None
 
-    return call
+    def __call__(self, *args: Any) -> Any:
+        if self._compiling:
+            wait_for(self._compiling)
+            self._compiling = None
+        outputs = self._call(args, self._concrete.captured_inputs)
+        return keras.tree.map_structure(lambda place: outputs[place], self._places)
+
+    def _call(self, args: tuple, captured: list) -> list:
+        return self._concrete.inference_fn.call_flat(*keras.tree.flatten(args), *captured)
+
+    def compile_ahead(self, *args: Any) -> None:
+        """Have XLA compile it in the background, while others use the model. The next call waits for that.
+
+        The arguments are like those of the call, but have no steps: they are run, on variables that stand in
+        for the model's. XLA's program is the same for all variables of these types.
+        """
+        variables = self._concrete.variables
+        standins = [tf.Variable(tf.zeros(variable.shape, variable.dtype)) for variable in variables]
+        handles = {id(v.handle): other.handle for v, other in zip(variables, standins, strict=True)}
+        captured = [handles.get(id(tensor), tensor) for tensor in self._concrete.captured_inputs]
+
+        def compile() -> None:
+            self._call(args, captured)
+            standins.clear()
+
+        self._compiling = COMPILER.submit(compile)
 
 
 def rows_of_all(tensors: list, order: Any | None, at: Any, end: Any, size: int | None) -> list:
