@@ -48,7 +48,7 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
   )
   # a compile() of the model's own may not know them all
   given <- given[names(given) %in% names(match.call())]
-  outputs <- tryCatch(reticulate::py_to_r(object$output_names), error = function(error) NULL)
+  outputs <- tryCatch(reticulate::import_builtins()$list(object$output_names), error = function(error) NULL)
   for (name in intersect(c("metrics", "weighted_metrics"), names(given))) check_metrics(name, given[[name]], outputs, call)
   given <- lapply(given, function_of_user, outputs)
   rlang::inject(call_core(call, object$compile, !!!given, !!!extra))

@@ -218,7 +218,7 @@ test_that("a run with an R generator and R callbacks goes on where it crashed", 
 test_that("what Keras does not have: a time limit, a rate finder, a cycle, a profile, a style of progress", {
   model <- classifier()
   fit(model, iris_x, iris_y, verbose = 0) # compiles, which may take longer than the time there is
-  many <- fit(model, iris_x, iris_y, epochs = 1e6, callbacks = callback_max_time(0.5), verbose = 0)
+  many <- fit(model, iris_x, iris_y, epochs = 1e6, callbacks = callback_max_time(2), verbose = 0)
   expect_gt(length(many$params$epoch), 2)
 
   finder <- callback_lr_finder(max_lr = 10)

@@ -37,7 +37,7 @@ class TensorFlowEngine(PlainEngine):
     XLA takes a second or more to compile a loop. So a model's first steps go through the graph, and XLA takes
     over when the optimizer has counted as many as ``xla_pays_after``: small jobs are done by then, and a run
     that is interrupted and resumed is computed as one that is not. Longer ones have their loop compiled in
-    the background until then. On GPUs the choice is the model's
+    the background before then, from a fifth of those steps on. On GPUs the choice is the model's
     ``jit_compile``.
 
     Where data make few batches of short steps, the call of a loop takes longer than the steps. There XLA's
@@ -138,7 +138,7 @@ class TensorFlowEngine(PlainEngine):
         enough = keras_private.xla_pays_after(self.model)
         if step.kind == "train":
             before = enough - self._finished_steps()
-            if 0 < before < self.planned - stream.taken and step.traces:
+            if 0 < before < min(0.8 * enough, self.planned - stream.taken):
                 self._compile_ahead(step, stream)
             return before <= 0, min(steps, before) if before > 0 else steps
         return (stream.steps or 0) >= enough, steps
