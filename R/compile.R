@@ -64,7 +64,8 @@ as_plain_list <- function(value) {
 #' Metrics without names are one, or a list of them, for each output
 #' @noRd
 check_metrics <- function(name, value, outputs, call) {
-  if (length(outputs) < 2 || !is.list(value) || !is.null(names(value)) || length(value) %in% c(0, length(outputs))) {
+  nested <- is.list(value) && any(vapply(value, is.list, NA)) # as the outputs may be
+  if (length(outputs) < 2 || nested || !is.null(names(value)) || length(value) %in% c(0, length(outputs))) {
     return(invisible())
   }
   message <- sprintf(

@@ -142,7 +142,8 @@ format_last_row <- function(history, epoch) {
   if (missing(i)) return(x)
   if (is.character(i)) return(unclass(x)[i])
   epochs <- history_epochs(x)
-  if (anyNA(i)) abort_argument("i", "`i` must have no missing values.", call)
+  # a condition on a metric has missing values in epochs without validation
+  if (is.numeric(i) && anyNA(i)) abort_argument("i", "`i` must have no missing values.", call)
   if (is.numeric(i) && any(i < 0) && any(i > 0)) {
     abort_argument("i", "`i` must be epochs to keep or, negative, epochs to leave out, not both.", call)
   }

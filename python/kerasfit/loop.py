@@ -90,36 +90,31 @@ class Training:
             inside = found if found and found["inside"] and epochs[0] == first else None
             self.engine.planned = len(epochs) * (self.stream.steps or 0)
             with at(epoch=epochs[0], history=self.history):
-                if (unseen := self._unseen(epochs)) > 1:
-                    logs = self._several_epochs(epochs[:unseen])
-                elif (logs := self._epoch(epochs[0], inside)) is None:
+                done = self._unseen_epochs(epochs) or [self._epoch(epochs[0], inside)]
+                if (logs := done[-1]) is None:
                     break
             yield logs
-            epochs = epochs[unseen:]
+            epochs = epochs[len(done) :]
 
-    def _unseen(self, epochs: range) -> int:
-        """How many of the next epochs the engine may run in one go: short ones, if nobody looks between."""
-        if self.validation or self.backup or self.callbacks.see_epochs or not self.progress.may_wait:
-            return 1
-        if (at_once := self.engine.epochs_at_once(self.stream)) == 1:
-            return 1
-        pace = pace_of(self.engine, "train", self.stream)
-        return max(1, min(len(epochs), at_once, pace.steps // self.stream.steps))
-
-    def _several_epochs(self, epochs: range) -> dict[str, Any]:
-        """Train epochs in one go: the logs of the last one."""
-        began = time.perf_counter()
-        with timing.part("steps"), shapes_explained(self.engine.model, self.stream.source, "train"):
-            logs_of_each = self.engine.train_epochs(self.stream, len(epochs))
+    def _unseen_epochs(self, epochs: range) -> list[dict[str, Any]]:
+        """Train short epochs in one go, if the engine can and nobody looks between: the logs of each."""
+        engine, stream = self.engine, self.stream
+        seen = self.validation or self.backup or self.callbacks.see_epochs or not self.progress.may_wait
+        if seen or not stream.steps:
+            return []
+        pace, began = pace_of(engine, "train", stream), time.perf_counter()
+        with timing.part("steps"), shapes_explained(engine.model, stream.source, "train"):
+            logs_of_each = engine.train_epochs(stream, min(len(epochs), pace.steps // stream.steps))
+        if not logs_of_each:
+            return []
         seconds = time.perf_counter() - began
-        pace_of(self.engine, "train", self.stream).learn(len(epochs) * self.stream.steps, seconds)
-        each = seconds / len(epochs)
-        for epoch, logs in zip(epochs, logs_of_each, strict=True):
+        pace.learn(len(logs_of_each) * stream.steps, seconds)
+        for epoch, logs in zip(epochs, logs_of_each, strict=False):
             self.callbacks.epoch_begin(epoch)
             self.callbacks.epoch_end(epoch, logs)
-            self.history.record(epoch, logs, each)
-            self.progress.epoch_was(epoch, logs, each)
-        return logs
+            self.history.record(epoch, logs, seconds / len(logs_of_each))
+            self.progress.epoch_was(epoch, logs, seconds / len(logs_of_each))
+        return logs_of_each
 
     def _epoch(self, epoch: int, inside: dict[str, Any] | None) -> dict[str, Any] | None:
         """Train one epoch, from its beginning or ``inside``: its logs, or None if there are no data."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import keras
 import models
@@ -119,9 +120,9 @@ def test_xla_compiles_in_the_background_and_nothing_else_changes(monkeypatch, fe
 
     monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 40)
     monkeypatch.setattr(tensorflow, "FEW_BATCHES", few)
-    ahead, compile_ahead = [], tensorflow_steps.CompiledLoop.compile_ahead
+    ahead, submit = [], tensorflow_steps.COMPILER.submit
     monkeypatch.setattr(
-        tensorflow_steps.CompiledLoop, "compile_ahead", lambda *args: ahead.append(1) or compile_ahead(*args)
+        tensorflow_steps.COMPILER, "submit", lambda compile: ahead.append(submit(compile)) or ahead[-1]
     )
     weights = []
     for copied in (0, 1000):  # parameters, of which a small model has less
@@ -131,6 +132,7 @@ def test_xla_compiles_in_the_background_and_nothing_else_changes(monkeypatch, fe
         kerasfit.fit(model, x, y, epochs=12, batch_size=16, verbose=0)
         assert engine_for(model).step("train").has_run
         assert len(ahead) == (copied > 0)
+        assert all(compiled.exception() is None for compiled in ahead)
         weights.append(all_weights(model))
     np.testing.assert_array_equal(*weights)
 
@@ -201,26 +203,37 @@ def test_epochs_that_nobody_sees_are_run_in_one_go_and_are_the_same(
     xla_soon, monkeypatch, batch_size, shuffle
 ):
     spans, several = [], engine_class().train_epochs
-    monkeypatch.setattr(
-        engine_class(), "train_epochs", lambda *args: spans.append(args[-1]) or several(*args)
-    )
+
+    def noted(*args):
+        logs = several(*args)
+        spans.append(len(logs))
+        return logs
+
+    monkeypatch.setattr(engine_class(), "train_epochs", noted)
     results = []
-    for callbacks in ({}, {"on_epoch_end": lambda *_: None}):
+    for callbacks in (None, {"on_epoch_end": lambda *_: None}):
+        lines = []
+        writer = SimpleNamespace(line=lines.append)
         keras.utils.set_random_seed(11)
         model = keras.Sequential([keras.Input((5,)), layers.Dense(8), layers.Dropout(0.3), layers.Dense(2)])
         model.compile("adam", "mse", metrics=["mae", keras.metrics.R2Score(class_aggregation=None)])
         x, y = models.numbers(5), models.numbers(2)
         for epochs in (25, 7):
             history = kerasfit.fit(
-                model, x, y, epochs=epochs, batch_size=batch_size, shuffle=shuffle, verbose=0,
-                callbacks=callbacks,
+                model, x, y, epochs=epochs, batch_size=batch_size, shuffle=shuffle, verbose=2,
+                callbacks=callbacks, writer=writer,
             )  # fmt: skip
             assert history.epochs == [*range(1, epochs + 1)]
             assert list(history.metrics) == ["loss", "mae", "r2_score_1", "r2_score_2"]
             assert len(history.seconds) == epochs
+            written = "\n".join(lines).split("\n")
+            assert [line.split(" - ")[0] for line in written] == [
+                f"Epoch {epoch:>{len(str(epochs))}}/{epochs}" for epoch in history.epochs
+            ]
+            lines.clear()
             results.append((all_weights(model).tolist(), history.metrics))
         if not callbacks:
-            assert spans and max(spans) > 1
+            assert max(spans) > 1
             spans.clear()
     assert not spans
     assert results[:2] == results[2:]

@@ -157,6 +157,7 @@ test_that("[ takes epochs", {
   expect_identical(history[12:13]$params$epoch, 12:13)
   expect_identical(history[-11]$params$seconds, c(2, 3))
   expect_identical(history[history$metrics$loss < 5], history[12:13])
+  expect_identical(history[c(FALSE, NA, TRUE)], history[13])
   expect_identical(history["metrics"], list(metrics = list(loss = c(5, 4, 3))))
   expect_identical(history[0], history[integer()])
   expect_identical(history[0]$metrics, list(loss = numeric()))

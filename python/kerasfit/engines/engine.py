@@ -53,11 +53,8 @@ class Engine(Protocol):
 
     def evaluate(self, stream: Stream, steps: int) -> Logs: ...
 
-    def epochs_at_once(self, stream: Stream) -> int:
-        """How many epochs ``train_epochs`` can run, from the beginning of one; 1 where that is no gain."""
-
     def train_epochs(self, stream: Stream, epochs: int) -> list[Logs]:
-        """Run so many epochs in one go: the metrics after each, as numbers."""
+        """Run up to so many epochs in one go, where that is a gain: the metrics after each, as numbers."""
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         """One execution's outputs, a list with the numpy arrays of each step."""
@@ -164,11 +161,8 @@ class PlainEngine:
     def evaluate(self, stream: Stream, steps: int) -> Logs:
         return self._last(self.step("test"), stream, steps)
 
-    def epochs_at_once(self, stream: Stream) -> int:
-        return 1
-
     def train_epochs(self, stream: Stream, epochs: int) -> list[Logs]:
-        raise NotImplementedError
+        return []
 
     def _last(self, step: Callable, stream: Stream, steps: int) -> Logs:
         logs: Logs = {}

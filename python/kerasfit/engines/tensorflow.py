@@ -20,7 +20,7 @@ from kerasfit.memory import aligned_empty, is_aligned
 from kerasfit.sources import Batch, DatasetSource, Rows, RowStream, Source, Stream
 from kerasfit.tensors import aligned_copy, numbers, numbers_or_tensors, pack, to_backend, to_numpy
 
-FEW_BATCHES = 100
+FEW_BATCHES = 100  # at most, in data over which XLA's loop makes several passes
 COPIED_PARAMETERS = 10_000_000  # at most; XLA compiles ahead on a copy of the variables
 
 
@@ -119,8 +119,8 @@ class TensorFlowEngine(PlainEngine):
             return stream.run(step, steps, reset=self._take_reset(), halting=self._halts(kind))
         if stream in self._resident:
             by_xla, steps = self._who_compiles(step, stream, steps)
-            run = self._run_by_xla if by_xla else self._run_as_graph
             rows = stream.take_rows(steps)
+            run = self._run_by_xla if by_xla else self._run_as_graph
             done, logs = run(step, stream, rows)
             if self._halts(kind):
                 stream.give_back(rows.steps - done)
@@ -188,12 +188,12 @@ class TensorFlowEngine(PlainEngine):
         few = stream.source.samples <= FEW_BATCHES * stream.size
         return few and self.plan == "xla" and self.fact(has_plain_short_steps)
 
-    def epochs_at_once(self, stream: Stream) -> int:
+    def train_epochs(self, stream: Stream, epochs: int) -> list[Logs]:
         in_passes = stream in self._resident and stream.limit is None and self._in_passes(stream)
-        return PASSES if in_passes and self.step("train").has_run else 1
-
-    def train_epochs(self, stream: RowStream, epochs: int) -> list[Logs]:
-        step, passes = self.step("train"), []
+        step, epochs = self.step("train"), min(epochs, PASSES)
+        if epochs < 2 or not (in_passes and step.has_run):
+            return []
+        passes = []
         for _ in range(epochs):
             stream.begin_epoch()
             passes.append(stream.take_rows(stream.steps))
