@@ -399,8 +399,8 @@ def test_a_generator_may_make_each_batch_in_the_memory_of_the_one_before(kind):
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
 def test_training_goes_through_the_kernels(monkeypatch):
-    seen, places = [], pooling.first_largest
-    monkeypatch.setattr(pooling, "first_largest", lambda *args: seen.append(1) or places(*args))
+    seen, from_windows = [], pooling.from_windows
+    monkeypatch.setattr(pooling, "from_windows", lambda *args: seen.append(1) or from_windows(*args))
     model, x, y = models.convolution()
     kerasfit.fit(model, x, y, batch_size=16, plan={"tensorflow": "xla_step"}.get(BACKEND, "auto"), verbose=0)
     assert seen
@@ -415,34 +415,55 @@ POOLS = [  # shape, size of windows, strides, padding
     ((3, 9, 8, 4), (3, 2), (1, 2), "valid"),
     ((2, 11, 3), 2, 2, "same"),
 ]
-CONVOLUTIONS = [  # shapes of inputs and kernel, strides, padding, and whether the gradient is ours
-    ((3, 9, 8, 4), (3, 2, 4, 6), 2, "same", False),
-    ((2, 6, 6, 20), (1, 1, 20, 8), 2, "valid", True),
-    ((2, 6, 6, 3), (1, 1, 3, 8), 1, "same", True),
-    ((3, 9, 8, 2), (3, 3, 2, 32), (2, 1), "same", True),
-    ((3, 12, 2), (4, 2, 32), 3, "valid", True),
-    ((64, 7, 6, 16), (3, 2, 16, 5), 1, "valid", True),
-    ((64, 5, 4, 16), (3, 3, 16, 20), 1, "valid", True),
-    ((2, 5, 5, 5, 2), (2, 2, 2, 2, 32), 1, "same", True),
-    ((2, 5, 6, 4, 3), (3, 2, 3, 3, 4), 2, "same", True),
+EVERYWHERE, ON_JAX = ("jax", "tensorflow"), ("jax",)
+CONVOLUTIONS = [  # shapes of inputs and kernel, strides, padding, and where it is put otherwise
+    ((3, 9, 8, 4), (3, 2, 4, 6), 2, "same", ()),
+    ((2, 6, 6, 20), (1, 1, 20, 8), 2, "valid", EVERYWHERE),
+    ((2, 6, 6, 3), (1, 1, 3, 8), 1, "same", EVERYWHERE),
+    ((3, 9, 8, 1), (3, 3, 1, 6), 2, "same", EVERYWHERE),
+    ((3, 12, 2), (4, 2, 5), 1, "valid", EVERYWHERE),
+    ((3, 9, 8, 2), (3, 3, 2, 32), (2, 1), "same", ON_JAX),
+    ((3, 12, 2), (9, 2, 32), 3, "valid", ON_JAX),
+    ((64, 7, 6, 16), (3, 2, 16, 5), 1, "valid", ON_JAX),
+    ((64, 5, 4, 16), (3, 3, 16, 20), 1, "valid", ON_JAX),
+    ((2, 5, 5, 5, 1), (3, 3, 3, 1, 4), 1, "same", EVERYWHERE),
+    ((2, 5, 6, 4, 3), (3, 2, 3, 3, 4), 2, "same", EVERYWHERE),
 ]
-OTHER_CONVOLUTIONS = {  # shapes of inputs and kernel, and the operation
-    "groups": ((3, 7, 6, 4), (3, 2, 2, 6), lambda x, k: ops.conv(x, k, 2, "same")),
-    "groups of one channel": ((3, 7, 6, 4), (3, 2, 1, 8), lambda x, k: ops.conv(x, k)),
-    "depthwise": ((3, 9, 8, 4), (3, 2, 4, 1), lambda x, k: ops.depthwise_conv(x, k, 2, "same")),
+OTHER_CONVOLUTIONS = {  # shapes of inputs and kernel, the operation, and where its gradient is ours
+    "groups": ((3, 7, 6, 4), (3, 2, 2, 6), lambda x, k: ops.conv(x, k, 2, "same"), EVERYWHERE),
+    "groups of more channels": ((3, 7, 6, 20), (3, 2, 10, 6), lambda x, k: ops.conv(x, k), ()),
+    "groups of one channel": ((3, 7, 6, 4), (3, 2, 1, 8), lambda x, k: ops.conv(x, k), EVERYWHERE),
+    "depthwise": (
+        (3, 9, 8, 4),
+        (3, 2, 4, 1),
+        lambda x, k: ops.depthwise_conv(x, k, 2, "same"),
+        EVERYWHERE,
+    ),
     "with a multiplier": (
         (2, 9, 8, 4),
         (3, 3, 4, 2),
         lambda x, k: ops.depthwise_conv(x, k, dilation_rate=2),
+        EVERYWHERE,
     ),
-    "over time": ((2, 9, 4), (3, 4, 2), lambda x, k: ops.depthwise_conv(x, k, padding="same")),
-    "transposed": ((2, 5, 4, 3), (3, 3, 6, 3), lambda x, k: ops.conv_transpose(x, k, 2, "same")),
+    "over time": (
+        (2, 9, 4),
+        (3, 4, 2),
+        lambda x, k: ops.depthwise_conv(x, k, padding="same"),
+        EVERYWHERE,
+    ),
+    "transposed": ((2, 5, 4, 3), (3, 3, 6, 3), lambda x, k: ops.conv_transpose(x, k, 2, "same"), ON_JAX),
     "transposed, of other strides": (
         (2, 5, 4, 3),
         (4, 2, 6, 3),
         lambda x, k: ops.conv_transpose(x, k, (2, 3), output_padding=1),
+        ON_JAX,
     ),
-    "transposed over time": ((2, 7, 3), (4, 5, 3), lambda x, k: ops.conv_transpose(x, k, 3, "same")),
+    "transposed over time": (
+        (2, 7, 3),
+        (4, 5, 3),
+        lambda x, k: ops.conv_transpose(x, k, 3, "same"),
+        ON_JAX,
+    ),
 }
 
 
@@ -474,38 +495,47 @@ def assert_same_gradients(function, *arrays):
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
 @pytest.mark.parametrize("shape, size, strides, padding", POOLS)
-def test_the_gradient_of_max_pooling_goes_to_the_first_largest_element(shape, size, strides, padding):
+@pytest.mark.parametrize("operation", [ops.max_pool, ops.average_pool], ids=["largest", "average"])
+def test_the_gradient_of_pooling_is_the_backend_s(operation, shape, size, strides, padding):
+    """That of the largest goes to the first of several."""
     random = np.random.default_rng(0)
     x = random.normal(size=shape).astype("float32")
-    pool = partial(ops.max_pool, pool_size=size, strides=strides, padding=padding)
+    pool = partial(operation, pool_size=size, strides=strides, padding=padding)
     weights = random.normal(size=pool(x).shape).astype("float32")
     for inputs in (x, np.maximum(x, 0), np.zeros_like(x)):
         assert_same_gradients(lambda x: ops.sum(ops.tanh(pool(x)) * weights), inputs)
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="JAX alone has its convolutions replaced")
-@pytest.mark.parametrize("shape, kernel, strides, padding, ours", CONVOLUTIONS)
-def test_the_gradients_of_a_convolution_are_the_backend_s(monkeypatch, shape, kernel, strides, padding, ours):
-    seen, function = [], convolution.jax_conv_function
-    monkeypatch.setattr(convolution, "jax_conv_function", lambda *a, **k: seen.append(1) or function(*a, **k))
-    random = np.random.default_rng(0)
-    x, k = (random.normal(size=size).astype("float32") for size in (shape, kernel))
-    weights = random.normal(size=ops.conv(x, k, strides, padding).shape).astype("float32")
-    assert_same_gradients(lambda x, k: ops.sum(ops.conv(x, k, strides, padding) * weights), x, k)
-    assert bool(seen) == ours
+@pytest.fixture
+def put_otherwise(monkeypatch):
+    """A list with an element for each convolution that has a gradient of ours."""
+    seen, make = [], convolution.with_gradient
+    monkeypatch.setattr(convolution, "with_gradient", lambda *args: seen.append(1) or make(*args))
+    return seen
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="JAX alone has its convolutions replaced")
-@pytest.mark.parametrize("kind", OTHER_CONVOLUTIONS)
-def test_the_gradients_of_other_convolutions_are_the_backend_s(monkeypatch, kind):
-    seen, suits = [], convolution.float32
-    monkeypatch.setattr(convolution, "float32", lambda *a: seen.append(suits(*a)) or seen[-1])
-    *shapes, convolve = OTHER_CONVOLUTIONS[kind]
+def assert_same_convolution(convolve, *shapes):
     random = np.random.default_rng(0)
     x, k = (random.normal(size=size).astype("float32") for size in shapes)
     weights = random.normal(size=convolve(x, k).shape).astype("float32")
     assert_same_gradients(lambda x, k: ops.sum(ops.tanh(convolve(x, k)) * weights), x, k)
-    assert seen and all(seen)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
+@pytest.mark.parametrize("shape, kernel, strides, padding, ours", CONVOLUTIONS)
+def test_the_gradients_of_a_convolution_are_the_backend_s(
+    put_otherwise, shape, kernel, strides, padding, ours
+):
+    assert_same_convolution(lambda x, k: ops.conv(x, k, strides, padding), shape, kernel)
+    assert bool(put_otherwise) == (BACKEND in ours)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
+@pytest.mark.parametrize("kind", OTHER_CONVOLUTIONS)
+def test_the_gradients_of_other_convolutions_are_the_backend_s(put_otherwise, kind):
+    *shapes, convolve, ours = OTHER_CONVOLUTIONS[kind]
+    assert_same_convolution(convolve, *shapes)
+    assert bool(put_otherwise) == (BACKEND in ours)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")

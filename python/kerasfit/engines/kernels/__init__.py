@@ -10,21 +10,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kerasfit import keras_private
-from kerasfit.engines.kernels.convolution import jax_conv, jax_conv_transpose, jax_depthwise_conv
+from kerasfit.engines.kernels.convolution import (
+    depthwise_convolution,
+    jax_transposed_convolution,
+    ordinary_convolution,
+)
 from kerasfit.engines.kernels.dropout import jax_dropout, tensorflow_dropout
-from kerasfit.engines.kernels.pooling import jax_max_pool, max_pool
+from kerasfit.engines.kernels.pooling import average_pool, max_pool
 from kerasfit.engines.kernels.products import matmul
 from kerasfit.engines.kernels.recurrent import gru, lstm
 
-LAYERS = {"numpy.matmul": matmul, "LSTM.inner_loop": lstm, "GRU.inner_loop": gru}
-TENSORFLOW = LAYERS | {"nn.max_pool": max_pool, "random.dropout": tensorflow_dropout}
-JAX = LAYERS | {
-    "nn.conv": jax_conv,
-    "nn.depthwise_conv": jax_depthwise_conv,
-    "nn.conv_transpose": jax_conv_transpose,
-    "nn.max_pool": jax_max_pool,
-    "random.dropout": jax_dropout,
+EVERYWHERE = {
+    "numpy.matmul": matmul,
+    "LSTM.inner_loop": lstm,
+    "GRU.inner_loop": gru,
+    "nn.conv": ordinary_convolution,
+    "nn.depthwise_conv": depthwise_convolution,
+    "nn.max_pool": max_pool,
+    "nn.average_pool": average_pool,
 }
+TENSORFLOW = EVERYWHERE | {"random.dropout": tensorflow_dropout}
+JAX = EVERYWHERE | {"nn.conv_transpose": jax_transposed_convolution, "random.dropout": jax_dropout}
 
 
 @contextmanager

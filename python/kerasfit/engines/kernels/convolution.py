@@ -1,7 +1,8 @@
-"""Convolution with JAX."""
+"""Convolution."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,22 +10,26 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasfit.engines.kernels.derivatives import gradients, with_gradient
 from kerasfit.engines.kernels.products import transposed_product
 from kerasfit.engines.kernels.space import by_place, channels_last, per_dimension
 
+FEW_TERMS = 16
+FEW_TERMS_IN_SPACE = 32  # in three dimensions
 FEW_CHANNELS = 4
 MANY_FILTERS = 32
 LARGE_BATCH = 64
 
 
-def jax_conv(plain: Callable) -> Callable:
-    """Convolution whose gradient for the kernel is made of products of matrices, where those are faster.
+def ordinary_convolution(plain: Callable) -> Callable:
+    """Convolution in the words that XLA finds it faster in, by the shapes that were measured.
 
-    XLA has a convolution with a kernel as large as the image for it. It takes 2 to 6 times as long as one
-    product for all places in the kernel where there is one place, or few channels become many; and as a
-    product for each place in two dimensions or more, without padding, in large batches, or in three; there
-    the gradient for the inputs is made of products too. Groups of channels are convolutions of their own:
-    the gradient of one with groups takes a hundred times as long by XLA.
+    Outputs that are sums of few terms, as of images with one channel, are sums: one loop over the outputs.
+    The gradient for the kernel is made of products of matrices where there is one place in the kernel or
+    space has three dimensions; there the gradient for the inputs is, too. JAX, whose convolutions have no
+    library's kernels, has these products also where few channels become many, and in large batches without
+    padding: they take a half to a sixth of the time. Groups of channels are convolutions of their own: the
+    gradient of one with groups takes up to a hundred times as long.
     """
 
     def conv(
@@ -43,7 +48,7 @@ def jax_conv(plain: Callable) -> Callable:
         inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
         *size, channels, filters = kernel.shape
         groups, more = divmod(inputs.shape[-1], channels)
-        if more or not channels_last(data_format) or not float32(inputs, kernel):
+        if more or not suits(data_format, inputs, kernel):
             return own(inputs, kernel)
         if groups > 1 and channels == 1:
             each = ops.reshape(kernel, (*size, groups, filters // groups))
@@ -51,60 +56,77 @@ def jax_conv(plain: Callable) -> Callable:
         if groups > 1:
             parts = ops.split(inputs, groups, -1), ops.split(kernel, groups, -1)
             return ops.concatenate([conv(*part, *options) for part in zip(*parts, strict=True)], -1)
+        if set(per_dimension(dilation_rate, inputs)) != {1}:
+            return own(inputs, kernel)
+
         steps = per_dimension(strides, inputs)
-        at_once = set(size) == {1} or (channels < FEW_CHANNELS and filters >= MANY_FILTERS)
-        apart = (
-            padding == "valid"
+        on_jax = keras.backend.backend() == "jax"
+        solid = len(size) == 3
+        few = math.prod(size) * channels <= (FEW_TERMS_IN_SPACE if solid else FEW_TERMS)
+        at_once = set(size) == {1} or (on_jax and channels < FEW_CHANNELS and filters >= MANY_FILTERS)
+        apart = solid or (
+            on_jax
+            and padding == "valid"
             and set(steps) == {1}
             and len(size) > 1
             and channels >= 16
             and inputs.shape[0] >= LARGE_BATCH
         )
-        solid = len(size) == 3
-        if set(per_dimension(dilation_rate, inputs)) != {1} or not (at_once or apart or solid):
+        if not (few or at_once or apart):
             return own(inputs, kernel)
-        return jax_conv_function(own, steps, padding, at_once=at_once, solid=solid)(inputs, kernel)
+        seen = partial(by_place, size=size, strides=steps, padding=padding)
+
+        def gradient(inputs: Any, kernel: Any, upstream: Any) -> tuple[Any, Any]:
+            of_inputs, of_kernel = gradients(own, [inputs, kernel], upstream)
+            if solid:
+                of_places = [upstream @ ops.transpose(matrix) for matrix in matrices(kernel)]
+                (of_inputs,) = gradients(seen, [inputs], of_places)
+            if at_once or apart:
+                of_kernel = kernel_gradient(seen(inputs), upstream, at_once=at_once)
+                of_kernel = ops.reshape(of_kernel, kernel.shape)
+            return of_inputs, of_kernel
+
+        def sum_of_terms(inputs: Any, kernel: Any) -> Any:
+            return sum(
+                part[..., channel : channel + 1] * matrix[channel]
+                for part, matrix in zip(seen(inputs), matrices(kernel), strict=True)
+                for channel in range(channels)
+            )
+
+        return with_gradient(sum_of_terms if few else own, gradient)(inputs, kernel)
 
     return conv
+
+
+def suits(data_format: str | None, inputs: Any, kernel: Any) -> bool:
+    """Whether the functions here are made for such a convolution."""
+    return channels_last(data_format) and float32(inputs, kernel) and None not in inputs.shape
 
 
 def float32(*tensors: Any) -> bool:
     return {keras.backend.standardize_dtype(tensor.dtype) for tensor in tensors} == {"float32"}
 
 
-def jax_conv_function(
-    own: Callable, strides: tuple[int, ...], padding: str, *, at_once: bool, solid: bool
-) -> Callable:
-    import jax
-    import jax.numpy as jnp
-
-    def product(a: Any, b: Any) -> Any:
-        return transposed_product(a, b) if b.shape[1] <= a.shape[1] else a.T @ b
-
-    def kernel_gradient(inputs: Any, upstream: Any, size: tuple[int, ...]) -> Any:
-        channels, filters = inputs.shape[-1], upstream.shape[-1]
-        out = upstream.reshape(-1, filters)
-        seen = by_place(inputs, size, strides, padding)
-        if at_once:
-            products = product(jnp.concatenate(seen, -1).reshape(len(out), -1), out)
-        else:
-            products = jnp.stack([product(part.reshape(-1, channels), out) for part in seen])
-        return products.reshape(*size, channels, filters)
-
-    def gradient(inputs: Any, kernel: Any, upstream: Any) -> tuple[Any, Any]:
-        size = kernel.shape[:-2]
-        if solid:
-            matrices = kernel.reshape(-1, *kernel.shape[-2:])
-            places = jax.vjp(lambda inputs: by_place(inputs, size, strides, padding), inputs)[1]
-            (of_inputs,) = places([upstream @ matrix.T for matrix in matrices])
-        else:
-            (of_inputs,) = jax.vjp(lambda inputs: own(inputs, kernel), inputs)[1](upstream)
-        return of_inputs, kernel_gradient(inputs, upstream, size)
-
-    return with_gradient(own, gradient)
+def matrices(kernel: Any) -> list[Any]:
+    """The weights for each place in a kernel, of shape (channels, filters)."""
+    return ops.unstack(ops.reshape(kernel, (-1, *kernel.shape[-2:])))
 
 
-def jax_depthwise_conv(plain: Callable) -> Callable:
+def kernel_gradient(seen: list[Any], upstream: Any, *, at_once: bool) -> Any:
+    """The gradient for a kernel, as one product or as one for each of the places in it."""
+    channels, filters = seen[0].shape[-1], upstream.shape[-1]
+    out = ops.reshape(upstream, (-1, filters))
+    if at_once:
+        return product(ops.reshape(ops.concatenate(seen, -1), (-1, len(seen) * channels)), out)
+    return ops.stack([product(ops.reshape(part, (-1, channels)), out) for part in seen])
+
+
+def product(a: Any, b: Any) -> Any:
+    """The product a' b."""
+    return transposed_product(a, b) if b.shape[1] <= a.shape[1] else ops.transpose(a) @ b
+
+
+def depthwise_convolution(plain: Callable) -> Callable:
     """Convolution of each channel by itself."""
 
     def conv(
@@ -116,7 +138,7 @@ def jax_depthwise_conv(plain: Callable) -> Callable:
         dilation_rate: Any = 1,
     ):
         inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
-        if not channels_last(data_format) or not float32(inputs, kernel):
+        if not suits(data_format, inputs, kernel):
             return plain(inputs, kernel, strides, padding, data_format, dilation_rate)
         return depthwise(inputs, kernel, strides, padding, dilation_rate)
 
@@ -130,9 +152,6 @@ def depthwise(inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rat
     The kernel is of shape (*size, channels, multiplier). Its gradient is summed sample by sample: what
     belongs to one stays in the processor's cache for all places.
     """
-    import jax
-    import jax.numpy as jnp
-
     *size, channels, multiplier = kernel.shape
     seen = partial(
         by_place,
@@ -144,32 +163,34 @@ def depthwise(inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rat
 
     def convolved(inputs: Any, kernel: Any) -> Any:
         """By one kernel for each channel, of shape (places, channels)."""
-        return sum(part * weights for part, weights in zip(seen(inputs), kernel, strict=True))
+        return sum(part * weights for part, weights in zip(seen(inputs), ops.unstack(kernel), strict=True))
 
     def kernel_gradient(inputs: Any, upstream: Any) -> Any:
-        def add(number: int, so_far: Any) -> Any:
-            sample, out = (jax.lax.dynamic_slice_in_dim(array, number, 1) for array in (inputs, upstream))
-            over = tuple(range(out.ndim - 1))
-            return so_far + jnp.stack([jnp.sum(part * out, over) for part in seen(sample)])
+        def add(number: Any, so_far: Any) -> Any:
+            sample, out = (
+                ops.slice(array, (number, *[0] * (len(array.shape) - 1)), (1, *array.shape[1:]))
+                for array in (inputs, upstream)
+            )
+            over = tuple(range(len(out.shape) - 1))
+            return so_far + ops.stack([ops.sum(part * out, over) for part in seen(sample)])
 
-        return jax.lax.fori_loop(0, len(inputs), add, jnp.zeros((len(seen(inputs[:1])), channels)))
+        return ops.fori_loop(0, inputs.shape[0], add, ops.zeros((math.prod(size), channels)))
 
     def gradient(inputs: Any, kernel: Any, upstream: Any) -> tuple[Any, Any]:
-        (of_inputs,) = jax.vjp(lambda inputs: convolved(inputs, kernel), inputs)[1](upstream)
+        (of_inputs,) = gradients(lambda inputs: convolved(inputs, kernel), [inputs], upstream)
         return of_inputs, kernel_gradient(inputs, upstream)
 
     conv = with_gradient(convolved, gradient)
-    kernels = jnp.reshape(kernel, (-1, channels, multiplier))
+    kernels = ops.reshape(kernel, (-1, channels, multiplier))
     each = [conv(inputs, kernels[..., number]) for number in range(multiplier)]
-    return each[0] if multiplier == 1 else jnp.stack(each, -1).reshape(*each[0].shape[:-1], -1)
+    return each[0] if multiplier == 1 else ops.reshape(ops.stack(each, -1), (*each[0].shape[:-1], -1))
 
 
-def jax_conv_transpose(plain: Callable) -> Callable:
+def jax_transposed_convolution(plain: Callable) -> Callable:
     """Transposed convolution whose gradient for the kernel is that of the convolution that it transposes.
 
     For the one that JAX derives, XLA takes twenty times as long.
     """
-    import jax
 
     def conv(inputs: Any, kernel: Any, *args: Any, **kwargs: Any) -> Any:
         def own(inputs: Any, kernel: Any) -> Any:
@@ -181,23 +202,10 @@ def jax_conv_transpose(plain: Callable) -> Callable:
 
         def gradient(inputs: Any, kernel: Any, upstream: Any) -> tuple[Any, Any]:
             def convolved(kernel: Any) -> Any:
-                return jax.vjp(lambda inputs: own(inputs, kernel), inputs)[1](upstream)[0]
+                return gradients(lambda inputs: own(inputs, kernel), [inputs], upstream)[0]
 
-            of_inputs, of_kernel = jax.vjp(convolved, kernel)
-            return of_inputs, *of_kernel(inputs)
+            return convolved(kernel), gradients(convolved, [kernel], inputs)[0]
 
         return with_gradient(own, gradient)(inputs, kernel)
 
     return conv
-
-
-def with_gradient(function: Callable, gradient: Callable) -> Callable:
-    """A function of inputs and kernel whose gradients for both are one of those and of the output's."""
-    import jax
-
-    derived = jax.custom_vjp(function)
-    derived.defvjp(
-        lambda inputs, kernel: (function(inputs, kernel), (inputs, kernel)),
-        lambda kept, upstream: gradient(*kept, upstream),
-    )
-    return derived

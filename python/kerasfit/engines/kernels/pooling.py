@@ -1,9 +1,12 @@
-"""Max pooling."""
+"""Pooling by the places in windows.
+
+What is pooled is one loop over the outputs, which XLA merges with what is done before. Its own gradients go
+from element to element for the largest, and through all windows for the average.
+"""
 
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -12,50 +15,25 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasfit.engines.kernels.derivatives import gradients, with_gradient
 from kerasfit.engines.kernels.space import by_place, channels_last, per_dimension
-
-
-def max_pool(plain: Callable) -> Callable:
-    """Max pooling whose gradient is a choice among the elements of each window.
-
-    XLA has a scatter for it, which goes from element to element. Windows must not overlap. The gradient goes
-    to the first of the largest elements of a window, as everywhere.
-    """
-
-    def pool(
-        inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: Any = None
-    ):
-        own = partial(plain, pool_size=pool_size, strides=strides, padding=padding, data_format=data_format)
-        size = per_dimension(pool_size, inputs)
-        if (
-            per_dimension(pool_size if strides is None else strides, inputs) != size
-            or padding != "valid"
-            or not channels_last(data_format)
-            or None in inputs.shape
-        ):
-            return own(inputs)
-
-        @ops.custom_gradient
-        def pooled(inputs: Any) -> Any:
-            largest = own(inputs)
-
-            def gradient(*upstream: Any) -> Any:
-                (upstream,) = upstream
-                return spread(upstream, first_largest(inputs, largest, size), inputs.shape, size)
-
-            return largest, gradient
-
-        return pooled(inputs)
-
-    return pool
-
 
 MANY_PLACES = 50
 
+Shape = tuple[int, ...]
 
-def jax_max_pool(plain: Callable) -> Callable:
-    """The same with JAX, also for windows that overlap: the largest of what is at each place in them."""
 
+def max_pool(plain: Callable) -> Callable:
+    """Max pooling, whose gradient goes to the first of the largest elements of a window, as everywhere."""
+    return pooling(plain, largest)
+
+
+def average_pool(plain: Callable) -> Callable:
+    """Average pooling; padding does not count."""
+    return pooling(plain, average)
+
+
+def pooling(plain: Callable, pooled: Callable) -> Callable:
     def pool(
         inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: Any = None
     ):
@@ -64,75 +42,73 @@ def jax_max_pool(plain: Callable) -> Callable:
             math.prod(size) > MANY_PLACES
             or not channels_last(data_format)
             or not keras.backend.is_float_dtype(inputs.dtype)
+            or None in inputs.shape
         ):
             return plain(inputs, pool_size, strides, padding, data_format)
         steps = size if strides is None else per_dimension(strides, inputs)
-        return largest_by_place(inputs, size, steps, padding)
+        return pooled(inputs, size, steps, padding)
 
-    return max_pool(pool)
+    return pool
 
 
-def largest_by_place(inputs: Any, size: tuple[int, ...], strides: tuple[int, ...], padding: str) -> Any:
-    import jax
-    import jax.numpy as jnp
-
+def largest(inputs: Any, size: Shape, strides: Shape, padding: str) -> Any:
     seen = partial(by_place, size=size, strides=strides, padding=padding, outside=-math.inf)
 
-    @jax.custom_vjp
-    def largest(inputs: Any) -> Any:
-        return functools.reduce(jnp.maximum, seen(inputs))
+    def function(inputs: Any) -> Any:
+        return functools.reduce(ops.maximum, seen(inputs))
 
-    def forward(inputs: Any) -> Any:
-        return largest(inputs), inputs
-
-    def backward(inputs: Any, upstream: Any) -> Any:
-        parts, to_inputs = jax.vjp(seen, inputs)
-        outputs = functools.reduce(jnp.maximum, parts)
-        first = jnp.full(outputs.shape, -1)
+    def gradient(inputs: Any, upstream: Any) -> Any:
+        parts, outputs = seen(inputs), function(inputs)
+        first = ops.full(outputs.shape, -1, "int32")
         for number, part in reversed(list(enumerate(parts))):
-            first = jnp.where(part == outputs, number, first)
-        return to_inputs([jnp.where(first == number, upstream, 0) for number in range(len(parts))])
+            first = ops.where(ops.equal(part, outputs), number, first)
+        if are_apart(size, strides, padding):
+            here = ops.equal(beside_windows(first, size), numbers_in_window(size))
+            return from_windows(ops.where(here, beside_windows(upstream, size), 0), inputs.shape)
+        chosen = [ops.where(ops.equal(first, number), upstream, 0) for number in range(len(parts))]
+        return gradients(seen, [inputs], chosen)[0]
 
-    largest.defvjp(forward, backward)
-    return largest(inputs)
-
-
-def first_largest(inputs: Any, largest: Any, size: tuple[int, ...]) -> Any:
-    """The place of the first largest element in each window, counted in row-major order."""
-    windows = in_windows(inputs, size)
-    places = list(itertools.product(*map(range, size)))
-    first = ops.zeros(largest.shape, "int32")
-    for number, place in reversed(list(enumerate(places))):
-        element = windows[(slice(None), *itertools.chain(*((slice(None), at) for at in place)))]
-        first = ops.where(ops.equal(element, largest), number, first)
-    return first
+    return with_gradient(function, gradient)(inputs)
 
 
-def spread(values: Any, places: Any, shape: tuple[int, ...], size: tuple[int, ...]) -> Any:
-    """An array of a shape with one value in each window, at its place, and 0 elsewhere."""
-    dimensions = range(len(size))
-    number = sum(
-        ops.reshape(
-            ops.arange(size[d], dtype="int32") * math.prod(size[d + 1 :]),
-            [1, *(size[d] if axis == 2 * d + 1 else 1 for axis in range(2 * len(size))), 1],
-        )
-        for d in dimensions
-    )
+def average(inputs: Any, size: Shape, strides: Shape, padding: str) -> Any:
+    seen = partial(by_place, size=size, strides=strides, padding=padding)
+    number = math.prod(size)
+    if padding == "same":
+        number = sum(seen(ops.ones((1, *inputs.shape[1:-1], 1), inputs.dtype)))
 
-    def beside_windows(array: Any) -> Any:
-        for d in dimensions:
-            array = ops.expand_dims(array, 2 * d + 2)
-        return array
+    def gradient(inputs: Any, upstream: Any) -> Any:
+        parts = upstream / number
+        if are_apart(size, strides, padding):
+            everywhere = ops.ones_like(numbers_in_window(size), inputs.dtype)
+            return from_windows(beside_windows(parts, size) * everywhere, inputs.shape)
+        return gradients(seen, [inputs], [parts] * math.prod(size))[0]
 
-    blocks = ops.where(ops.equal(beside_windows(places), number), beside_windows(values), 0)
-    covered = [n * s for n, s in zip(values.shape[1:-1], size, strict=True)]
+    return with_gradient(lambda inputs: sum(seen(inputs)) / number, gradient)(inputs)
+
+
+# ---- windows that do not overlap, with an axis for each dimension after that of the windows ----------------
+
+
+def are_apart(size: Shape, strides: Shape, padding: str) -> bool:
+    return strides == size and padding == "valid"
+
+
+def beside_windows(array: Any, size: Shape) -> Any:
+    for dimension in range(len(size)):
+        array = ops.expand_dims(array, 2 * dimension + 2)
+    return array
+
+
+def numbers_in_window(size: Shape) -> Any:
+    """The number of each place in a window, in row-major order."""
+    axes = [axis for places in size for axis in (1, places)]
+    return ops.reshape(ops.arange(math.prod(size), dtype="int32"), [1, *axes, 1])
+
+
+def from_windows(blocks: Any, shape: Shape) -> Any:
+    """The elements of windows as an array of a shape, 0 where there is no window."""
+    counts, sizes = blocks.shape[1:-1:2], blocks.shape[2:-1:2]
+    covered = [count * size for count, size in zip(counts, sizes, strict=True)]
     edges = [(0, whole - part) for whole, part in zip(shape[1:-1], covered, strict=True)]
     return ops.pad(ops.reshape(blocks, (shape[0], *covered, shape[-1])), [(0, 0), *edges, (0, 0)])
-
-
-def in_windows(inputs: Any, size: tuple[int, ...]) -> Any:
-    """The inputs with two axes for each dimension of space: of windows, and inside a window."""
-    counts = [n // s for n, s in zip(inputs.shape[1:-1], size, strict=True)]
-    covered = [slice(0, n * s) for n, s in zip(counts, size, strict=True)]
-    axes = itertools.chain(*zip(counts, size, strict=True))
-    return ops.reshape(inputs[(slice(None), *covered)], (inputs.shape[0], *axes, inputs.shape[-1]))

@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import keras
+from keras import ops
 
 
 def per_dimension(value: Any, inputs: Any) -> tuple[int, ...]:
@@ -25,17 +26,16 @@ def by_place(
     dilation: tuple[int, ...] | None = None,
     outside: float = 0.0,
 ) -> list[Any]:
-    """For each place in a window, in row-major order: what is there in the window of each output. For JAX.
+    """For each place in a window, in row-major order: what is there in the window of each output.
 
     ``outside`` is the value of the padding.
     """
-    import jax
-    import jax.numpy as jnp
-
     dilation = dilation or (1,) * len(size)
     whole = [(n - 1) * step + 1 for n, step in zip(size, dilation, strict=True)]
-    pads = jax.lax.padtype_to_pads(inputs.shape[1:-1], whole, strides, padding.upper())
-    padded = jnp.pad(inputs, [(0, 0), *pads, (0, 0)], constant_values=outside)
+    padded = inputs
+    if padding == "same":
+        pads = map(pads_for_same, inputs.shape[1:-1], whole, strides)
+        padded = ops.pad(inputs, [(0, 0), *pads, (0, 0)], constant_values=outside)
     starts = [range(0, n * step, step) for n, step in zip(size, dilation, strict=True)]
     last = [n - w for n, w in zip(padded.shape[1:-1], whole, strict=True)]  # first rows of last windows
     return [
@@ -47,3 +47,10 @@ def by_place(
         ]
         for place in itertools.product(*starts)
     ]
+
+
+def pads_for_same(length: int, whole: int, stride: int) -> tuple[int, int]:
+    """How much is put before and after so that there is an output for every ``stride`` inputs."""
+    outputs = -(-length // stride)
+    missing = max((outputs - 1) * stride + whole - length, 0)
+    return missing // 2, missing - missing // 2
