@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import partial
 
 import keras
 import numpy as np
 from keras import layers
 from measure import BACKEND, interleave, median, print_header, print_row, ratio, shorten, timed
-from trainers import TRAINERS, train
+from trainers import TRAINERS, warm_run
 from works import Work
 
 IMAGES, SEQUENCES, TOKENS, TABLE = "images", "sequences", "tokens", "table"
@@ -127,7 +126,7 @@ def work_of(kind: str) -> Work:
 def measure(kind: str) -> None:
     keras.utils.set_random_seed(1)
     work = work_of(kind)
-    runs = {trainer: timed(partial(train, trainer, work_of(kind))) for trainer in TRAINERS}
+    runs = {trainer: timed(warm_run(trainer, work_of(kind))) for trainer in TRAINERS}
     times = interleave(runs, rounds=7, warm_up=2)
     print_row(
         BACKEND,

@@ -5,24 +5,20 @@ Usage: KERAS_BACKEND=… python benchmarks/rows.py
 
 from __future__ import annotations
 
-import math
-from functools import partial
-
 import keras
 from measure import BACKEND, NONE, interleave, median, print_header, print_row, ratio, shorten, timed
-from trainers import TRAINERS, train
+from trainers import TRAINERS, warm_run
 from works import tab
 
 KERAS_HAS_TIME_FOR = 100_000  # rows
-STEPS_UNTIL_WARM = 6_000  # of a small model with TensorFlow, which XLA compiles after 5000
 
 
 def measure(rows: int) -> None:
     keras.utils.set_random_seed(1)
     epochs = max(1, shorten(20_000) // rows)  # in one call of fit()
     trainers = [trainer for trainer in TRAINERS if trainer != "Keras" or rows <= KERAS_HAS_TIME_FOR]
-    runs = {trainer: timed(partial(train, trainer, tab(rows, epochs))) for trainer in trainers}
-    times = interleave(runs, rounds=5, warm_up=math.ceil(STEPS_UNTIL_WARM / tab(rows, epochs).steps))
+    runs = {trainer: timed(warm_run(trainer, tab(rows, epochs))) for trainer in trainers}
+    times = interleave(runs, rounds=5, warm_up=1)
     print_row(
         BACKEND,
         f"{rows:,}",

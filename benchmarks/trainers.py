@@ -8,8 +8,10 @@ KERAS_BACKEND=… python benchmarks/trainers.py Keras|kerasfit work epochs
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from measure import memory, timed
@@ -31,10 +33,19 @@ def fit_of(trainer: str) -> Callable:
     return kerasfit.fit
 
 
-def train(trainer: str, work: Work) -> None:
-    """Train a work's model, as many epochs as it has in one measurement."""
+def train(trainer: str, work: Work, epochs: int | None = None) -> None:
+    """Train a work's model, as many epochs as it has in one measurement unless a number is given."""
     fit = fit_of(trainer)
-    fit(work.model, work.x, work.y, batch_size=work.batch_size, epochs=work.epochs, verbose=0)
+    fit(work.model, work.x, work.y, batch_size=work.batch_size, epochs=epochs or work.epochs, verbose=0)
+
+
+def warm_run(trainer: str, work: Work) -> Callable[[], None]:
+    """``train()`` of these, with kerasfit after as many steps as it takes until XLA has taken over."""
+    if trainer == "kerasfit":
+        from kerasfit.keras_private import xla_pays_after
+
+        train(trainer, work, epochs=math.ceil(xla_pays_after(work.model) * work.epochs / work.steps) + 1)
+    return partial(train, trainer, work)
 
 
 if __name__ == "__main__":

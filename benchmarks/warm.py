@@ -6,7 +6,6 @@ Usage: KERAS_BACKEND=… python benchmarks/warm.py [work …]
 from __future__ import annotations
 
 import sys
-from functools import partial
 
 import keras
 import numpy as np
@@ -22,14 +21,14 @@ from measure import (
     ratio,
     timed,
 )
-from trainers import TRAINERS, train
+from trainers import TRAINERS, warm_run
 from works import WORKS
 
 
 def measure(name: str) -> None:
     keras.utils.set_random_seed(1)
     work = WORKS[name]()
-    runs = {trainer: partial(train, trainer, WORKS[name]()) for trainer in TRAINERS} | limits(work)
+    runs = {trainer: warm_run(trainer, WORKS[name]()) for trainer in TRAINERS} | limits(work)
     times = interleave({label: timed(run) for label, run in runs.items()}, rounds=7, warm_up=2)
     for label in runs:
         times[label] /= work.steps
