@@ -31,6 +31,7 @@ from kerasfit.sources import (
     Stream,
 )
 from kerasfit.tensors import numbers, to_backend
+from kerasfit.variables import all_variables, own_optimizers
 
 FORMAT = 1
 CHECKSUM = "the checksum of "
@@ -186,7 +187,9 @@ class Backup:
                 "metrics": self.history.metrics,
                 "seconds": self.history.seconds,
             },
-            "variables": [keras.ops.convert_to_numpy(variable.value) for variable in self._variables()],
+            "variables": [
+                keras.ops.convert_to_numpy(variable.value) for variable in all_variables(self.engine.model)
+            ],
             "stream": self.stream.state(inside=inside),
             "callbacks": [
                 state_of(callback, first)
@@ -253,7 +256,7 @@ class Backup:
         for optimizer in own_optimizers(self.engine.model):
             if not optimizer.built:  # by its first step, which may come after the state is restored
                 optimizer.build(self.engine.model.trainable_variables)
-        values = [variable.value for variable in self._variables()]
+        values = [variable.value for variable in all_variables(self.engine.model)]
         shapes = [(tuple(value.shape), keras.backend.standardize_dtype(value.dtype)) for value in values]
         if self.found and shapes != [(value.shape, value.dtype.name) for value in self.found["variables"]]:
             raise self._of_another_run("the variables of the model and its optimizer have other shapes there")
@@ -271,7 +274,7 @@ class Backup:
         """Make all as it was when the state was stored."""
         found = self.found
         self.engine.sync()
-        for variable, value in zip(self._variables(), found["variables"], strict=True):
+        for variable, value in zip(all_variables(self.engine.model), found["variables"], strict=True):
             variable.assign(value)
         for callback, state in zip(self.callbacks, found["callbacks"], strict=True):
             give_state(callback, state)
@@ -324,16 +327,6 @@ class Backup:
 
     # ---- parts of the state ------------------------------------------------------------------------
 
-    def _variables(self) -> list[Any]:
-        model = self.engine.model
-        return [
-            *model.variables,
-            *recurrent_states(model),
-            *(model.optimizer.variables if model.optimizer else []),
-            *(variable for optimizer in own_optimizers(model) for variable in optimizer.variables),
-            *model.metrics_variables,
-        ]
-
     def _random_states(self) -> dict[str, Any]:
         name, *state = np.random.get_state()
         session = self.settings.session
@@ -363,24 +356,6 @@ class Backup:
                 f"The folder {folder} cannot be written: {error.strerror or error}.",
                 "Give `backup_dir` another folder.",
             ) from error
-
-
-def own_optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
-    """The optimizers that a model has beside ``model.optimizer``, for a train step of its own."""
-    values: list[Any] = []
-    for attribute in vars(model).values():
-        inside = attribute.values() if isinstance(attribute, dict) else attribute
-        values.extend(inside if isinstance(attribute, (dict, list, tuple)) else [attribute])
-    found = {id(value): value for value in values if isinstance(value, keras.optimizers.Optimizer)}
-    found.pop(id(model.optimizer), None)
-    return list(found.values())
-
-
-def recurrent_states(model: keras.Model) -> list[keras.Variable]:
-    """What stateful recurrent layers remember of the batch before; for Keras these are no variables."""
-    layers = [layer for layer in keras_private.all_layers(model) if getattr(layer, "stateful", False)]
-    states = keras.tree.flatten([getattr(layer, "states", None) for layer in layers])
-    return [state for state in states if isinstance(state, keras.Variable)]
 
 
 def some_batch(source: Source) -> Batch | None:

@@ -13,6 +13,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from kerasfit.variables import all_variables
+
 Tensors = list[torch.Tensor]
 ATEN = torch.ops.aten
 SAME = (ATEN.detach.default, ATEN.alias.default)  # what they give is what they are given, but for derivatives
@@ -72,17 +74,8 @@ class Recorded:
         """Whether there is data that calls need no Python for."""
         return any(recording and recording.is_verified for recording in self._recordings.values())
 
-    def _variables(self) -> list[keras.Variable]:
-        optimizer = self.model.optimizer
-        variables = [
-            *self.model.variables,
-            *self.model.metrics_variables,
-            *(optimizer.variables if optimizer else []),
-        ]
-        return list({id(variable): variable for variable in variables}.values())
-
     def _record(self, data: Any, leaves: Tensors) -> tuple[Any, Recording | None]:
-        variables = self._variables()
+        variables = all_variables(self.model)
         before = State(variables)
         try:
             with StayingInTorch(), Recorder([*(v.value for v in variables), *leaves]) as recorder:

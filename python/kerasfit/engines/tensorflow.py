@@ -145,7 +145,7 @@ class TensorFlowEngine(PlainEngine):
 
     def _compile_ahead(self, step: Steps, stream: RowStream) -> None:
         """Have XLA compile its loop while the graph trains."""
-        if self._ahead is not step and self.plan == "xla" and self.model.count_params() <= COPIED_PARAMETERS:
+        if self._ahead is not step and self.model.count_params() <= COPIED_PARAMETERS:
             self._ahead = step
             with contextlib.suppress(Exception):  # which comes up, and is seen to, when the loop is to run
                 self._resident[stream].compile_ahead(
@@ -292,9 +292,11 @@ class Resident:
         """Have XLA compile in the background what ``run`` will call."""
         passes = isinstance(by, Passes)
         order = tf.zeros(self.samples * (PASSES if passes else 1), tf.int64) if shuffled else no_order()
-        bounds = constants(0, 0, 0, 1) if passes else constants(0, 0, batch_size, 0)
+        # no step, unless XLA compiles the step and not the loop
+        stop = 0 if passes or by.around_loop else batch_size
+        bounds = constants(0, 0, 0, 1) if passes else constants(0, stop, batch_size, 0)
         loop = self.loop(step, by, batch_size, shuffled=shuffled, halting=halting)
-        loop.compile_ahead(self.leaves, order, bounds)
+        loop.compile_ahead(step.model, self.leaves, order, bounds)
 
 
 class DatasetStream(Stream):

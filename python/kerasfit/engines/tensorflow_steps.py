@@ -16,6 +16,7 @@ from kerasfit.engines.engine import logs_are_metrics, wait_for
 from kerasfit.engines.fused import fused_updates
 from kerasfit.engines.kernels import tensorflow_kernels
 from kerasfit.tensors import pack
+from kerasfit.variables import all_variables
 
 COMPILER = ThreadPoolExecutor(1, thread_name_prefix="kerasfit-xla")
 
@@ -373,16 +374,20 @@ class CompiledLoop:
     def _call(self, args: tuple, captured: list) -> list:
         return self._concrete.inference_fn.call_flat(*keras.tree.flatten(args), *captured)
 
-    def compile_ahead(self, *args: Any) -> None:
+    def compile_ahead(self, model: keras.Model, *args: Any) -> None:
         """Have XLA compile it in the background, while others use the model. The next call waits for that.
 
-        The arguments are like those of the call, but have no steps: they are run, on variables that stand in
-        for the model's. XLA's program is the same for all variables of these types.
+        The arguments are like those of the call, but have no steps, or one: they are run, on variables that
+        stand in for the model's. XLA's program is the same for all variables of these types.
         """
-        variables = self._concrete.variables
-        standins = [tf.Variable(tf.zeros(variable.shape, variable.dtype)) for variable in variables]
-        handles = {id(v.handle): other.handle for v, other in zip(variables, standins, strict=True)}
-        captured = [handles.get(id(tensor), tensor) for tensor in self._concrete.captured_inputs]
+        variables = {id(variable.value.handle): variable.value for variable in all_variables(model)}
+        inputs = self._concrete.captured_inputs
+        standins = {  # for all resources: a KeyError if one is no variable
+            id(tensor): tf.Variable(tf.zeros_like(variables[id(tensor)]))
+            for tensor in inputs
+            if tensor.dtype == tf.resource
+        }
+        captured = [standins[id(t)].handle if id(t) in standins else t for t in inputs]
 
         def compile() -> None:
             self._call(args, captured)

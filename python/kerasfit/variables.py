@@ -1,0 +1,39 @@
+"""The variables of a model, as all that training may change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from kerasfit import keras_private
+
+
+def all_variables(model: keras.Model) -> list[keras.Variable]:
+    """Those of layers, their seeds and states, of optimizers and metrics, each once and in the same order."""
+    variables = [
+        *model.variables,
+        *recurrent_states(model),
+        *(model.optimizer.variables if model.optimizer else []),
+        *(variable for optimizer in own_optimizers(model) for variable in optimizer.variables),
+        *model.metrics_variables,
+    ]
+    return list({id(variable): variable for variable in variables}.values())
+
+
+def own_optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    """The optimizers that a model has beside ``model.optimizer``, for a train step of its own."""
+    values: list[Any] = []
+    for attribute in vars(model).values():
+        inside = attribute.values() if isinstance(attribute, dict) else attribute
+        values.extend(inside if isinstance(attribute, (dict, list, tuple)) else [attribute])
+    found = {id(value): value for value in values if isinstance(value, keras.optimizers.Optimizer)}
+    found.pop(id(model.optimizer), None)
+    return list(found.values())
+
+
+def recurrent_states(model: keras.Model) -> list[keras.Variable]:
+    """What stateful recurrent layers remember of the batch before; for Keras these are no variables."""
+    layers = [layer for layer in keras_private.all_layers(model) if getattr(layer, "stateful", False)]
+    states = keras.tree.flatten([getattr(layer, "states", None) for layer in layers])
+    return [state for state in states if isinstance(state, keras.Variable)]
