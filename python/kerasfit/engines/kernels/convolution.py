@@ -52,7 +52,14 @@ def ordinary_convolution(plain: Callable) -> Callable:
             return own(inputs, kernel)
         if groups > 1 and channels == 1:
             each = ops.reshape(kernel, (*size, groups, filters // groups))
-            return depthwise(inputs, each, strides, padding, dilation_rate)
+            return depthwise(
+                lambda inputs, each: own(inputs, ops.reshape(each, kernel.shape)),
+                inputs,
+                each,
+                strides,
+                padding,
+                dilation_rate,
+            )
         if groups > 1:
             parts = ops.split(inputs, groups, -1), ops.split(kernel, groups, -1)
             return ops.concatenate([conv(*part, *options) for part in zip(*parts, strict=True)], -1)
@@ -93,9 +100,24 @@ def ordinary_convolution(plain: Callable) -> Callable:
                 for channel in range(channels)
             )
 
-        return with_gradient(sum_of_terms if few else own, gradient)(inputs, kernel)
+        forward = computed_once(sum_of_terms, own) if few else own
+        return with_gradient(forward, gradient)(inputs, kernel)
 
     return conv
+
+
+def computed_once(function: Callable, own: Callable) -> Callable:
+    """A function of inputs and kernel that XLA does not compute once more wherever its outputs are wanted.
+
+    It would otherwise, and round them otherwise there: what is the largest of them would then be none of
+    them, by which the gradient of a maximum is divided by 0. It cannot do so out of a branch. The other one,
+    where a weight is not finite, is the backend's own function, which gives the same.
+    """
+    return lambda inputs, kernel: ops.cond(
+        ops.isfinite(ops.reshape(kernel, (-1,))[0]),
+        lambda: function(inputs, kernel),
+        lambda: own(inputs, kernel),
+    )
 
 
 def suits(data_format: str | None, inputs: Any, kernel: Any) -> bool:
@@ -137,20 +159,23 @@ def depthwise_convolution(plain: Callable) -> Callable:
         data_format: Any = None,
         dilation_rate: Any = 1,
     ):
+        def own(inputs: Any, kernel: Any) -> Any:
+            return plain(inputs, kernel, strides, padding, data_format, dilation_rate)
+
         inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
         if not suits(data_format, inputs, kernel):
-            return plain(inputs, kernel, strides, padding, data_format, dilation_rate)
-        return depthwise(inputs, kernel, strides, padding, dilation_rate)
+            return own(inputs, kernel)
+        return depthwise(own, inputs, kernel, strides, padding, dilation_rate)
 
     return conv
 
 
-def depthwise(inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rate: Any) -> Any:
+def depthwise(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rate: Any) -> Any:
     """The sum over the places in the kernel, which is one loop over the outputs: XLA's own takes 5 to 100
     times as long.
 
-    The kernel is of shape (*size, channels, multiplier). Its gradient is summed sample by sample: what
-    belongs to one stays in the processor's cache for all places.
+    The kernel is of shape (*size, channels, multiplier), for ``own``, too. Its gradient is summed sample by
+    sample: what belongs to one stays in the processor's cache for all places.
     """
     *size, channels, multiplier = kernel.shape
     seen = partial(
@@ -161,9 +186,14 @@ def depthwise(inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rat
         dilation=per_dimension(dilation_rate, inputs),
     )
 
-    def convolved(inputs: Any, kernel: Any) -> Any:
-        """By one kernel for each channel, of shape (places, channels)."""
+    def by_one(inputs: Any, kernel: Any) -> Any:
+        """By one weight for each place and channel."""
         return sum(part * weights for part, weights in zip(seen(inputs), ops.unstack(kernel), strict=True))
+
+    def convolved(inputs: Any, kernel: Any) -> Any:
+        kernels = ops.unstack(ops.reshape(kernel, (-1, channels, multiplier)), axis=-1)
+        each = [by_one(inputs, weights) for weights in kernels]
+        return each[0] if multiplier == 1 else ops.reshape(ops.stack(each, -1), (*each[0].shape[:-1], -1))
 
     def kernel_gradient(inputs: Any, upstream: Any) -> Any:
         def add(number: Any, so_far: Any) -> Any:
@@ -178,12 +208,11 @@ def depthwise(inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rat
 
     def gradient(inputs: Any, kernel: Any, upstream: Any) -> tuple[Any, Any]:
         (of_inputs,) = gradients(lambda inputs: convolved(inputs, kernel), [inputs], upstream)
-        return of_inputs, kernel_gradient(inputs, upstream)
+        of_each = ops.unstack(ops.reshape(upstream, (*upstream.shape[:-1], channels, multiplier)), axis=-1)
+        of_kernel = ops.stack([kernel_gradient(inputs, each) for each in of_each], -1)
+        return of_inputs, ops.reshape(of_kernel, kernel.shape)
 
-    conv = with_gradient(convolved, gradient)
-    kernels = ops.reshape(kernel, (-1, channels, multiplier))
-    each = [conv(inputs, kernels[..., number]) for number in range(multiplier)]
-    return each[0] if multiplier == 1 else ops.reshape(ops.stack(each, -1), (*each[0].shape[:-1], -1))
+    return with_gradient(computed_once(convolved, own), gradient)(inputs, kernel)
 
 
 def jax_transposed_convolution(plain: Callable) -> Callable:

@@ -54,21 +54,29 @@ def pooling(plain: Callable, pooled: Callable) -> Callable:
 def largest(inputs: Any, size: Shape, strides: Shape, padding: str) -> Any:
     seen = partial(by_place, size=size, strides=strides, padding=padding, outside=-math.inf)
 
-    def function(inputs: Any) -> Any:
-        return functools.reduce(ops.maximum, seen(inputs))
-
     def gradient(inputs: Any, upstream: Any) -> Any:
-        parts, outputs = seen(inputs), function(inputs)
-        first = ops.full(outputs.shape, -1, "int32")
-        for number, part in reversed(list(enumerate(parts))):
-            first = ops.where(ops.equal(part, outputs), number, first)
+        parts = seen(inputs)
+        first = first_largest(parts)
         if are_apart(size, strides, padding):
             here = ops.equal(beside_windows(first, size), numbers_in_window(size))
             return from_windows(ops.where(here, beside_windows(upstream, size), 0), inputs.shape)
         chosen = [ops.where(ops.equal(first, number), upstream, 0) for number in range(len(parts))]
         return gradients(seen, [inputs], chosen)[0]
 
-    return with_gradient(function, gradient)(inputs)
+    return with_gradient(lambda inputs: functools.reduce(ops.maximum, seen(inputs)), gradient)(inputs)
+
+
+def first_largest(parts: list[Any]) -> Any:
+    """Which of several arrays has the first of the largest elements at each place.
+
+    Found without the largest as it was before: XLA may compute what is compared once more, and round it
+    otherwise.
+    """
+    first, so_far = ops.zeros(parts[0].shape, "int32"), parts[0]
+    for number, part in enumerate(parts[1:], 1):
+        first = ops.where(part > so_far, number, first)
+        so_far = ops.maximum(part, so_far)
+    return first
 
 
 def average(inputs: Any, size: Shape, strides: Shape, padding: str) -> Any:
