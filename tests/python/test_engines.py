@@ -434,6 +434,7 @@ CONVOLUTIONS = [  # shapes of inputs and kernel, strides, padding, and where it 
     ((2, 5, 5, 5, 1), (3, 3, 3, 1, 4), 1, "same", EVERYWHERE),
     ((2, 5, 6, 4, 3), (3, 2, 3, 3, 4), 2, "same", EVERYWHERE),
 ]
+POINTWISE = np.random.default_rng(1).normal(size=(1, 1, 8, 5)).astype("float32")
 OTHER_CONVOLUTIONS = {  # shapes of inputs and kernel, the operation, and where its gradient is ours
     "groups": ((3, 7, 6, 4), (3, 2, 2, 6), lambda x, k: ops.conv(x, k, 2, "same"), EVERYWHERE),
     "groups of more channels": ((3, 7, 6, 20), (3, 2, 10, 6), lambda x, k: ops.conv(x, k), ()),
@@ -454,6 +455,12 @@ OTHER_CONVOLUTIONS = {  # shapes of inputs and kernel, the operation, and where 
         (2, 9, 4),
         (3, 4, 2),
         lambda x, k: ops.depthwise_conv(x, k, padding="same"),
+        EVERYWHERE,
+    ),
+    "separable": (
+        (3, 9, 8, 4),
+        (3, 2, 4, 2),
+        lambda x, k: ops.separable_conv(x, k, POINTWISE, 2, "same"),
         EVERYWHERE,
     ),
     "transposed": ((2, 5, 4, 3), (3, 3, 6, 3), lambda x, k: ops.conv_transpose(x, k, 2, "same"), ON_JAX),

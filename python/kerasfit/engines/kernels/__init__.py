@@ -14,6 +14,7 @@ from kerasfit.engines.kernels.convolution import (
     depthwise_convolution,
     jax_transposed_convolution,
     ordinary_convolution,
+    tensorflow_separable_convolution,
 )
 from kerasfit.engines.kernels.dropout import jax_dropout, tensorflow_dropout
 from kerasfit.engines.kernels.pooling import average_pool, max_pool
@@ -29,7 +30,10 @@ EVERYWHERE = {
     "nn.max_pool": max_pool,
     "nn.average_pool": average_pool,
 }
-TENSORFLOW = EVERYWHERE | {"random.dropout": tensorflow_dropout}
+TENSORFLOW = EVERYWHERE | {
+    "nn.separable_conv": tensorflow_separable_convolution,
+    "random.dropout": tensorflow_dropout,
+}
 JAX = EVERYWHERE | {"nn.conv_transpose": jax_transposed_convolution, "random.dropout": jax_dropout}
 
 

@@ -215,6 +215,27 @@ def depthwise(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: st
     return with_gradient(computed_once(convolved, own), gradient)(inputs, kernel)
 
 
+def tensorflow_separable_convolution(plain: Callable) -> Callable:
+    """Separable convolution as the two that it is made of, which JAX's is already."""
+
+    def conv(
+        inputs: Any,
+        depthwise_kernel: Any,
+        pointwise_kernel: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: Any = None,
+        dilation_rate: Any = 1,
+    ):
+        options = strides, padding, data_format, dilation_rate
+        if not suits(data_format, inputs, depthwise_kernel):
+            return plain(inputs, depthwise_kernel, pointwise_kernel, *options)
+        channels = ops.depthwise_conv(inputs, depthwise_kernel, *options)
+        return ops.conv(channels, pointwise_kernel, data_format=data_format)
+
+    return conv
+
+
 def jax_transposed_convolution(plain: Callable) -> Callable:
     """Transposed convolution whose gradient for the kernel is that of the convolution that it transposes.
 
