@@ -69,7 +69,9 @@ class JaxEngine(PlainEngine):
     def prepare(self, stream: Stream) -> None:
         """Create the state of model, loss, metrics and optimizer, which a pure step cannot."""
         if (batch := stream.peek()) is not None:
-            keras_private.build_state(self.model, numbers_or_tensors(tuple(batch)))
+            others = {} if keras.distribution.distribution() else {"numpy.zeros": lambda _: zeros}
+            with keras_private.replaced(others):
+                keras_private.build_state(self.model, numbers_or_tensors(tuple(batch)))
 
     # ---- state ---------------------------------------------------------------------------------------
 
@@ -233,6 +235,11 @@ class Resident:
             order = None if rows.order is None else rows.order.astype(np.int32)
             self._order = rows.order, order
         return self.data, self._order[1], np.int32(rows.start), np.int32(rows.steps)
+
+
+def zeros(shape: tuple[int, ...], dtype: Any = None) -> jax.Array:
+    """Zeros, as optimizers begin with, for which JAX's own function compiles a program for each shape."""
+    return jax.device_put(np.zeros(shape, jax.dtypes.canonicalize_dtype(dtype or keras.config.floatx())))
 
 
 def copy_of(value: jax.Array) -> jax.Array | np.ndarray:

@@ -251,11 +251,16 @@ def compiler_options(rare: bool) -> dict[str, Any] | None:
     """Options with which XLA compiles on CPUs.
 
     The last level of optimization takes longer, for an LSTM by a tenth, and steps are no faster by it.
-    What is rare compiles in a third of the time, and then takes up to twice the time to run.
+    What is rare compiles in a third of the time, and then takes up to twice the time to run; by one thread,
+    since another compiles what is not rare meanwhile.
     """
     options = {"xla_backend_optimization_level": 2}
     if rare:
-        options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+        options = {
+            "xla_backend_optimization_level": 0,
+            "xla_cpu_use_fusion_emitters": False,
+            "xla_cpu_parallel_codegen_split_count": 1,
+        }
     if jax.default_backend() != "cpu":
         return None
     try:
