@@ -15,13 +15,54 @@ keras <- NULL
 #' A module of the core, imported when it is first used
 #' @noRd
 import_core <- function(module, python, convert = FALSE) {
-  reticulate::import_from_path(module, python, convert = convert, delay_load = list(
-    before_load = function() {
-      set_python_environment("KERAS_BACKEND", default_backend())
-      set_python_environment("KERASFIT_CACHE", program_cache())
-    },
-    get_environment = function() "r-kerasfit"
-  ))
+  prepare <- function() {
+    set_python_environment("KERAS_BACKEND", default_backend())
+    set_python_environment("KERASFIT_CACHE", program_cache())
+    if (!load_torch_library(python)) warn_of_blas()
+    path <- reticulate::import("sys", convert = FALSE)$path
+    if (!python %in% reticulate::py_to_r(path)) path$insert(0L, python)
+  }
+  delayed <- list(
+    before_load = prepare, get_environment = function() "r-kerasfit", on_error = abort_loading
+  )
+  import <- function() reticulate::import(module, convert = convert, delay_load = delayed)
+  if (!reticulate::py_available()) {
+    return(import())
+  }
+  # reticulate delays nothing once Python runs
+  prepare()
+  tryCatch(import(), error = abort_loading)
+}
+
+#' Say why Keras does not load, and what to do
+#' @noRd
+abort_loading <- function(error) {
+  traceback <- if (reticulate::is_py_object(error)) reticulate::import("traceback")$format_exception(error)
+  abort_kerasfit(
+    c(
+      sprintf("Keras cannot be loaded with the backend \"%s\": %s.", default_backend(), sub("\n.*", "", conditionMessage(error))),
+      i = sprintf("Python is %s.", reticulate::py_config()$python),
+      i = "`install_kerasfit()` installs what is needed; `reticulate::use_virtualenv()` chooses another Python."
+    ),
+    kind = "python", call = NULL, python_traceback = paste(traceback, collapse = "")
+  )
+}
+
+#' Have PyTorch, where it is the backend, use its own BLAS and not R's: `python/kerasfit/torch_library.py` says why
+#' @return `FALSE` if it is too late for that.
+#' @noRd
+load_torch_library <- function(python) {
+  if (default_backend() != "torch") {
+    return(TRUE)
+  }
+  reticulate::import_from_path("torch_library", file.path(python, "kerasfit"))$load_torch_library()
+}
+
+warn_of_blas <- function() {
+  warning(rlang::warning_cnd("kerasfit_warning", message = format_message(c(
+    sprintf("PyTorch was loaded before kerasfit and computes with R's BLAS (%s), often many times slower.", extSoftVersion()[["BLAS"]]),
+    i = "Call `library(kerasfit)` before anything that uses Python."
+  ))))
 }
 
 #' Set an environment variable for R and for a Python that may be running already

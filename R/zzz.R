@@ -1,4 +1,4 @@
-# The Python modules. Both are promises: nothing Python loads before the first use.
+# The Python modules, and `keras`. They are promises: nothing Python loads before the first use.
 core <- NULL
 bridge <- NULL
 
@@ -6,9 +6,10 @@ bridge <- NULL
   require_python(default_backend())
   namespace <- topenv()
   python <- system.file("python", package = pkgname, lib.loc = libname)
-  namespace$keras <- import_core("kerasfit.bridges.keras", python, convert = TRUE)
-  namespace$core <- import_core("kerasfit", python)
-  namespace$bridge <- import_core("kerasfit.bridges.reticulate", python)
+  delayedAssign("keras", import_core("kerasfit.bridges.keras", python, convert = TRUE), assign.env = namespace)
+  delayedAssign("core", import_core("kerasfit", python), assign.env = namespace)
+  delayedAssign("bridge", import_core("kerasfit.bridges.reticulate", python), assign.env = namespace)
+  setHook("reticulate.onPyInit", function(...) load_torch_library(python))
   # keras3 has methods for the same classes; whoever loads kerasfit wants these
   if (isNamespaceLoaded("keras3")) register_methods(asNamespace("keras3"))
   setHook(packageEvent("keras3", "onLoad"), function(...) register_methods(asNamespace("keras3")))

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 
 from kerasfit.cache import keep_programs
+from kerasfit.torch_library import load_torch_library
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 FATAL = "3"  # other errors are exceptions too
@@ -58,5 +59,6 @@ def one_collection() -> Iterator[None]:
 
 
 keep_programs()
+load_torch_library()
 with quiet(), one_collection():
     import keras  # noqa: F401

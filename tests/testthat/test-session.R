@@ -10,6 +10,56 @@ test_that("nothing Python loads before it is needed", {
   expect_false(loaded)
 })
 
+test_that("nothing loads before it is needed where Python runs already", {
+  answer <- in_new_session(function() {
+    modules <- function() names(reticulate::import("sys")$modules)
+    reticulate::py_run_string("x = 1")
+    library(kerasfit)
+    before <- "keras" %in% modules()
+    use_backend("jax")
+    list(before, keras$backend$backend(), Sys.getenv("KERASFIT_CACHE"))
+  }, c(KERASFIT_CACHE = "kept"))
+  expect_identical(answer, list(FALSE, "jax", "kept"))
+})
+
+test_that("a Keras that does not load is an error that says why, whenever Python began, each time", {
+  for (python_first in c(FALSE, TRUE)) {
+    error <- in_new_session(function(python_first) {
+      if (python_first) reticulate::py_run_string("x = 1")
+      library(kerasfit)
+      try(keras$layers, silent = TRUE)
+      tryCatch(keras$layers, error = identity)
+    }, c(KERAS_BACKEND = "abacus"), list(python_first))
+    expect_s3_class(error, "kerasfit_error_python")
+    expect_match(conditionMessage(error), 'cannot be loaded with the backend "abacus": .*install_kerasfit')
+    expect_match(error$python_traceback, "abacus")
+  }
+})
+
+test_that("PyTorch computes with its own BLAS, not R's, and a warning says so where it is too late for that", {
+  skip_if_not(Sys.info()[["sysname"]] == "Linux")
+  # whose `sgemm_` PyTorch's library got, as the linker says
+  bindings <- function(code) {
+    log <- withr::local_tempfile()
+    in_new_session(code, c(KERAS_BACKEND = "torch", LD_DEBUG = "bindings", LD_DEBUG_OUTPUT = log))
+    lines <- unlist(lapply(Sys.glob(paste0(log, ".*")), readLines))
+    grep("binding file [^ ]*/libtorch_cpu.so .*`sgemm_'", lines, value = TRUE)
+  }
+  early <- bindings(function() {
+    library(kerasfit)
+    reticulate::import("torch")
+    keras$layers
+  })
+  expect_match(early, "to [^ ]*/libtorch_cpu.so ")
+  late <- in_new_session(function() {
+    reticulate::import("torch")
+    library(kerasfit)
+    tryCatch(keras$layers, warning = conditionMessage)
+  }, c(KERAS_BACKEND = "torch"))
+  skip_if(grepl("libRblas", extSoftVersion()[["BLAS"]]), "R's own BLAS, which has no such function")
+  expect_match(late, "PyTorch was loaded before kerasfit and computes with R's BLAS")
+})
+
 test_that("use_backend() chooses the backend, before Keras loads", {
   for (backend in c("jax", "torch")) {
     chosen <- callr::r(function(backend) {
