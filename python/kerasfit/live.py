@@ -91,6 +91,9 @@ class View:
         if self.stopped:  # before training had begun
             self._model.stop_training = True
 
+    def epoch_was(self, epoch: int) -> None:
+        self._epoch, self._step = epoch, self._steps or 0
+
     def step(self, done: int) -> None:
         self._step = done
 

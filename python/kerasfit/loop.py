@@ -102,6 +102,9 @@ class Training:
         seen = self.validation or self.backup or self.callbacks.see_epochs or not self.progress.may_wait
         if seen or not stream.steps:
             return []
+        self.progress.watch(epochs[0], stream.steps)
+        if engine.model.stop_training:  # who watches has stopped it already
+            return []
         pace, began = pace_of(engine, "train", stream), time.perf_counter()
         with timing.part("steps"), shapes_explained(engine.model, stream.source, "train"):
             logs_of_each = engine.train_epochs(stream, min(len(epochs), pace.steps // stream.steps))

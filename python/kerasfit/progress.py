@@ -63,7 +63,7 @@ class Progress:
     @property
     def may_wait(self) -> bool:
         """Whether short epochs may be told of together."""
-        return self.view is None and not (self.verbose and self.prompt)
+        return not (self.verbose and self.prompt)
 
     def begin(self, label: str, steps: int | None) -> None:
         """A run of steps begins: an epoch, an evaluation, a prediction."""
@@ -74,6 +74,10 @@ class Progress:
 
     def epoch_begin(self, epoch: int, steps: int | None) -> None:
         self.begin(self._label(epoch), steps)
+        self.watch(epoch, steps)
+
+    def watch(self, epoch: int, steps: int | None) -> None:
+        """Let those who watch from elsewhere know where training is."""
         if self.view:
             self.view.epoch_begin(epoch, steps)
 
@@ -121,6 +125,8 @@ class Progress:
     def epoch_was(self, epoch: int, logs: dict[str, Any], seconds: float) -> None:
         """The same of an epoch whose beginning was not told."""
         self._began = time.monotonic() - seconds
+        if self.view:
+            self.view.epoch_was(epoch)
         self.epoch_end(epoch, logs)
 
     def end(self, label: str, logs: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ import kerasfit
 from kerasfit import keras_private
 from kerasfit.engines import engine_class, engine_for, kernels
 from kerasfit.engines.kernels import convolution, dropout, pooling, products, recurrent
+from kerasfit.live import View
 from kerasfit.tensors import aligned_copy
 
 BACKEND = keras.backend.backend()
@@ -205,7 +206,7 @@ def test_a_warm_epoch_is_one_call_for_each_program(xla_soon, monkeypatch):
 @pytest.mark.parametrize("batch_size", [14, 16], ids=["all batches whole", "with a rest"])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_epochs_that_nobody_sees_are_run_in_one_go_and_are_the_same(
-    xla_soon, monkeypatch, batch_size, shuffle
+    xla_soon, monkeypatch, tmp_path, batch_size, shuffle
 ):
     spans, several = [], engine_class().train_epochs
 
@@ -216,7 +217,7 @@ def test_epochs_that_nobody_sees_are_run_in_one_go_and_are_the_same(
 
     monkeypatch.setattr(engine_class(), "train_epochs", noted)
     results = []
-    for callbacks in (None, {"on_epoch_end": lambda *_: None}):
+    for callbacks, watched in ((None, False), (None, True), ({"on_epoch_end": lambda *_: None}, True)):
         lines = []
         writer = SimpleNamespace(line=lines.append)
         keras.utils.set_random_seed(11)
@@ -224,10 +225,15 @@ def test_epochs_that_nobody_sees_are_run_in_one_go_and_are_the_same(
         model.compile("adam", "mse", metrics=["mae", keras.metrics.R2Score(class_aggregation=None)])
         x, y = models.numbers(5), models.numbers(2)
         for epochs in (25, 7):
+            view = View(tmp_path) if watched else None
             history = kerasfit.fit(
                 model, x, y, epochs=epochs, batch_size=batch_size, shuffle=shuffle, verbose=2,
-                callbacks=callbacks, writer=writer,
+                callbacks=callbacks, writer=writer, view=view,
             )  # fmt: skip
+            if watched:
+                state = view.state()
+                assert state["epoch"] == len(state["rows"]["epoch"]) == epochs
+                assert state["step"] == state["steps"]
             assert history.epochs == [*range(1, epochs + 1)]
             assert list(history.metrics) == ["loss", "mae", "r2_score_1", "r2_score_2"]
             assert len(history.seconds) == epochs
@@ -241,7 +247,7 @@ def test_epochs_that_nobody_sees_are_run_in_one_go_and_are_the_same(
             assert max(spans) > 1
             spans.clear()
     assert not spans
-    assert results[:2] == results[2:]
+    assert results[:2] == results[2:4] == results[4:]
 
 
 @on_jax
