@@ -4,6 +4,9 @@
 #' changed in a running session. Without it, Keras takes the backend in the environment variable `KERAS_BACKEND`,
 #' and TensorFlow if there is none.
 #'
+#' With `"torch"` on Linux, `library(kerasfit)` and the choice of the backend should come before anything else that uses
+#' Python. PyTorch's library takes R's BLAS for its own otherwise, which may take ten times as long; a warning says so.
+#'
 #' @param backend `"tensorflow"`, `"jax"` or `"torch"`.
 #' @return `backend`, invisibly.
 #' @section Errors: `kerasfit_error_argument` if there is no such backend, `kerasfit_error_state` if Keras has

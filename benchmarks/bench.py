@@ -1,8 +1,8 @@
 """Runs the benchmarks, each table and backend in a process of its own, and writes them to RESULTS.md.
 
-Usage: python benchmarks/bench.py [table or backend …], all by default; ``make bench ONLY="warm cold"
-BACKENDS="jax"``. What RESULTS.md has of other tables and backends stays, and so does all that is written
-outside of the tables' markers. A quick trial (see measure.py) goes to build/bench-trial.md instead.
+Usage: python benchmarks/bench.py [table, backend or work …], all by default; ``make bench ONLY="warm cnn"
+BACKENDS="jax"``. What RESULTS.md has of other tables, backends and works stays, and so does all that is
+written outside of the tables' markers. A quick trial (see measure.py) goes to build/bench-trial.md instead.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from measure import HERE, QUICK
 RESULTS = HERE.parent / "build" / "bench-trial.md" if QUICK else HERE / "RESULTS.md"
 TITLE = "# Results\n\nThe tables are written by `make bench`; the text around them is not.\n"
 BACKENDS = ("tensorflow", "jax", "torch")
+WORKS = ("tab", "mlp32", "mlp128", "cnn", "lstm")  # see works.py, which loads Keras
+BY_WORK = ("warm", "cold")  # tables
 
 
 class Benchmark(NamedTuple):
@@ -93,30 +95,33 @@ TABLES = [name for name, benchmark in BENCHMARKS.items() if benchmark.script]
 
 def main(wanted: Iterable[str]) -> int:
     """Measure what is wanted; how many benchmarks failed. Results so far are there if one fails."""
-    if unknown := set(wanted) - {*TABLES, *BACKENDS}:
-        sys.exit(f"No such table or backend: {', '.join(sorted(unknown))}. {TABLES=}, {BACKENDS=}")
-    tables = [name for name in TABLES if name in wanted] or TABLES
+    if unknown := set(wanted) - {*TABLES, *BACKENDS, *WORKS}:
+        sys.exit(f"No such table, backend or work: {', '.join(sorted(unknown))}. {TABLES=}, {BACKENDS=}, {WORKS=}")
+    works = [name for name in WORKS if name in wanted]
+    tables = [name for name in TABLES if name in wanted] or (BY_WORK if works else TABLES)
+    if works and not {*tables} <= {*BY_WORK}:
+        sys.exit(f"Only these tables have rows by work: {', '.join(BY_WORK)}.")
     backends = [name for name in BACKENDS if name in wanted] or BACKENDS
     failures = 0
     for table in tables:
         for backend in filter(find_spec, backends):
-            lines = measure(table, backend)
+            lines = measure(table, backend, works)
             if not lines:
                 failures += 1
                 continue
-            record(table, backend, lines)
-            record("conditions", f"{table} | {backend}", conditions(table, backend))
+            record(table, [f"{backend} | `{work}`" for work in works] or [backend], lines)
+            record("conditions", [f"{table} | {backend}"], conditions(table, backend))
     return failures
 
 
-def measure(table: str, backend: str) -> list[str]:
+def measure(table: str, backend: str, works: list[str]) -> list[str]:
     """The lines of a table that a benchmark prints; none, and what went wrong on the screen, if it fails."""
     script = HERE / BENCHMARKS[table].script
     interpreter = "Rscript" if script.suffix == ".R" else sys.executable
     print(f"\n{table}, {backend}", flush=True)
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
-            [interpreter, script],
+            [interpreter, script, *works],
             env={**environ, "KERAS_BACKEND": backend},
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -152,8 +157,8 @@ def conditions(table: str, backend: str) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (cells, ["---"] * len(cells), cells.values())]
 
 
-def record(table: str, owner: str, lines: list[str]) -> None:
-    """Put lines, header first, into a table in place of those that begin with ``owner``."""
+def record(table: str, owners: list[str], lines: list[str]) -> None:
+    """Put lines, header first, into a table in place of those that begin with one of the ``owners``."""
     RESULTS.parent.mkdir(exist_ok=True)
     text = RESULTS.read_text() if RESULTS.exists() else TITLE + "".join(map(empty_section, BENCHMARKS))
     begin, end = markers(table)
@@ -164,7 +169,8 @@ def record(table: str, owner: str, lines: list[str]) -> None:
     header, rows = lines[:2], lines[2:]
     old = [line for line in section.splitlines() if line.startswith("|")]
     if old[:2] == header:
-        rows = sorted([row for row in old[2:] if not row.startswith(f"| {owner} |")] + rows, key=place)
+        theirs = tuple(f"| {owner} |" for owner in owners)
+        rows = sorted([row for row in old[2:] if not row.startswith(theirs)] + rows, key=place)
     benchmark = BENCHMARKS[table]
     parts = [f"## {benchmark.title}", f"`{table}`: {benchmark.caption}", "\n".join([*header, *rows])]
     RESULTS.write_text(before + begin + "\n\n".join(parts) + "\n" + end + after)
@@ -179,8 +185,8 @@ def empty_section(table: str) -> str:
 
 
 def place(row: str) -> list[int]:
-    """Where a row belongs: by its table, if it names one, then by its backend, then as it came."""
-    order = [*TABLES, *BACKENDS]
+    """Where a row belongs: by its table, if it names one, then by its backend and work, then as it came."""
+    order = [*TABLES, *BACKENDS, *(f"`{work}`" for work in WORKS)]
     return [order.index(cell) for cell in row.strip("| ").split(" | ")[:2] if cell in order]
 
 
