@@ -222,16 +222,18 @@ def trains_other_weights(model: keras.Model) -> bool:
 
 @contextmanager
 def replaced(functions: Mapping[str, Callable[[Callable], Callable]]) -> Iterator[None]:
-    """Let layers compute with other functions while a step is traced.
+    """Let layers compute with other functions, while a step is traced or runs.
 
     Each function is made from the one it stands for: "nn.conv" of the backend, "LSTM.inner_loop" of layers.
+    One that this Keras does not have is passed over.
     """
     places = []
     for name, make in functions.items():
         place, attribute = name.split(".")
         owner = getattr(keras.layers, place, None) or getattr(backend, place)
-        places.append((owner, attribute, getattr(owner, attribute)))
-        setattr(owner, attribute, make(getattr(owner, attribute)))
+        if own := getattr(owner, attribute, None):
+            places.append((owner, attribute, own))
+            setattr(owner, attribute, make(own))
     try:
         yield
     finally:

@@ -729,3 +729,36 @@ def test_long_steps_are_recorded_when_that_pays():
 
     assert not fit(100)
     assert fit(3)
+
+
+@on_torch
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_images_stay_as_they_lie_in_memory(dimensions):
+    class Seen(layers.Layer):
+        def call(self, images):
+            pooled = keras.ops.max_pool(images, 2)
+            strides.append(pooled.stride())
+            return keras.ops.average_pool(pooled, 2, padding="same")
+
+    def train(fit):
+        keras.utils.set_random_seed(5)
+        convolution = {2: layers.Conv2D, 3: layers.Conv3D}[dimensions]
+        model = keras.Sequential(
+            [
+                keras.Input(shape),
+                convolution(3, 2, activation="relu"),
+                Seen(),
+                layers.Flatten(),
+                layers.Dense(1),
+            ]
+        )
+        model.compile("adam", "mse")
+        strides.clear()
+        fit(model, models.numbers(*shape), models.numbers(1), epochs=2, verbose=0, shuffle=False)
+        return all_weights(model)
+
+    strides, shape = [], (9,) * dimensions + (2,)
+    ours = train(kerasfit.fit)
+    assert all(stride[-1] == 1 for stride in strides[-4:])
+    np.testing.assert_allclose(ours, train(keras.Model.fit), rtol=1e-4, atol=1e-6)
+    assert all(stride[-1] != 1 for stride in strides[-4:])  # and Keras's own functions are there again

@@ -12,6 +12,7 @@ import torch
 
 from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine, finite_loss, logs_are_metrics
+from kerasfit.engines.kernels import torch_kernels
 from kerasfit.engines.recorded import Recorded
 from kerasfit.sources import RowStream, Source, Stream
 from kerasfit.tensors import pack, to_backend
@@ -41,6 +42,8 @@ class TorchEngine(PlainEngine):
         step = step if kind == "train" else torch.no_grad()(step)  # in whatever thread it runs
         if self.model.jit_compile:
             return torch.compile(step)
+        if keras_private.is_convolutional(self.model):
+            step = torch_kernels()(step)
         if self.plan == "recorded" and kind == "predict":
             return Recorded(self.model, step, self._recorded_after)
         if self.plan == "step" or kind == "predict" or not logs_are_metrics(self.model, kind):

@@ -1,7 +1,7 @@
-"""Operations of layers that XLA is slow at on CPUs, put in other words: the same values, found faster.
+"""Operations of layers that are slow on CPUs, put in other words: the same values, found faster.
 
-Layers call a function of the backend for each. While a step is traced for XLA on a CPU, these stand in for
-it. Whatever one of them is not made for, it leaves to the backend's own.
+Layers call a function of the backend for each. While a step is traced for XLA on a CPU, or runs with PyTorch,
+these stand in for it. Whatever one of them is not made for, it leaves to the backend's own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from kerasfit.engines.kernels.convolution import (
     tensorflow_separable_convolution,
 )
 from kerasfit.engines.kernels.dropout import jax_dropout, tensorflow_dropout
+from kerasfit.engines.kernels.images import channels_first
 from kerasfit.engines.kernels.pooling import average_pool, max_pool
 from kerasfit.engines.kernels.products import matmul
 from kerasfit.engines.kernels.recurrent import gru, lstm
@@ -35,6 +36,7 @@ TENSORFLOW = EVERYWHERE | {
     "random.dropout": tensorflow_dropout,
 }
 JAX = EVERYWHERE | {"nn.conv_transpose": jax_transposed_convolution, "random.dropout": jax_dropout}
+TORCH = {"nn._transpose_spatial_inputs": channels_first}
 
 
 @contextmanager
@@ -58,4 +60,16 @@ def jax_kernels() -> Iterator[None]:
         yield
         return
     with keras_private.replaced(JAX):
+        yield
+
+
+@contextmanager
+def torch_kernels() -> Iterator[None]:
+    """What a step runs with with PyTorch, on a CPU."""
+    import torch
+
+    if torch.get_default_device().type != "cpu":
+        yield
+        return
+    with keras_private.replaced(TORCH):
         yield
