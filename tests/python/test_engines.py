@@ -485,11 +485,16 @@ OTHER_CONVOLUTIONS = {  # shapes of inputs and kernel, the operation, and where 
 }
 
 
-def compiled_gradients(function, *arrays):
+def gradients_of(function, *arrays):
     if BACKEND == "jax":
         import jax
 
         return jax.jit(jax.grad(function, argnums=tuple(range(len(arrays)))))(*arrays)
+    if BACKEND == "torch":
+        import torch
+
+        tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
+        return torch.autograd.grad(function(*tensors), tensors)
     import tensorflow as tf
 
     def gradients(*tensors):
@@ -502,10 +507,14 @@ def compiled_gradients(function, *arrays):
 
 
 def assert_same_gradients(function, *arrays):
-    replaced = {"jax": kernels.jax_kernels, "tensorflow": kernels.tensorflow_kernels}[BACKEND]
-    expected = compiled_gradients(function, *arrays)
+    replaced = {
+        "jax": kernels.jax_kernels,
+        "tensorflow": kernels.tensorflow_kernels,
+        "torch": partial(kernels.torch_kernels, recurrent=True),
+    }[BACKEND]
+    expected = gradients_of(function, *arrays)
     with replaced():
-        actual = compiled_gradients(lambda *arrays: function(*arrays), *arrays)
+        actual = gradients_of(lambda *arrays: function(*arrays), *arrays)
     # sums that cancel have the rounding errors of their largest terms
     for ours, theirs in zip(actual, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * max(1, np.abs(theirs).max()))
@@ -591,15 +600,18 @@ def test_layers_may_derive_others_forward():
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
 @pytest.mark.parametrize("masked", ["no", "some", "to 0"])
 @pytest.mark.parametrize("every", [False, True])
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_the_gradients_of_a_recurrent_layer_are_the_backend_s(monkeypatch, kind, backwards, every, masked):
-    seen, name = [], f"{kind.lower()}_over_time"
-    over_time = getattr(recurrent, name)
-    monkeypatch.setattr(recurrent, name, lambda *a, **k: seen.append(1) or over_time(*a, **k))
+    seen, place, name = [], recurrent, f"{kind.lower()}_over_time"
+    if BACKEND == "torch":
+        import torch as place
+
+        name = kind.lower()
+    function = getattr(place, name)
+    monkeypatch.setattr(place, name, lambda *a, **k: seen.append(1) or function(*a, **k))
     layer = getattr(keras.layers, kind)(
         5,
         return_sequences=every,
@@ -624,14 +636,13 @@ def test_the_gradients_of_a_recurrent_layer_are_the_backend_s(monkeypatch, kind,
             values, fixed, x, initial_state=list(state), mask=None if masked == "no" else ops.array(mask)
         )
         outputs = outputs if every else outputs[:, None]
-        return sum(ops.sum(v * w) for v, w in zip([outputs, *after], weights, strict=True))
+        return sum(ops.sum(ops.multiply(v, w)) for v, w in zip([outputs, *after], weights, strict=True))
 
     assert_same_gradients(value, *arrays)
-    assert seen
+    assert bool(seen) == (BACKEND != "torch" or masked == "no")
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
-@pytest.mark.parametrize("jit_compile", ["auto", True])
+@pytest.mark.parametrize("jit_compile", ["auto", True] if BACKEND != "torch" else [False])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_a_loss_may_have_the_derivative_of_a_recurrent_layer(monkeypatch, kind, jit_compile):
     def slope(function, x):
@@ -639,6 +650,11 @@ def test_a_loss_may_have_the_derivative_of_a_recurrent_layer(monkeypatch, kind, 
             import jax
 
             return jax.grad(function)(x)
+        if BACKEND == "torch":
+            import torch
+
+            with torch.enable_grad():  # evaluation has it off
+                return torch.autograd.grad(function(x.requires_grad_()), x, create_graph=True)[0]
         import tensorflow as tf
 
         with tf.GradientTape() as tape:

@@ -190,6 +190,8 @@ class Recorder(TorchDispatchMode):
             return outputs
         if func is ATEN.lift_fresh.default:  # of a constant, which a replay must not change
             func = ATEN.lift_fresh_copy.default
+        if func is ATEN.mkldnn_rnn_layer.default and torch.is_grad_enabled():
+            func = rnn_layer_for_gradients
         node = self._graph.call_function(func, *inputs)
         if isinstance(outputs, torch.Tensor):
             self._name(outputs, node)
@@ -208,6 +210,13 @@ class Recorder(TorchDispatchMode):
             self._constants.register_buffer(name, tensor.detach())
             self._name(tensor, self._graph.get_attr(name))
         return self._nodes[tensor]
+
+
+def rnn_layer_for_gradients(*args: Any) -> tuple:
+    """PyTorch's operation with what its gradients want, which it keeps only while differentiation is on."""
+    with torch.enable_grad():
+        args = (arg.detach() if isinstance(arg, torch.Tensor) else arg for arg in args)
+        return ATEN.mkldnn_rnn_layer.default(*args)
 
 
 def tensors_in(value: Any) -> Tensors:

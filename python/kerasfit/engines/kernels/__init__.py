@@ -17,10 +17,10 @@ from kerasfit.engines.kernels.convolution import (
     tensorflow_separable_convolution,
 )
 from kerasfit.engines.kernels.dropout import jax_dropout, tensorflow_dropout
-from kerasfit.engines.kernels.images import channels_first
 from kerasfit.engines.kernels.pooling import average_pool, max_pool
 from kerasfit.engines.kernels.products import matmul
 from kerasfit.engines.kernels.recurrent import gru, lstm
+from kerasfit.engines.kernels.torch_layers import channels_first, torch_gru, torch_lstm
 
 EVERYWHERE = {
     "numpy.matmul": matmul,
@@ -37,6 +37,7 @@ TENSORFLOW = EVERYWHERE | {
 }
 JAX = EVERYWHERE | {"nn.conv_transpose": jax_transposed_convolution, "random.dropout": jax_dropout}
 TORCH = {"nn._transpose_spatial_inputs": channels_first}
+TORCH_RECURRENT = {"LSTM.inner_loop": torch_lstm, "GRU.inner_loop": torch_gru}
 
 
 @contextmanager
@@ -64,12 +65,12 @@ def jax_kernels() -> Iterator[None]:
 
 
 @contextmanager
-def torch_kernels() -> Iterator[None]:
-    """What a step runs with with PyTorch, on a CPU."""
+def torch_kernels(*, recurrent: bool) -> Iterator[None]:
+    """What a step runs with with PyTorch, on a CPU; with ``recurrent`` layers, if nobody derives twice."""
     import torch
 
     if torch.get_default_device().type != "cpu":
         yield
         return
-    with keras_private.replaced(TORCH):
+    with keras_private.replaced(TORCH | TORCH_RECURRENT if recurrent else TORCH):
         yield

@@ -36,8 +36,7 @@ def inner_loop(plain: Callable, cell: type, over_time: Callable) -> Callable:
         step_mask = mask[0] if isinstance(mask, (list, tuple)) else mask
         if not suits(layer, cell, [sequences, *state], step_mask):
             return plain(layer, sequences, initial_state, mask, training)
-        if training and layer.cell.dropout:
-            sequences = sequences * ops.expand_dims(layer.cell.get_dropout_mask(sequences[:, 0, :]), 1)
+        sequences = dropped_out(layer, sequences, training)
         by_time = [ops.transpose(sequences, (1, 0, 2))]
         if step_mask is not None:
             by_time.append(ops.expand_dims(ops.cast(ops.transpose(step_mask), "float32"), -1))
@@ -73,6 +72,13 @@ def suits(layer: layers.RNN, cell: type, tensors: list, mask: Any) -> bool:
         and {keras.backend.standardize_dtype(tensor.dtype) for tensor in tensors} == {"float32"}
         and own.compute_dtype == "float32"
     )
+
+
+def dropped_out(layer: layers.RNN, sequences: Any, training: bool) -> Any:
+    """A layer's inputs after its dropout, which leaves out the same ones at all times."""
+    if not training or not layer.cell.dropout:
+        return sequences
+    return sequences * ops.expand_dims(layer.cell.get_dropout_mask(sequences[:, 0, :]), 1)
 
 
 def seen_outputs(states: Any, present: Any, *, zero: bool) -> Any:
