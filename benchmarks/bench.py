@@ -96,7 +96,8 @@ TABLES = [name for name, benchmark in BENCHMARKS.items() if benchmark.script]
 def main(wanted: Iterable[str]) -> int:
     """Measure what is wanted; how many benchmarks failed. Results so far are there if one fails."""
     if unknown := set(wanted) - {*TABLES, *BACKENDS, *WORKS}:
-        sys.exit(f"No such table, backend or work: {', '.join(sorted(unknown))}. {TABLES=}, {BACKENDS=}, {WORKS=}")
+        known = f"{TABLES=}, {BACKENDS=}, {WORKS=}"
+        sys.exit(f"No such table, backend or work: {', '.join(sorted(unknown))}. {known}")
     works = [name for name in WORKS if name in wanted]
     tables = [name for name in TABLES if name in wanted] or (BY_WORK if works else TABLES)
     if works and not {*tables} <= {*BY_WORK}:
