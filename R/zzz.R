@@ -9,7 +9,7 @@ bridge <- NULL
   delayedAssign("keras", import_core("kerasfit.bridges.keras", python, convert = TRUE), assign.env = namespace)
   delayedAssign("core", import_core("kerasfit", python), assign.env = namespace)
   delayedAssign("bridge", import_core("kerasfit.bridges.reticulate", python), assign.env = namespace)
-  setHook("reticulate.onPyInit", function(...) load_torch_library(python))
+  setHook("reticulate.onPyInit", function(...) try(load_torch_library(python), silent = TRUE))
   # keras3 has methods for the same classes; whoever loads kerasfit wants these
   if (isNamespaceLoaded("keras3")) register_methods(asNamespace("keras3"))
   setHook(packageEvent("keras3", "onLoad"), function(...) register_methods(asNamespace("keras3")))

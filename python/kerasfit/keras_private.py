@@ -7,9 +7,11 @@ is a name that an older one lacks.
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import keras
@@ -225,17 +227,31 @@ def replaced(functions: Mapping[str, Callable[[Callable], Callable]]) -> Iterato
     """Let layers compute with other functions, while a step is traced or runs.
 
     Each function is made from the one it stands for: "nn.conv" of the backend, "LSTM.inner_loop" of layers.
-    One that this Keras does not have is passed over.
+    One that this Keras does not have is passed over. Where several threads want them, or one does twice, the
+    first puts them there and the last takes them away.
     """
-    places = []
-    for name, make in functions.items():
-        place, attribute = name.split(".")
-        owner = getattr(keras.layers, place, None) or getattr(backend, place)
-        if own := getattr(owner, attribute, None):
-            places.append((owner, attribute, own))
-            setattr(owner, attribute, make(own))
+    with _replacing:
+        for name, make in functions.items():
+            owner, attribute = place_of(name)
+            if not _users[name] and (own := getattr(owner, attribute, None)):
+                _own_functions[name] = own
+                setattr(owner, attribute, make(own))
+            _users[name] += 1
     try:
         yield
     finally:
-        for owner, attribute, own in places:
-            setattr(owner, attribute, own)
+        with _replacing:
+            for name in functions:
+                _users[name] -= 1
+                if not _users[name] and name in _own_functions:
+                    setattr(*place_of(name), _own_functions.pop(name))
+
+
+_replacing = Lock()
+_users: Counter[str] = Counter()
+_own_functions: dict[str, Callable] = {}
+
+
+def place_of(name: str) -> tuple[Any, str]:
+    place, attribute = name.split(".")
+    return getattr(keras.layers, place, None) or getattr(backend, place), attribute

@@ -778,3 +778,17 @@ def test_images_stay_as_they_lie_in_memory(dimensions):
     assert all(stride[-1] == 1 for stride in strides[-4:])
     np.testing.assert_allclose(ours, train(keras.Model.fit), rtol=1e-4, atol=1e-6)
     assert all(stride[-1] != 1 for stride in strides[-4:])  # and Keras's own functions are there again
+
+
+def test_functions_that_stand_for_others_go_with_the_last_who_wants_them():
+    owner, attribute = keras_private.place_of("nn.max_pool")
+    own = getattr(owner, attribute)
+    first, second = (keras_private.replaced({"nn.max_pool": lambda own: partial(own)}) for _ in range(2))
+    first.__enter__()
+    standing = getattr(owner, attribute)
+    second.__enter__()
+    assert getattr(owner, attribute) is standing is not own
+    first.__exit__(None, None, None)
+    assert getattr(owner, attribute) is standing
+    second.__exit__(None, None, None)
+    assert getattr(owner, attribute) is own

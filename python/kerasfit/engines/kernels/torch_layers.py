@@ -34,32 +34,12 @@ def torch_lstm(plain: Callable) -> Callable:
     """
     import torch
 
-    def loop(
-        layer: layers.RNN, sequences: Any, initial_state: list, mask: Any = None, training: bool = False
-    ) -> tuple[Any, Any, list]:
-        h, c = keras.tree.flatten(initial_state)
-        if mask is not None or not suits(layer, layers.LSTMCell, [sequences, h, c], None):
-            return plain(layer, sequences, initial_state, mask, training)
-        sequences = dropped_out(layer, sequences, training)
-        if layer.go_backwards:
-            sequences = ops.flip(sequences, 1)
-        kernel, recurrent, bias = map(
-            ops.convert_to_tensor, (layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias)
+    def run(inputs: Any, state: list, kernel: Any, recurrent: Any, bias: Any) -> tuple:
+        return torch.lstm(
+            inputs, state, [kernel.t(), recurrent.t(), bias, torch.zeros_like(bias)], **one_layer()
         )
-        outputs, h, c = torch.lstm(
-            sequences,
-            (h[None], c[None]),
-            [kernel.t(), recurrent.t(), bias, torch.zeros_like(bias)],
-            has_biases=True,
-            num_layers=1,
-            dropout=0.0,
-            train=torch.is_grad_enabled(),
-            bidirectional=False,
-            batch_first=True,
-        )
-        return outputs[:, -1], outputs, [h[0], c[0]]
 
-    return loop
+    return inner_loop(plain, layers.LSTMCell, run)
 
 
 def torch_gru(plain: Callable) -> Callable:
@@ -69,35 +49,42 @@ def torch_gru(plain: Callable) -> Callable:
     """
     import torch
 
+    def run(inputs: Any, state: list, *weights: Any) -> tuple:
+        gates = (array.chunk(3, -1) for array in weights)
+        kernel, recurrent, bias = (torch.cat([reset, update, new], -1) for update, reset, new in gates)
+        return torch.gru(inputs, *state, [kernel.t(), recurrent.t(), *bias], **one_layer())
+
+    return inner_loop(plain, layers.GRUCell, run)
+
+
+def inner_loop(plain: Callable, cell: type, run: Callable) -> Callable:
+    """A layer's loop by one of PyTorch's, a function of inputs, states and weights: outputs and states."""
+
     def loop(
         layer: layers.RNN, sequences: Any, initial_state: list, mask: Any = None, training: bool = False
     ) -> tuple[Any, Any, list]:
-        (h,) = keras.tree.flatten(initial_state)
-        if mask is not None or not suits(layer, layers.GRUCell, [sequences, h], None):
+        state = keras.tree.flatten(initial_state)
+        if mask is not None or not suits(layer, cell, [sequences, *state], None):
             return plain(layer, sequences, initial_state, mask, training)
         sequences = dropped_out(layer, sequences, training)
         if layer.go_backwards:
             sequences = ops.flip(sequences, 1)
-
-        def in_order(weights: Any) -> Any:
-            update, reset, candidate = weights.chunk(3, -1)
-            return torch.cat([reset, update, candidate], -1)
-
-        cell = layer.cell
-        kernel, recurrent, bias = map(
-            in_order, map(ops.convert_to_tensor, (cell.kernel, cell.recurrent_kernel, cell.bias))
-        )
-        outputs, h = torch.gru(
-            sequences,
-            h[None],
-            [kernel.t(), recurrent.t(), *bias],
-            has_biases=True,
-            num_layers=1,
-            dropout=0.0,
-            train=torch.is_grad_enabled(),
-            bidirectional=False,
-            batch_first=True,
-        )
-        return outputs[:, -1], outputs, [h[0]]
+        weights = layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias
+        outputs, *state = run(sequences, [s[None] for s in state], *map(ops.convert_to_tensor, weights))
+        return outputs[:, -1], outputs, [s[0] for s in state]
 
     return loop
+
+
+def one_layer() -> dict[str, Any]:
+    """How PyTorch's functions are to see what Keras has: one layer, in one direction, its samples first."""
+    import torch
+
+    return {
+        "has_biases": True,
+        "num_layers": 1,
+        "dropout": 0.0,
+        "train": torch.is_grad_enabled(),
+        "bidirectional": False,
+        "batch_first": True,
+    }
