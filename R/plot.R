@@ -170,7 +170,7 @@ plot_ggplot <- function(data, smooth, theme_bw, log) {
         data = edge, shape = ifelse(edge$value > edge$shown, 24, 25), fill = "white", show.legend = FALSE
       ),
       ggplot2::geom_text(
-        ggplot2::aes(label = format(.data[["value"]], digits = 3)),
+        ggplot2::aes(label = vapply(.data[["value"]], format, "", digits = 3)),
         data = edge, hjust = -0.25, size = 3, check_overlap = TRUE, show.legend = FALSE
       )
     )) +
@@ -247,6 +247,7 @@ plot_base <- function(data, smooth, log, ...) {
     for (curve in split(panel, list(panel$data, panel$run), drop = TRUE)) {
       plot_curve(curve, colours[[as.character(curve[[by]][1])]], smooth, own$type)
     }
+    label_edge(panel[panel$shown != panel$value, ])
     if (metric == metrics[[1]]) base_legend(data, colours)
   }
 }
@@ -260,12 +261,27 @@ plot_curve <- function(curve, colour, smooth, type) {
   )
   if (smooth) graphics::lines(smoothed(curve)[c("epoch", "shown")], col = colour, lwd = 2)
   edge <- curve[curve$shown != curve$value, ]
-  if (nrow(edge)) {
-    graphics::points(edge$epoch, edge$shown, col = colour, bg = "white", pch = ifelse(edge$value > edge$shown, 24, 25))
-    graphics::text(edge$epoch, edge$shown, format(edge$value, digits = 3), pos = 4, cex = 0.8)
-  }
+  graphics::points(edge$epoch, edge$shown, col = colour, bg = "white", pch = ifelse(edge$value > edge$shown, 24, 25))
   best <- curve[curve$best & curve$data == "validation", ]
   graphics::points(best$epoch, best$shown, col = colour, pch = 21, cex = 2)
+}
+
+#' The values at the edge of a panel, beside their points; where they would be written over each other, those of the
+#' first epochs
+#' @noRd
+label_edge <- function(edge) {
+  edge <- edge[order(edge$epoch), ]
+  labels <- vapply(edge$value, format, "", digits = 3)
+  left <- graphics::grconvertX(edge$epoch, "user", "inches")
+  bottom <- graphics::grconvertY(edge$shown, "user", "inches")
+  width <- 1.2 * graphics::strwidth(labels, "inches", cex = 0.8)
+  height <- 1.2 * graphics::strheight(labels, "inches", cex = 0.8)
+  written <- integer()
+  for (i in seq_along(labels)) {
+    over <- abs(bottom[written] - bottom[i]) < height[i] & left[written] + width[written] > left[i]
+    if (!any(over)) written <- c(written, i)
+  }
+  if (length(written)) graphics::text(edge$epoch[written], edge$shown[written], labels[written], pos = 4, cex = 0.8)
 }
 
 base_legend <- function(data, colours) {

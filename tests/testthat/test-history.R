@@ -111,6 +111,20 @@ test_that("a value far away does not flatten the curve of the others", {
   expect_identical(which(data$shown != data$value), 1L)
 })
 
+test_that("values at the edge are not written over each other", {
+  values <- c(4079, 2210, 930, 520, 10 * exp(-(5:400) / 50))
+  for (method in c("base", "ggplot2")) {
+    file <- withr::local_tempfile(fileext = ".pdf")
+    pdf(file, compress = FALSE, useKerning = FALSE)
+    plotted <- plot(a_history(list(loss = values)), method = method)
+    if (method == "ggplot2") print(plotted)
+    dev.off()
+    written <- iconv(readLines(file), "latin1", "UTF-8")
+    expect_match(written, "(4079) Tj", fixed = TRUE, all = FALSE)
+    expect_no_match(written, "\\((2210|930|520)\\) Tj")
+  }
+})
+
 test_that("axes may be logarithmic", {
   history <- a_history(list(loss = c(10, 1, 0.1), balance = c(-1, 0, 1)))
   plot <- plot(history, log = "y")
