@@ -182,7 +182,9 @@ class Callbacks:
 
     def _tell_all(self, hook: str, *args: Any) -> None:
         for callback in self.callbacks:
-            if type(callback) is not keras.callbacks.History:
+            if not hears(callback, hook):
+                continue
+            if not looks_at_logs_only(callback):
                 self.sync()
             try:
                 getattr(callback, hook)(*args)
@@ -192,6 +194,14 @@ class Callbacks:
                 owner = "`callbacks`" if own else f"the callback {type(callback).__name__}"
                 note_place(error, function=f"`{hook}()` of {owner}", batch=batch)
                 raise
+
+
+def looks_at_logs_only(callback: keras.callbacks.Callback) -> bool:
+    """Whether a callback of Keras, as it was made, looks at no variable."""
+    kind = type(callback)
+    if kind is keras.callbacks.EarlyStopping:
+        return not callback.restore_best_weights
+    return kind in (keras.callbacks.CSVLogger, keras.callbacks.History, keras.callbacks.TerminateOnNaN)
 
 
 def bears_executions(callback: keras.callbacks.Callback) -> bool:
@@ -219,6 +229,11 @@ def profiles(callback: keras.callbacks.TensorBoard) -> bool:
 
 def overrides_any(callback: keras.callbacks.Callback, hooks: tuple[str, ...]) -> bool:
     return any(overrides(callback, hook) for hook in hooks)
+
+
+def hears(callback: keras.callbacks.Callback, hook: str) -> bool:
+    """Whether a callback does anything when a hook is called. Keras's own for batches call those of old names."""
+    return overrides(callback, hook) or ("train_batch" in hook and overrides(callback, hook.replace("train_", "")))
 
 
 def overrides(callback: keras.callbacks.Callback, hook: str) -> bool:

@@ -132,6 +132,11 @@ def unweighted_update(metric: keras.metrics.Metric, values: Any, sample_weight: 
     return type(metric).update_state(metric, values)
 
 
+def put(variable: keras.Variable, value: Any) -> None:
+    """Assign a value that is of the backend, and of the variable's shape and type, without a look at it."""
+    variable._direct_assign(value)
+
+
 def adam_moments(optimizer: keras.optimizers.Adam, variable: Any) -> tuple[Any, Any]:
     """Adam's two moments of a variable, as the backend's variables."""
     index = optimizer._get_variable_index(variable)

@@ -15,6 +15,7 @@ import pytest
 
 import kerasfit
 from kerasfit import loop
+from kerasfit.callbacks import Callbacks
 
 HOOKS = [
     f"on_{phase}_{end}"
@@ -87,6 +88,34 @@ def test_callbacks_that_watch_no_batches_are_not_called_for_them():
     model, x, y = models.dense()
     kerasfit.fit(model, x, y, epochs=3, callbacks=[Quiet()], verbose=0)
     assert calls == [0, 1, 2]
+
+
+def test_the_model_is_made_ready_to_be_seen_only_for_those_who_may_look():
+    def looks(callback, hook="epoch_end", *args):
+        synced = []
+        callbacks = Callbacks([callback], models.dense()[0], sync=lambda: synced.append(True))
+        getattr(callbacks, hook)(*args or (1, {"loss": 1.0}))
+        return bool(synced)
+
+    early_stopping = keras.callbacks.EarlyStopping
+    assert not looks(early_stopping(monitor="loss"))
+    assert looks(early_stopping(monitor="loss", restore_best_weights=True))
+    assert looks(type("Mine", (early_stopping,), {})(monitor="loss"))
+    at_end = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
+    assert looks(at_end)
+    assert not looks(at_end, "epoch_begin", 1)
+    old = type("Old", (keras.callbacks.Callback,), {"on_batch_end": lambda self, batch, logs=None: None})()
+    assert looks(old, "batch_end", "train", 0, {})
+    assert not looks(old, "batch_end", "test", 0, {})
+
+
+def test_hooks_of_old_names_are_called():
+    batches = []
+    hooks = {"on_batch_begin": lambda self, batch, logs=None: batches.append(batch)}
+    model, x, y = models.dense()
+    old = type("Old", (keras.callbacks.Callback,), hooks)()
+    kerasfit.fit(model, x, y, batch_size=40, callbacks=[old], validation_split=0.1, verbose=0)
+    assert batches == [0, 1]
 
 
 def test_stop_training_in_a_batch_ends_the_epoch_there():

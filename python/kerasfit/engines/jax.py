@@ -104,7 +104,10 @@ class JaxEngine(PlainEngine):
         self._take_given()
         for name in self._ours:
             for variable, value in zip(self._variables(name), getattr(self._held, name), strict=True):
-                variable.assign(value)
+                if isinstance(value, jax.Array):
+                    keras_private.put(variable, value)
+                else:
+                    variable.assign(value)
         self._held, self._ours = State(), set()
 
     def reset_metrics(self) -> None:
