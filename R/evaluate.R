@@ -23,7 +23,7 @@ evaluate.default <- function(object, ...) {
 #' @rdname evaluate
 #' @rawNamespace S3method(generics::evaluate, keras.src.models.model.Model)
 #' @inheritParams fit.keras.src.models.model.Model
-#' @param y Targets, as for [fit()]. A factor must have the levels of the one that the model was trained on in this session.
+#' @param y Targets, as for [fit()].
 #' @param sample_weight Weights of the samples in the loss and in weighted metrics.
 #' @param steps Steps to evaluate; if `NULL`, one pass over the data.
 #' @export

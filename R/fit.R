@@ -33,6 +33,10 @@
 #' it may name these, `list(species = list(virginica = 5), size = c("0" = 1, "1" = 2))`: that is a sample weight for
 #' each output, 1 for outputs that are not named. The levels of a generator are those of its first batch.
 #'
+#' Levels are matched by their names. A factor to validate, evaluate or predict on, as target or as input, that lacks some
+#' of the levels that the model was trained on in this session, or has them in another order, is coded by the latter;
+#' a level that it has and training had not is an error.
+#'
 #' @section Errors:
 #' A mistake in an argument is a condition of class `kerasfit_error_argument` or `kerasfit_error_data`, both
 #' `kerasfit_error`, with the field `argument`. It is signalled before the first step, as far as it can be seen then:

@@ -205,38 +205,39 @@ def validation_triple(validation_data: Any) -> tuple[Any, Any, Any]:
 def match_levels(y: Any, y_val: Any) -> Any:
     """Validation targets, each coded by the levels of the training targets in its place.
 
-    A factor to validate on must have the same levels, or its codes would mean other classes. Names of levels
-    (a factor that R's ``tuple()`` has turned into text) are coded by them.
+    Levels are matched by their names, as R does where it predicts, so a factor that has them in another order
+    or lacks some means the same. Text (a factor that R's ``tuple()`` has turned into such) is coded alike.
     """
     if isinstance(y, Mapping) and isinstance(y_val, Mapping):
         return {name: match_levels(y.get(name), value) for name, value in y_val.items()}
     if isinstance(y, pd.DataFrame) and isinstance(y_val, pd.DataFrame):
-        for name in y.columns.intersection(y_val.columns):
-            match_levels(y[name].array, y_val[name].array)
+        common = y.columns.intersection(y_val.columns)
+        return y_val.assign(**{name: match_levels(y[name].array, y_val[name].array) for name in common})
     if isinstance(y, pd.Categorical):
-        return with_levels(y.categories, y_val)
+        if isinstance(y_val, (list, np.ndarray)) and len(y_val) and all(isinstance(v, str) for v in y_val):
+            y_val = pd.Categorical(y_val)
+        if isinstance(y_val, pd.Categorical):
+            about = "The validation targets have {} that `y` does not have: its levels are {}."
+            return coded_by(list(y.categories), y_val, "validation_data", about)
     if isinstance(y, (list, tuple)) and isinstance(y_val, (list, tuple)) and len(y) == len(y_val):
         return [match_levels(one, value) for one, value in zip(y, y_val, strict=True)]
     return y_val
 
 
-def with_levels(levels: Sequence[str], y_val: Any) -> Any:
-    if isinstance(y_val, pd.Categorical) and list(y_val.categories) != list(levels):
-        raise DataError(
-            "validation_data",
-            f"The validation targets have the levels {listed(y_val.categories)}, "
-            f"and `y` has {listed(levels)}: they must be the same.",
-        )
-    if isinstance(y_val, (list, np.ndarray)) and len(y_val) and all(isinstance(v, str) for v in y_val):
-        unknown = sorted(set(y_val) - set(levels))
-        if unknown:
-            raise DataError(
-                "validation_data",
-                f"The validation targets have {listed(unknown, 'a level', 'levels')} that `y` does not have: "
-                f"its levels are {listed(levels)}.",
-            )
-        return pd.Categorical(y_val, categories=list(levels))
-    return y_val
+def coded_by(levels: list, factor: pd.Categorical, label: str, about: str) -> pd.Categorical:
+    """A factor with these levels, in this order.
+
+    Raises
+    ------
+    DataError
+        If there are values at other levels: ``about`` them and the levels that there are.
+    """
+    if list(factor.categories) == levels:
+        return factor
+    unknown = [level for level in factor.remove_unused_categories().categories if level not in levels]
+    if unknown:
+        raise DataError(label, about.format(listed(unknown, "a level", "levels"), listed(levels)))
+    return factor.set_categories(levels)
 
 
 # ---- class weights ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kerasfit import keras_private
-from kerasfit.arguments import listed, quoted
+from kerasfit.arguments import coded_by, listed, quoted
 from kerasfit.errors import DataError
 from kerasfit.indices import check_indices, in_input_order, is_categorical, is_sparse
 from kerasfit.sources import Names, Reader
@@ -23,8 +24,16 @@ USE_NUMBERS = (
     "preprocessing layer."
 )
 
-# the levels of the factors that models were trained on last, by output
-_trained_on: WeakKeyDictionary[keras.Model, dict[str | int, list]] = WeakKeyDictionary()
+# the levels of the factors that models were trained on last
+_trained_on: WeakKeyDictionary[keras.Model, Levels] = WeakKeyDictionary()
+
+
+@dataclass
+class Levels:
+    """The levels that the first factors had, by which those after them are coded."""
+
+    of_inputs: dict[str, list] = field(default_factory=dict)
+    of_targets: dict[str | int, list] = field(default_factory=dict)  # by name or number of the output
 
 
 class ModelData(Reader):
@@ -39,7 +48,7 @@ class ModelData(Reader):
         self.allow_missing = allow_missing
         self.named_inputs = {tensor.name: tensor for tensor in getattr(model, "inputs", None) or []}
         self.outputs = list(getattr(model, "output_names", None) or [])
-        self._levels: dict[str | int, list] = {}  # of factors as targets, by name or number of the output
+        self._levels = Levels()
         self._output_shapes: list[Sequence[int | None]] = []
 
     def inputs(self, label: str, x: Any) -> Any:
@@ -135,8 +144,9 @@ class ModelData(Reader):
                 "Several data frames, one for each input, go into a list.",
             )
         check_columns(label, frame, "input", self.named_inputs)
+        levels = self._levels.of_inputs
         return {
-            name: column_for(f"{label}${name}", frame[name], tensor)
+            name: column_for(f"{label}${name}", frame[name], tensor, levels)
             for name, tensor in self.named_inputs.items()
         }
 
@@ -231,37 +241,30 @@ class ModelData(Reader):
             value = value.array if isinstance(value.dtype, pd.CategoricalDtype) else value.to_numpy()
         if not isinstance(value, pd.Categorical):
             return value
-        codes = factor_codes(label, value)
-        self._check_levels(label, list(value.categories), output)
+        codes = codes_as_before(label, value, self._levels.of_targets, output)
         if not is_categorical(self._loss(output)):
             return codes
-        return np.eye(len(value.categories), dtype=keras.config.floatx())[codes]
-
-    def _check_levels(self, label: str, levels: list, output: str | int) -> None:
-        known = self._levels.setdefault(output, levels)
-        if levels != known:
-            raise DataError(
-                label,
-                f"`{label}` has the levels {listed(levels)}, and {listed(known)} before: they must be equal.",
-                "Make each factor with the levels of all: factor(…, levels = ).",
-            )
+        classes = len(self._levels.of_targets[output])
+        return np.eye(classes, dtype=keras.config.floatx())[codes]
 
     def remember_levels(self) -> None:
         """Keep the levels for those who read data to evaluate this model on."""
         _trained_on[self.model] = self._levels
 
-    def recall_levels(self) -> None:
-        """Have factors as targets agree with those that the model was trained on last."""
-        self._levels = dict(_trained_on.get(self.model, {}))
+    def recall_levels(self, *, of_targets: bool = True) -> None:
+        """Have factors be coded as those that the model was trained on last."""
+        known = _trained_on.get(self.model, Levels())
+        self._levels = Levels(dict(known.of_inputs), dict(known.of_targets) if of_targets else {})
 
     @property
     def levels(self) -> list[str] | dict[str, list[str]] | None:
         """The levels of the factors that targets were, as ``levels_of`` gives them."""
-        if list(self._levels) == [0]:
-            return [str(level) for level in self._levels[0]]
+        levels = self._levels.of_targets
+        if list(levels) == [0]:
+            return [str(level) for level in levels[0]]
         return {
             str(output + 1 if isinstance(output, int) else output): [str(level) for level in levels]
-            for output, levels in self._levels.items()
+            for output, levels in levels.items()
         } or None
 
     def _loss(self, output: str | int) -> Any:
@@ -338,8 +341,15 @@ def numbers_of(label: str, column: pd.Series) -> np.ndarray:
     raise DataError(label, f"`{label}` is {kind_of(column)}, and the model takes numbers there.", USE_NUMBERS)
 
 
-def column_for(label: str, column: pd.Series, tensor: Any) -> np.ndarray:
-    """A column as an input of the model takes it: text, the codes of a factor, or numbers."""
+def codes_as_before(label: str, factor: pd.Categorical, levels: dict[Any, list], key: Any) -> np.ndarray:
+    """The codes of a factor, from 0, by the levels at a key; if there are none, its own are from now on."""
+    about = f"`{label}` has {{}} that there was not before: the levels are {{}}."
+    known = levels.setdefault(key, list(factor.categories))
+    return factor_codes(label, coded_by(known, factor, label, about))
+
+
+def column_for(label: str, column: pd.Series, tensor: Any, levels: dict[str, list]) -> np.ndarray:
+    """A column as an input of the model takes it: text, the codes of a factor by its levels, or numbers."""
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     categorical = isinstance(column.dtype, pd.CategoricalDtype)
     if dtype == "string":
@@ -347,7 +357,7 @@ def column_for(label: str, column: pd.Series, tensor: Any) -> np.ndarray:
             factor_codes(label, column.array)  # raises an error if some are missing
         values = np.asarray(column.astype(object), dtype=str)
     elif categorical and "int" in dtype:
-        values = factor_codes(label, column.array)
+        values = codes_as_before(label, column.array, levels, tensor.name)
     elif categorical:
         raise DataError(
             label,

@@ -87,6 +87,7 @@ def predict(
     callbacks = check_callbacks(callbacks)
     verbose = arguments.verbosity(verbose)
     reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
+    reader.recall_levels(of_targets=False)
     source = open_source(x, batch_size=batch_size, steps=steps, reader=reader)
     check_end(source, "steps", steps)
     if has_its_own("predict", model):

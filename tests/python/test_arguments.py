@@ -124,19 +124,30 @@ class TestLevelsOfValidationTargets:
         y_val = pd.Categorical(["b"], ["a", "b"])
         assert arguments.match_levels(self.Y, y_val) is y_val
 
-    def test_other_levels_are_refused_because_their_codes_mean_other_classes(self):
-        with pytest.raises(DataError, match="levels b and a, and `y` has a and b"):
-            arguments.match_levels(self.Y, pd.Categorical(["b"], ["b", "a"]))
+    def test_levels_are_matched_by_name(self):
+        for levels in (["b", "a"], ["b"], ["c", "b"]):
+            matched = arguments.match_levels(self.Y, pd.Categorical(["b"], levels))
+            assert list(matched.categories) == ["a", "b"]
+            assert list(matched.codes) == [1]
 
     def test_each_of_several_outputs_is_matched_with_its_own(self):
         other = pd.Categorical(["b"], ["b", "a"])
-        for y, y_val in (({"u": 1, "v": self.Y}, {"v": other, "u": 1}), ([1, self.Y], [1, other])):
-            with pytest.raises(DataError, match="they must be the same"):
-                arguments.match_levels(y, y_val)
+        tables = {
+            "y": pd.DataFrame({"u": [1, 2], "v": self.Y}),
+            "y_val": pd.DataFrame({"v": other, "u": [1]}),
+        }
+        matched = (
+            arguments.match_levels({"u": 1, "v": self.Y}, {"v": other, "u": 1})["v"],
+            arguments.match_levels([1, self.Y], [1, other])[1],
+            arguments.match_levels(**tables)["v"].array,
+        )
+        for one in matched:
+            assert list(one.codes) == [1]
 
     def test_names_of_levels_are_coded(self):
         assert list(arguments.match_levels(self.Y, ["b", "a"]).codes) == [1, 0]
 
     def test_names_of_no_level_are_refused(self):
-        with pytest.raises(DataError, match="a level c that `y` does not have"):
-            arguments.match_levels(self.Y, ["c", "a"])
+        for y_val in (["c", "a"], pd.Categorical(["c", "a"])):
+            with pytest.raises(DataError, match="a level c that `y` does not have: its levels are a and b"):
+                arguments.match_levels(self.Y, y_val)

@@ -108,6 +108,29 @@ def test_the_order_of_columns_is_not_that_of_inputs():
         kerasfit.fit(model, pd.DataFrame({"kind": KINDS.codes + 1, "size": PRICE}), PRICE, verbose=0)
 
 
+def test_factors_as_inputs_are_coded_by_the_levels_of_training():
+    keras.utils.set_random_seed(1)
+    inputs = [keras.Input((1,), name="size"), keras.Input((1,), name="kind", dtype="int32")]
+    embedded = layers.Flatten()(layers.Embedding(3, 2)(inputs[1]))
+    model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()([embedded, inputs[0]])))
+    model.compile("sgd", "mse")
+    frame = pd.DataFrame({"kind": KINDS, "size": PRICE / 100})
+    backwards = frame.assign(kind=KINDS.set_categories(["tower", "house", "barn"]))
+    validated = kerasfit.fit(model, frame, PRICE, validation_data=(backwards, PRICE), verbose=0)
+    assert validated.metrics["val_loss"] == [kerasfit.evaluate(model, frame, PRICE, verbose=0)["loss"]]
+    assert_same(
+        kerasfit.predict(model, frame, verbose=0)[KINDS == "tower"],
+        kerasfit.predict(
+            model, frame[KINDS == "tower"].assign(kind=pd.Categorical(["tower"] * 13)), verbose=0
+        ),
+    )
+    other = frame.assign(kind=KINDS.rename_categories({"tower": "mill"}))
+    for call in (kerasfit.predict, kerasfit.evaluate):
+        with pytest.raises(DataError, match=r"`x\$kind` has a level mill that there was not before"):
+            call(model, other, *([PRICE] if call is kerasfit.evaluate else []), verbose=0)
+    kerasfit.fit(model, other, PRICE, verbose=0)
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone has text")
 @pytest.mark.parametrize("kind", [KINDS, np.array(KINDS.astype(object))])
 def test_an_input_of_text_takes_labels(kind):
@@ -215,12 +238,16 @@ def test_a_data_frame_of_targets():
     )
 
 
-def test_a_data_frame_to_validate_on_has_the_same_levels():
+def test_a_data_frame_to_validate_on_is_coded_by_the_levels_of_training():
     y = pd.DataFrame({"price": PRICE, "kind": KINDS})
     other = y.assign(kind=KINDS.set_categories(["tower", "house", "barn"]))
-    kerasfit.fit(model_of_outputs(), FRAME, y, validation_data=(FRAME, y), verbose=0)
-    with pytest.raises(DataError, match="have the levels tower, house and barn, and `y` has barn, house"):
-        kerasfit.fit(model_of_outputs(), FRAME, y, validation_data=(FRAME, other), verbose=0)
+    losses = [
+        kerasfit.fit(model_of_outputs(), FRAME, y, validation_data=(FRAME, y_val), verbose=0).metrics[
+            "val_loss"
+        ]
+        for y_val in (y, other)
+    ]
+    assert losses[0] == losses[1]
 
 
 # ---- class weights of outputs ------------------------------------------------------------------------------
@@ -507,22 +534,22 @@ def test_a_class_without_an_output_is_a_mistake_in_any_model(build, form):
     kerasfit.fit(model, ROWS, CODES, verbose=0)
 
 
-def factor_batches(levels):
-    for own in levels:
-        yield ROWS[:4], pd.Categorical([own[0]] * 4, categories=own)
-
-
-def test_factors_in_batches_have_the_same_levels():
+def test_factors_in_batches_are_coded_by_the_levels_of_the_first():
     levels = ["a", "b", "c"]
-    history = kerasfit.fit(models.dense()[0], factor_batches([levels] * 3), verbose=0)
-    assert history.params["levels"] == levels
-    with pytest.raises(DataError, match="has the levels b, and a before: they must be equal"):
-        kerasfit.fit(models.dense()[0], factor_batches([["a"], ["b"]]), verbose=0)
-    with pytest.raises(
-        DataError, match=r"validation_data.* has the levels c, b and a, and a, b and c before"
-    ):
-        y = pd.Categorical.from_codes(CODES, levels)
-        kerasfit.fit(models.dense()[0], ROWS, y, validation_data=factor_batches([levels[::-1]]), verbose=0)
+    batches = [(ROWS[:3], pd.Categorical(["c", "a", "b"], own)) for own in (levels, levels[::-1])]
+    batches.append((ROWS[:2], pd.Categorical(["c", "b"])))
+    coded = [(x, np.array([levels.index(level) for level in y])) for x, y in batches]
+
+    def trained_on(batches):
+        keras.utils.set_random_seed(1)
+        model = models.dense()[0]
+        return kerasfit.fit(model, iter(batches), validation_data=iter(batches[::-1]), verbose=0)
+
+    ours, wanted = trained_on(batches), trained_on(coded)
+    assert ours.params["levels"] == levels
+    assert ours.metrics == wanted.metrics
+    with pytest.raises(DataError, match="has a level b that there was not before: the levels are a"):
+        kerasfit.fit(models.dense()[0], iter([(ROWS[:1], pd.Categorical([own])) for own in "ab"]), verbose=0)
 
 
 def test_class_weights_of_a_generator_may_name_the_levels_of_its_factors():
@@ -549,9 +576,16 @@ def test_evaluation_is_on_the_levels_of_training():
     kerasfit.fit(model, ROWS, factor, verbose=0)
     wanted = kerasfit.evaluate(model, ROWS, CODES, verbose=0)
     assert kerasfit.evaluate(model, ROWS, factor, verbose=0) == wanted
-    with pytest.raises(DataError, match="`y` has the levels c, b and a, and a, b and c before"):
-        kerasfit.evaluate(model, ROWS, pd.Categorical.from_codes(2 - CODES, levels[::-1]), verbose=0)
-    kerasfit.fit(model, ROWS, pd.Categorical.from_codes(2 - CODES, levels[::-1]), verbose=0)
+    backwards = pd.Categorical(factor, levels[::-1])
+    assert kerasfit.evaluate(model, ROWS, backwards, verbose=0) == wanted
+    with pytest.raises(
+        DataError, match="`y` has a level d that there was not before: the levels are a, b and c"
+    ):
+        kerasfit.evaluate(model, ROWS, factor.rename_categories([*"abd"]), verbose=0)
+    kerasfit.fit(model, ROWS, backwards, verbose=0)
+    assert kerasfit.evaluate(model, ROWS, backwards, verbose=0) == kerasfit.evaluate(
+        model, ROWS, 2 - CODES, verbose=0
+    )
 
 
 @pytest.mark.parametrize("outputs", [list, dict])

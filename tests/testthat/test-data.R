@@ -73,6 +73,27 @@ test_that("a factor is one-hot where the loss wants that, and its levels are kep
   expect_equal(history$params$levels, levels(iris$Species))
 })
 
+test_that("factors mean the same by their names, whatever levels they have", {
+  model <- classifier(loss = "categorical_crossentropy")
+  virginica <- iris_y == "virginica"
+  few <- droplevels(iris_y[virginica])
+  validated <- fit(model, iris_x, iris_y, validation_data = list(iris_x[virginica, ], few), verbose = 0)
+  expect_equal(validated$metrics$val_loss, evaluate(model, iris_x[virginica, ], few, verbose = 0)$loss)
+  expect_equal(evaluate(model, iris_x[virginica, ], iris_y[virginica], verbose = 0)$loss, validated$metrics$val_loss)
+
+  width <- keras$Input(list(1L), name = "width")
+  species <- keras$Input(list(1L), name = "species", dtype = "int32")
+  embedded <- keras$layers$Flatten()(keras$layers$Embedding(3L, 2L)(species))
+  model <- keras$Model(list(width, species), keras$layers$Dense(1L)(keras$layers$concatenate(list(width, embedded))))
+  compile(model, "sgd", "mse")
+  data <- data.frame(width = iris_x[, 4], species = iris_y)
+  fit(model, data, iris_x[, 3], verbose = 0)
+  expect_equal(predict(model, droplevels(data[virginica, ])), predict(model, data)[virginica, , drop = FALSE])
+  other <- transform(data, species = factor("rosa"))
+  error <- expect_error(predict(model, other), "`x\\$species` has a level rosa that there was not before", class = "kerasfit_error_data")
+  expect_equal(error$argument, "x")
+})
+
 test_that("class weights of an output are sample weights of that output", {
   two_outputs <- function() {
     set_random_seed(1)
