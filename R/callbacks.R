@@ -146,7 +146,9 @@ callback_tensorboard <- function(log_dir = "logs", histogram_freq = 0, write_gra
 
 #' @rdname callbacks
 #' @export
-callback_terminate_on_nan <- function(raise_error = FALSE) keras_callback("TerminateOnNaN")
+callback_terminate_on_nan <- function(raise_error = FALSE) {
+  keras_callback("TerminateOnNaN", module = our_callbacks())
+}
 
 #' @rdname callbacks
 #' @export

@@ -1,10 +1,11 @@
 #' Where the core shows progress: R's own output
 #'
-#' Lines go through `cat()`, so that `sink()`, `capture.output()` and knitr see them. The bar is cli's, drawn only
-#' where it can move, and leaves nothing behind.
+#' Lines go through `cat()`, so that `sink()`, `capture.output()` and knitr see them, and so does what Python prints
+#' meanwhile. The bar is cli's, drawn only where it can move, and leaves nothing behind.
 #' @noRd
 console_writer <- function() {
   bar <- NULL
+  begun <- list()
   metrics <- ""
   here <- environment()
 
@@ -12,7 +13,8 @@ console_writer <- function() {
     bar_begin = function(label, total) {
       if (cli::is_dynamic_tty()) {
         metrics <<- ""
-        bar <<- begin_bar(label, total, here)
+        begun <<- list(label, total, here)
+        bar <<- do.call(begin_bar, begun)
       }
       invisible()
     },
@@ -28,7 +30,12 @@ console_writer <- function() {
       bar <<- NULL
       invisible()
     },
-    line = function(text) cat(if (is_console()) wrapped(text, cli::console_width()) else text, sep = "\n")
+    line = function(text) cat(if (is_console()) wrapped(text, cli::console_width()) else text, sep = "\n"),
+    printed = function(text) {
+      if (!is.null(bar)) cli::cli_progress_done(id = bar, .envir = here)
+      cat(text)
+      if (!is.null(bar)) bar <<- do.call(begin_bar, begun)
+    }
   )
   bridge$writer(lapply(functions, reticulate::r_to_py, convert = TRUE))
 }

@@ -20,7 +20,15 @@ from kerasfit.backup import BackupAndRestore
 from kerasfit.bridges import accepting_r
 from kerasfit.errors import ArgumentError, DataError, KerasfitError
 from kerasfit.evaluate import evaluate, predict
-from kerasfit.extras import LearningRateFinder, MaxTime, MetricsLog, OneCycle, Profile, ProgressStyle
+from kerasfit.extras import (
+    LearningRateFinder,
+    MaxTime,
+    MetricsLog,
+    OneCycle,
+    Profile,
+    ProgressStyle,
+    TerminateOnNaN,
+)
 from kerasfit.fit import fit
 from kerasfit.history import History
 
@@ -38,6 +46,7 @@ __all__ = [
     "OneCycle",
     "Profile",
     "ProgressStyle",
+    "TerminateOnNaN",
     "evaluate",
     "fit",
     "predict",

@@ -232,8 +232,10 @@ def overrides_any(callback: keras.callbacks.Callback, hooks: tuple[str, ...]) ->
 
 
 def hears(callback: keras.callbacks.Callback, hook: str) -> bool:
-    """Whether a callback does anything when a hook is called. Keras's own for batches call those of old names."""
-    return overrides(callback, hook) or ("train_batch" in hook and overrides(callback, hook.replace("train_", "")))
+    """Whether a callback does anything at a hook. Keras's own for batches call those of old names."""
+    return overrides(callback, hook) or (
+        "train_batch" in hook and overrides(callback, hook.replace("train_", ""))
+    )
 
 
 def overrides(callback: keras.callbacks.Callback, hook: str) -> bool:

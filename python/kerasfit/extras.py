@@ -1,4 +1,4 @@
-"""Callbacks that Keras does not have."""
+"""Callbacks that Keras does not have, or not so."""
 
 from __future__ import annotations
 
@@ -50,6 +50,15 @@ class MaxTime(keras.callbacks.Callback):
 
     def set_state(self, spent: float) -> None:
         self._began = time.monotonic() - spent
+
+
+class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
+    """Keras's, but for its message, in which batches count from 1."""
+
+    bears_executions = True
+
+    def on_batch_end(self, batch, logs=None):
+        super().on_batch_end(batch + 1, logs)
 
 
 class LearningRateFinder(keras.callbacks.Callback):

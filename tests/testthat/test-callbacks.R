@@ -39,6 +39,19 @@ test_that("each callback of Keras has a function with the same arguments and def
   }
 })
 
+test_that("the batch that makes the loss infinite is counted from 1", {
+  model <- regressor()
+  compile(model, keras$optimizers$SGD(1e30), "mse")
+  expect_output(
+    fit(model, iris_x, 1:150, batch_size = 50, callbacks = callback_terminate_on_nan(), verbose = 0),
+    "Batch 2: Invalid loss"
+  )
+  expect_error(
+    fit(model, iris_x, 1:150, batch_size = 50, callbacks = callback_terminate_on_nan(TRUE), verbose = 0),
+    "at batch 1", class = "kerasfit_error"
+  )
+})
+
 test_that("a class in R hears hooks with numbers from 1, and says stop", {
   Recorder <- Callback(
     "Recorder",

@@ -19,6 +19,25 @@ test_that("validation is on the same line", {
   expect_match(run(verbose = 2, validation_split = 0.2), "val_loss: [0-9.]+ - val_accuracy: [0-9.]+$")
 })
 
+test_that("what Python prints meanwhile is in R's own output", {
+  stops <- callback_early_stopping("loss", patience = 0, min_delta = 1e9, verbose = 1)
+  expect_match(run(verbose = 2, callbacks = stops), "^Epoch 2: early stopping$", all = FALSE)
+  prints <- reticulate::py_run_string(paste(
+    "def print_all():",
+    "    import threading",
+    "    print('one', 2, end=';')",
+    "    thread = threading.Thread(target=print, args=('from a thread',))",
+    "    thread.start(); thread.join()",
+    sep = "\n"
+  ), local = TRUE)$print_all
+  printing <- list(on_epoch_end = function(epoch, logs) prints())
+  expect_identical(run(verbose = 0, callbacks = printing), rep("one 2;from a thread", 3))
+  at_end <- list(on_test_end = function(logs) prints())
+  expect_output(evaluate(classifier(), iris_x, iris_y, verbose = 0, callbacks = at_end), "one 2;from a thread")
+  sys <- reticulate::import("sys", convert = FALSE)
+  expect_identical(reticulate::py_id(sys$stdout), reticulate::py_id(sys[["__stdout__"]]))
+})
+
 test_that("sink() catches the lines", {
   path <- withr::local_tempfile()
   sink(path)

@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ import keras
 import numpy as np
 
 from kerasfit import interrupts
+from kerasfit.bridges.printed import printing_by
 from kerasfit.bridges.values import Generator, data_frame, factor, named, sparse_matrix
 from kerasfit.callbacks import FunctionCallback, counting_from_1
 from kerasfit.delegate import overrides
@@ -56,7 +58,7 @@ def set_random_seed(seed: int) -> None:
 
 
 def writer(functions: dict[str, Callable]) -> SimpleNamespace:
-    """A progress writer made of R functions."""
+    """A progress writer made of R functions; and ``printed``, which takes what Python prints meanwhile."""
     return SimpleNamespace(**functions)
 
 
@@ -109,7 +111,9 @@ def call(function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str],
     Python's frames, which is the end of both.
     """
     value, interrupted = None, False
-    with warnings.catch_warnings(record=True) as caught, interrupts.asking(r_interrupts_pending()):
+    writer = kwargs.get("writer")
+    printing = printing_by(writer.printed) if writer else nullcontext()
+    with printing, warnings.catch_warnings(record=True) as caught, interrupts.asking(r_interrupts_pending()):
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         try:
