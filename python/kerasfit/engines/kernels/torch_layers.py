@@ -34,46 +34,67 @@ def torch_lstm(plain: Callable) -> Callable:
     """
     import torch
 
-    def run(inputs: Any, state: list, kernel: Any, recurrent: Any, bias: Any) -> tuple:
-        return torch.lstm(
-            inputs, state, [kernel.t(), recurrent.t(), bias, torch.zeros_like(bias)], **one_layer()
-        )
+    def run(inputs: Any, h: Any, c: Any, kernel: Any, recurrent: Any, bias: Any) -> tuple:
+        weights = [kernel.t(), recurrent.t(), bias, torch.zeros_like(bias)]
+        outputs, _, c = torch.lstm(inputs, [h[None], c[None]], weights, **one_layer())
+        return outputs, c[0]
 
     return inner_loop(plain, layers.LSTMCell, run)
 
 
 def torch_gru(plain: Callable) -> Callable:
-    """Gated recurrent units by ``torch.gru``: what stands for ``GRU.inner_loop``.
+    """Gated recurrent units by a loop of our own: what stands for ``GRU.inner_loop``."""
+    from kerasfit.engines.kernels.torch_gru import GatedUnits
 
-    Its gates are in the order reset, update, candidate, where Keras's begin with the update.
-    """
-    import torch
-
-    def run(inputs: Any, state: list, *weights: Any) -> tuple:
-        gates = (array.chunk(3, -1) for array in weights)
-        kernel, recurrent, bias = (torch.cat([reset, update, new], -1) for update, reset, new in gates)
-        return torch.gru(inputs, *state, [kernel.t(), recurrent.t(), *bias], **one_layer())
-
-    return inner_loop(plain, layers.GRUCell, run)
+    return inner_loop(plain, layers.GRUCell, lambda *arrays: (GatedUnits.apply(*arrays),))
 
 
 def inner_loop(plain: Callable, cell: type, run: Callable) -> Callable:
-    """A layer's loop by one of PyTorch's, a function of inputs, states and weights: outputs and states."""
+    """A layer's loop by a function of inputs, states and weights: it gives outputs and further states."""
 
     def loop(
         layer: layers.RNN, sequences: Any, initial_state: list, mask: Any = None, training: bool = False
     ) -> tuple[Any, Any, list]:
         state = keras.tree.flatten(initial_state)
-        if mask is not None or not suits(layer, cell, [sequences, *state], None):
+        present = mask[0] if isinstance(mask, (list, tuple)) else mask
+        wants_others = len(state) > 1 and (layer.return_state or layer.stateful)
+        if not suits(layer, cell, [sequences, *state], present) or (present is not None and wants_others):
             return plain(layer, sequences, initial_state, mask, training)
         sequences = dropped_out(layer, sequences, training)
         if layer.go_backwards:
-            sequences = ops.flip(sequences, 1)
+            sequences, present = (
+                None if array is None else ops.flip(array, 1) for array in (sequences, present)
+            )
         weights = layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias
-        outputs, *state = run(sequences, [s[None] for s in state], *map(ops.convert_to_tensor, weights))
-        return outputs[:, -1], outputs, [s[0] for s in state]
+        arrays = *state, *map(ops.convert_to_tensor, weights)
+        if present is None:
+            outputs, *others = run(sequences, *arrays)
+            return outputs[:, -1], outputs, [outputs[:, -1], *others]
+        outputs, last, *others = run_where_present(
+            run, present, layer.zero_output_for_mask, sequences, *arrays
+        )
+        return outputs[:, -1], outputs, [last, *others]
 
     return loop
+
+
+def run_where_present(run: Callable, present: Any, zero: bool, sequences: Any, h: Any, *others: Any) -> list:
+    """What ``run`` gives if it skips the times that a mask leaves out: outputs, last output and other states.
+
+    The times that are there are put first, so what comes after them changes nothing. Where a time is left out
+    the output is that of the one before, or ``zero``. The other states are those after all times.
+    """
+    import torch
+
+    def at_times(array: Any, times: Any) -> Any:
+        return array.take_along_dim(times[..., None], 1)
+
+    present = present.bool()
+    found, *others = run(at_times(sequences, torch.argsort(~present, dim=1, stable=True)), h, *others)
+    seen = present.cumsum(1)
+    last_found = at_times(found, (seen - 1).clamp(min=0))
+    outputs = torch.where((present if zero else seen > 0)[..., None], last_found, 0.0)
+    return [outputs, torch.where(seen[:, -1:] > 0, last_found[:, -1], h), *others]
 
 
 def one_layer() -> dict[str, Any]:
