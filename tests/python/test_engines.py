@@ -510,7 +510,7 @@ def assert_same_gradients(function, *arrays):
     replaced = {
         "jax": kernels.jax_kernels,
         "tensorflow": kernels.tensorflow_kernels,
-        "torch": partial(kernels.torch_kernels, recurrent=True),
+        "torch": kernels.torch_kernels,
     }[BACKEND]
     expected = gradients_of(function, *arrays)
     with replaced():
@@ -600,14 +600,8 @@ def test_layers_may_derive_others_forward():
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
-@pytest.mark.parametrize("masked", ["no", "some", "to 0"])
-@pytest.mark.parametrize("every", [False, True])
-@pytest.mark.parametrize("backwards", [False, True])
-@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-@pytest.mark.parametrize("with_states", [False, True])
-def test_the_gradients_of_a_recurrent_layer_are_the_backend_s(
-    monkeypatch, with_states, kind, backwards, every, masked
-):
+def calls_of_loops(monkeypatch, kind):
+    """A list that has an element more after each call of a kernel for a kind of recurrent layer."""
     seen, place, name = [], recurrent, f"{kind.lower()}_over_time"
     if BACKEND == "torch":
         import torch
@@ -617,6 +611,18 @@ def test_the_gradients_of_a_recurrent_layer_are_the_backend_s(
         place, name = (torch, "lstm") if kind == "LSTM" else (GatedUnits, "apply")
     function = getattr(place, name)
     monkeypatch.setattr(place, name, lambda *a, **k: seen.append(1) or function(*a, **k))
+    return seen
+
+
+@pytest.mark.parametrize("masked", ["no", "some", "to 0"])
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("with_states", [False, True])
+def test_the_gradients_of_a_recurrent_layer_are_the_backend_s(
+    monkeypatch, with_states, kind, backwards, every, masked
+):
+    seen = calls_of_loops(monkeypatch, kind)
     layer = getattr(keras.layers, kind)(
         5,
         return_sequences=every,
@@ -675,6 +681,7 @@ def test_a_loss_may_have_the_derivative_of_a_recurrent_layer(monkeypatch, kind, 
             return loss + ops.mean(slope(lambda x: ops.sum(self(x)), x) ** 2)
 
     monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 2)
+    seen = calls_of_loops(monkeypatch, kind)
     x = np.random.default_rng(0).normal(size=(20, 4, 3)).astype("float32")
     losses = []
     for train in (keras.Model.fit, kerasfit.fit):
@@ -684,6 +691,23 @@ def test_a_loss_may_have_the_derivative_of_a_recurrent_layer(monkeypatch, kind, 
         train(model, x, x[:, 0, :1], batch_size=5, shuffle=False, verbose=0)
         losses.append(model.evaluate(x, x[:, 0, :1], verbose=0))
     np.testing.assert_allclose(*losses, rtol=1e-5)
+    assert seen or BACKEND != "torch"
+
+
+@on_torch
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_models_with_parts_of_the_user_s_have_fast_loops_too(monkeypatch, kind):
+    seen = calls_of_loops(monkeypatch, kind)
+    x = np.random.default_rng(0).normal(size=(20, 4, 3)).astype("float32")
+    weights = []
+    for loss in ("mse", lambda y, y_pred: ops.mean((y - y_pred) ** 2, -1)):
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((4, 3)), getattr(layers, kind)(2), layers.Dense(1)])
+        model.compile("adam", loss)
+        kerasfit.fit(model, x, x[:, 0, :1], batch_size=5, shuffle=False, verbose=0, plan="loop")
+        weights.append(model.get_weights())
+    keras.tree.map_structure(np.testing.assert_array_equal, *weights)
+    assert len(seen) == 8
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX alone has its random bits replaced")

@@ -42,7 +42,7 @@ class TorchEngine(PlainEngine):
         step = step if kind == "train" else torch.no_grad()(step)  # in whatever thread it runs
         if self.model.jit_compile:
             return torch.compile(step)
-        step = torch_kernels(recurrent=keras_private.consists_of_keras(self.model))(step)
+        step = torch_kernels()(step)
         if self.plan == "recorded" and kind == "predict":
             return Recorded(self.model, step, self._recorded_after)
         if self.plan == "step" or kind == "predict" or not logs_are_metrics(self.model, kind):

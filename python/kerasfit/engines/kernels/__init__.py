@@ -36,8 +36,11 @@ TENSORFLOW = EVERYWHERE | {
     "random.dropout": tensorflow_dropout,
 }
 JAX = EVERYWHERE | {"nn.conv_transpose": jax_transposed_convolution, "random.dropout": jax_dropout}
-TORCH = {"nn._transpose_spatial_inputs": channels_first}
-TORCH_RECURRENT = {"LSTM.inner_loop": torch_lstm, "GRU.inner_loop": torch_gru}
+TORCH = {
+    "nn._transpose_spatial_inputs": channels_first,
+    "LSTM.inner_loop": torch_lstm,
+    "GRU.inner_loop": torch_gru,
+}
 
 
 @contextmanager
@@ -65,12 +68,12 @@ def jax_kernels() -> Iterator[None]:
 
 
 @contextmanager
-def torch_kernels(*, recurrent: bool) -> Iterator[None]:
-    """What a step runs with with PyTorch, on a CPU; with ``recurrent`` layers, if nobody derives twice."""
+def torch_kernels() -> Iterator[None]:
+    """What a step runs with with PyTorch, on a CPU."""
     import torch
 
     if torch.get_default_device().type != "cpu":
         yield
         return
-    with keras_private.replaced(TORCH | TORCH_RECURRENT if recurrent else TORCH):
+    with keras_private.replaced(TORCH):
         yield

@@ -12,17 +12,17 @@ Tensor = torch.Tensor
 class GatedUnits(torch.autograd.Function):
     """All outputs, shape (samples, times, units), of inputs, state, weights and biases as Keras has them.
 
-    As in ``recurrent.gru_over_time``, which has the formulas, what need not be in order is done at once. It
-    has no derivative of its derivative.
+    As in ``recurrent.gru_over_time``, which has the formulas, what need not be in order is done at once.
+    Where the gradient is to have a derivative itself, it is that of ``torch.gru``.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, inputs: Tensor, h: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor
+        ctx: Any, inputs: Tensor, first: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor
     ) -> Tensor:
         units = len(recurrent)
         given_gates, given_new = (inputs @ kernel + bias[0]).split([2 * units, units], -1)
-        gates, candidates, owns, states = [], [], [], [h]
+        h, gates, candidates, owns, states = first, [], [], [], [first]
         for gates_now, new_now in zip(given_gates.unbind(1), given_new.unbind(1), strict=True):
             own_gates, own_new = torch.addmm(bias[1], h, recurrent).split([2 * units, units], -1)
             both = (gates_now + own_gates).sigmoid()
@@ -35,13 +35,14 @@ class GatedUnits(torch.autograd.Function):
                 kept.append(now)
         states = torch.stack(states, 1)
         gates, candidates, owns = (torch.stack(kept, 1) for kept in (gates, candidates, owns))
-        ctx.save_for_backward(inputs, kernel, recurrent, states, gates, candidates, owns)
+        ctx.save_for_backward(inputs, first, kernel, recurrent, bias, states, gates, candidates, owns)
         return states[:, 1:]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_outputs: Tensor) -> tuple:
-        inputs, kernel, recurrent, states, gates, candidate, own = ctx.saved_tensors
+        inputs, first, kernel, recurrent, bias, states, gates, candidate, own = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return derivable_gradients([inputs, first, kernel, recurrent, bias], d_outputs)
         before, (update, reset) = states[:, :-1], gates.chunk(2, -1)
         to_candidate = (1 - update) * (1 - candidate * candidate)
         to_reset = to_candidate * own * reset * (1 - reset)
@@ -65,3 +66,24 @@ class GatedUnits(torch.autograd.Function):
             flat[1].t() @ flat[3],
             torch.stack([flat[2].sum(0), flat[3].sum(0)]),
         )
+
+
+def derivable_gradients(arrays: list[Tensor], d_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients by PyTorch's own function, whose gates are in the order reset, update, candidate."""
+    inputs, first, *weights = arrays
+    gates = (array.chunk(3, -1) for array in weights)
+    kernel, recurrent, bias = (torch.cat([reset, update, new], -1) for update, reset, new in gates)
+    outputs, _ = torch.gru(
+        inputs,
+        first[None],
+        [kernel.t(), recurrent.t(), *bias],
+        has_biases=True,
+        num_layers=1,
+        dropout=0.0,
+        train=True,
+        bidirectional=False,
+        batch_first=True,
+    )
+    wanted = [array for array in arrays if array.requires_grad]
+    found = iter(torch.autograd.grad(outputs, wanted, d_outputs, create_graph=True))
+    return tuple(next(found) if array.requires_grad else None for array in arrays)

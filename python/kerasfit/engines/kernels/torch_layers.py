@@ -28,10 +28,7 @@ def channels_first(own: Callable) -> Callable:
 
 
 def torch_lstm(plain: Callable) -> Callable:
-    """A long short-term memory by ``torch.lstm``: what stands for ``LSTM.inner_loop``.
-
-    It has no derivative of its derivative.
-    """
+    """A long short-term memory by ``torch.lstm``: what stands for ``LSTM.inner_loop``."""
     import torch
 
     def run(inputs: Any, h: Any, c: Any, kernel: Any, recurrent: Any, bias: Any) -> tuple:
