@@ -3,7 +3,7 @@
 #' Training ends within about a tenth of a second of the time, or a step if that takes longer. A run that
 #' [callback_backup_and_restore()] resumes goes on with the time that was left.
 #'
-#' @param seconds Seconds from the beginning of training.
+#' @param seconds Seconds from the beginning of training, or a [difftime].
 #' @return A callback: a Python object.
 #' @section Errors: `kerasfit_error_argument` if `seconds` is no number above 0.
 #' @examplesIf kerasfit:::has_keras()
@@ -11,7 +11,10 @@
 #' model |> compile("adam", "sparse_categorical_crossentropy")
 #' model |> fit(as.matrix(iris[1:4]), iris$Species, epochs = 1e6, callbacks = callback_max_time(1), verbose = 0)
 #' @export
-callback_max_time <- function(seconds) keras_callback("MaxTime", module = our_callbacks())
+callback_max_time <- function(seconds) {
+  if (!missing(seconds) && inherits(seconds, "difftime")) seconds <- as.numeric(seconds, units = "secs")
+  keras_callback("MaxTime", module = our_callbacks())
+}
 
 #' Find a learning rate
 #'

@@ -8,7 +8,8 @@
 #'   them for several outputs, a named list for named outputs.
 #' @param metrics Metrics to report: the names, objects from `keras$metrics` or functions, one or a list of them; a
 #'   list of lists or a named list for several outputs. Other names in a list are those that functions have in the
-#'   history: `list(my_error = function(y_true, y_pred) ...)`.
+#'   history: `list(my_error = function(y_true, y_pred) ...)`. Such functions get `y_true` with as many dimensions as
+#'   `y_pred` where that has a last one of 1, as losses do.
 #' @param ... For a model class with a `compile` of its own: further arguments for that. It gets only those arguments that
 #'   were given.
 #' @param loss_weights Weights of the losses of several outputs: a list or named list of numbers.
@@ -49,8 +50,9 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
   # a compile() of the model's own may not know them all
   given <- given[names(given) %in% names(match.call())]
   outputs <- tryCatch(reticulate::import_builtins()$list(object$output_names), error = function(error) NULL)
-  for (name in intersect(c("metrics", "weighted_metrics"), names(given))) check_metrics(name, given[[name]], outputs, call)
-  given <- lapply(given, function_of_user, outputs)
+  metrics <- intersect(c("metrics", "weighted_metrics"), names(given))
+  for (name in metrics) check_metrics(name, given[[name]], outputs, call)
+  given <- Map(function(value, name) function_of_user(value, outputs, name %in% metrics), given, names(given))
   rlang::inject(call_core(call, object$compile, !!!given, !!!extra))
   invisible(object)
 }
@@ -78,17 +80,20 @@ check_metrics <- function(name, value, outputs, call) {
 
 #' A loss or metric that is a function of R's, or a list of such, as Python may call it
 #' @param outputs The names of the model's outputs; other names in a list are those of functions.
+#' @param metric Whether the functions are metrics.
 #' @param inner Whether this is in a list, which names no outputs then.
 #' @noRd
-function_of_user <- function(value, outputs, inner = FALSE) {
+function_of_user <- function(value, outputs, metric, inner = FALSE) {
   if (reticulate::is_py_object(value)) {
     value
   } else if (is.list(value)) {
     own <- setdiff(names(value), c("", outputs))
     value[own] <- lapply(own, function(name) with_name(value[[name]], name))
-    lapply(if (inner) unname(value) else value, function_of_user, outputs, inner = TRUE)
+    lapply(if (inner) unname(value) else value, function_of_user, outputs, metric, inner = TRUE)
   } else if (is.function(value)) {
-    `attributes<-`(function(...) user_code(value(...)), attributes(value))
+    function_of_r <- `attributes<-`(function(...) user_code(value(...)), attributes(value))
+    if (!metric) return(function_of_r)
+    bridge$metric(reticulate::r_to_py(function_of_r, convert = TRUE), attr(value, "py_function_name"))
   } else {
     value
   }

@@ -17,7 +17,8 @@
 #' @param x,object A `keras_training_history`.
 #' @param row.names,optional Not used.
 #' @param i Epochs: their numbers, as the history has them; negative ones are left out. Or names of the list.
-#' @param ... For `c()`, histories of the same model that were trained one after the other; else not used.
+#' @param ... For `c()`, histories of the same model that were trained one after the other; for `head()` and `tail()`,
+#'   how many epochs, as for a vector; else not used.
 #' @details
 #' `c()` joins runs that go on from one another. Epochs that were trained again, as after an interrupt, are those of the
 #' later run. A run that does not begin after the first epoch of the one before, because `initial_epoch` was not given, is
@@ -31,7 +32,7 @@
 #'   `as_tibble()` and `tidy()`: the same as a tibble. `glance()`: one row (a tibble, if that package is installed):
 #'   `epochs`, how many were trained; `best_epoch`; `seconds` in all and `seconds_per_epoch`; `interrupted`; and the
 #'   value of each metric after the last epoch. `summary()`: a row for each metric with its first, last and best value and
-#'   the epoch of the best. `format()`: the lines that `print()` shows. `c()` and `[`: a history. `print()`: its
+#'   the epoch of the best. `format()`: the lines that `print()` shows. `c()`, `[`, `head()` and `tail()`: a history. `print()`: its
 #'   argument, invisibly.
 #' @examplesIf kerasfit:::has_keras()
 #' x <- as.matrix(iris[1:4])
@@ -163,6 +164,16 @@ format_last_row <- function(history, epoch) {
 }
 
 #' @rdname keras_training_history
+#' @importFrom utils head
+#' @export
+head.keras_training_history <- function(x, ...) x[utils::head(history_epochs(x), ...)]
+
+#' @rdname keras_training_history
+#' @importFrom utils tail
+#' @export
+tail.keras_training_history <- function(x, ...) x[utils::tail(history_epochs(x), ...)]
+
+#' @rdname keras_training_history
 #' @export
 c.keras_training_history <- function(...) {
   call <- user_call("c")
@@ -202,5 +213,5 @@ history_of <- function(params, epochs, metrics, seconds) {
 
 in_words <- function(epochs) {
   n <- length(epochs)
-  if (n < 2) paste("epoch", epochs) else sprintf("epochs %d to %d", epochs[1], epochs[n])
+  if (!n) "none" else if (n < 2) paste("epoch", epochs) else sprintf("epochs %d to %d", epochs[1], epochs[n])
 }

@@ -234,6 +234,7 @@ plot_base <- function(data, smooth, log, ...) {
   cex <- min(0.9, graphics::par("din") / c(columns, rows) / (10 * graphics::par("csi")))
   old <- graphics::par(mfrow = c(rows, columns), mar = c(3, 3.5, 2, 1), mgp = c(2, 0.6, 0), cex = cex)
   on.exit(graphics::par(old))
+  graphics::par(mar = c(3, max(3.5, 1.5 + label_lines(data, log)), 2, 1))
   own <- list(...)
   ours <- list(xlab = "epoch", ylab = "", xaxt = if (grepl("x", log)) "s" else "n", las = 1, bty = "l")
   frame <- c(own[names(own) != "type"], ours[setdiff(names(ours), names(own))])
@@ -250,6 +251,15 @@ plot_base <- function(data, smooth, log, ...) {
     label_edge(panel[panel$shown != panel$value, ])
     if (metric == metrics[[1]]) base_legend(data, colours)
   }
+}
+
+#' How many lines of the margin the widest label of the y axes takes
+#' @noRd
+label_lines <- function(data, log) {
+  labels <- unlist(lapply(split(data$shown, data$metric), function(values) {
+    format(if (grepl("y", log)) grDevices::axisTicks(log10(range(values)), log = TRUE) else pretty(values))
+  }))
+  max(graphics::strwidth(labels, "inches")) / graphics::par("csi") / graphics::par("cex")
 }
 
 plot_curve <- function(curve, colour, smooth, type) {

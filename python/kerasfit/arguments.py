@@ -24,9 +24,14 @@ DEFAULT_BATCH_SIZE = 32
 # ---- single values ---------------------------------------------------------------------------------
 
 
+LARGEST = 2**31 - 1  # which R has as an integer
+
+
 def whole_number(argument: str, value: Any, *, minimum: int, allowed: tuple[int, ...] = ()) -> int:
     """A whole number, at least ``minimum`` or one of ``allowed``; 10 and 10.0 are the same number."""
     if is_number(value) and value == int(value) and (value >= minimum or value in allowed):
+        if value > LARGEST:
+            raise ArgumentError(argument, f"`{argument}` must be at most {LARGEST}, not {value:g}.")
         return int(value)
     raise ArgumentError(
         argument, f"`{argument}` must be a whole number, {minimum} or more, not {describe(value)}."
@@ -412,6 +417,13 @@ def class_codes(label: str, y: Any) -> np.ndarray:
         )
     y = to_numpy(y)
     if y.ndim >= 2:
+        if y.shape[-1] != 1 and not (np.abs(y.sum(axis=-1) - 1) < 0.01).all():
+            times = ", ".join(map(str, ("samples", *y.shape[1:], 1)))
+            raise DataError(
+                label,
+                f"`{label}` needs classes as targets, and the rows of `y` are not one-hot.",
+                f"Classes at several times are an array of dimensions ({times}).",
+            )
         y = y.argmax(axis=-1) if y.shape[-1] != 1 else y[..., 0]
     if y.dtype.kind == "f" and not np.array_equal(y, np.floor(y)):
         raise DataError(label, f"`{label}` needs classes as targets: `y` is not whole numbers.")

@@ -12,6 +12,7 @@ from kerasfit.engines import Engine
 from kerasfit.engines.engine import logs_are_metrics
 from kerasfit.errors import ArgumentError
 from kerasfit.places import at
+from kerasfit.shapes import check_targets
 from kerasfit.sources import Source, Stream
 
 
@@ -52,6 +53,7 @@ def prepare(engine: Engine, reader: ModelData, *streams: Stream) -> None:
     known = reader.knows_outputs
     with at(batch=1):  # which it is traced with
         engine.prepare(streams[0])
-    for source in [] if known else [stream.source for stream in streams]:
-        if source.example is not None:
+    for source in [stream.source for stream in streams]:
+        if source.example is not None and not known:
             reader.check(source.names, source.example.x, source.example.y)
+        check_targets(reader.model, source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ import pandas as pd
 from kerasfit import keras_private
 from kerasfit.arguments import coded_by, listed, quoted
 from kerasfit.errors import DataError
-from kerasfit.indices import check_indices, in_input_order, is_categorical, is_sparse
+from kerasfit.indices import check_indices, in_input_order, is_categorical, is_elementwise, is_sparse
 from kerasfit.sources import Names, Reader
 from kerasfit.sources.arrays import factor_codes, is_text, labelled_leaves
 from kerasfit.tensors import check_finite, has_finite_norm, matrix_of_columns
@@ -24,16 +25,21 @@ USE_NUMBERS = (
     "preprocessing layer."
 )
 
-# the levels of the factors that models were trained on last
-_trained_on: WeakKeyDictionary[keras.Model, Levels] = WeakKeyDictionary()
+# what the factors and data frames were like that models were trained on last
+_trained_on: WeakKeyDictionary[keras.Model, Known] = WeakKeyDictionary()
 
 
 @dataclass
-class Levels:
-    """The levels that the first factors had, by which those after them are coded."""
+class Known:
+    """What the first factors and data frames were like: those that come after them are read alike.
 
-    of_inputs: dict[str, list] = field(default_factory=dict)
-    of_targets: dict[str | int, list] = field(default_factory=dict)  # by name or number of the output
+    They are known by their places: "$kind" or "[[2]]" among the inputs, and so on; targets by name or number.
+    """
+
+    levels_of_inputs: dict[str, list] = field(default_factory=dict)
+    levels_of_targets: dict[str | int, list] = field(default_factory=dict)
+    columns_of_inputs: dict[str, list[str]] = field(default_factory=dict)
+    columns_of_targets: dict[str, list[str]] = field(default_factory=dict)
 
 
 class ModelData(Reader):
@@ -48,7 +54,7 @@ class ModelData(Reader):
         self.allow_missing = allow_missing
         self.named_inputs = {tensor.name: tensor for tensor in getattr(model, "inputs", None) or []}
         self.outputs = list(getattr(model, "output_names", None) or [])
-        self._levels = Levels()
+        self._known = Known()
         self._output_shapes: list[Sequence[int | None]] = []
 
     def inputs(self, label: str, x: Any) -> Any:
@@ -59,14 +65,21 @@ class ModelData(Reader):
         DataError
             If a column is neither numeric nor an input of the model.
         """
+
+        def read(part: str, value: pd.DataFrame | pd.Categorical) -> np.ndarray:
+            place = part[len(label) :]
+            if isinstance(value, pd.Categorical):
+                return codes_as_before(part, value, self._known.levels_of_inputs, place)
+            return self._matrix(part, in_order(part, value, self._known.columns_of_inputs, place))
+
         if isinstance(x, (pd.DataFrame, pd.Series)):
             frame = x.to_frame() if isinstance(x, pd.Series) else x
             if len(self.named_inputs) > 1 or [*frame.columns] == [*self.named_inputs] != []:
                 inputs = self._columns_to_inputs(label, frame)
                 by_name = len(inputs) > 1 or isinstance(self.model.input, dict)
                 return inputs if by_name else next(iter(inputs.values()))
-            return self._matrix(label, frame)
-        x = nested(label, x, self._matrix)
+            return read(label, frame)
+        x = nested(label, x, read)
         # one that is built adds the axis by itself
         is_vector = isinstance(x, np.ndarray) and x.ndim == 1
         takes_columns = getattr(first_input_spec(self.model), "min_ndim", None) == 2
@@ -144,9 +157,9 @@ class ModelData(Reader):
                 "Several data frames, one for each input, go into a list.",
             )
         check_columns(label, frame, "input", self.named_inputs)
-        levels = self._levels.of_inputs
+        levels = self._known.levels_of_inputs
         return {
-            name: column_for(f"{label}${name}", frame[name], tensor, levels)
+            name: column_for(f"{label}${name}", frame[name], tensor, levels, f"${name}")
             for name, tensor in self.named_inputs.items()
         }
 
@@ -163,7 +176,7 @@ class ModelData(Reader):
             elif len(y.columns) == 1:
                 return self._target(f"{label}${y.columns[0]}", y.iloc[:, 0], 0)
             else:
-                return self._matrix(label, y)
+                return self._matrix(label, in_order(label, y, self._known.columns_of_targets, ""))
         if isinstance(y, Mapping) and self._has_one_output():
             name = next(iter(y), "")
             if len(y) != 1 or self.outputs not in ([], [name]):
@@ -181,11 +194,33 @@ class ModelData(Reader):
             return [self._target(f"{label}[[{i + 1}]]", value, i) for i, value in enumerate(y)]
         return self._target(label, y, 0)
 
-    def weights(self, label: str, sample_weight: Any) -> Any:
+    def weights(self, label: str, sample_weight: Any, y: Any = None) -> Any:
         """Sample weights without data frames: a vector, or one for each output by its name.
 
-        Samples weigh 1 for outputs that are not named.
+        Samples weigh 1 for outputs that are not named. ``y`` are the targets, as ``targets`` has read them.
         """
+        weights = self._weights_by_output(label, sample_weight)
+        if isinstance(weights, Mapping):
+            targets = y if isinstance(y, Mapping) else dict(zip(self.outputs, as_list(y), strict=False))
+            return {name: self._of_all_times(w, targets.get(name), name) for name, w in weights.items()}
+        if isinstance(weights, (list, tuple)):
+            pairs = zip(weights, as_list(y), strict=False) if len(weights) == len(as_list(y)) else []
+            return [self._of_all_times(w, target, i) for i, (w, target) in enumerate(pairs)] or weights
+        return self._of_all_times(weights, y, 0)
+
+    def _of_all_times(self, weights: Any, y: Any, output: str | int) -> Any:
+        """The weight of a sample as that of all its times or pixels; Keras would take it for one of a time.
+
+        A loss of the user's may have one value for each sample.
+        """
+        if not isinstance(weights, np.ndarray) or weights.ndim != 1 or not is_of_keras(self._loss(output)):
+            return weights
+        shapes = [tensor.shape for tensor in getattr(self.model, "outputs", None) or []]
+        ranks = [len(shapes[0])] if len(shapes) == 1 else []
+        rank = max([*ranks, getattr(y, "ndim", 0)])
+        return weights.reshape(-1, *[1] * (rank - 2))
+
+    def _weights_by_output(self, label: str, sample_weight: Any) -> Any:
         if isinstance(sample_weight, pd.DataFrame):
             if set(sample_weight.columns) == set(self.outputs):
                 return self._by_output(
@@ -196,7 +231,7 @@ class ModelData(Reader):
             sample_weight = pd.Series(sample_weight)
         if isinstance(sample_weight, pd.Series):
             return numbers_of(label, sample_weight)
-        weights = nested(label, sample_weight, self._matrix)
+        weights = nested(label, sample_weight, self._weights_of_table)
         one_each = isinstance(weights, (list, tuple)) and len(weights) == len(self.outputs) > 0
         if (
             one_each
@@ -207,6 +242,11 @@ class ModelData(Reader):
         if isinstance(weights, Mapping):
             weights = self._by_output(self._weights_of_all(label, weights))
         return weights
+
+    def _weights_of_table(self, label: str, table: pd.DataFrame | pd.Categorical) -> np.ndarray:
+        if isinstance(table, pd.DataFrame):
+            return self._matrix(label, table)
+        return numbers_of(label, pd.Series(table))  # which a factor is none of
 
     def _weights_of_all(self, label: str, weights: Mapping) -> Any:
         """Weights by output with those that are not given; or those of the one output there is."""
@@ -236,30 +276,31 @@ class ModelData(Reader):
 
     def _target(self, label: str, value: Any, output: str | int) -> Any:
         if isinstance(value, pd.DataFrame):
-            return self._matrix(label, value)
+            return self._matrix(label, in_order(label, value, self._known.columns_of_targets, output))
         if isinstance(value, pd.Series):
             value = value.array if isinstance(value.dtype, pd.CategoricalDtype) else value.to_numpy()
         if not isinstance(value, pd.Categorical):
             return value
-        codes = codes_as_before(label, value, self._levels.of_targets, output)
+        codes = codes_as_before(label, value, self._known.levels_of_targets, output)
         if not is_categorical(self._loss(output)):
             return codes
-        classes = len(self._levels.of_targets[output])
+        classes = len(self._known.levels_of_targets[output])
         return np.eye(classes, dtype=keras.config.floatx())[codes]
 
-    def remember_levels(self) -> None:
-        """Keep the levels for those who read data to evaluate this model on."""
-        _trained_on[self.model] = self._levels
+    def remember(self) -> None:
+        """Keep what is known for those who read data to evaluate this model on, or to predict from."""
+        _trained_on[self.model] = self._known
 
-    def recall_levels(self, *, of_targets: bool = True) -> None:
-        """Have factors be coded as those that the model was trained on last."""
-        known = _trained_on.get(self.model, Levels())
-        self._levels = Levels(dict(known.of_inputs), dict(known.of_targets) if of_targets else {})
+    def recall(self, *, targets: bool = True) -> None:
+        """Have data be read as those that the model was trained on last."""
+        self._known = copy.deepcopy(_trained_on.get(self.model, Known()))
+        if not targets:
+            self._known.levels_of_targets, self._known.columns_of_targets = {}, {}
 
     @property
     def levels(self) -> list[str] | dict[str, list[str]] | None:
         """The levels of the factors that targets were, as ``levels_of`` gives them."""
-        levels = self._levels.of_targets
+        levels = self._known.levels_of_targets
         if list(levels) == [0]:
             return [str(level) for level in levels[0]]
         return {
@@ -310,17 +351,47 @@ def is_table(value: Any) -> bool:
 # ---- data frames -------------------------------------------------------------------------------------
 
 
-def nested(label: str, value: Any, read: Callable[[str, pd.DataFrame], Any]) -> Any:
-    """A nested value with each data frame in it read."""
-    if isinstance(value, pd.DataFrame):
+def as_list(value: Any) -> list:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def is_of_keras(loss: Any) -> bool:
+    """Whether a loss has a value for each row of the last axis, as far as that is known."""
+    return is_categorical(loss) or is_sparse(loss) or is_elementwise(loss)
+
+
+def nested(label: str, value: Any, read: Callable[[str, Any], Any]) -> Any:
+    """A nested value with each data frame and factor in it read."""
+    if isinstance(value, (pd.DataFrame, pd.Categorical)):
         return read(label, value)
     if isinstance(value, pd.Series):
         return read(label, value.to_frame())
     if isinstance(value, Mapping):
         return {name: nested(f"{label}${name}", element, read) for name, element in value.items()}
-    if isinstance(value, (list, tuple)) and any(isinstance(element, pd.DataFrame) for element in value):
+    if isinstance(value, (list, tuple)) and any(map(is_table, value)):
         return type(value)(nested(f"{label}[[{i}]]", element, read) for i, element in enumerate(value, 1))
     return value
+
+
+def in_order(label: str, frame: pd.DataFrame, columns: dict[Any, list[str]], place: Any) -> pd.DataFrame:
+    """A data frame with its columns in the order they have at a place, or else its own from now on.
+
+    Raises
+    ------
+    DataError
+        If they have other names.
+    """
+    names = list(frame.columns)
+    known = columns.setdefault(place, names)
+    if names == known or len(names) != len(known) or len(known) == 1:
+        return frame  # a wrong number is a mistake of shape
+    if set(names) != set(known):
+        raise DataError(
+            label,
+            f"`{label}` has the columns {listed(names)}, and the model was trained on {listed(known)}.",
+            "A matrix has its columns taken as they come.",
+        )
+    return frame[known]
 
 
 def check_columns(label: str, frame: pd.DataFrame, noun: str, known: Collection[str]) -> None:
@@ -348,8 +419,8 @@ def codes_as_before(label: str, factor: pd.Categorical, levels: dict[Any, list],
     return factor_codes(label, coded_by(known, factor, label, about))
 
 
-def column_for(label: str, column: pd.Series, tensor: Any, levels: dict[str, list]) -> np.ndarray:
-    """A column as an input of the model takes it: text, the codes of a factor by its levels, or numbers."""
+def column_for(label: str, column: pd.Series, tensor: Any, levels: dict[str, list], place: str) -> np.ndarray:
+    """A column as an input of the model takes it: text, the codes of a factor by the levels, or numbers."""
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     categorical = isinstance(column.dtype, pd.CategoricalDtype)
     if dtype == "string":
@@ -357,7 +428,7 @@ def column_for(label: str, column: pd.Series, tensor: Any, levels: dict[str, lis
             factor_codes(label, column.array)  # raises an error if some are missing
         values = np.asarray(column.astype(object), dtype=str)
     elif categorical and "int" in dtype:
-        values = codes_as_before(label, column.array, levels, tensor.name)
+        values = codes_as_before(label, column.array, levels, place)
     elif categorical:
         raise DataError(
             label,

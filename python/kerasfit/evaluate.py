@@ -17,7 +17,7 @@ from kerasfit.engines import Engine, engine_for
 from kerasfit.history import columns
 from kerasfit.places import tell_place
 from kerasfit.progress import Progress, Writer
-from kerasfit.shapes import shapes_explained
+from kerasfit.shapes import check_number_of_inputs, shapes_explained
 from kerasfit.sources import Stream, open_source
 
 
@@ -46,9 +46,10 @@ def evaluate(
     callbacks = check_callbacks(callbacks)
     verbose = arguments.verbosity(verbose)
     reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
-    reader.recall_levels()
+    reader.recall()
     source = open_source(x, y, sample_weight, batch_size=batch_size, steps=steps, reader=reader)
     check_end(source, "steps", steps)
+    check_number_of_inputs(model, source)
     if has_its_own("evaluate", model):
         return columns(evaluate_by_model(model, source, steps, callbacks))
     engine = engine_for(model, plan)
@@ -87,9 +88,10 @@ def predict(
     callbacks = check_callbacks(callbacks)
     verbose = arguments.verbosity(verbose)
     reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
-    reader.recall_levels(of_targets=False)
+    reader.recall(targets=False)
     source = open_source(x, batch_size=batch_size, steps=steps, reader=reader)
     check_end(source, "steps", steps)
+    check_number_of_inputs(model, source)
     if has_its_own("predict", model):
         return predict_by_model(model, source, steps, callbacks)
     engine = engine_for(model, plan)

@@ -176,7 +176,8 @@ def fit(
                 "`validation_split` needs arrays: a dataset or generator cannot be split.",
                 "Give `validation_data`.",
             )
-        arrays = reader.inputs("x", x), reader.targets("y", y), reader.weights("sample_weight", sample_weight)
+        x, y = reader.inputs("x", x), reader.targets("y", y)
+        arrays = x, y, reader.weights("sample_weight", sample_weight, y)
         (x, y, sample_weight), validation_data = split(*check_arrays(*arrays), validation_split)
     training = open_source(
         x,
@@ -247,7 +248,7 @@ def fit(
                 callbacks=callbacks,
                 steps_per_epoch=steps_per_epoch,
             )
-    reader.remember_levels()
+    reader.remember()
     if levels is None and reader.levels:  # in the batches of a generator
         history.params["levels"] = reader.levels
     return returned(history, on_interrupt)

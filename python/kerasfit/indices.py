@@ -122,6 +122,28 @@ def is_binary(loss: Any) -> bool:
     ) or loss in (keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy)
 
 
+ELEMENTWISE = (
+    keras.losses.mean_squared_error,
+    keras.losses.mean_absolute_error,
+    keras.losses.mean_absolute_percentage_error,
+    keras.losses.mean_squared_logarithmic_error,
+    keras.losses.log_cosh,
+    keras.losses.huber,
+    keras.losses.poisson,
+    keras.losses.kl_divergence,
+    keras.losses.hinge,
+    keras.losses.squared_hinge,
+    keras.losses.binary_crossentropy,
+)
+
+
+def is_elementwise(loss: Any) -> bool:
+    """Whether a loss of Keras's compares elements, of any shapes that broadcast."""
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    function = getattr(loss, "fn", loss)
+    return any(function is one for one in ELEMENTWISE)
+
+
 def check_two_classes(label: str, targets: Any) -> None:
     """Raise a ``DataError`` for classes other than 0 and 1; what is between is a probability.
 
@@ -143,6 +165,10 @@ def check_range(label: str, indices: Any, count: int, owner: str) -> None:
     if not isinstance(indices, np.ndarray) or indices.dtype.kind not in "fiu" or not indices.size:
         return
     low, high = indices.min(), indices.max()
+    if indices.dtype.kind == "f" and np.isfinite([low, high]).all() and (parts := indices % 1).any():
+        raise DataError(
+            label, f"`{label}` has the value {indices[parts != 0][0]:g}: indices are whole numbers."
+        )
     if low < 0 or high >= count:
         wrong = low if low < 0 else high
         raise DataError(

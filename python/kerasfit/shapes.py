@@ -11,8 +11,15 @@ import keras
 
 from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError, KerasfitError
-from kerasfit.indices import in_input_order, in_tree_order, is_categorical, is_sparse, targets_with_losses
-from kerasfit.sources import Batch, Names, Source
+from kerasfit.indices import (
+    in_input_order,
+    in_tree_order,
+    is_categorical,
+    is_elementwise,
+    is_sparse,
+    targets_with_losses,
+)
+from kerasfit.sources import Batch, DatasetSource, Names, Source
 from kerasfit.sources.arrays import labelled_leaves
 
 ABOUT_SHAPES = re.compile(
@@ -51,11 +58,7 @@ def check_shapes(model: keras.Model, training: Source, validation: Source | None
         no loss; or if the validation data, which come after an epoch, have another shape than the model and
         the training data.
     """
-    x = training.example.x if training.example else None
-    inputs = getattr(model, "inputs", None) or []
-    if isinstance(x, (list, tuple)) and inputs and len(keras.tree.flatten(x)) != len(inputs):
-        for mistake in mistakes_of_inputs(model, x, training.names.x):
-            raise mistake
+    check_number_of_inputs(model, training)
     if training.example is not None:
         # a compiled step has counted itself when it fails for these
         for mistake in mistakes_of_weights(
@@ -65,6 +68,31 @@ def check_shapes(model: keras.Model, training: Source, validation: Source | None
     if validation is not None and is_strict(model) and not any(mistakes_of_shape(model, training)):
         for mistake in mistakes_of_shape(model, validation):
             raise mistake
+
+
+def check_number_of_inputs(model: keras.Model, source: Source) -> None:
+    """Raise a ``DataError`` for more or fewer arrays than inputs; a dataset may have more by name."""
+    x = source.example.x if source.example else None
+    inputs = getattr(model, "inputs", None) or []
+    several = isinstance(x, (list, tuple)) or (isinstance(x, dict) and not isinstance(source, DatasetSource))
+    if several and inputs and len(keras.tree.flatten(x)) != len(inputs):
+        for mistake in mistakes_of_inputs(model, x, source.names.x):
+            raise mistake
+
+
+def check_targets(model: keras.Model, source: Source) -> None:
+    """Raise a ``DataError`` for targets that a loss would compare with outputs of another sample or column.
+
+    Losses that are a mean over elements take any two shapes that broadcast.
+    """
+    default = type(model).compute_loss is keras.Model.compute_loss
+    outputs = list(getattr(model, "outputs", None) or [])
+    if not default or not outputs or source.example is None or source.example.y is None:
+        return
+    for name, leaf, loss, output in targets_with_losses(model, source.example.y, source.names.y, outputs):
+        if is_elementwise(loss):
+            for mistake in mistake_of_target(name, tuple(leaf.shape), output.shape, loss):
+                raise mistake
 
 
 def is_strict(model: keras.Model) -> bool:
@@ -135,7 +163,7 @@ def mistakes_of_weights(model: keras.Model, sample_weight: Any, label: str) -> I
         for output in outputs:
             given = leaf.shape[1:]
             # a custom loss may have a value for each element of the output
-            if given and not fits(given, output.shape[1:-1]) and not fits(given, output.shape[1:]):
+            if set(given) - {1} and not fits(given, output.shape[1:-1]) and not fits(given, output.shape[1:]):
                 expected = dims(("samples", *output.shape[1:-1]))
                 yield DataError(
                     name,

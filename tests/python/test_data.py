@@ -108,6 +108,27 @@ def test_the_order_of_columns_is_not_that_of_inputs():
         kerasfit.fit(model, pd.DataFrame({"kind": KINDS.codes + 1, "size": PRICE}), PRICE, verbose=0)
 
 
+def test_columns_are_matched_by_the_names_that_they_had_in_training():
+    x, y = FRAME[["age", "rooms"]], pd.DataFrame({"u": PRICE, "v": -PRICE})
+    backwards = x[["rooms", "age"]], y[["v", "u"]]
+    model = matrix_model(columns=2, units=2)
+    history = kerasfit.fit(model, x, y, validation_data=backwards, verbose=0)
+    wanted = kerasfit.evaluate(model, x, y, verbose=0)
+    assert history.metrics["val_loss"] == [wanted["loss"]]
+    assert kerasfit.evaluate(model, *backwards, verbose=0) == wanted
+    assert_same(kerasfit.predict(model, x, verbose=0), kerasfit.predict(model, backwards[0], verbose=0))
+    batches = [(x[:20], y[:20]), tuple(part[20:] for part in backwards)]
+    assert kerasfit.evaluate(model, iter(batches), verbose=0)["loss"] == pytest.approx(wanted["loss"], 1e-4)
+    with pytest.raises(
+        DataError, match="`x` has the columns a and b, and the model was trained on age and rooms"
+    ):
+        kerasfit.predict(model, x.set_axis(["a", "b"], axis=1), verbose=0)
+    with pytest.raises(DataError, match=r"`validation_data\[\[2\]\]` has the columns"):
+        kerasfit.fit(model, x, y, validation_data=(x, y.set_axis(["a", "b"], axis=1)), verbose=0)
+    kerasfit.predict(model, x.to_numpy(), verbose=0)
+    kerasfit.fit(model, x.set_axis(["a", "b"], axis=1), y, verbose=0)
+
+
 def test_factors_as_inputs_are_coded_by_the_levels_of_training():
     keras.utils.set_random_seed(1)
     inputs = [keras.Input((1,), name="size"), keras.Input((1,), name="kind", dtype="int32")]
@@ -124,6 +145,11 @@ def test_factors_as_inputs_are_coded_by_the_levels_of_training():
             model, frame[KINDS == "tower"].assign(kind=pd.Categorical(["tower"] * 13)), verbose=0
         ),
     )
+    wanted = kerasfit.evaluate(model, frame, PRICE, verbose=0)
+    as_dict = {"kind": backwards["kind"].array, "size": PRICE / 100}
+    for given in ((as_dict, PRICE), (iter([(as_dict, PRICE)]),)):
+        loss = kerasfit.evaluate(model, *given, verbose=0)["loss"]
+        assert loss == pytest.approx(wanted["loss"], 1e-4)
     other = frame.assign(kind=KINDS.rename_categories({"tower": "mill"}))
     for call in (kerasfit.predict, kerasfit.evaluate):
         with pytest.raises(DataError, match=r"`x\$kind` has a level mill that there was not before"):
@@ -248,6 +274,27 @@ def test_a_data_frame_to_validate_on_is_coded_by_the_levels_of_training():
         for y_val in (y, other)
     ]
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_the_weight_of_a_sample_is_that_of_all_its_times(built):
+    model = keras.Sequential([*([keras.Input((4, 2))] if built else []), layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.0), "mse", weighted_metrics=["mae"])
+    x = RANDOM.normal(size=(12, 4, 2)).astype("float32")
+    y = x[:, :, :1] * 2
+    weights = np.arange(12.0)
+    error = np.abs(kerasfit.predict(model, x, verbose=0) - y)[..., 0]
+    wanted = {
+        "loss": (error**2 * weights[:, None]).mean(),
+        "mae": (error * weights[:, None]).sum() / weights.sum() / 4,
+    }
+    results = (
+        kerasfit.evaluate(model, x, y, sample_weight=weights, verbose=0),
+        kerasfit.evaluate(model, iter([(x, y, weights)]), verbose=0),
+        {n: v[0] for n, v in kerasfit.fit(model, x, y, sample_weight=weights, verbose=0).metrics.items()},
+    )
+    for result in results:
+        assert result == pytest.approx(wanted, 1e-4)
 
 
 # ---- class weights of outputs ------------------------------------------------------------------------------
@@ -711,3 +758,51 @@ def test_the_targets_of_one_output_may_be_named():
                 kerasfit.fit(model, ROWS, {"other": CODES}, verbose=0)
         with pytest.raises(DataError, match="`y` names `kind` and `other`"):
             kerasfit.fit(model, ROWS, {"kind": CODES, "other": CODES}, verbose=0)
+
+
+def test_targets_are_not_compared_with_outputs_of_other_samples_or_columns():
+    x = RANDOM.normal(size=(SAMPLES, 3)).astype("float32")
+    times = RANDOM.normal(size=(SAMPLES, 4, 3)).astype("float32")
+    for given, y, message in (
+        (x, np.stack([PRICE, PRICE], 1), "`y` has 2 columns, and the model's output has 1"),
+        (times, PRICE, r"`y` has dimensions \(40\), and the model's output has \(samples, 4, 1\)"),
+    ):
+        for loss in ("mse", keras.losses.Huber()):
+            model = keras.Sequential([layers.Dense(1)])
+            model.compile("sgd", loss)
+            for call in (kerasfit.fit, kerasfit.evaluate):
+                with pytest.raises(DataError, match=message):
+                    call(model, given, y, verbose=0)
+            with pytest.raises(DataError, match=message.replace("`y`", r"`validation_data\[\[2\]\]`")):
+                right = np.zeros((*given.shape[:-1], 1))
+                kerasfit.fit(model, given, right, validation_data=(given, y), verbose=0)
+    model = keras.Sequential([layers.Dense(1)])
+    model.compile(
+        "sgd", lambda y, y_pred: keras.ops.mean(y, -1) - y_pred[:, 0]
+    )  # which may take what it will
+    kerasfit.fit(model, x, np.stack([PRICE, PRICE], 1), verbose=0)
+
+
+def test_fractions_are_no_indices():
+    model = matrix_model(units=3, activation="softmax", loss="sparse_categorical_crossentropy")
+    with pytest.raises(DataError, match=r"`y` has the value 0\.5: indices are whole"):
+        kerasfit.fit(model, FRAME, np.repeat([0.5, 1], SAMPLES // 2), verbose=0)
+
+
+def test_classes_at_several_times_are_no_one_hot_rows():
+    model = keras.Sequential([layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = RANDOM.normal(size=(SAMPLES, 5, 2)), np.arange(SAMPLES * 5).reshape(SAMPLES, 5) % 3
+    weights = {"0": 1, "1": 2, "2": 3}
+    with pytest.raises(DataError, match="the rows of `y` are not one-hot") as raised:
+        kerasfit.fit(model, x, y, class_weight=weights, verbose=0)
+    assert "(samples, 5, 1)" in raised.value.hint
+    kerasfit.fit(model, x, y[..., None], class_weight=weights, verbose=0)
+
+
+def test_arrays_that_no_input_takes_are_refused():
+    model = model_of_inputs(a="float32", b="float32")
+    x = {"a": PRICE, "b": PRICE, "c": PRICE}
+    for call in (lambda: kerasfit.fit(model, x, PRICE), lambda: kerasfit.predict(model, x, verbose=0)):
+        with pytest.raises(DataError, match=r"`x` names .*c.*, and the model's inputs are"):
+            call()

@@ -198,7 +198,7 @@ def test_an_exception_in_the_users_code_says_where_it_was(case):
     compiling, fitting, function, epoch, batch = PLACES[case]
     model, x, y = models.dense()
     if compiling:
-        model.compile(**{"optimizer": "sgd", "loss": "mse", **compiling})
+        model.compile(**{"optimizer": "sgd", "loss": "sparse_categorical_crossentropy", **compiling})
     with pytest.raises(RuntimeError, match="broken") as caught:
         kerasfit.fit(model, **{"x": x, "y": y, "epochs": 3, "batch_size": None, "verbose": 0, **fitting})
     place = place_of(caught.value)

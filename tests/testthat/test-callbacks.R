@@ -39,6 +39,10 @@ test_that("each callback of Keras has a function with the same arguments and def
   }
 })
 
+test_that("a time may have units", {
+  expect_identical(callback_max_time(as.difftime(2, units = "hours"))$seconds, 7200)
+})
+
 test_that("the batch that makes the loss infinite is counted from 1", {
   model <- regressor()
   compile(model, keras$optimizers$SGD(1e30), "mse")

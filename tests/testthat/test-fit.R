@@ -308,6 +308,18 @@ test_that("names are the same ones in a session that knows ASCII only", {
   expect_length(losses, 1)
 })
 
+test_that("a metric in R has its name in the list, and targets of the outputs' rank", {
+  model <- regressor()
+  of_all <- function(y_true, y_pred) keras$ops$mean(keras$ops$abs(y_true - y_pred))
+  compile(model, "sgd", "mse", metrics = list("MAE, mine" = of_all, plain = of_all, "mae"), weighted_metrics = list(R2 = of_all))
+  y <- iris_x[, 1]
+  values <- evaluate(model, iris_x, y, batch_size = 150, verbose = 0)
+  expect_named(values, c("loss", "MAE, mine", "plain", "mae", "R2"), ignore.order = TRUE)
+  for (name in c("MAE, mine", "plain", "R2")) expect_equal(values[[name]], values$mae, tolerance = 1e-5)
+  history <- fit(model, iris_x, y, verbose = 0, callbacks = callback_early_stopping("MAE, mine", mode = "min"))
+  expect_true("MAE, mine" %in% names(history$metrics))
+})
+
 test_that("evaluate() returns a named list and predict() an array with samples in rows", {
   model <- classifier()
   results <- evaluate(model, iris_x, iris_y, verbose = 0)

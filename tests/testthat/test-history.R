@@ -148,6 +148,26 @@ test_that("several runs are compared in one plot", {
   expect_null(plot(list(x = 1:3, y = 1:3)))
 })
 
+test_that("head() and tail() are of epochs", {
+  history <- a_history(list(loss = c(4, 3, 2)), epoch = 2:4)
+  expect_identical(tail(history, 1)$metrics$loss, 2)
+  expect_identical(tail(history)$metrics$loss, c(4, 3, 2))
+  expect_identical(head(history, 2)$params$epoch, 2:3)
+  expect_identical(head(history, -1), head(history, 2))
+})
+
+test_that("wide labels of the axis have room in a base plot", {
+  pdf(NULL)
+  withr::defer(dev.off())
+  left <- function(loss) {
+    plot(a_history(list(loss = loss)), method = "base", panel.first = given <<- par("mar")[2])
+    given
+  }
+  given <- NULL
+  expect_identical(left(c(3, 2)), 3.5)
+  expect_gt(left(c(1.2e-5, 1.05e-5)), 4)
+})
+
 test_that("autoplot() is the ggplot", {
   expect_s3_class(ggplot2::autoplot(a_history(list(loss = 2:1)), log = "y"), "ggplot")
 })

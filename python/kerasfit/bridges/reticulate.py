@@ -38,6 +38,7 @@ __all__ = [
     "has_metrics",
     "history_values",
     "is_callback_class",
+    "metric",
     "named",
     "output_values",
     "overrides",
@@ -70,6 +71,20 @@ def session(get_state: Callable, set_state: Callable) -> SimpleNamespace:
 def schedule(function: Callable) -> Callable:
     """A learning-rate schedule of R, whose epochs count from 1, as Keras calls it."""
     return lambda epoch, lr: float(function(epoch + 1, lr))
+
+
+def metric(function: Callable, name: str | None) -> Callable | keras.metrics.Metric:
+    """A metric that is a function of R's, and gets targets of the rank of the outputs, as a loss does."""
+
+    @functools.wraps(function)
+    def of_equal_ranks(y_true: Any, y_pred: Any) -> Any:
+        if len(y_true.shape) + 1 == len(y_pred.shape) and y_pred.shape[-1] == 1:
+            y_true = keras.ops.expand_dims(y_true, -1)
+        return function(y_true, y_pred)
+
+    if name is None or re.fullmatch("[a-z_0-9]+", name):
+        return of_equal_ranks
+    return keras.metrics.MeanMetricWrapper(of_equal_ranks, name)  # Keras would drop other characters
 
 
 def is_callback_class(value: Any) -> bool:
@@ -120,9 +135,9 @@ def call(function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str],
             value = function(*args, **kwargs)
         except KeyboardInterrupt:
             interrupted = True
-    messages = [str(warning.message) for warning in caught]
-    once = {re.sub(r"\d+|None", "", message): message for message in messages}
-    return value, list(once.values()), interrupted
+    messages = [str(warning.message) for warning in reversed(caught)]
+    once = {re.sub(r"\d+|None", "", message): message for message in messages}  # the first of each
+    return value, list(once.values())[::-1], interrupted
 
 
 def take_interrupt() -> bool:

@@ -88,12 +88,8 @@ def open_source(
         If an argument goes with arrays only and x is none, or x is nothing that makes batches.
     """
     if is_array_like(x):
-        arrays = check_arrays(
-            reader.inputs(names.x, x),
-            reader.targets(names.y, y),
-            reader.weights(names.sample_weight, sample_weight),
-            names=names,
-        )
+        x, y = reader.inputs(names.x, x), reader.targets(names.y, y)
+        arrays = check_arrays(x, y, reader.weights(names.sample_weight, sample_weight, y), names=names)
         reader.check(names, *arrays[:2])
         if batch_size is None and steps is not None and steps > 0:
             batch_size = math.ceil(count_samples(arrays[0]) / steps)

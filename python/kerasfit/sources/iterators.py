@@ -86,10 +86,13 @@ class IteratorSource:
                 yield self.example
 
     def batch(self, yielded: Any) -> Batch:
-        readers = (self.reader.inputs, self.reader.targets, self.reader.weights)
+        x, y, sample_weight = unpack(yielded)
+        names, reader = self.names, self.reader
+        x, y = reader.inputs(names.x, x), reader.targets(names.y, y)
+        parts = x, y, reader.weights(names.sample_weight, sample_weight, y)
         x, y, sample_weight = (
-            as_tensors(label, read(label, part), allow_missing=self.reader.allow_missing)
-            for label, read, part in zip(self.names[:3], readers, unpack(yielded), strict=True)
+            as_tensors(label, part, allow_missing=reader.allow_missing)
+            for label, part in zip(names[:3], parts, strict=True)
         )
         check_are_numbers(self.names.y, y)
         for path, leaf in labelled_leaves(self.names.x, x):

@@ -112,7 +112,8 @@ class Reader:
     def targets(self, label: str, y: Any) -> Any:
         return y
 
-    def weights(self, label: str, sample_weight: Any) -> Any:
+    def weights(self, label: str, sample_weight: Any, y: Any = None) -> Any:
+        """Sample weights for the targets that ``targets`` has given."""
         return sample_weight
 
 
