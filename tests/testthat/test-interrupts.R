@@ -106,7 +106,7 @@ test_that("the interrupt reaches the handlers that are there, and training may g
 test_that("an interrupt while a step is compiled ends training when it is", {
   lines <- interrupted_session(after = 0.2, c(
     "layers <- lapply(1:30, function(i) keras$layers$Dense(32L, activation = 'relu'))",
-    "model <- keras$Sequential(layers)", "compile(model, 'adam', 'mse')",
+    "model <- keras$Sequential(c(layers, keras$layers$Dense(1L)))", "compile(model, 'adam', 'mse')",
     "ready()",
     "h <- fit(model, x[, 1:9], x[, 1], epochs = 10000, verbose = 0)",
     "cat(h$params$interrupted, '\\n')",

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasfit import keras_private
+from kerasfit import cache, keras_private
 from kerasfit.engines.engine import Logs, PlainEngine, all_logs_are_metrics
 from kerasfit.engines.tensorflow_steps import PASSES, CompiledLoop, Passes, Steps, XlaLoop
 from kerasfit.machine import abilities
@@ -169,9 +169,16 @@ class TensorFlowEngine(PlainEngine):
         try:
             done, logs = self._resident[stream].run(step, rows, loop, reset=reset, halting=halting)
         except (tf.errors.OpError, LookupError):
-            if not self.plan_is_chosen or self._finished_steps() != finished:
+            if self._finished_steps() != finished:
                 raise
-            # Before its first step, so XLA did not compile it; if not, the graph says what is wrong.
+            # Before its first step, so XLA did not compile it.
+            if cache.remove_damaged():
+                self._reset_due = reset
+                self._steps.clear()  # TensorFlow remembers the error of this one
+                return self._run_by_xla(self.step(step.kind), stream, rows)
+            if not self.plan_is_chosen:
+                raise
+            # If something else was wrong, the graph says it.
             self._beyond_xla[step.kind] = getattr(self.model, f"{step.kind}_function")
             self.plan, self._reset_due = "loop", reset
             return self._run_as_graph(self.step(step.kind), stream, rows)
