@@ -216,8 +216,10 @@ def match_levels(y: Any, y_val: Any) -> Any:
     if isinstance(y, Mapping) and isinstance(y_val, Mapping):
         return {name: match_levels(y.get(name), value) for name, value in y_val.items()}
     if isinstance(y, pd.DataFrame) and isinstance(y_val, pd.DataFrame):
-        common = y.columns.intersection(y_val.columns)
-        return y_val.assign(**{name: match_levels(y[name].array, y_val[name].array) for name in common})
+        matched = y_val.copy(deep=False)
+        for name in y.columns.intersection(y_val.columns):
+            matched[name] = match_levels(y[name].array, y_val[name].array)
+        return matched
     if isinstance(y, pd.Categorical):
         if isinstance(y_val, (list, np.ndarray)) and len(y_val) and all(isinstance(v, str) for v in y_val):
             y_val = pd.Categorical(y_val)

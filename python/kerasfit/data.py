@@ -213,7 +213,8 @@ class ModelData(Reader):
 
         A loss of the user's may have one value for each sample.
         """
-        if not isinstance(weights, np.ndarray) or weights.ndim != 1 or not is_of_keras(self._loss(output)):
+        is_vector = isinstance(weights, np.ndarray) and weights.ndim == 1
+        if not is_vector or not has_a_value_for_each_row(self._loss(output)):
             return weights
         shapes = [tensor.shape for tensor in getattr(self.model, "outputs", None) or []]
         ranks = [len(shapes[0])] if len(shapes) == 1 else []
@@ -355,7 +356,7 @@ def as_list(value: Any) -> list:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def is_of_keras(loss: Any) -> bool:
+def has_a_value_for_each_row(loss: Any) -> bool:
     """Whether a loss has a value for each row of the last axis, as far as that is known."""
     return is_categorical(loss) or is_sparse(loss) or is_elementwise(loss)
 

@@ -133,13 +133,13 @@ class TestLevelsOfValidationTargets:
     def test_each_of_several_outputs_is_matched_with_its_own(self):
         other = pd.Categorical(["b"], ["b", "a"])
         tables = {
-            "y": pd.DataFrame({"u": [1, 2], "v": self.Y}),
-            "y_val": pd.DataFrame({"v": other, "u": [1]}),
+            "y": pd.DataFrame({0: [1, 2], 1: self.Y}),
+            "y_val": pd.DataFrame({1: other, 0: [1]}),
         }
         matched = (
             arguments.match_levels({"u": 1, "v": self.Y}, {"v": other, "u": 1})["v"],
             arguments.match_levels([1, self.Y], [1, other])[1],
-            arguments.match_levels(**tables)["v"].array,
+            arguments.match_levels(**tables)[1].array,
         )
         for one in matched:
             assert list(one.codes) == [1]

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from kerasfit.engines.kernels.torch_layers import one_layer
+
 Tensor = torch.Tensor
 
 
@@ -73,17 +75,7 @@ def derivable_gradients(arrays: list[Tensor], d_outputs: Tensor) -> tuple[Tensor
     inputs, first, *weights = arrays
     gates = (array.chunk(3, -1) for array in weights)
     kernel, recurrent, bias = (torch.cat([reset, update, new], -1) for update, reset, new in gates)
-    outputs, _ = torch.gru(
-        inputs,
-        first[None],
-        [kernel.t(), recurrent.t(), *bias],
-        has_biases=True,
-        num_layers=1,
-        dropout=0.0,
-        train=True,
-        bidirectional=False,
-        batch_first=True,
-    )
+    outputs, _ = torch.gru(inputs, first[None], [kernel.t(), recurrent.t(), *bias], **one_layer())
     wanted = [array for array in arrays if array.requires_grad]
     found = iter(torch.autograd.grad(outputs, wanted, d_outputs, create_graph=True))
     return tuple(next(found) if array.requires_grad else None for array in arrays)
