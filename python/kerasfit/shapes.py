@@ -90,7 +90,7 @@ def check_targets(model: keras.Model, source: Source) -> None:
     if not default or not outputs or source.example is None or source.example.y is None:
         return
     for name, leaf, loss, output in targets_with_losses(model, source.example.y, source.names.y, outputs):
-        if is_elementwise(loss):
+        if is_elementwise(loss) and leaf.shape:  # of a dataset it may not be known
             for mistake in mistake_of_target(name, tuple(leaf.shape), output.shape, loss):
                 raise mistake
 
@@ -163,7 +163,12 @@ def mistakes_of_weights(model: keras.Model, sample_weight: Any, label: str) -> I
         for output in outputs:
             given = leaf.shape[1:]
             # a custom loss may have a value for each element of the output
-            if set(given) - {1} and not fits(given, output.shape[1:-1]) and not fits(given, output.shape[1:]):
+            if (
+                given
+                and set(given) - {1}
+                and not fits(given, output.shape[1:-1])
+                and not fits(given, output.shape[1:])
+            ):
                 expected = dims(("samples", *output.shape[1:-1]))
                 yield DataError(
                     name,
