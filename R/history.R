@@ -164,13 +164,11 @@ format_last_row <- function(history, epoch) {
 }
 
 #' @rdname keras_training_history
-#' @importFrom utils head
-#' @export
+#' @rawNamespace S3method(utils::head, keras_training_history)
 head.keras_training_history <- function(x, ...) x[utils::head(history_epochs(x), ...)]
 
 #' @rdname keras_training_history
-#' @importFrom utils tail
-#' @export
+#' @rawNamespace S3method(utils::tail, keras_training_history)
 tail.keras_training_history <- function(x, ...) x[utils::tail(history_epochs(x), ...)]
 
 #' @rdname keras_training_history
