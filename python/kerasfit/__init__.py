@@ -6,24 +6,24 @@ Where things are; each module imports only from those below it:
 ``fit``, ``evaluate``  the doors: ``fit()``, ``evaluate()`` and ``predict()``
 ``delegate``         models that train in a way of their own
 ``loop``             epochs, executions, callbacks, validation, history
-``backup``           the state of a run in a folder, by ``store`` and ``callback_state``
+``checkpoint``       the state of a run in a folder, from which another process goes on
 ``engines``          who runs the steps
 ``checks``           what is looked at before anything happens, with ``shapes`` and ``indices``
 ``sources``          where batches come from
 ``arguments``        what the caller's values mean
-``callbacks``, ``extras``, ``timing``, ``interrupts``, ``progress``, ``history``, ``live``, ``errors``,
-``places``, ``tensors``, ``memory``, ``origin``, ``keras_private``, ``quiet``, ``cache``, ``torch_library``
+``callbacks``, ``extras``, ``metrics_log``, ``timing``, ``interrupts``, ``progress``, ``history``, ``live``,
+``errors``, ``places``, ``tensors``, ``memory``, ``origin``, ``keras_private``, ``quiet``, ``cache``,
+``torch_library``
 """
 
 from kerasfit import quiet  # first: it loads Keras
-from kerasfit.backup import BackupAndRestore
 from kerasfit.bridges import accepting_r
+from kerasfit.checkpoint import BackupAndRestore
 from kerasfit.errors import ArgumentError, DataError, KerasfitError
 from kerasfit.evaluate import evaluate, predict
 from kerasfit.extras import (
     LearningRateFinder,
     MaxTime,
-    MetricsLog,
     OneCycle,
     Profile,
     ProgressStyle,
@@ -31,6 +31,7 @@ from kerasfit.extras import (
 )
 from kerasfit.fit import fit
 from kerasfit.history import History
+from kerasfit.metrics_log import MetricsLog
 
 fit, evaluate, predict = map(accepting_r, (fit, evaluate, predict))
 

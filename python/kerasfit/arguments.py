@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import keras
@@ -83,6 +84,21 @@ def choice(argument: str, value: Any, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ArgumentError(argument, f"`{argument}` must be {either(choices)}, not {describe(value)}.")
     return value
+
+
+def path(argument: str, value: Any, what: str) -> Path:
+    """The absolute path of a file or folder, which the system must be able to write in its encoding."""
+    if not isinstance(value, (str, os.PathLike)) or not str(value):
+        raise ArgumentError(argument, f"`{argument}` must be the path of {what}, not {describe(value)}.")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError as error:
+        raise ArgumentError(
+            argument,
+            f"`{argument}` has characters that paths cannot have in this locale: {str(value)!a}.",
+            "Use a UTF-8 locale, such as C.UTF-8, or a path of ASCII letters.",
+        ) from error
+    return Path(value).expanduser().absolute()
 
 
 def either(choices: tuple[str, ...]) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 
 import keras
 
-from kerasfit import timing
+from kerasfit import interrupts, timing
 from kerasfit.arguments import describe, listed, quoted
 from kerasfit.errors import ArgumentError
+from kerasfit.origin import package_of
 from kerasfit.places import note_place
 from kerasfit.tensors import numbers
 
@@ -113,6 +114,11 @@ class Callbacks:
         Called before those that may look at the model: after it, the model's variables hold the state so far.
     params
         What they see as ``self.params``: verbose, epochs, steps.
+
+    Attributes
+    ----------
+    cut_short
+        Whether an interrupt came up in a callback, which has not done all that it does.
     """
 
     def __init__(
@@ -124,6 +130,7 @@ class Callbacks:
     ):
         self.callbacks = callbacks
         self.sync = sync
+        self.cut_short = False
         for callback in self.callbacks:
             callback.set_model(model)
             callback.set_params(params)
@@ -142,6 +149,19 @@ class Callbacks:
         return self.hear_batches(phase) and any(
             overrides_any(callback, BATCH_HOOKS[phase]) and not bears_executions(callback)
             for callback in self.callbacks
+        )
+
+    def hear_phase(self, phase: str) -> bool:
+        """Whether one of them hears anything of a phase."""
+        hooks = (f"on_{phase}_begin", f"on_{phase}_end", *BATCH_HOOKS[phase])
+        return any(overrides_any(callback, hooks) for callback in self.callbacks)
+
+    def users_hear(self, hook: str) -> bool:
+        """Whether code of the user's is called at a hook."""
+        return any(
+            package_of(type(callback)) not in ("keras", "kerasfit") or isinstance(callback, FunctionCallback)
+            for callback in self.callbacks
+            if overrides(callback, hook)
         )
 
     @property
@@ -188,6 +208,11 @@ class Callbacks:
                 self.sync()
             try:
                 getattr(callback, hook)(*args)
+            except interrupts.AtOnce:
+                raise
+            except KeyboardInterrupt:
+                self.cut_short = True
+                interrupts.request()  # which ends the run when all callbacks have been told
             except BaseException as error:
                 batch = args[0] + 1 if "batch" in hook else None
                 own = isinstance(callback, FunctionCallback)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-import os
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,7 +11,6 @@ import pandas as pd
 
 from kerasfit import arguments, timing
 from kerasfit.errors import ArgumentError
-from kerasfit.history import columns
 
 
 class MaxTime(keras.callbacks.Callback):
@@ -282,71 +277,3 @@ class ProgressStyle(keras.callbacks.Callback):
         self.digits = arguments.whole_number("digits", digits, minimum=0)
         self.every = arguments.whole_number("every", every, minimum=1)
         self.bar = arguments.flag("bar", bar)
-
-
-class MetricsLog(keras.callbacks.Callback):
-    """Writes the metrics of each epoch to a file, as CSV or as JSON lines.
-
-    A row has the 1-based ``epoch``, ``seconds`` since training began, and the metrics. A CSV file gets a
-    column for a metric that comes up later, as with validation in some epochs only; what was not measured
-    is empty there, and so is what is not finite in JSON null.
-
-    Parameters
-    ----------
-    filename
-        The file: JSON lines if it ends in .jsonl, .ndjson or .json, else CSV.
-    append
-        Whether to go on with a file that is there.
-    """
-
-    def __init__(self, filename: str, append: bool = False):
-        super().__init__()
-        if not isinstance(filename, (str, Path)) or not str(filename):
-            described = arguments.describe(filename)
-            raise ArgumentError("filename", f"`filename` must be the path of a file, not {described}.")
-        self.filename = Path(filename).expanduser().absolute()
-        self.append = arguments.flag("append", append)
-        self.is_json = self.filename.suffix in (".jsonl", ".ndjson", ".json")
-
-    def on_train_begin(self, logs=None):
-        self._began = time.monotonic()
-        try:
-            self._names = self._header() if self.append else []
-            with open(self.filename, "a" if self.append else "w"):
-                pass
-        except OSError as error:
-            raise ArgumentError(
-                "filename", f"The file {self.filename} cannot be written: {error.strerror}."
-            ) from error
-
-    def on_epoch_end(self, epoch, logs=None):
-        seconds = round(time.monotonic() - self._began, 3)
-        row = {"epoch": epoch + 1, "seconds": seconds, **columns(logs or {})}
-        if self.is_json:
-            row = {name: value if math.isfinite(value) else None for name, value in row.items()}
-            with open(self.filename, "a") as file:
-                file.write(json.dumps(row) + "\n")
-            return
-        new = [name for name in row if name not in self._names]
-        if new:
-            self._widen(new)
-        with open(self.filename, "a", newline="") as file:
-            csv.DictWriter(file, self._names).writerow(row)
-
-    def _header(self) -> list[str]:
-        if self.is_json or not self.filename.exists():
-            return []
-        with open(self.filename, newline="") as file:
-            return next(csv.reader(file), [])
-
-    def _widen(self, new: list[str]) -> None:
-        """Give the file columns that it has not yet."""
-        with open(self.filename, newline="") as file:
-            rows = list(csv.DictReader(file))
-        self._names += new
-        aside = self.filename.with_name(self.filename.name + ".new")
-        with open(aside, "w", newline="") as file:
-            writer = csv.DictWriter(file, self._names)
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(aside, self.filename)

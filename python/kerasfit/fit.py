@@ -13,8 +13,8 @@ import keras
 
 from kerasfit import arguments, interrupts, loop
 from kerasfit.arguments import ClassWeightsByBatch, Schedule, ValidationSchedule
-from kerasfit.backup import Backup, backup_among, facts_of
 from kerasfit.callbacks import Callbacks, check_callbacks, check_paths
+from kerasfit.checkpoint import Backup, backup_among, run_fingerprint
 from kerasfit.checks import check_compiled, check_end, check_trainable, prepare
 from kerasfit.data import ModelData, levels_of
 from kerasfit.delegate import fit_by_model, has_its_own
@@ -246,7 +246,12 @@ def fit(
                 reader=reader,
                 schedule=schedule,
                 callbacks=callbacks,
-                steps_per_epoch=steps_per_epoch,
+                given={
+                    "steps_per_epoch": steps_per_epoch,
+                    "initial_epoch": schedule.initial_epoch,
+                    "validation_steps": validation_steps,
+                    "validation_freq": validation and validation_schedule.for_keras(),
+                },
             )
     reader.remember()
     if levels is None and reader.levels:  # in the batches of a generator
@@ -264,28 +269,33 @@ def fit_by_engine(
     reader: ModelData,
     schedule: Schedule,
     callbacks: list[keras.callbacks.Callback],
-    steps_per_epoch: int | None,
+    given: dict[str, Any],
 ) -> None:
-    """Train with a loop of ours, from where the backup among the callbacks has found a run."""
-    model, source = engine.model, stream.source
+    """Train with our loop, from where the backup among the callbacks has found a run.
+
+    ``given`` are the arguments that must be the same when a run goes on, beside the data and callbacks.
+    """
+    model = engine.model
     if not any(isinstance(callback, keras.callbacks.History) for callback in callbacks):
         callbacks.append(keras.callbacks.History())
     model.history = next(c for c in callbacks if isinstance(c, keras.callbacks.History))
+    validation_stream = validation and validation.stream
     backup = None
     try:
-        with at(epoch=schedule.initial_epoch), shapes_explained(model, source):
+        with at(epoch=schedule.initial_epoch), shapes_explained(model, stream.source):
             if settings := backup_among(callbacks):
-                facts = facts_of(
-                    model,
-                    source,
-                    validation and validation.stream.source,
-                    steps_per_epoch=steps_per_epoch,
-                    initial_epoch=schedule.initial_epoch,
+                sources = stream.source, validation_stream and validation_stream.source
+                backup = Backup(
+                    settings,
+                    engine,
+                    stream,
+                    validation_stream,
+                    callbacks,
+                    history,
+                    lambda with_state: run_fingerprint(model, *sources, with_state, given),
+                    schedule.epochs,
                 )
-                backup = Backup(settings, engine, stream, callbacks, history, facts)
-            prepare(engine, reader, stream, *([validation.stream] if validation else []))
-            if backup:
-                backup.check_variables()
+            prepare_run(engine, reader, stream, validation_stream, backup)
         told = Callbacks(
             callbacks,
             model,
@@ -308,6 +318,20 @@ def fit_by_engine(
         if backup:
             backup.close()
         history.params["steps"] = stream.steps
+
+
+def prepare_run(
+    engine: Engine, reader: ModelData, stream: Stream, validation: Stream | None, backup: Backup | None
+) -> None:
+    """Create the state that a model has in a run; see whether the one that a backup has found fits."""
+    try:
+        prepare(engine, reader, stream, *([validation] if validation else []))
+        if backup:
+            backup.check_variables()
+    except BaseException:
+        if backup:
+            backup.abandon()
+        raise
 
 
 def returned(history: History, on_interrupt: str) -> History:

@@ -63,15 +63,22 @@ def asking(host: ctypes.c_int) -> Iterator[None]:
         _host = before
 
 
-def requested() -> bool:
-    return _requested
+def request() -> None:
+    """Let the next ``check()`` raise an interrupt."""
+    global _requested
+    _requested = True
+
+
+def take_request() -> bool:
+    """Whether an interrupt has been requested, which it is no longer then."""
+    global _requested
+    was, _requested = _requested, False
+    return was
 
 
 def check() -> None:
     """Raise ``AtStep`` if an interrupt has been requested."""
-    global _requested
-    if _requested:
-        _requested = False
+    if take_request():
         raise AtStep
 
 

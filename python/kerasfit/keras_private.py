@@ -16,7 +16,8 @@ from typing import Any
 
 import keras
 from keras.src import backend
-from keras.src.random.seed_generator import global_seed_generator
+from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 
 from kerasfit.origin import package_of
 
@@ -54,14 +55,31 @@ def choose_direction(callback: keras.callbacks.Callback) -> None:
             callback._set_monitor_op()
 
 
+def loss_arguments(loss: Any) -> dict[str, Any] | None:
+    """The arguments of one of Keras's losses, some of which its configuration leaves out."""
+    return getattr(loss, "_fn_kwargs", None)
+
+
 def restored_epoch(model: keras.Model) -> int | None:
     """The 1-based epoch at which a callback (``BackupAndRestore``) wants training to start, if any."""
     return model._initial_epoch + 1 if model._initial_epoch else None
 
 
-def global_seed() -> keras.Variable:
-    """The state of the generator that random numbers without a seed of their own come from."""
-    return global_seed_generator().state
+def global_seed() -> keras.Variable | None:
+    """The state of the generator that random numbers without a seed of their own come from.
+
+    None if there is none yet: Keras makes it when it is first used.
+    """
+    generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    return None if generator is None else generator.state
+
+
+def set_global_seed(value: Any) -> None:
+    """Give that generator a state; None if it is to be made when it is next used."""
+    if value is None:
+        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
+    else:
+        global_seed_generator().state.assign(value)
 
 
 def max_epochs() -> int | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,8 @@ import numpy as np
 
 from kerasfit import interrupts, keras_private, timing
 from kerasfit.arguments import Schedule, ValidationSchedule
-from kerasfit.backup import Backup
 from kerasfit.callbacks import Callbacks
+from kerasfit.checkpoint import Backup, Position
 from kerasfit.engines import Engine
 from kerasfit.errors import DataError
 from kerasfit.history import History
@@ -28,6 +29,7 @@ from kerasfit.places import at, note_place
 from kerasfit.progress import Progress
 from kerasfit.shapes import shapes_explained
 from kerasfit.sources import Stream
+from kerasfit.tensors import numbers
 
 EXECUTION_SECONDS = 0.1
 
@@ -53,7 +55,7 @@ class Training:
 
         An interrupt ends training, after a step; ``history.params["interrupted"]`` says so.
         """
-        model = self.engine.model
+        model, backup, history = self.engine.model, self.backup, self.history
         model.stop_training = False
         self.engine.halt_on_nan = self.callbacks.halt_on_nan
         logs: dict[str, Any] = {}
@@ -61,36 +63,41 @@ class Training:
             for logs in self._epochs():  # noqa: B007
                 pass
             interrupts.check()  # one that came after the last step
-            if self.backup:
-                self.backup.end(logs)
+            if backup:
+                backup.completed(to_be_kept=self.callbacks.users_hear("on_train_end"))
         except interrupts.AtOnce:
             raise
         except KeyboardInterrupt:
             self.progress.close()
-            self.history.params["interrupted"] = True
+            history.params["interrupted"] = True
+            if backup:
+                backup.interrupted()
         self.engine.finish()
         self.callbacks.end("train", logs)
+        history.params["interrupted"] |= interrupts.take_request()
+        if backup and not history.params["interrupted"]:
+            backup.ended()
 
     def _epochs(self) -> Iterator[dict[str, Any]]:
         """Train, and yield the logs of each epoch."""
         model, backup = self.engine.model, self.backup
-        found = backup.found if backup else None
-        if found:
-            backup.reopen_files()
-        self.callbacks.begin("train")
+        found = backup.found.position if backup and backup.found else None
+        with backup.training_begins() if backup else nullcontext():
+            self.callbacks.begin("train")
         first = keras_private.restored_epoch(model)
         if found:
-            first = found["epoch"] + (not found["inside"])
-        if found and not found["inside"]:
-            backup.restore()
-            yield found["logs"]
+            first = found.epoch + (not found.is_within_epoch)
+        if found and not found.is_within_epoch:
+            backup.found.restore()
+            backup.reached(found)
+            yield found.logs
         epochs = self.schedule.starting_at(first)
         while epochs and not model.stop_training:
             interrupts.check()
-            inside = found if found and found["inside"] and epochs[0] == first else None
+            resumed = found if found and found.is_within_epoch and epochs[0] == first else None
             self.engine.planned = len(epochs) * (self.stream.steps or 0)
             with at(epoch=epochs[0], history=self.history):
-                done = self._unseen_epochs(epochs) or [self._epoch(epochs[0], inside)]
+                done = self._unseen_epochs(epochs) or [self._epoch(epochs[0], resumed)]
                 if (logs := done[-1]) is None:
                     break
             yield logs
@@ -119,21 +126,46 @@ class Training:
             self.progress.epoch_was(epoch, logs, seconds / len(logs_of_each))
         return logs_of_each
 
-    def _epoch(self, epoch: int, inside: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Train one epoch, from its beginning or ``inside``: its logs, or None if there are no data."""
+    def _epoch(self, epoch: int, resumed: Position | None) -> dict[str, Any] | None:
+        """Train one epoch, from its beginning or from where it is resumed.
+
+        Returns its logs, or None if there are no data.
+        """
         engine, stream, callbacks, backup = self.engine, self.stream, self.callbacks, self.backup
-        step_logs: dict[str, Any] = {}
         engine.reset_metrics()
+        if backup and callbacks.users_hear("on_epoch_begin"):
+            backup.before_next_epoch()
         callbacks.epoch_begin(epoch)
-        if inside:
-            backup.restore()
-            step_logs = inside["logs"]
+        if resumed:
+            backup.found.restore()
         else:
+            stream.reset_epoch()
+        if backup and not callbacks.cut_short:
+            backup.reached(resumed or Position(epoch, "steps"))
+        interrupts.check()
+        if not stream.taken:
             stream.begin_epoch()
-        if backup:
-            backup.epoch = epoch
         self.progress.epoch_begin(epoch, stream.steps)
-        step_logs |= run_steps("train", engine.train, stream, engine, callbacks, self.progress, backup)
+        logs, stage = (dict(resumed.logs), resumed.stage) if resumed else ({}, "steps")
+        if stage == "steps" and (logs := self._train(epoch, logs)) is None:
+            return None
+        if stage != "callbacks" and self.validation and self.validation.schedule.due(epoch):
+            logs = logs | self._validate(epoch, logs)
+        if backup and callbacks.users_hear("on_epoch_end"):
+            backup.before_callbacks(epoch, logs)
+        callbacks.epoch_end(epoch, logs)
+        self.history.record(epoch, logs)
+        if backup and not callbacks.cut_short:
+            backup.epoch_end(epoch, logs)
+        self.progress.epoch_end(epoch, logs)
+        return logs
+
+    def _train(self, epoch: int, step_logs: dict[str, Any]) -> dict[str, Any] | None:
+        """Make the steps of an epoch, or the rest of them: the metrics, or None if there are no data."""
+        engine, stream = self.engine, self.stream
+        step_logs = step_logs | run_steps(
+            "train", engine.train, stream, engine, self.callbacks, self.progress, self.backup
+        )
         if not stream.taken:
             warnings.warn(
                 f"The data ended: there is no batch for epoch {epoch}, and training stops.", stacklevel=2
@@ -141,21 +173,15 @@ class Training:
             return None
         if not engine.model.stop_training:
             warn_of_missing_steps(stream, f"epoch {epoch}")
-        logs = engine.results(step_logs)
-        if self.validation and self.validation.schedule.due(epoch):
-            with timing.part("validation"):
-                val_logs = evaluate(engine, self.validation.stream, callbacks)
-            logs |= {f"val_{name}": value for name, value in val_logs.items()}
-        try:
-            callbacks.epoch_end(epoch, logs)
-        except KeyboardInterrupt:
-            self.history.record(epoch, logs)
-            raise
-        self.history.record(epoch, logs)
-        if backup:
-            backup.epoch_end(logs)
-        self.progress.epoch_end(epoch, logs)
-        return logs
+        return engine.results(step_logs)
+
+    def _validate(self, epoch: int, logs: dict[str, Any]) -> dict[str, Any]:
+        """Loss and metrics on the validation data, by the names that the history has for them."""
+        if self.backup:
+            self.backup.before_validation(epoch, logs, hooks=self.callbacks.hear_phase("test"))
+        with timing.part("validation"):
+            val_logs = evaluate(self.engine, self.validation.stream, self.callbacks)
+        return {f"val_{name}": value for name, value in val_logs.items()}
 
 
 def evaluate(
@@ -169,7 +195,8 @@ def evaluate(
     callbacks.begin("test")
     engine.reset_metrics()
     stream.begin_epoch(anew=True)
-    step_logs = run_steps("test", engine.evaluate, stream, engine, callbacks, progress)
+    with ended_if_interrupted("test", engine, callbacks):
+        step_logs = run_steps("test", engine.evaluate, stream, engine, callbacks, progress)
     if not stream.taken:
         warnings.warn("The data ended: there is no batch to evaluate on.", stacklevel=2)
     elif not engine.model.stop_evaluating:
@@ -190,13 +217,28 @@ def predict(engine: Engine, stream: Stream, callbacks: Callbacks, progress: Prog
     engine.model.stop_predicting = False
     callbacks.begin("predict")
     stream.begin_epoch(anew=True)
-    run_steps("predict", execute, stream, engine, callbacks, progress)
+    with ended_if_interrupted("predict", engine, callbacks):
+        run_steps("predict", execute, stream, engine, callbacks, progress)
     if not outputs:
         raise DataError("x", "`x` has no batch to predict from.")
     if not engine.model.stop_predicting:
         warn_of_missing_steps(stream, "prediction")
     callbacks.end("predict")
     return concatenated(outputs)
+
+
+@contextmanager
+def ended_if_interrupted(phase: str, engine: Engine, callbacks: Callbacks) -> Iterator[None]:
+    """Call the callbacks' hook for the end of a phase also where an interrupt ends it.
+
+    Some change the model for a phase, and back again.
+    """
+    try:
+        yield
+    except interrupts.AtStep:
+        engine.sync()
+        callbacks.end(phase, numbers(engine.model.get_metrics_result()) if phase == "test" else None)
+        raise
 
 
 def run_steps(
@@ -220,7 +262,10 @@ def run_steps(
     while not stream.exhausted:
         if told:
             callbacks.batch_begin(phase, stream.taken)
-        steps = min(pace.steps, (backup and backup.steps_until_due()) or pace.steps)
+        steps = pace.steps
+        if backup:
+            steps = backup.steps_at_once(steps, fixed=fixed is not None)
+            backup.in_step = True
         taken, began = stream.taken, time.perf_counter()
         try:
             with timing.part("steps"), shapes_explained(engine.model, stream.source, phase):
@@ -236,9 +281,8 @@ def run_steps(
             progress.step(stream.taken, logs)
         if getattr(engine.model, STOP_FLAGS[phase]):
             break
-        if backup and backup.due_after(stream.taken - taken, now=interrupts.requested()):
-            logs = engine.latest(logs)
-            backup.save(logs, inside=True)
+        if backup:
+            logs = backup.steps_done(stream.taken - taken, logs)
         interrupts.check()
     else:
         stream.end_epoch()

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import kerasfit
-from kerasfit import store
+from kerasfit.checkpoint import store
 
 X = np.random.default_rng(0).normal(size=(300, 10)).astype("float32")
 Y = (X[:, :1] * X[:, 1:2]).astype("float32")
@@ -383,14 +383,14 @@ def crashed(folder, **backup):
 
 
 OTHERS = {
-    "batch_size was 32 there and is 16 here": {"options": {"batch_size": 16}},
-    "shuffle was True there and is False here": {"options": {"shuffle": False}},
-    "initial_epoch was 1 there and is 2 here": {"options": {"initial_epoch": 2}},
-    "the number of samples was 240 there and is 80 here": {"data": (X[:100], Y[:100])},
-    "the data were others there": {"data": (X, np.concatenate([Y[:7], Y[7:8] + 1, Y[8:]]))},
-    "the validation data were others there": {
+    "`batch_size` was 32 and is now 16": {"options": {"batch_size": 16}},
+    "`shuffle` was True and is now False": {"options": {"shuffle": False}},
+    "`initial_epoch` was 1 and is now 2": {"options": {"initial_epoch": 2}},
+    "the number of samples was 240 and is now 80": {"data": (X[:100], Y[:100])},
+    "the data are not the same": {"data": (X, np.concatenate([Y[:7], Y[7:8] + 1, Y[8:]]))},
+    "the validation data are not the same": {
         "data": (X[:240], Y[:240]),
-        "options": {"validation_split": 0.0, "validation_data": (X[:9], Y[:9])},
+        "options": {"validation_split": 0.0, "validation_data": (X[240:], Y[240:] + 1)},
     },
 }
 
@@ -407,12 +407,12 @@ def test_the_state_of_another_run_is_no_state_of_this_one(tmp_path, fault):
 def test_another_model_and_other_callbacks_are_another_run(tmp_path):
     crashed(tmp_path / "state")
     backup = kerasfit.BackupAndRestore(tmp_path / "state")
-    with pytest.raises(kerasfit.ArgumentError, match=r"callbacks was EarlyStopping, .* and is History here"):
+    with pytest.raises(kerasfit.ArgumentError, match=r"`callbacks` was EarlyStopping, .* and is now History"):
         kerasfit.fit(network(), X, Y, validation_split=0.2, callbacks=backup, verbose=0)
     wider = keras.Sequential([keras.Input((10,)), keras.layers.Dense(9), keras.layers.Dense(1)])
     wider.compile("adam", "mse")
     before = wider.get_weights()
-    with pytest.raises(kerasfit.ArgumentError, match="the model's layers were others there"):
+    with pytest.raises(kerasfit.ArgumentError, match="the model's layers are not the same"):
         kerasfit.fit(
             wider, X, Y, validation_split=0.2, callbacks=callbacks(tmp_path / "state", save_freq="epoch")
         )
@@ -423,9 +423,9 @@ def test_another_model_and_other_callbacks_are_another_run(tmp_path):
 @pytest.mark.parametrize(
     "activation, compiled, what",
     [
-        ("tanh", {}, "the model's layers"),
-        ("relu", {"loss": "mae"}, "loss and metrics"),
-        ("relu", {"metrics": ["mse"]}, "loss and metrics"),
+        ("tanh", {}, "the model's layers are not the same"),
+        ("relu", {"loss": "mae"}, r"loss of the model's compile\(\) was mse and is now mae"),
+        ("relu", {"metrics": ["mse"]}, r"metrics of the model's compile\(\) was mae and is now mse"),
     ],
 )
 def test_a_model_with_the_same_variables_is_another_one(tmp_path, activation, compiled, what):
@@ -434,7 +434,7 @@ def test_a_model_with_the_same_variables_is_another_one(tmp_path, activation, co
     model.layers[0].activation = keras.activations.get(activation)
     model.compile(**{"optimizer": "adam", "loss": "mse", "metrics": ["mae"]} | compiled)
     backup = callbacks(tmp_path / "state", save_freq="epoch")
-    with pytest.raises(kerasfit.ArgumentError, match=f"{what} were others there"):
+    with pytest.raises(kerasfit.ArgumentError, match=what):
         kerasfit.fit(model, X, Y, validation_split=0.2, callbacks=backup)
 
 
@@ -446,7 +446,7 @@ def test_a_damaged_state_is_told_and_left_alone(tmp_path, damage):
     flipped[whole.index(b'"format"')] ^= 1  # of a value; not every byte of the file has a meaning
     spoilt = {"cut": whole[:-100], "foreign": b"something else", "flipped": bytes(flipped), "empty": b""}
     file.write_bytes(spoilt[damage])
-    with pytest.raises(kerasfit.ArgumentError, match="damaged, or no state"):
+    with pytest.raises(kerasfit.ArgumentError, match="damaged"):
         train(tmp_path / "state", save_freq="epoch")
     assert file.read_bytes() == spoilt[damage]
 
@@ -536,26 +536,3 @@ def test_a_callback_says_what_its_state_is(tmp_path):
 
     assert run(Crash(3)) == [0, 1]
     assert run(Quiet()) == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        {"a": [1, 2.5, "x"], 3: (True, None, b"raw")},
-        float("inf"),
-        {"array": np.arange(6).reshape(2, 3), "empty": np.empty((0, 2)), "text": np.array(["a", "bc"])},
-    ],
-)
-def test_values_come_back_from_a_file(tmp_path, value):
-    store.write(tmp_path / "value", value)
-    back = store.read(tmp_path / "value")
-    assert type(back) is type(value)
-    np.testing.assert_equal(back, value)
-
-
-def test_half_precision_comes_back_from_a_file(tmp_path):
-    for dtype in ("bfloat16", "float16"):
-        array = keras.ops.convert_to_numpy(keras.ops.ones((2, 3), dtype))
-        store.write(tmp_path / "value", array)
-        assert store.read(tmp_path / "value").dtype == array.dtype

@@ -64,8 +64,17 @@ def writer(functions: dict[str, Callable]) -> SimpleNamespace:
 
 
 def session(get_state: Callable, set_state: Callable) -> SimpleNamespace:
-    """What belongs to R's session in the state of a run, made of R functions that speak of raw vectors."""
-    return SimpleNamespace(get_state=get_state, set_state=lambda state: set_state(bytearray(state)))
+    """R's random generator, whose state is an array of integers, or None if it has not been used."""
+
+    def get_random_state() -> np.ndarray | None:
+        state = get_state()
+        return None if state is None else np.asarray(state, np.int32)
+
+    def set_random_state(state: Any) -> bool:
+        is_integers = isinstance(state, np.ndarray) and state.dtype == np.int32 and state.ndim == 1
+        return bool(is_integers and set_state(state))
+
+    return SimpleNamespace(get_state=get_random_state, set_state=set_random_state)
 
 
 def schedule(function: Callable) -> Callable:
@@ -101,15 +110,14 @@ def callback(
 ) -> keras.callbacks.Callback:
     """A callback of a new class with R functions as hooks, whose epochs and batches count from 1."""
 
-    def method(function: Callable) -> Callable:
-        hook = counting_from_1(function)
-        return lambda self, *args, **kwargs: hook(*args, **kwargs)
-
-    methods = {hook: method(function) for hook, function in hooks.items()}
-    if state:
-        methods["get_state"] = lambda self: bytes(state["get_state"]())
-        methods["set_state"] = lambda self, value: state["set_state"](bytearray(value))
+    methods = {hook: ignoring_self(counting_from_1(function)) for hook, function in hooks.items()}
+    methods |= {name: ignoring_self(function) for name, function in state.items()}
     return type(name, (base,), methods)(*args, **kwargs)
+
+
+def ignoring_self(function: Callable) -> Callable:
+    """A function as a method that does not need the object it belongs to."""
+    return lambda self, *args, **kwargs: function(*args, **kwargs)
 
 
 def call_hook(cls: type, callback: keras.callbacks.Callback, hook: str, args: list[Any]) -> None:

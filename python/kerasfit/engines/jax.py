@@ -68,7 +68,7 @@ class JaxEngine(PlainEngine):
 
     def prepare(self, stream: Stream) -> None:
         """Create the state of model, loss, metrics and optimizer, which a pure step cannot."""
-        if (batch := stream.peek()) is not None:
+        if (batch := stream.example()) is not None:
             others = {} if keras.distribution.distribution() else {"numpy.zeros": lambda _: zeros}
             with keras_private.replaced(others):
                 keras_private.build_state(self.model, numbers_or_tensors(tuple(batch)))

@@ -88,7 +88,7 @@ class TensorFlowEngine(PlainEngine):
 
     def prepare(self, stream: Stream) -> None:
         """Create the state of model, loss, metrics and optimizer, so that one trace of a step is enough."""
-        if self.plan != "step" and (batch := stream.peek()) is not None:
+        if self.plan != "step" and (batch := stream.example()) is not None:
             with contextlib.suppress(Exception):  # then a trace creates it, or says what is wrong
                 keras_private.build_state(self.model, numbers_or_tensors(tuple(batch)))
 
@@ -322,6 +322,10 @@ class DatasetStream(Stream):
                 self._iterator = iter(self.source.dataset)
             self._ahead = self._iterator.get_next_as_optional()
         return self._ahead
+
+    @property
+    def in_pass(self) -> bool:
+        return self._iterator is not None
 
     def has_next(self) -> bool:
         return bool(self._next().has_value())

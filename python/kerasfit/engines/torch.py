@@ -61,7 +61,7 @@ class TorchEngine(PlainEngine):
         return stream
 
     def prepare(self, stream: Stream) -> None:
-        if (batch := stream.peek()) is not None:
+        if (batch := stream.example()) is not None:
             keras_private.build_state(self.model, to_backend(tuple(batch)))
 
     def train(self, stream: Stream, steps: int) -> Logs:

@@ -39,7 +39,7 @@ class ArraySource:
         Whether each pass has its own order.
     """
 
-    endless = False
+    endless = goes_on = False
 
     def __init__(
         self,

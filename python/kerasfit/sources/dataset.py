@@ -23,6 +23,7 @@ class DatasetSource:
 
     samples = None
     batch_size = None
+    goes_on = False
 
     def __init__(self, dataset: Any, class_weight: ClassWeighting | None = None, names: Names = NAMES):
         self.dataset = dataset

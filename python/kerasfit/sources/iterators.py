@@ -70,6 +70,7 @@ class IteratorSource:
         is_dataset = isinstance(value, keras.utils.PyDataset)
         self.shuffling = Shuffling(is_dataset and shuffle)
         self.start_pass = dataset_starter(value, self.shuffling) if is_dataset else pass_starter(value)
+        self._is_iterator = isinstance(value, Iterator)
         self.class_weight = class_weight
         self.reader = reader
         self.label = label
@@ -78,6 +79,10 @@ class IteratorSource:
         self.example: Batch | None = None
         self.endless = value.num_batches is None if is_dataset else never_ends(value)
         self.batches = None if self.endless else length_of(value)
+
+    @property
+    def goes_on(self) -> bool:
+        return getattr(self.start_pass, "goes_on", self._is_iterator)
 
     def __iter__(self) -> Iterator[Batch]:
         with at(function=f"the generator `{self.label}`"):
@@ -109,16 +114,25 @@ def pass_starter(value: Any) -> Callable[[], Iterator[Any]]:
     if inspect.isgeneratorfunction(value):
         return value
 
-    def call_until_none() -> Iterator[Any]:
-        batch = value()
+    return Calls(value)
+
+
+class Calls:
+    """Passes over what a function returns: batches until it returns None; or an iterator over each pass."""
+
+    def __init__(self, function: Callable[[], Any]):
+        self._function = function
+        self.goes_on = True  # until it has returned an iterator
+
+    def __call__(self) -> Iterator[Any]:
+        batch = self._function()
         if isinstance(batch, Iterator):
+            self.goes_on = False
             yield from batch
             return
         while batch is not None:
             yield batch
-            batch = value()
-
-    return call_until_none
+            batch = self._function()
 
 
 def dataset_starter(dataset: keras.utils.PyDataset, shuffling: Shuffling) -> Callable[[], Iterator[Any]]:

@@ -73,6 +73,8 @@ class Source(Protocol):
         Samples in a batch, or None if the source alone knows.
     endless
         Whether a pass is known never to end.
+    goes_on
+        Whether a pass that is left before its end is not begun anew: the next one goes on where it was left.
     shuffling
         The order of each pass, as far as the source makes it.
     names
@@ -85,6 +87,7 @@ class Source(Protocol):
     batches: int | None
     batch_size: int | None
     endless: bool
+    goes_on: bool
     shuffling: Shuffling
     names: Names
     example: Batch | None

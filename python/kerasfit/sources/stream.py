@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +40,10 @@ class Stream:
         """The batch that comes next, which stays there to be taken; None if the pass is over."""
         raise NotImplementedError
 
+    def example(self) -> Batch | None:
+        """A batch that shows shapes and types: the one that comes next, or another like it."""
+        return self.peek()
+
     def leave_pass(self) -> None:
         """Let the next batch be the first of a new pass."""
         raise NotImplementedError
@@ -64,18 +68,23 @@ class Stream:
 
     def begin_epoch(self, *, anew: bool = False) -> None:
         """Start a pass, or go on with the one that ``steps_per_epoch`` cut unless told to start ``anew``."""
-        if self.taken and (anew or self.limit is None):
-            self.leave_pass()
-        self.taken = 0
+        self.reset_epoch(anew=anew)
         if not self.has_next():
             self.leave_pass()  # the last epoch took the last batch
 
+    def reset_epoch(self, *, anew: bool = False) -> None:
+        """The same, as far as that can be done without drawing a batch."""
+        if self.taken and (anew or self.limit is None):
+            self.leave_pass()
+        self.taken = 0
+
     def state(self, *, inside: bool) -> dict[str, Any]:
         """What ``restore`` takes: where the stream is, ``inside`` an epoch or between two."""
-        goes_on = inside or self.limit is not None
+        goes_on = self.in_pass and (inside or self.limit is not None)
         return {
             "taken": self.taken if inside else 0,
             "passed": self.passed if goes_on else 0,
+            "in_pass": goes_on,
             "steps": self.steps,
             "shuffling": vars(self.source.shuffling).copy(),
         }
@@ -86,9 +95,14 @@ class Stream:
             self.leave_pass()
         vars(self.source.shuffling).update(state["shuffling"])
         self.taken, self.steps = state["taken"], state["steps"]
-        if state["passed"]:
+        if state["in_pass"]:
             self.source.shuffling.passes = max(0, self.source.shuffling.passes - 1)  # this one begins again
             self.skip(state["passed"])
+
+    @property
+    def in_pass(self) -> bool:
+        """Whether a pass over the source has begun."""
+        raise NotImplementedError
 
     def skip(self, steps: int) -> None:
         """Go past so many batches of the pass, which no epoch takes."""
@@ -110,20 +124,51 @@ class Stream:
 
 
 class BatchStream(Stream):
-    """Batches that are made one after the other."""
+    """Batches that are made one after the other.
+
+    Attributes
+    ----------
+    before_draw
+        A function that is called before each batch is made, if there is one.
+    drawn
+        Batches made so far, of a source that never begins anew.
+    stand_in
+        A batch that shows shapes and types, where none is to be made before its time.
+    """
 
     def __init__(self, source: Source, steps_per_epoch: int | None = None):
         super().__init__(source, steps_per_epoch)
         self._pass: Iterator[Batch] | None = None
         self._ahead: Batch | None = None
+        self.before_draw: Callable[[], None] | None = None
+        self.is_drawing = False  # or has been, when an exception came up
+        self.drawn = 0
+        self.stand_in: Batch | None = None
+
+    @property
+    def in_pass(self) -> bool:
+        return self._pass is not None
+
+    @property
+    def has_batch_ahead(self) -> bool:
+        """Whether there is a batch that has been made and not taken."""
+        return self._ahead is not None
 
     def peek(self) -> Batch | None:
         if self._ahead is None:
+            if self.before_draw:
+                self.before_draw()
+            self.is_drawing = True
             if self._pass is None:
                 self._pass = iter(self.source)
             with at(batch=self.taken + 1), timing.part("data"):
                 self._ahead = next(self._pass, None)
+            self.is_drawing = False
+            self.drawn = 0 if self._ahead is None else self.drawn + self.source.goes_on
         return self._ahead
+
+    def example(self) -> Batch | None:
+        return self.peek() if self.stand_in is None else self.stand_in
 
     def advance(self) -> None:
         super().advance()
@@ -133,8 +178,23 @@ class BatchStream(Stream):
         self._pass = self._ahead = None
         self.passed = 0
 
+    def state(self, *, inside: bool) -> dict[str, Any]:
+        return super().state(inside=inside) | {"drawn": self.drawn_before if self.source.goes_on else None}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        drawn = state["drawn"]
+        super().restore(state if drawn is None else state | {"passed": drawn, "in_pass": drawn > 0})
+        self.passed = state["passed"]
+
+    @property
+    def drawn_before(self) -> int:
+        """How many batches were made before the next one that will be taken."""
+        return self.drawn - self.has_batch_ahead
+
     def skip(self, steps: int) -> None:
-        while self.passed < steps and self.peek() is not None:
+        for _ in range(steps):
+            if self.peek() is None:
+                return
             self._ahead = None
             self.passed += 1
 
@@ -179,6 +239,10 @@ class RowStream(Stream):
 
     def peek(self) -> Batch | None:
         return self.source.batch(self._order, self._at) if self.has_next() else None
+
+    @property
+    def in_pass(self) -> bool:
+        return self._at is not None
 
     def has_next(self) -> bool:
         if self._at is None:

@@ -1,0 +1,235 @@
+"""When the state of a run is stored, in which folder, and when it is deleted."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
+
+import keras
+
+from kerasfit.checkpoint import resume, store
+from kerasfit.checkpoint.callback_state import continued_logs
+from kerasfit.checkpoint.random_state import set_random_states
+from kerasfit.checkpoint.resume import StoredRun, find_state
+from kerasfit.checkpoint.run_folder import RunFolder
+from kerasfit.checkpoint.run_state import Position, RunState
+from kerasfit.checkpoint.settings import BackupAndRestore
+from kerasfit.engines import Engine
+from kerasfit.errors import KerasfitError, StateError
+from kerasfit.extras import ProgressStyle
+from kerasfit.history import History
+from kerasfit.sources import BatchStream, IteratorSource, Stream
+
+MAX_TIME_SHARE = 0.015  # of the time, for storing: half of what users are told, as it slows steps too
+
+
+class Backup:
+    """Stores the state of one run, and lets the run go on from the state that it finds.
+
+    Parameters
+    ----------
+    settings
+        What the user asked for.
+    engine, stream, validation, callbacks, history
+        The parts of the run.
+    fingerprint
+        A function that says what must be the same when the run goes on; it is called with the callbacks that
+        have a state.
+    epochs
+        The last epoch to train.
+
+    Attributes
+    ----------
+    found
+        The state that the run goes on from, if any.
+    in_step
+        Whether a step may be half done, so that no state can be stored.
+
+    Raises
+    ------
+    ArgumentError
+        If the folder cannot be used, or has a state that is damaged or that of another run.
+    """
+
+    def __init__(
+        self,
+        settings: BackupAndRestore,
+        engine: Engine,
+        stream: Stream,
+        validation: Stream | None,
+        callbacks: Sequence[keras.callbacks.Callback],
+        history: History,
+        fingerprint: Callable[[list[keras.callbacks.Callback]], dict[str, Any]],
+        epochs: int,
+    ):
+        self._began = time.monotonic()
+        self.settings = settings
+        self._epochs = epochs
+        callbacks = [each for each in callbacks if not isinstance(each, (BackupAndRestore, ProgressStyle))]
+        self.run = RunState(engine, stream, validation, callbacks, history, settings.session)
+        self._fingerprint = fingerprint(callbacks)
+        self._random_at_first = self.run.random_states()
+        self._position: Position | None = None
+        self.in_step = False
+        self._is_stored = True  # the state at this position
+        self._steps = self._unsaved = 0
+        self._has_saved, self._seconds = False, 0.0  # how long all saving took
+        self._writer = store.Writer()
+        self.folder = RunFolder(settings.backup_dir)
+        self.found: StoredRun | None = None
+        try:
+            self.found = find_state(self.folder, self.run, settings)
+            if self.found:
+                self.found.check(self._fingerprint, epochs)
+                self.found.go_to_batch()
+        except BaseException:
+            self.abandon()
+            raise
+
+    # ---- the beginning -----------------------------------------------------------------------------
+
+    def check_variables(self) -> None:
+        """Create the variables of the model, and see whether the state found has values for them."""
+        resume.build(self.run)
+        if self.found:
+            self.found.check_variables()
+
+    @contextmanager
+    def training_begins(self) -> Iterator[None]:
+        """While callbacks are told that training begins: let files that they write go on.
+
+        Raises
+        ------
+        ArgumentError
+            After that, if the state of a callback cannot be stored.
+        """
+        states = self.found and self.found.state["callbacks"]
+        with continued_logs(self.run.callbacks, states) if states else nullcontext():
+            yield
+        self.run.callback_states()
+
+    # ---- where the run is --------------------------------------------------------------------------
+
+    def reached(self, position: Position) -> None:
+        """The run is at a point from which it can go on."""
+        self._position = position
+        self.in_step = self._is_stored = False
+
+    def before_next_epoch(self) -> None:
+        """Code of the user's is called next, for the beginning of an epoch."""
+        if self._position and not self._position.before:
+            self._position.before = self.run.before_user_code()
+
+    def steps_at_once(self, steps: int, *, fixed: bool) -> int:
+        """How many of so many steps to make before ``steps_done`` is called.
+
+        One, where the user's code makes the batches: an interrupt may come up in it. The state must be stored
+        between two calls then, unless callbacks expect a ``fixed`` number of steps in each.
+        """
+        if isinstance(self.run.stream.source, IteratorSource) and not fixed:
+            return 1
+        until_due = steps if self.settings.steps is None else self.settings.steps - self._unsaved
+        return min(steps, max(1, until_due))
+
+    def steps_done(self, steps: int, logs: dict[str, Any]) -> dict[str, Any]:
+        """So many steps more have been made; store the state if it is time. Returns the logs."""
+        self._steps += steps
+        self._unsaved += steps
+        self.reached(Position(self._position.epoch, "steps", logs))
+        if self.settings.steps is not None and self._unsaved >= self.settings.steps:
+            self._position.logs = logs = self.run.engine.latest(logs)
+            self.save()
+        return logs
+
+    def before_validation(self, epoch: int, logs: dict[str, Any], *, hooks: bool) -> None:
+        """All steps of an epoch have been made, and validation is next; with ``hooks``, by callbacks too."""
+        self.reached(Position(epoch, "validation", logs, self.run.before_validation(hooks=hooks)))
+
+    def before_callbacks(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Code of the user's is called next, for the end of an epoch."""
+        self.reached(Position(epoch, "callbacks", dict(logs), self.run.before_user_code()))
+
+    def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        """An epoch is over, its callbacks and its row in the history too; store the state if it is time."""
+        self.reached(Position(epoch, "done", logs))
+        is_last = epoch == self._epochs or self.run.model.stop_training  # ``completed`` will be called
+        spent, elapsed = self._seconds + self._writer.seconds, time.monotonic() - self._began
+        is_cheap = not self._has_saved or spent <= MAX_TIME_SHARE * elapsed
+        if self.settings.steps is None and is_cheap and not is_last:
+            self.save()
+
+    # ---- storing -----------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Store the state at this position.
+
+        Raises
+        ------
+        StateError
+            If that, or the storing before, has failed.
+        """
+        began = time.monotonic()
+        about = {"format": resume.FORMAT, "run": self._fingerprint, "folder_is_ours": self.folder.is_ours}
+        state = about | self.run.at(self._position)
+        previous = self.folder.previous if self.settings.double_checkpoint else None
+        try:
+            self._writer.write(self.folder.state, state, previous)
+        except OSError as error:
+            raise self._not_stored(error) from error
+        self._unsaved = 0
+        self._has_saved = self._is_stored = True
+        self._seconds += time.monotonic() - began
+
+    def _not_stored(self, error: OSError) -> StateError:
+        is_there = "The state before is still there: fit() can go on from it."
+        return StateError(
+            f"The state could not be stored in {self.folder.state}: {error.strerror or error}.",
+            argument="callbacks",
+            hint=is_there if self.folder.state.exists() else None,
+        )
+
+    # ---- the end -----------------------------------------------------------------------------------
+
+    def interrupted(self) -> None:
+        """An interrupt ends the run: store the state if the last one is older. Warns if that cannot be."""
+        stream = self.run.stream
+        in_draw = isinstance(stream, BatchStream) and stream.is_drawing
+        try:
+            if not self._is_stored and (not self.in_step or in_draw):
+                self.save()
+            self._writer.finish()
+        except OSError as error:
+            warnings.warn(str(self._not_stored(error)), stacklevel=2)
+        except KerasfitError as error:
+            warnings.warn(str(error), stacklevel=2)
+
+    def completed(self, *, to_be_kept: bool) -> None:
+        """All epochs have been trained: store the last state if it is to be kept. Warns if that cannot be."""
+        if to_be_kept or not self.settings.delete_checkpoint:
+            self.interrupted()
+
+    def ended(self) -> None:
+        """The run has ended well, so that its state is not needed any more."""
+        with suppress(OSError):
+            self._writer.finish()
+        if self.settings.delete_checkpoint and self._steps:
+            self.folder.delete_states()
+
+    def close(self) -> None:
+        """The run is over in whatever way: let the last state get to the disk, and others use the folder."""
+        resume.note_rates(self.run.model)
+        self._release()
+
+    def abandon(self) -> None:
+        """The run does not begin: let random generators be as they were before."""
+        set_random_states(self._random_at_first, self.settings.session)
+        self._release()
+
+    def _release(self) -> None:
+        with suppress(OSError):
+            self._writer.finish()
+        self._writer.close()
+        self.folder.release()

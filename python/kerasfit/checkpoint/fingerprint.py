@@ -1,0 +1,227 @@
+"""What must be the same when a run goes on: data, model, optimizer, loss, metrics, validation, callbacks."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasfit import arguments, keras_private
+from kerasfit.checkpoint import store
+from kerasfit.checkpoint.callback_state import argument_names, keeps_own_state
+from kerasfit.extras import ProgressStyle
+from kerasfit.sources import ArraySource, Source
+from kerasfit.variables import own_optimizers
+
+CHECKED_BYTES = 2**26  # of each array
+SHOWN_ONLY = {
+    "verbose",
+    "filepath",
+    "filename",
+    "log_dir",
+    "root",
+    "path",
+    "headers",
+}  # arguments of callbacks
+
+
+def run_fingerprint(
+    model: keras.Model,
+    source: Source,
+    validation: Source | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    given: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What must be the same when a run goes on, as plain values, by the names that errors use.
+
+    ``given`` are further arguments of ``fit()``, by name. Learning rates are not among them: see
+    ``learning_rates``. What has a key "checksum" is one.
+    """
+    compiled = json_of(model.get_compile_config) or {}
+    return {
+        "the backend": keras.backend.backend(),
+        "the model's layers": checksum_of(
+            json_of(lambda: keras.saving.serialize_keras_object(model) | {"compile_config": None})
+        ),
+        "the optimizer": [optimizer_config(optimizer) for optimizer in optimizers(model)],
+        "the model's compile()": {name: value for name, value in compiled.items() if name != "optimizer"},
+        "the loss": [
+            json_of(lambda loss=loss: keras_private.loss_arguments(loss))
+            for loss in keras.tree.flatten(model.loss)
+        ],
+        "the kind of data": [type(each).__name__ for each in (source, validation) if each],
+        "`batch_size`": source.batch_size,
+        "the number of samples": source.samples,
+        "`shuffle`": isinstance(source, ArraySource) and source.shuffling.seed is not None,
+        "the data": checksum_of_data(source),
+        "`class_weight`": class_weights(source),
+        "the number of validation samples": validation and validation.samples,
+        "the validation batch size": validation and validation.batch_size,
+        "the validation data": checksum_of_data(validation),
+        **{f"`{name}`": value for name, value in given.items()},
+        "`callbacks`": [type(callback).__name__ for callback in callbacks],
+        **dict(zip(callback_names(callbacks), map(callback_config, callbacks), strict=True)),
+    }
+
+
+def difference(stored: Any, now: Any) -> str | None:
+    """The first difference between two fingerprints, in words; None if there is none."""
+    if not isinstance(stored, dict):
+        return "it has no description of the run"
+    for name, value in now.items():
+        for where, then, here in differences(stored.get(name), value):
+            what = f"{where} of {name}" if where else name
+            if is_checksum(then) or is_checksum(here):
+                return f"{what} {'are' if name.endswith(('data', 'layers')) else 'is'} not the same"
+            return f"{what} was {in_words(then)} and is now {in_words(here)}"
+    return None
+
+
+def differences(stored: Any, now: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where two plain values differ, with both values there: the innermost name, or a path of names."""
+    if isinstance(stored, dict) and isinstance(now, dict) and not is_checksum(now):
+        for key in [*now, *(key for key in stored if key not in now)]:
+            yield from differences(stored.get(key), now.get(key), joined(where, key))
+    elif isinstance(stored, list) and isinstance(now, list) and len(stored) == len(now) and not all_text(now):
+        for position, (then, here) in enumerate(zip(stored, now, strict=True), start=1):
+            yield from differences(then, here, joined(where, position) if len(now) > 1 else where)
+    elif stored != now and not (stored != stored and now != now):
+        yield where, stored, now
+
+
+def is_checksum(value: Any) -> bool:
+    return isinstance(value, dict) and "checksum" in value
+
+
+def joined(where: str, key: Any) -> str:
+    """A path of names as R writes it, without those that all of Keras's configurations have."""
+    if key in ("config", "class_name", "registered_name", "module"):
+        return where
+    step = f"[[{key}]]" if isinstance(key, int) else f"{key}"
+    return step if not where else f"{where}${step}" if not isinstance(key, int) else where + step
+
+
+def all_text(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def in_words(value: Any) -> str:
+    if isinstance(value, list) and all_text(value):
+        return arguments.listed(value) if value else "none"
+    if value is None:
+        return "not set"
+    return str(value)
+
+
+# ---- parts -----------------------------------------------------------------------------------------
+
+
+def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    return [*([model.optimizer] if model.optimizer else []), *own_optimizers(model)]
+
+
+def inner_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimizer itself, without what scales the loss around it."""
+    while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
+
+
+def rate_variable(optimizer: keras.optimizers.Optimizer) -> keras.Variable | None:
+    """The variable that is the learning rate of an optimizer; None if a schedule says what it is."""
+    rate = getattr(inner_optimizer(optimizer), "learning_rate", None)
+    return rate if isinstance(rate, keras.Variable) else None
+
+
+def learning_rates(model: keras.Model) -> list[Any]:
+    """The learning rate of each optimizer: a number, or the configuration of its schedule."""
+    rates: list[Any] = []
+    for optimizer in optimizers(model):
+        variable = rate_variable(optimizer)
+        if variable is not None:
+            rates.append(float(keras.ops.convert_to_numpy(variable.value)))
+        else:
+            rates.append((json_of(inner_optimizer(optimizer).get_config) or {}).get("learning_rate"))
+    return rates
+
+
+def optimizer_config(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    config = json_of(optimizer.get_config) or {}
+    inner = inner_optimizer(optimizer)
+    if inner is not optimizer:
+        config["inner_optimizer"] = optimizer_config(inner)
+    return {"class": type(optimizer).__name__} | {
+        name: value for name, value in config.items() if name not in ("name", "learning_rate")
+    }
+
+
+def callback_names(callbacks: Sequence[keras.callbacks.Callback]) -> list[str]:
+    """What errors call each callback: by its class, and its number where there are several of that."""
+    kinds = [type(callback).__name__ for callback in callbacks]
+    return [
+        f"the callback {kind}" + (f" (element {number})" if kinds.count(kind) > 1 else "")
+        for number, kind in enumerate(kinds, start=1)
+    ]
+
+
+def callback_config(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """The arguments of one of Keras's callbacks that are numbers or text, as its attributes have them.
+
+    Those that only say where to write, or what to show, may change.
+    """
+    names = argument_names(type(callback))[0] - SHOWN_ONLY
+    config = {name: vars(callback)[name] for name in sorted(names) if name in vars(callback)}
+    if "min_delta" in config:
+        config["min_delta"] = abs(config["min_delta"])  # Keras gives it the sign of the direction
+    config = {name: value for name, value in config.items() if isinstance(value, store.PLAIN)}
+    return config | {"get_state()": keeps_own_state(callback)}
+
+
+def with_a_state(callbacks: Sequence[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:
+    """Those of the callbacks whose state belongs to a run."""
+    return [callback for callback in callbacks if not isinstance(callback, ProgressStyle)]
+
+
+def class_weights(source: Source) -> Any:
+    """The class weights of a source whose batches are not known yet; those of arrays are in their weights."""
+    weights = getattr(getattr(source, "class_weight", None), "class_weight", None)
+    return json_of(lambda: weights)
+
+
+def checksum_of_data(source: Source | None) -> dict[str, int] | None:
+    """A checksum of arrays: of all rows, or some that are spread."""
+    if not isinstance(source, ArraySource):
+        return None
+    value = 0
+    for leaf in keras.tree.flatten(source.data):
+        if leaf is not None:
+            rows = max(1, CHECKED_BYTES // (leaf.dtype.itemsize * math.prod(leaf.shape[1:])))
+            chosen = np.linspace(0, source.samples - 1, min(rows, source.samples)).astype(int)
+            value = zlib.crc32(np.ascontiguousarray(leaf[chosen]), value)
+    return {"checksum": value}
+
+
+def checksum_of(config: Any) -> dict[str, int] | None:
+    return None if config is None else {"checksum": zlib.crc32(json.dumps(config, sort_keys=True).encode())}
+
+
+def json_of(config: Callable[[], Any]) -> Any:
+    """A configuration of Keras's as plain values, without the numbers that make automatic names unique.
+
+    None for a model, loss or metric of the user's that has no configuration.
+    """
+    with suppress(Exception):
+        text = json.dumps(config(), default=jsonable)
+        return json.loads(re.sub(r'_\d+"(?!:)', '"', text))
+    return None
+
+
+def jsonable(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else type(value).__name__

@@ -1,0 +1,236 @@
+"""How a run goes on from a stored state."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import keras
+
+from kerasfit import keras_private
+from kerasfit.checkpoint import store
+from kerasfit.checkpoint.callback_state import is_callback_state, restore_callback_state
+from kerasfit.checkpoint.fingerprint import difference, learning_rates, optimizers, rate_variable
+from kerasfit.checkpoint.random_state import BadRandomState, set_random_states
+from kerasfit.checkpoint.run_folder import RunFolder
+from kerasfit.checkpoint.run_state import STAGES, Position, RunState, batch_like, stored_variables
+from kerasfit.checkpoint.settings import BackupAndRestore
+from kerasfit.errors import ArgumentError
+from kerasfit.sources import Batch, BatchStream, DatasetSource, IteratorSource, Source
+from kerasfit.tensors import to_backend
+from kerasfit.variables import own_optimizers
+
+FORMAT = 2
+RANDOM = {"keras", "numpy", "python", "session"}
+
+# the learning rates that runs in this process have left in models
+_rates_left: WeakKeyDictionary[keras.Model, list[Any]] = WeakKeyDictionary()
+
+
+def note_rates(model: keras.Model) -> None:
+    """A run of this process ends: the learning rate that it leaves is its own, and not one that was given."""
+    _rates_left[model] = learning_rates(model)
+
+
+class StoredRun:
+    """The state that a folder has of a run, to go on from.
+
+    Parameters
+    ----------
+    file
+        The file that the state was read from, which errors name.
+    state
+        Its content.
+    run
+        The run that is to go on from it.
+    settings
+        What the user asked for.
+    """
+
+    def __init__(self, file: Any, state: dict[str, Any], run: RunState, settings: BackupAndRestore):
+        self.file = file
+        self.state = state
+        self.run = run
+        self.settings = settings
+        self.position = Position(state["epoch"], state["stage"], state["logs"])
+
+    # ---- is it one of this run? --------------------------------------------------------------------
+
+    def check(self, fingerprint: dict[str, Any], epochs: int) -> None:
+        """Raise an ``ArgumentError`` if the state is that of another run, or of more epochs."""
+        if how := difference(self.state["run"], fingerprint):
+            raise self._of_another_run(how)
+        if len(self.state["callbacks"]) != len(self.run.callbacks):
+            raise self._of_another_run("it has another number of callbacks")
+        if self.position.epoch > epochs:
+            begun = "in" if self.position.is_within_epoch else "after"
+            raise ArgumentError(
+                "epochs",
+                f"`epochs` is {epochs}, and the state in {self.file} was stored {begun} epoch "
+                f"{self.position.epoch}.",
+                f"Give `epochs` of {self.position.epoch} or more to go on, or another folder to train anew.",
+            )
+        if self.settings.learning_rate == "stored":
+            self._check_rates()
+
+    def _check_rates(self) -> None:
+        """See whether the model's learning rate is the run's: at its beginning, at its end, or as stored."""
+        stored, rates = self.state["learning_rates"], self.run.rates
+        if rates not in (stored["first"], stored["now"], _rates_left.get(self.run.model)):
+            then, now = (", ".join(map(str, each)) for each in (stored["now"], rates))
+            raise ArgumentError(
+                "callbacks",
+                f"The learning rate is {now}, and in {self.file} it is {then}.",
+                'To go on with that of the model, give the backup learning_rate = "model".',
+            )
+        self.run.rates = stored["first"]
+
+    def check_variables(self) -> None:
+        """The same, for the variables that the model has once it is built."""
+        values = [variable.value for variable in stored_variables(self.run.model)]
+        shapes = [(tuple(value.shape), keras.backend.standardize_dtype(value.dtype)) for value in values]
+        if shapes != [(value.shape, value.dtype.name) for value in self.state["variables"]]:
+            raise self._of_another_run("the variables of the model and its optimizer have other shapes there")
+
+    def _of_another_run(self, how: str) -> ArgumentError:
+        return ArgumentError(
+            "callbacks",
+            f"{self.file} has the state of another run: {how}.",
+            f"Delete the folder {self.file.parent} to begin anew, or give this run one of its own.",
+        )
+
+    # ---- going on ----------------------------------------------------------------------------------
+
+    def go_to_batch(self) -> None:
+        """Go to where the data were. Batches that are made again are made with the same random numbers."""
+        run, state = self.run, self.state
+        run.stream.restore(state["stream"])
+        if isinstance(run.validation, BatchStream):
+            there = state["validation"]
+            run.validation.skip(there["drawn"])
+            run.validation.passed = 0
+            self._draw_again(run.validation, there)
+        if isinstance(run.stream, BatchStream):
+            self._draw_again(run.stream, state)
+        self._set_random_states(state["random"])
+
+    def _draw_again(self, stream: BatchStream, there: dict[str, Any]) -> None:
+        """Draw the batch that was ahead, if there was one; otherwise the next one is drawn at its time."""
+        if there["before_draw"]:
+            self._set_random_states(there["before_draw"])
+            stream.peek()
+        elif there["shapes"] is not None and isinstance(stream.source, IteratorSource):
+            stream.stand_in = batch_like(there["shapes"])
+
+    def restore(self) -> None:
+        """Make all as it was when the state was stored."""
+        run, state, model = self.run, self.state, self.run.model
+        run.engine.sync()
+        for variable, value in zip(stored_variables(model), state["variables"], strict=True):
+            variable.assign(value)
+        if self.settings.learning_rate == "stored":
+            for optimizer, value in zip(optimizers(model), state["rates"], strict=True):
+                if value is not None:
+                    rate_variable(optimizer).assign(value)
+        for callback, of_callback in zip(run.callbacks, state["callbacks"], strict=True):
+            restore_callback_state(callback, of_callback)
+        run.history.epochs[:] = state["history"]["epochs"]
+        run.history.metrics.update(state["history"]["metrics"])
+        run.history.seconds[:] = state["history"]["seconds"]
+        model.stop_training = state["stopped"]
+        run.engine.restore(state["engine"])
+        self._set_random_states(state["random"])
+
+    def _set_random_states(self, states: dict[str, Any]) -> None:
+        try:
+            set_random_states(states, self.run.session)
+        except BadRandomState as error:
+            raise ArgumentError(
+                "callbacks", f"{self.file} has no valid state of random numbers.", "Delete it to begin anew."
+            ) from error
+
+
+def find_state(folder: RunFolder, run: RunState, settings: BackupAndRestore) -> StoredRun | None:
+    """The state in a folder; the one before where that is damaged; None if there is none.
+
+    Raises
+    ------
+    ArgumentError
+        If there is a state, and it is damaged.
+    """
+    damaged: list[str] = []
+    for file in (folder.state, folder.previous):
+        try:
+            state = store.read(file)
+            check_form(state)
+        except FileNotFoundError:
+            continue
+        except store.CorruptFile as error:
+            damaged.append(f"{file} {error}")
+            continue
+        if damaged:
+            warnings.warn(f"{damaged[0]}. Training goes on from the state before, {file}.", stacklevel=2)
+        folder.is_ours |= state["folder_is_ours"]
+        return StoredRun(file, state, run, settings)
+    if damaged:
+        hint = "Give `backup_dir` another folder, or delete the file to begin anew."
+        raise ArgumentError("callbacks", f"{damaged[0]}.", hint)
+    return None
+
+
+FORM: dict[str, Any] = {
+    "format": int,
+    "run": dict,
+    "learning_rates": {"first": list, "now": list},
+    "epoch": int,
+    "stage": str,
+    "stopped": bool,
+    "logs": dict,
+    "history": {"epochs": list, "metrics": dict, "seconds": list},
+    "variables": list,
+    "rates": list,
+    "stream": {"taken": int, "passed": int, "in_pass": bool, "steps": object, "shuffling": dict},
+    "before_draw": object,
+    "random": dict.fromkeys(RANDOM, object),
+    "shapes": object,
+    "validation": object,
+    "engine": object,
+    "callbacks": list,
+    "folder_is_ours": bool,
+}
+
+
+def check_form(state: Any) -> None:
+    """Raise ``CorruptFile`` if a value from a file has not the form of a state."""
+    if (
+        not has_form(state, FORM)
+        or state["format"] != FORMAT
+        or state["stage"] not in STAGES
+        or not all(map(is_callback_state, state["callbacks"]))
+    ):
+        raise store.CorruptFile("is no state of a run that this version of kerasfit has stored")
+
+
+def has_form(value: Any, form: Any) -> bool:
+    if isinstance(form, dict):
+        return isinstance(value, dict) and all(
+            name in value and has_form(value[name], inner) for name, inner in form.items()
+        )
+    return isinstance(value, form)
+
+
+def build(run: RunState) -> None:
+    """Create the variables of a run's model and optimizers, so that a state can be put into them."""
+    if (batch := run.stream.example() or some_batch(run.stream.source)) is not None:
+        keras_private.build_state(run.model, to_backend(tuple(batch)))
+    for optimizer in own_optimizers(run.model):
+        if not optimizer.built:  # by its first step, which may come after the state is restored
+            optimizer.build(run.model.trainable_variables)
+
+
+def some_batch(source: Source) -> Batch | None:
+    """A batch that may have been drawn before."""
+    if isinstance(source, IteratorSource):
+        return source.example
+    return next(iter(source), None) if isinstance(source, DatasetSource) else source.batch(None, 0)

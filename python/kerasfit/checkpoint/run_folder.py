@@ -1,0 +1,124 @@
+"""The folder of a run: private to the user, and used by one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import warnings
+from pathlib import Path
+
+from kerasfit.checkpoint.store import CorruptFile, delete_leftovers, is_state, new_file, open_regular
+from kerasfit.errors import ArgumentError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
+
+_warned: set[Path] = set()  # folders that others can write to
+
+
+class RunFolder:
+    """A folder with the state of a run, and a lock.
+
+    While the folder is in use, a file in it is locked, which the system undoes when the process ends in
+    whatever way. It names the process.
+
+    Raises
+    ------
+    ArgumentError
+        If the folder cannot be made or written, or another process uses it.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.state, self.previous = path / "state.npz", path / "previous.npz"
+        self._lock_file = path / ".kerasfit-lock"
+        self._lock: int | None = None
+        self.is_ours = not path.exists()  # made by this run, or by the one that it goes on with
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._acquire()
+            with new_file(path) as (_, name):
+                os.unlink(name)
+        except OSError as error:
+            self.release()
+            raise ArgumentError(
+                "callbacks",
+                f"The folder {path} cannot be written: {error.strerror or error}.",
+                "Give `backup_dir` another folder.",
+            ) from error
+        warn_if_shared(path)
+        delete_leftovers(path)
+
+    def delete_states(self) -> None:
+        """Delete the states that this run, or the one that it has gone on with, has stored."""
+        for file in (self.state, self.previous):
+            if is_state(file):
+                file.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let others use the folder; delete it if it is ours and empty."""
+        if self._lock is not None:
+            with contextlib.suppress(OSError):
+                self._lock_file.unlink()
+            os.close(self._lock)
+            self._lock = None
+        if self.is_ours:
+            with contextlib.suppress(OSError):  # it is not empty
+                self.path.rmdir()
+
+    def _acquire(self) -> None:
+        """Lock the folder. The process that had the lock before may have deleted its file meanwhile."""
+        while self._lock is None:
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+            descriptor = os.open(self._lock_file, flags, 0o600)
+            try:
+                lock(descriptor)
+            except OSError as error:
+                os.close(descriptor)
+                if isinstance(error, (BlockingIOError, PermissionError)):
+                    raise self._in_use() from error
+                return  # a file system that has no locks
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(self._lock_file)):
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                    self._lock = descriptor
+                    return
+            os.close(descriptor)
+
+    def _in_use(self) -> ArgumentError:
+        by = "another process"
+        with contextlib.suppress(OSError, CorruptFile), open_regular(self._lock_file) as file:
+            by = file.read(200).decode(errors="replace") or by
+        return ArgumentError(
+            "callbacks",
+            f"The folder {self.path} is in use by {by}.",
+            "Wait until that has ended, or give this run a folder of its own.",
+        )
+
+
+def lock(descriptor: int) -> None:
+    """Lock a file for this process, without waiting: ``OSError`` if another one has it."""
+    if fcntl:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+
+def warn_if_shared(folder: Path) -> None:
+    """Warn once of a folder that other users can write to: they could replace the state in it."""
+    status = folder.stat()
+    if not hasattr(os, "getuid") or folder in _warned:
+        return
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or status.st_uid not in (os.getuid(), 0):
+        _warned.add(folder)
+        warnings.warn(
+            f"Other users can write to the folder {folder}, and replace the state of the run in it. "
+            "Give `backup_dir` a folder of your own.",
+            stacklevel=2,
+        )

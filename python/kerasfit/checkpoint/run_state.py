@@ -1,0 +1,240 @@
+"""The state of a run as a plain value, and the points at which it is one to go on from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasfit.checkpoint import store
+from kerasfit.checkpoint.callback_state import callback_state, check_callback_methods, plain_attributes
+from kerasfit.checkpoint.fingerprint import learning_rates, optimizers, rate_variable
+from kerasfit.checkpoint.random_state import Session, get_random_states
+from kerasfit.engines import Engine
+from kerasfit.engines.engine import logs_are_metrics
+from kerasfit.history import History
+from kerasfit.sources import Batch, BatchStream, IteratorSource, Source, Stream
+from kerasfit.sources.arrays import labelled_leaves
+from kerasfit.tensors import numbers, to_numpy
+from kerasfit.variables import all_variables
+
+STAGES = ("steps", "validation", "callbacks", "done")
+
+
+@dataclass
+class Position:
+    """A point of a run from which it can go on.
+
+    Attributes
+    ----------
+    epoch
+        1-based.
+    stage
+        "steps": after the steps of the epoch that the stream has given, perhaps none. "validation": after all
+        steps and before validation. "callbacks": before the callbacks are told that the epoch ends. "done":
+        after all that belongs to the epoch.
+    logs
+        Those of the last step, or of the epoch.
+    before
+        Parts of the state as they were at this point, where what comes after it may change them.
+    """
+
+    epoch: int
+    stage: str
+    logs: dict[str, Any] = field(default_factory=dict)
+    before: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_within_epoch(self) -> bool:
+        return self.stage != "done"
+
+
+class RunState:
+    """The parts of a run, and their state.
+
+    Attributes
+    ----------
+    model, engine, stream, validation, history, session
+        The parts; ``validation`` is the stream of the validation data or None.
+    callbacks
+        Those whose state is stored.
+    rates
+        The learning rates with which the run has begun.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        stream: Stream,
+        validation: Stream | None,
+        callbacks: Sequence[keras.callbacks.Callback],
+        history: History,
+        session: Session | None,
+    ):
+        self.model = engine.model
+        self.engine = engine
+        self.stream = stream
+        self.validation = validation
+        self.history = history
+        self.session = session
+        self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            check_callback_methods(callback)
+        self._at_first = [plain_attributes(callback) for callback in self.callbacks]
+        self.rates = learning_rates(self.model)
+        self._before_draw: dict[Stream, dict[str, Any]] = {}
+        for each in (stream, validation):
+            if isinstance(each, BatchStream):
+                each.before_draw = self._keep_state_before_draw(each)
+
+    def _keep_state_before_draw(self, stream: BatchStream) -> Callable[[], None]:
+        """A function to be called before a batch is made, so that the same one can be made again."""
+
+        def before_draw() -> None:
+            self._before_draw[stream] = {"stream": stream.state(inside=True), "random": self.random_states()}
+
+        return before_draw
+
+    # ---- the whole ---------------------------------------------------------------------------------
+
+    def at(self, position: Position) -> dict[str, Any]:
+        """The state at a position, as a plain value."""
+        self.engine.sync()
+        logs = self.engine.latest(position.logs) if position.stage == "steps" else position.logs
+        before = dict(position.before)
+        kept = before.pop("variables", {})
+        state = {
+            "learning_rates": {"first": self.rates, "now": learning_rates(self.model)},
+            "epoch": position.epoch,
+            "stage": position.stage,
+            "stopped": bool(self.model.stop_training),
+            "logs": {name: value for name, value in numbers(logs).items() if store.is_plain(value)},
+            "history": self._history(),
+            "variables": [
+                kept[id(variable)] if id(variable) in kept else keras.ops.convert_to_numpy(variable.value)
+                for variable in stored_variables(self.model)
+            ],
+            "rates": self._rates(),
+            **self._stream_state(position),
+            "validation": self._validation_state(),
+            "engine": self.engine.state(),
+        }
+        if "callbacks" not in before:
+            state["callbacks"] = self.callback_states()
+        return state | before
+
+    def before_validation(self, *, hooks: bool) -> dict[str, Any]:
+        """The parts of the state that validation may change.
+
+        With ``hooks``, callbacks are called in validation, and may change anything; so may a model's own
+        ``test_step``.
+        """
+        if hooks or not logs_are_metrics(self.model, "test"):
+            return self.before_user_code()
+        model = self.model
+        trained = [*model.trainable_variables, *chain(*(each.variables for each in optimizers(model)))]
+        unchanged = set(map(id, [*trained, *model.metrics_variables]))
+        parts = self._parts([each for each in all_variables(model) if id(each) not in unchanged])
+        if isinstance(self.validation.source, IteratorSource):
+            parts["random"] = self.random_states()
+        return parts
+
+    def before_user_code(self) -> dict[str, Any]:
+        """The parts of the state that code of the user's may change."""
+        return self._parts(all_variables(self.model)) | {
+            "random": self.random_states(),
+            "rates": self._rates(),
+            "callbacks": copy.deepcopy(self.callback_states()),
+            "stopped": bool(self.model.stop_training),
+            "history": self._history(),
+        }
+
+    def _parts(self, variables: list[keras.Variable]) -> dict[str, Any]:
+        """The values of variables, and where validation and the engine are."""
+        if variables:
+            self.engine.sync()
+        return {
+            "variables": {id(each): keras.ops.convert_to_numpy(each.value).copy() for each in variables},
+            "validation": self._validation_state(),
+            "engine": self.engine.state(),
+        }
+
+    # ---- the parts ---------------------------------------------------------------------------------
+
+    def random_states(self) -> dict[str, Any]:
+        return get_random_states(self.session)
+
+    def callback_states(self) -> list[dict[str, Any]]:
+        return [
+            callback_state(callback, first)
+            for callback, first in zip(self.callbacks, self._at_first, strict=True)
+        ]
+
+    def _rates(self) -> list[np.ndarray | None]:
+        rates = [rate_variable(optimizer) for optimizer in optimizers(self.model)]
+        return [None if rate is None else keras.ops.convert_to_numpy(rate.value).copy() for rate in rates]
+
+    def _history(self) -> dict[str, Any]:
+        history = self.history
+        metrics = {name: list(values) for name, values in history.metrics.items()}
+        return {"epochs": list(history.epochs), "metrics": metrics, "seconds": list(history.seconds)}
+
+    def _stream_state(self, position: Position) -> dict[str, Any]:
+        """Where the training data are, and the states of random generators.
+
+        A batch that has been drawn and not taken is drawn again when the run goes on, with the random numbers
+        that it was drawn with; one whose drawing was interrupted, from the beginning.
+        """
+        stream, drawn = self.stream, None
+        if isinstance(stream, BatchStream) and (stream.has_batch_ahead or stream.is_drawing):
+            drawn = self._before_draw[stream]
+        is_drawing = drawn and stream.is_drawing
+        return {
+            "stream": drawn["stream"] if drawn else stream.state(inside=position.is_within_epoch),
+            "before_draw": drawn["random"] if drawn and not is_drawing else None,
+            "random": drawn["random"] if is_drawing else self.random_states(),
+            "shapes": shapes_of_batch(stream.source),
+        }
+
+    def _validation_state(self) -> dict[str, Any] | None:
+        """Where validation data are that never begin anew, or of which a batch has been drawn ahead."""
+        stream = self.validation
+        if not isinstance(stream, BatchStream):
+            return None
+        return {
+            "drawn": stream.drawn_before if stream.source.goes_on else 0,
+            "before_draw": self._before_draw[stream]["random"] if stream.has_batch_ahead else None,
+            "shapes": shapes_of_batch(stream.source),
+        }
+
+
+def stored_variables(model: keras.Model) -> list[keras.Variable]:
+    """The variables of a model but for learning rates, which are stored by themselves."""
+    rates = [rate_variable(optimizer) for optimizer in optimizers(model)]
+    return [variable for variable in all_variables(model) if not any(variable is rate for rate in rates)]
+
+
+def shapes_of_batch(source: Source) -> dict[str, Any] | None:
+    """What the batches of a generator are like: how many rows, and arrays without any. None if not known."""
+    example = source.example if isinstance(source, IteratorSource) else None
+    if example is None:
+        return None
+    rows = len(next(labelled_leaves("x", example.x))[1])
+    empty = keras.tree.map_structure(
+        lambda leaf: None if leaf is None else to_numpy(leaf[:0]), tuple(example)
+    )
+    return {"rows": rows, "parts": empty}
+
+
+def batch_like(shapes: dict[str, Any]) -> Batch:
+    """A batch of zeros with the shapes and types that ``shapes_of_batch`` has returned."""
+
+    def zeros(empty: Any) -> Any:
+        return None if empty is None else np.zeros((shapes["rows"], *empty.shape[1:]), empty.dtype)
+
+    return Batch(*keras.tree.map_structure(zeros, shapes["parts"]))

@@ -1,0 +1,327 @@
+"""Plain values and arrays in one file, which is whole or known to be damaged.
+
+A value is made of None, booleans, numbers, text, bytes, numpy arrays, and lists, tuples and dicts of them.
+The file is numpy's uncompressed ``.npz``: the arrays, and the rest as JSON, so that nothing in it is code.
+Its last bytes, the comment of the zip archive, are a SHA-256 of all that comes before them: a file that was
+cut or changed is recognized before any of it is interpreted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+PLAIN = (type(None), bool, int, float, str)
+NATIVE = "biufcSU"  # kinds of types that numpy has itself
+MARK = b"kerasfit state 2\n"
+TRAILER = len(MARK) + hashlib.sha256().digest_size
+TEMPORARY = re.compile(r"\.kerasfit-[a-z0-9_]+\.tmp")
+BLOCK = 2**20
+
+
+class CorruptFile(Exception):
+    """A file cannot be read, or is not one that ``write`` has written, or not all of it."""
+
+
+class NotPlain(TypeError):
+    """A value, or the element of it at ``path``, cannot be stored."""
+
+    def __init__(self, kind: str, path: str = ""):
+        super().__init__(kind, path)
+        self.kind, self.path = kind, path
+
+    def within(self, step: str) -> NotPlain:
+        return NotPlain(self.kind, step + self.path)
+
+    def __str__(self) -> str:
+        return f"element {self.path} is a {self.kind}" if self.path else f"a {self.kind}"
+
+
+# ---- writing ---------------------------------------------------------------------------------------
+
+
+class Writer:
+    """Writes a value as it is now, while the caller goes on.
+
+    ``write`` and ``finish`` raise what the write before has raised. ``seconds`` is how long all took.
+    """
+
+    def __init__(self):
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kerasfit-store")
+        self._writing: Future | None = None
+        self.seconds = 0.0
+
+    def write(self, path: Path, value: Any, previous: Path | None = None) -> None:
+        self.finish()
+        arrays: list[np.ndarray] = []
+        text = json.dumps(encoded(value, arrays))
+        self._writing = self._thread.submit(self._write, path, text, arrays, previous)
+
+    def _write(self, *encoded: Any) -> None:
+        began = time.monotonic()
+        write_encoded(*encoded)
+        self.seconds += time.monotonic() - began
+
+    def finish(self) -> None:
+        """Wait until all is written."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        self._thread.shutdown()
+
+
+def write(path: Path, value: Any, previous: Path | None = None) -> None:
+    """Put a value into a file, which is the old one until the new one is on the disk.
+
+    The old one becomes ``previous``, if that is given. The file is readable by its owner only.
+
+    Raises
+    ------
+    NotPlain
+        If there is something in the value that is not plain.
+    OSError
+        If it cannot be written. The old file is as it was.
+    """
+    arrays: list[np.ndarray] = []
+    write_encoded(path, json.dumps(encoded(value, arrays)), arrays, previous)
+
+
+def write_encoded(path: Path, text: str, arrays: list[np.ndarray], previous: Path | None = None) -> None:
+    content = archive(text, arrays)
+    with new_file(path.parent) as (file, name):
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        if previous is not None and os.path.lexists(path):
+            os.replace(path, previous)
+        os.replace(name, path)
+    sync_folder(path.parent)
+
+
+def archive(text: str, arrays: list[np.ndarray]) -> memoryview:
+    """The content of a file."""
+    buffer = io.BytesIO()
+    entries = {str(number): raw(array) for number, array in enumerate(arrays)}
+    np.savez(buffer, value=np.frombuffer(text.encode(), np.uint8), **entries)
+    with zipfile.ZipFile(buffer, "a") as end:
+        end.comment = bytes(TRAILER)
+    content = buffer.getbuffer()
+    content[-TRAILER:] = MARK + hashlib.sha256(content[:-TRAILER]).digest()
+    return content
+
+
+@contextlib.contextmanager
+def new_file(folder: str | Path) -> Iterator[tuple[BinaryIO, str]]:
+    """A new file in a folder, for its owner only; the block gives it its final name, or it is deleted."""
+    descriptor, name = tempfile.mkstemp(prefix=".kerasfit-", suffix=".tmp", dir=folder)
+    with open(descriptor, "wb") as file:
+        try:
+            yield file, name
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+
+
+def delete_leftovers(folder: Path) -> None:
+    """Delete the new files that processes which were killed have left in a folder that nobody else uses."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if TEMPORARY.fullmatch(entry.name) and is_own_file(entry.stat(follow_symlinks=False)):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def is_own_file(status: os.stat_result) -> bool:
+    """Whether a file is a regular one of this user's."""
+    return stat.S_ISREG(status.st_mode) and status.st_uid == getattr(os, "getuid", lambda: status.st_uid)()
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's names on the disk, where the system has a way to."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+# ---- reading ---------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> Any:
+    """The value in a file.
+
+    Raises
+    ------
+    CorruptFile
+        If the file is damaged, or none of ours, or cannot be read.
+    FileNotFoundError
+        If there is none.
+    """
+    with open_regular(path) as file:
+        check_digest(file)
+        try:
+            arrays = dict(entries(file))
+            return decoded(json.loads(arrays.pop("value").tobytes()), arrays)
+        except Exception as error:  # of a file that was made to look like one of ours
+            raise CorruptFile("is damaged") from error
+
+
+def is_state(path: Path) -> bool:
+    """Whether a file is one that ``write`` has written, and whole."""
+    try:
+        with open_regular(path) as file:
+            check_digest(file)
+    except (CorruptFile, FileNotFoundError):
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """A file to read, which must be a regular one: no folder, no pipe, no link."""
+    flags = (
+        os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    )
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = "is a link" if os.path.islink(path) else f"cannot be read: {error.strerror}"
+        raise CorruptFile(reason) from error
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, descriptor)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise CorruptFile("is no regular file")
+        stack.pop_all()
+        with open(descriptor, "rb") as file:
+            yield file
+
+
+def check_digest(file: BinaryIO) -> None:
+    """Raise ``CorruptFile`` unless the end of a file is the checksum of the rest."""
+    try:
+        size = file.seek(0, os.SEEK_END) - TRAILER
+        file.seek(max(size, 0))
+        if size < 0 or file.read(len(MARK)) != MARK:
+            raise CorruptFile("is damaged, or no state of a run that kerasfit has stored")
+        expected, digest = file.read(), hashlib.sha256()
+        file.seek(0)
+        for start in range(0, size, BLOCK):
+            digest.update(file.read(min(BLOCK, size - start)))
+        file.seek(0)
+    except OSError as error:
+        raise CorruptFile(f"cannot be read: {error.strerror}") from error
+    if digest.digest() != expected:
+        raise CorruptFile("is damaged")
+
+
+def entries(file: BinaryIO) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays in a file by their names. None takes more memory than the file has bytes."""
+    with zipfile.ZipFile(file) as archived:
+        for info in archived.infolist():
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise ValueError("compressed")
+            content = io.BytesIO(archived.read(info))
+            version = np.lib.format.read_magic(content)
+            header = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, in_columns, dtype = header(content)
+            if in_columns or dtype.hasobject:
+                raise ValueError("no array of ours")
+            array = np.frombuffer(content.getbuffer(), dtype, offset=content.tell())
+            yield info.filename.removesuffix(".npy"), array.reshape(shape)
+
+
+# ---- values as JSON --------------------------------------------------------------------------------
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value can be written."""
+    try:
+        encoded(value, [])
+    except (NotPlain, RecursionError):
+        return False
+    return True
+
+
+def encoded(value: Any, arrays: list[np.ndarray]) -> Any:
+    """A value as JSON has it; its arrays are added to ``arrays``."""
+    if type(value) in PLAIN:
+        return value
+    if (
+        isinstance(value, (np.ndarray, np.generic))
+        and not value.dtype.hasobject
+        and value.dtype.names is None
+    ):
+        arrays.append(np.array(value, order="C"))  # a copy: it may be written later
+        kind = "scalar" if isinstance(value, np.generic) else "array"
+        dtype = value.dtype.str if value.dtype.kind in NATIVE else value.dtype.name
+        return {kind: len(arrays) - 1, "dtype": dtype, "shape": list(value.shape)}
+    if isinstance(value, (bytes, bytearray)):
+        arrays.append(np.frombuffer(bytes(value), np.uint8))
+        return {"bytes": len(arrays) - 1}
+    if type(value) in (list, tuple):
+        return {type(value).__name__: list(encoded_elements(enumerate(value), arrays))}
+    if type(value) is dict:
+        keys = [encoded(key, arrays) for key in value]
+        return {
+            "dict": [list(pair) for pair in zip(keys, encoded_elements(value.items(), arrays), strict=True)]
+        }
+    raise NotPlain(type(value).__name__)
+
+
+def is_plain_type(dtype: np.dtype) -> bool:
+    return not dtype.hasobject and dtype.names is None and dtype.kind not in "mM"
+
+
+def encoded_elements(elements: Any, arrays: list[np.ndarray]) -> Iterator[Any]:
+    for key, element in elements:
+        try:
+            yield encoded(element, arrays)
+        except NotPlain as error:
+            raise error.within(f"[{key!r}]") from None
+
+
+def decoded(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "list" in value:
+        return [decoded(element, arrays) for element in value["list"]]
+    if "tuple" in value:
+        return tuple(decoded(element, arrays) for element in value["tuple"])
+    if "dict" in value:
+        return {decoded(key, arrays): decoded(element, arrays) for key, element in value["dict"]}
+    if "bytes" in value:
+        return arrays[str(value["bytes"])].tobytes()
+    kind = "scalar" if "scalar" in value else "array"
+    array = arrays[str(value[kind])].view(np.dtype(value["dtype"])).reshape(value["shape"])
+    return array[()] if kind == "scalar" else array.copy()
+
+
+def raw(array: np.ndarray) -> np.ndarray:
+    """An array in a type that numpy's format knows: half-precision types of others as bytes."""
+    array = np.ascontiguousarray(array)
+    return array if array.dtype.kind in NATIVE else array.reshape(-1).view(np.uint8)

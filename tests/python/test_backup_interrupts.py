@@ -1,0 +1,158 @@
+"""Wherever an interrupt ends a run, what was trained is stored, and the same call goes on from there."""
+
+from __future__ import annotations
+
+import random
+
+import keras
+import numpy as np
+import pytest
+
+import kerasfit
+from kerasfit import interrupts
+
+X = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
+Y = (X[:, :1] * X[:, 1:2]).astype("float32")
+
+
+def network():
+    keras.utils.set_random_seed(3)
+    layers = [keras.layers.Dense(4, activation="relu"), keras.layers.Dropout(0.3), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile("adam", "mse", metrics=["mae"])
+    return model
+
+
+class Counter:
+    """Interrupts at the call of a number, counted over all places of one kind."""
+
+    def __init__(self, at=None, signal=False):
+        self.calls, self.at, self.signal = 0, at, signal
+
+    def __call__(self):
+        self.calls += 1
+        if self.calls == self.at:
+            if self.signal:
+                interrupts.request()
+            else:
+                raise KeyboardInterrupt
+
+
+class Hook(keras.callbacks.Callback):
+    """A callback of the user's that draws random numbers and counts, and may be interrupted."""
+
+    def __init__(self, hook, interrupt):
+        super().__init__()
+        self.drawn = 0.0
+        self.hook, self.interrupt = hook, interrupt
+        setattr(self, hook, self.hear)
+
+    def hear(self, *args, **kwargs):
+        if "train_batch" not in self.hook:
+            self.interrupt()
+        self.drawn += np.random.rand() + random.random()
+        if "train_batch" in self.hook:  # where what an interrupt cuts short is not made up for
+            self.interrupt()
+
+
+def random_batches(interrupt):
+    """A function that returns batches for ever, and interrupts after it has drawn a random number."""
+
+    def batch():
+        rows = np.random.randint(0, 60, 8)
+        interrupt()
+        rows[0] = random.randrange(60)
+        return X[rows], Y[rows]
+
+    return batch
+
+
+def passes_of_three(interrupt):
+    """A function that ends a pass after three batches."""
+    batch, count = random_batches(interrupt), 0
+
+    def batch_or_none():
+        nonlocal count
+        count = (count + 1) % 4
+        return batch() if count else None
+
+    return batch_or_none
+
+
+HOOKS = (
+    "on_epoch_begin",
+    "on_epoch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_test_begin",
+    "on_test_batch_begin",
+    "on_test_batch_end",
+    "on_test_end",
+)
+
+
+def run(folder=None, place="", interrupt=None, **options):
+    """A run of four epochs, interrupted at a place: its outcome, and what was trained."""
+    interrupt = interrupt or Counter()
+    nothing = Counter()
+    arguments = {"batch_size": 16, "validation_data": (X[:20], Y[:20])}
+    data = (X, Y)
+    if place.startswith("generator"):
+        source = passes_of_three if place == "generator of passes" else random_batches
+        data = (source(interrupt),)
+        del arguments["batch_size"]
+        if source is random_batches:
+            arguments["steps_per_epoch"] = 4
+    if place.startswith("validation generator"):
+        arguments |= {"validation_data": random_batches(interrupt), "validation_steps": 3}
+    hook = Hook(place, interrupt) if place in HOOKS else Hook("on_epoch_end", nothing)
+    callbacks = [
+        keras.callbacks.EarlyStopping("val_loss", patience=3, restore_best_weights=True),
+        hook,
+        keras.callbacks.ReduceLROnPlateau("val_loss", patience=1, min_delta=0.5),
+        *([kerasfit.BackupAndRestore(folder, **options)] if folder else []),
+    ]
+    model = network()
+    history = kerasfit.fit(model, *data, epochs=4, callbacks=callbacks, verbose=0, **arguments)
+    variables = [*model.variables, *model.optimizer.variables]
+    values = [keras.ops.convert_to_numpy(variable.value).tobytes() for variable in variables]
+    return history, (values, history.metrics, hook.drawn, np.random.rand(), random.random())
+
+
+PLACES = [*HOOKS, "generator", "generator of passes", "validation generator"]
+
+
+@pytest.mark.parametrize("signal", [False, True], ids=["raised", "asked for"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_run_that_was_interrupted_anywhere_goes_on_exactly(tmp_path, place, signal):
+    count = Counter()
+    _, expected = run(place=place, interrupt=count)
+    assert run(tmp_path / "whole", place)[1] == expected
+    at = count.calls // 2 + 1
+    history, _ = run(tmp_path / "state", place, Counter(at, signal), save_freq=1000)
+    assert history.params["interrupted"]
+    assert (tmp_path / "state" / "state.npz").exists()
+    history, outcome = run(tmp_path / "state", place, save_freq=1000)
+    assert not history.params["interrupted"]
+    assert outcome == expected
+    assert not (tmp_path / "state").exists()
+
+
+def test_an_interrupt_at_any_batch_of_an_epoch_stores_what_was_trained(tmp_path):
+    _, expected = run(place="generator")
+    for number in range(1, 17):
+        folder = tmp_path / str(number)
+        run(folder, "generator", Counter(number), save_freq=1000)
+        assert run(folder, "generator", save_freq=1000)[1] == expected
+
+
+def test_swapped_weights_are_swapped_back_when_validation_is_interrupted():
+    def weights(*more):
+        model = network()
+        model.compile(keras.optimizers.SGD(0.01, use_ema=True), "mse")
+        callbacks = [*more, Hook("on_test_batch_end", Counter(3))]
+        kerasfit.fit(model, X, Y, validation_data=(X, Y), callbacks=callbacks, verbose=0, epochs=3)
+        return model.get_weights()
+
+    for value, expected in zip(weights(keras.callbacks.SwapEMAWeights()), weights(), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-5)
