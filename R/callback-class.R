@@ -15,7 +15,8 @@
 #' Where a function watches batches, each step is a call of its own; without such functions many steps are one call.
 #'
 #' Public methods `get_state()` and `set_state(state)` let [callback_backup_and_restore()] keep and restore what the callback
-#' knows: any R value.
+#' knows: vectors, lists, factors, data frames, and other R values that are made of vectors. A function, an environment or a
+#' Python object among them is an error that names it.
 #'
 #' @param classname The name of the class, which errors mention.
 #' @param ... Functions by the names of hooks.
@@ -162,18 +163,18 @@ callback_in_python <- function(self, private) {
   hooks <- lapply(stats::setNames(nm = private$.overridden), function(name) {
     with_arguments_of(self[[name]], callback_hooks[[name]])
   })
-  state <- if (is.function(self$get_state) && is.function(self$set_state)) {
-    list(
-      get_state = function() serialize(user_code(self$get_state()), NULL),
-      set_state = function(state) user_code(self$set_state(unserialize(state)))
-    )
-  }
+  state <- Filter(Negate(is.null), list(
+    get_state = if (is.function(self$get_state)) {
+      function() state_to_core(user_code(self$get_state()), sprintf("the state of the callback %s", class(self)[[1]]))
+    },
+    set_state = if (is.function(self$set_state)) function(state) user_code(self$set_state(state_from_core(state)))
+  ))
   arguments <- private$.arguments
   named <- nzchar(rlang::names2(arguments))
   bridge$callback(
     class(self)[[1]], private$.class,
     reticulate::dict(lapply(hooks, reticulate::r_to_py, convert = TRUE), convert = FALSE),
-    reticulate::dict(lapply(state, reticulate::r_to_py, convert = TRUE), convert = FALSE),
+    reticulate::dict(lapply(state, reticulate::r_to_py, convert = FALSE), convert = FALSE),
     unname(arguments[!named]), reticulate::dict(arguments[named], convert = FALSE)
   )
 }

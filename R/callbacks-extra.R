@@ -161,12 +161,14 @@ callback_progress <- function(metrics = NULL, digits = 4, every = 1, bar = TRUE)
 #' Write the metrics of each epoch to a file
 #'
 #' Unlike the file of [callback_csv_logger()], this one counts epochs from 1, may be JSON lines, and has validation metrics
-#' also if validation does not run in the first epoch.
+#' also if validation does not run in the first epoch. In a run that [callback_backup_and_restore()] resumes, it goes on with
+#' the rows that it had at the stored state, whatever `append` is. It is text in UTF-8.
 #'
 #' @param filename The file: JSON lines if its name ends in `.jsonl`, `.ndjson` or `.json`, else CSV.
-#' @param append Whether to go on with a file that is there.
+#' @param append Whether to go on with a file that is there. If not, the row of the first epoch replaces what is in it.
 #' @return A callback: a Python object. A row of the file has the `epoch`, `seconds` since training began, and the metrics;
-#'   a value that was not measured is empty in CSV and not there in JSON.
+#'   a value that was not measured is empty in CSV and not there in JSON. A metric that is called epoch or seconds itself is in
+#'   a column `epoch_metric` or `seconds_metric`.
 #' @examplesIf kerasfit:::has_keras()
 #' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
 #' model |> compile("adam", "sparse_categorical_crossentropy", metrics = "accuracy")

@@ -1,0 +1,108 @@
+# R values that are stored with a run: as the core stores them, data alone, in which nothing can run.
+
+#' A plain R value as the core stores it: its type, its elements, and the names and values of its attributes
+#'
+#' Vectors, lists, factors, data frames, dates and other values made of vectors and plain attributes are plain. Functions,
+#' environments, language, pointers and S4 objects are not.
+#' @param label What errors call the value.
+#' @return A Python list.
+#' @noRd
+state_to_core <- function(value, label) {
+  if (isS4(value) || reticulate::is_py_object(value)) refuse_state(value, label)
+  elements <- switch(typeof(value),
+    "NULL" = NULL,
+    logical = ,
+    integer = array(as.integer(value)),
+    double = array(as.double(value)),
+    complex = array(as.complex(value)),
+    character = lapply(enc2utf8(as.vector(value)), function(string) if (!is.na(string)) string),
+    raw = array(as.integer(value)),
+    list = elements_to_core(unclass(value), label),
+    refuse_state(value, label)
+  )
+  attributes <- attributes(value)
+  parts <- list(
+    typeof(value), reticulate::r_to_py(elements), as.list(names(attributes)),
+    elements_to_core(attributes, paste("an attribute of", label))
+  )
+  reticulate::r_to_py(lapply(parts, reticulate::r_to_py))
+}
+
+elements_to_core <- function(values, label) {
+  names <- rlang::names2(values)
+  labels <- paste0(label, ifelse(nzchar(names), paste0("$", names), sprintf("[[%d]]", seq_along(values))))
+  reticulate::r_to_py(unname(Map(state_to_core, values, labels)))
+}
+
+refuse_state <- function(value, label) {
+  what <- if (reticulate::is_py_object(value)) {
+    "a Python object"
+  } else if (is.function(value)) {
+    "a function"
+  } else if (is.environment(value)) {
+    "an environment"
+  } else {
+    sprintf("of type %s", typeof(value))
+  }
+  abort_argument(
+    "callbacks", sprintf("%s cannot be stored: it is %s.", sub("^the ", "The ", label), what), NULL,
+    hint = "`get_state()` may return vectors, lists, factors and data frames."
+  )
+}
+
+#' The R value that `state_to_core()` was given
+#' @param state A Python list.
+#' @noRd
+state_from_core <- function(state) {
+  parts <- reticulate::iterate(state, simplify = FALSE)
+  type <- reticulate::py_to_r(parts[[1]])
+  value <- elements_from_core(parts[[2]], type)
+  names <- as.character(unlist(reticulate::py_to_r(parts[[3]])))
+  if (length(names)) {
+    attributes(value) <- stats::setNames(lapply(reticulate::iterate(parts[[4]], simplify = FALSE), state_from_core), names)
+  }
+  value
+}
+
+elements_from_core <- function(elements, type) {
+  vector_of <- function(type) {
+    value <- as.vector(reticulate::py_to_r(elements))
+    if (typeof(value) != type) stop("The elements are of type ", typeof(value), ", not ", type, ".")
+    value
+  }
+  switch(type,
+    "NULL" = NULL,
+    logical = as.logical(vector_of("integer")),
+    raw = as.raw(vector_of("integer")),
+    integer = ,
+    double = ,
+    complex = vector_of(type),
+    character = vapply(
+      reticulate::iterate(elements, simplify = FALSE), function(string) reticulate::py_to_r(string) %||% NA_character_, ""
+    ),
+    list = lapply(reticulate::iterate(elements, simplify = FALSE), state_from_core),
+    stop("There are no values of type ", type, ".")
+  )
+}
+
+#' The state of R's random generator: `.Random.seed`, or NULL if it has not been used
+#' @noRd
+r_random_state <- function() {
+  seed <- get0(".Random.seed", globalenv(), inherits = FALSE)
+  if (is.integer(seed)) array(seed)
+}
+
+#' Give R's random generator a state
+#' @return Whether it was one: integers, as many as the kind of generator has that the first one names.
+#' @noRd
+set_r_random_state <- function(state) {
+  seed <- as.vector(state)
+  if (!is.integer(seed) || !length(seed) || is.na(seed[1]) || seed[1] < 0L) return(FALSE)
+  # ?RNGkind: the first integer has the kinds of generator, of normal numbers and of samples
+  kinds <- c(seed[1] %% 100L, seed[1] %/% 100L %% 100L, seed[1] %/% 10000L)
+  sizes <- c(4L, 3L, 3L, 626L, 102L, NA, 102L, 7L)
+  size <- sizes[kinds[1] + 1L]
+  is_state <- all(kinds <= c(7L, 5L, 1L)) && (is.na(size) || length(seed) == size)
+  if (is_state) assign(".Random.seed", seed, globalenv())
+  is_state
+}
