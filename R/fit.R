@@ -74,10 +74,8 @@
 #'   CPUs for models whose layers, losses and metrics are all Keras's own; what Python prints or counts in a step of
 #'   another model, it goes on to.
 #'
-#' The first epoch includes compilation. What TensorFlow and JAX compile is kept in the folder
-#' `tools::R_user_dir("kerasfit", "cache")`, so that the same model starts sooner in the next session.
-#' `options(kerasfit.cache = )`, set before Keras loads, names another folder; `FALSE` keeps nothing. Programs that are
-#' older than 60 days are deleted.
+#' The first epoch includes compilation. What TensorFlow and JAX compile is kept, so that the same model starts sooner in
+#' the next session; [use_backend()] says where.
 #'
 #' @param object A compiled Keras model.
 #' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a data frame; a sparse

@@ -74,7 +74,7 @@ set_python_environment <- function(name, value) {
   }
 }
 
-#' The folder in which compiled programs are kept from session to session, "" for none
+#' The folder that is to hold the folder of compiled programs, "" for none: `python/kerasfit/cache.py` makes it
 #' @noRd
 program_cache <- function() {
   cache <- getOption("kerasfit.cache", default = Sys.getenv("KERASFIT_CACHE", NA))
