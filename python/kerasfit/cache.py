@@ -30,15 +30,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kerasfit.machine import abilities
+from kerasfit.own_folder import UnusableFolder, make_private, open_own_folder
 
 FOLDER = "kerasfit-programs"
-MARKER, FORMAT = "FORMAT", b"kerasfit: compiled programs, format 1\n"
+FORMAT = b"kerasfit: compiled programs, format 1\n"
 TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
 # Compiled programs that kerasfit keeps. The folder may be deleted, and need not be in a backup.
 # About such files: https://bford.info/cachedir/
 """
 CHECKED = "checked"  # its time is that of the last look for damaged programs
-WINDOWS_JUNCTION = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT
 KEPT_DAYS = 60  # since a program was used last
 KEPT_BYTES = 500_000_000
 PROCESSOR = re.compile("[0-9a-f]{16}")
@@ -51,10 +51,6 @@ _folder: Path | None = None  # ours, once it has been found to be so
 _refusal: str | None = None  # why there is none although one was wanted; until that has been said
 
 
-class UnsafeFolder(Exception):
-    """A folder in which nothing is kept, with the reason."""
-
-
 def keep_programs() -> None:
     """Have backends that load from now on keep what they compile, unless they have been told already."""
     global _folder, _refusal
@@ -62,13 +58,10 @@ def keep_programs() -> None:
     if not given:
         return
     try:
-        _folder = open_folder(Path(os.path.realpath(given)))
+        _folder = open_own_folder(given, FOLDER, FORMAT, {"CACHEDIR.TAG": TAG})
         jax, tensorflow = (backend_folder(_folder, backend) for backend in PROGRAMS)
-    except OSError as error:
-        _folder, _refusal = None, printable(f"{given} cannot be used ({error.strerror}).")
-        return
-    except UnsafeFolder as error:
-        _folder, _refusal = None, printable(str(error))
+    except UnusableFolder as error:
+        _folder, _refusal = None, str(error)
         return
     remove_unused()
     remove_damaged()
@@ -78,11 +71,6 @@ def keep_programs() -> None:
     if "persistent_cache" not in flags and flags[:1] in ("", "-"):  # else it is the name of a file with flags
         flag = f"--tf_xla_persistent_cache_directory={quoted(str(tensorflow))}"
         os.environ["TF_XLA_FLAGS"] = f"{flags} {flag}".strip()
-
-
-def printable(text: str) -> str:
-    """A text in which escapes stand for what cannot be encoded, as names of files in the C locale."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def warn_if_refused(backend: str) -> None:
@@ -107,91 +95,11 @@ def quoted(value: str) -> str:
 # ---- the folder ----------------------------------------------------------------------------------------
 
 
-def open_folder(given: Path) -> Path:
-    """Our folder inside the one that was given, made if there is none; an error if it is not ours alone."""
-    given.mkdir(mode=0o700, parents=True, exist_ok=True)
-    check_owner(given, shared=True)
-    folder = given / FOLDER
-    if not os.path.lexists(folder):
-        make_folder(folder)
-    check_owner(folder)
-    if read_marker(folder / MARKER) != FORMAT:
-        raise UnsafeFolder(f"{folder} was not made by this version of kerasfit.")
-    return folder
-
-
-def make_folder(folder: Path) -> None:
-    """Make our folder under another name and rename it: no process ever sees it without its marker."""
-    new = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=folder.parent))  # mode 0700
-    contents = {MARKER: FORMAT, "CACHEDIR.TAG": TAG}
-    try:
-        for name, content in contents.items():
-            (new / name).write_bytes(content)
-        new.rename(folder)
-    except OSError:
-        for name in contents:
-            (new / name).unlink(missing_ok=True)
-        new.rmdir()
-        if not os.path.lexists(folder):  # else another process was faster
-            raise
-
-
 def backend_folder(folder: Path, backend: str) -> Path:
     """Where a backend keeps programs for this processor."""
     for name in (processor(), backend):
-        folder = folder / name
-        folder.mkdir(mode=0o700, exist_ok=True)
-        check_owner(folder)
+        folder = make_private(folder / name)
     return folder
-
-
-def check_owner(folder: Path, shared: bool = False) -> None:
-    """An error unless a folder is a real one that only its owner, this user, may write to.
-
-    A ``shared`` one may be root's, as /tmp is, where others cannot rename what is ours.
-    """
-    info = folder.lstat()
-    if stat.S_ISLNK(info.st_mode) or getattr(info, "st_reparse_tag", 0) == WINDOWS_JUNCTION:
-        raise UnsafeFolder(f"{folder} is a link.")
-    if not stat.S_ISDIR(info.st_mode):
-        raise UnsafeFolder(f"{folder} is not a folder.")
-    if os.name != "posix":
-        return
-    if info.st_uid != os.geteuid() and not (shared and info.st_uid == 0):
-        raise UnsafeFolder(f"{folder} belongs to another user.")
-    if others_may_write(info) and not (shared and info.st_mode & stat.S_ISVTX):
-        raise UnsafeFolder(f"other users may write to {folder} (mode {stat.S_IMODE(info.st_mode):04o}).")
-
-
-def others_may_write(info: os.stat_result) -> bool:
-    """Whether a folder's mode lets anybody but this user write to it; the user's own group is nobody else."""
-    if info.st_mode & stat.S_IWOTH:
-        return True
-    if not info.st_mode & stat.S_IWGRP:
-        return False
-    import grp
-    import pwd
-
-    try:
-        group, user = grp.getgrgid(info.st_gid), pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return True
-    return group.gr_name != user or bool(set(group.gr_mem) - {user})
-
-
-def read_marker(file: Path) -> bytes:
-    """The content of a small regular file; nothing for whatever else there is."""
-    flags = (
-        os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    )
-    try:
-        descriptor = os.open(file, flags)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, 1000) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
-    finally:
-        os.close(descriptor)
 
 
 def programs() -> Iterator[tuple[Path, os.stat_result]]:

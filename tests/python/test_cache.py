@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kerasfit import cache
+from kerasfit import cache, own_folder
 
 TRAIN = """
 import os, sys, kerasfit, keras, numpy
@@ -193,7 +193,7 @@ def test_foreign_files_inside_our_folder_are_never_touched(load, tmp_path):
 
 
 def as_link(ours, elsewhere):
-    make(elsewhere / cache.MARKER, content=cache.FORMAT)
+    make(elsewhere / own_folder.MARKER, content=cache.FORMAT)
     elsewhere.chmod(0o700)
     ours.symlink_to(elsewhere)
 
@@ -219,26 +219,26 @@ def as_empty_folder(ours, elsewhere):
 
 
 def as_writable_folder(ours, elsewhere):
-    make(ours / cache.MARKER, content=cache.FORMAT)
+    make(ours / own_folder.MARKER, content=cache.FORMAT)
     ours.chmod(0o777)
 
 
 def as_folder_of_another_format(ours, elsewhere):
-    make(ours / cache.MARKER, content=cache.FORMAT.replace(b"1", b"2"))
+    make(ours / own_folder.MARKER, content=cache.FORMAT.replace(b"1", b"2"))
 
 
 def with_a_link_as_marker(ours, elsewhere):
     ours.mkdir()
-    (ours / cache.MARKER).symlink_to(make(elsewhere / cache.MARKER, content=cache.FORMAT))
+    (ours / own_folder.MARKER).symlink_to(make(elsewhere / own_folder.MARKER, content=cache.FORMAT))
 
 
 def with_a_pipe_as_marker(ours, elsewhere):
     ours.mkdir()
-    os.mkfifo(ours / cache.MARKER)
+    os.mkfifo(ours / own_folder.MARKER)
 
 
 def with_a_linked_backend_folder(ours, elsewhere):
-    make(ours / cache.MARKER, content=cache.FORMAT)
+    make(ours / own_folder.MARKER, content=cache.FORMAT)
     make(elsewhere / JAX, 400)
     (ours / cache.processor()).mkdir()
     (ours / cache.processor() / "jax").symlink_to(elsewhere)
@@ -309,7 +309,7 @@ def test_a_folder_is_writable_for_others_by_any_group_but_that_of_the_user_alone
     monkeypatch.setattr(grp, "getgrgid", groups.__getitem__)
 
     def found(group, mode):
-        return cache.others_may_write(os.stat_result((mode, 0, 0, 1, 1000, group, 0, 0, 0, 0)))
+        return own_folder.others_may_write(os.stat_result((mode, 0, 0, 1, 1000, group, 0, 0, 0, 0)))
 
     assert [found(group, 0o775) for group in range(6)] == [True, False, False, True, True, True]
     assert not any(found(group, 0o755) for group in range(6))
@@ -351,10 +351,13 @@ def test_programs_that_are_old_or_too_many_are_deleted_those_first_that_were_use
 
 
 def test_processes_may_begin_and_delete_at_once(load, monkeypatch, tmp_path):
+    def open_folder(given):
+        return own_folder.open_own_folder(given, cache.FOLDER, cache.FORMAT, {"CACHEDIR.TAG": cache.TAG})
+
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         for number in range(20):
             given = tmp_path / str(number)
-            folders = set(threads.map(cache.open_folder, [given] * 8))
+            folders = set(threads.map(open_folder, [given] * 8))
             assert folders == {given / cache.FOLDER}
             assert [path.name for path in given.iterdir()] == [cache.FOLDER]
         load(given)
