@@ -55,12 +55,13 @@ plotly_js <- function() {
 #' Who watches a run of training, as the core wants it; NULL for nobody
 #' @noRd
 view_for <- function(view_metrics, model, epochs, verbose, call) {
+  if (rlang::is_string(view_metrics)) view_metrics <- path_to_core(view_metrics, "view_metrics", call)
   check_view_metrics(view_metrics, call)
   if (isFALSE(view_metrics) || (identical(view_metrics, "auto") && !is_worth_viewing(model, epochs, verbose))) {
     return(NULL)
   }
   if (is.character(view_metrics) && view_metrics != "auto") {
-    return(call_core(call, bridge$View$in_folder, path.expand(view_metrics)))
+    return(call_core(call, bridge$View$in_folder, view_metrics))
   }
   in_viewer <- is_rstudio()
   folder <- if (in_viewer) live_page() else shared_live_page()

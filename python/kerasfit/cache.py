@@ -58,6 +58,8 @@ def keep_programs() -> None:
     if not given:
         return
     try:
+        if not is_text(os.path.realpath(given)):
+            raise UnusableFolder(f"{given} has letters that are none in the locale of this session.")
         _folder = open_own_folder(given, FOLDER, FORMAT, {"CACHEDIR.TAG": TAG})
         jax, tensorflow = (backend_folder(_folder, backend) for backend in PROGRAMS)
     except UnusableFolder as error:
@@ -83,6 +85,15 @@ def warn_if_refused(backend: str) -> None:
             "options(kerasfit.cache = ), or the environment variable KERASFIT_CACHE, names another folder.",
             stacklevel=2,
         )
+
+
+def is_text(path: str) -> bool:
+    """Whether a path consists of letters, as JAX wants it; in the C locale, some bytes of names are none."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def quoted(value: str) -> str:

@@ -316,6 +316,9 @@ def test_a_folder_is_writable_for_others_by_any_group_but_that_of_the_user_alone
 
 
 def test_a_folder_that_cannot_be_made_is_told(load, tmp_path):
+    in_c_locale = tmp_path / "\udcc3"  # a byte that is no letter there
+    assert "\\udcc3 has letters that are none in the locale" in load(in_c_locale)
+    assert not list(tmp_path.iterdir())
     assert "cannot be used" in load(make(tmp_path / "file") / "cache")
     assert "cannot be used" in load(make(tmp_path / "file"))
 
