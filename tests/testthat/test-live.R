@@ -136,6 +136,23 @@ test_that("names of runs and metrics cannot end or change the script that they a
   expect_identical(names(read$runs[[1]]$metrics), hostile)
 })
 
+test_that("names of metrics are only text in a document", {
+  skip_if_not(rmarkdown::pandoc_available())
+  dir <- withr::local_tempdir()
+  names <- c("<img src=x onerror=y()>", "```", "</code></pre><b>")
+  saveRDS(a_history(stats::setNames(rep(list(3:1), 3), names)), file.path(dir, "h"))
+  code <- c("library(kerasfit)", "history <- readRDS('h')", "history", "summary(history)", "plot(history)")
+  writeLines(c("```{r}", code, "```"), file.path(dir, "d.Rmd"))
+  file <- callr::r(function(dir) {
+    setwd(dir)
+    rmarkdown::render("d.Rmd", rmarkdown::html_document(theme = NULL), quiet = TRUE)
+  }, list(dir))
+  html <- paste(readLines(file, warn = FALSE), collapse = "\n")
+  expect_match(html, "&lt;img src=x onerror=y()&gt;", fixed = TRUE)
+  expect_no_match(html, "<img src=x", fixed = TRUE)
+  expect_no_match(html, "</code></pre><b>", fixed = TRUE)
+})
+
 test_that("a relative folder is the one where training began", {
   folder <- withr::local_tempdir()
   withr::local_dir(folder)
