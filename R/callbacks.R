@@ -127,7 +127,7 @@ callback_csv_logger <- function(filename, separator = ",", append = FALSE) {
   if (!rlang::is_string(separator) || nchar(separator) != 1) {
     abort_argument("separator", sprintf("`separator` must be one character, not %s.", describe(separator)), call)
   }
-  if (!missing(filename) && rlang::is_string(filename) && !dir.exists(dirname(filename))) {
+  if (!missing(filename) && rlang::is_string(filename) && !dir.exists(dirname(path_to_core(filename, "filename", call)))) {
     abort_argument("filename", sprintf("The folder of `filename`, %s, does not exist.", dirname(filename)), call)
   }
   keras_callback("CSVLogger", paths = "filename")
@@ -325,7 +325,7 @@ callback_argument <- function(value, name, kind, call) {
     wanted <- paste(c(dQuote(words, FALSE), wanted), collapse = " or ")
     abort_argument(name, sprintf("`%s` must be %s, not %s.", name, wanted, describe(value)), call)
   }
-  switch(kind, whole = as.integer(pmin(value, .Machine$integer.max)), path = path.expand(value), value)
+  switch(kind, whole = as.integer(pmin(value, .Machine$integer.max)), path = path_to_core(value, name, call), value)
 }
 
 #' Whether values are whole numbers; Inf is one, as "never" is

@@ -74,10 +74,8 @@
 #'   CPUs for models whose layers, losses and metrics are all Keras's own; what Python prints or counts in a step of
 #'   another model, it goes on to.
 #'
-#' The first epoch includes compilation. What TensorFlow and JAX compile is kept in the folder
-#' `tools::R_user_dir("kerasfit", "cache")`, so that the same model starts sooner in the next session.
-#' `options(kerasfit.cache = )`, set before Keras loads, names another folder; `FALSE` keeps nothing. Programs that are
-#' older than 60 days are deleted.
+#' The first epoch includes compilation. What TensorFlow and JAX compile is kept, so that the same model starts sooner in
+#' the next session; [use_backend()] says where.
 #'
 #' @param object A compiled Keras model.
 #' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a data frame; a sparse
@@ -119,8 +117,9 @@
 #' @param view_metrics Whether to show the metrics while training goes on, with its progress and a button that stops it
 #'   after the step. "auto": in RStudio's viewer, if there are metrics beside the loss, more than one epoch and `verbose` is
 #'   not 0. `TRUE`: there, or else in the browser, on a page that this session serves to this computer alone. The path of a
-#'   folder: nowhere; but what there is to show is kept in that folder, for [render_training()] in another process. Needs
-#'   the packages htmlwidgets and plotly.
+#'   folder: nowhere; but what there is to show is kept in that folder, for [render_training()] in another process. kerasfit
+#'   makes a folder `kerasfit-view` in it that only you can read, and touches nothing else; a folder that other users may
+#'   write to is an error. Needs the packages htmlwidgets and plotly.
 #'
 #' @return A [keras_training_history], invisibly. The model itself is trained in place.
 #'

@@ -59,6 +59,7 @@ as_training_history <- function(history) {
     value[!measured] <- NA
     value
   }, values$values, values$measured)
+  if (length(metrics)) Encoding(names(metrics)) <- "UTF-8" # which reticulate does not say in other locales
   structure(list(params = params, metrics = metrics), class = "keras_training_history")
 }
 

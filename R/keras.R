@@ -70,11 +70,14 @@ warn_of_blas <- function() {
 set_python_environment <- function(name, value) {
   do.call(Sys.setenv, stats::setNames(list(value), name))
   if (reticulate::py_available()) {
-    reticulate::import("os", convert = FALSE)$environ$update(reticulate::dict(stats::setNames(list(value), name)))
+    # by its bytes: in the C locale, a path with other letters is no text
+    os <- reticulate::import("os", convert = FALSE)
+    bytes <- reticulate::import_builtins(convert = FALSE)$bytes(as.list(as.integer(charToRaw(value))))
+    os$environ$update(reticulate::dict(stats::setNames(list(os$fsdecode(bytes)), name)))
   }
 }
 
-#' The folder in which compiled programs are kept from session to session, "" for none
+#' The folder that is to hold the folder of compiled programs, "" for none: `python/kerasfit/cache.py` makes it
 #' @noRd
 program_cache <- function() {
   cache <- getOption("kerasfit.cache", default = Sys.getenv("KERASFIT_CACHE", NA))
@@ -84,7 +87,7 @@ program_cache <- function() {
   if (isFALSE(cache) || nzchar(Sys.getenv("_R_CHECK_PACKAGE_NAME_"))) {
     ""
   } else if (is.character(cache) && !is.na(cache)) {
-    path.expand(cache)
+    if (is.null(getOption("kerasfit.cache"))) path.expand(cache) else path_to_core(cache, "kerasfit.cache", NULL)
   } else {
     tools::R_user_dir("kerasfit", "cache")
   }

@@ -14,14 +14,28 @@ metrics_widget <- function(histories = list(), metrics = NULL, log = FALSE, live
       metrics = lapply(chosen(history$metrics, metrics), function(values) as.list(ifelse(is.finite(values), values, NA)))
     )
   }, histories, run_names(histories)))
+  value <- structure(list(runs = runs, log = log, live = live), TOJSON_FUNC = json_in_html)
   htmlwidgets::createWidget(
-    "kerasfitMetrics", list(runs = runs, log = log, live = live),
+    "kerasfitMetrics", value,
     package = "kerasfit", dependencies = list(plotly_js()),
     sizingPolicy = htmlwidgets::sizingPolicy(
       defaultWidth = "100%", viewer.padding = 0, browser.padding = 0, browser.fill = TRUE, viewer.fill = TRUE,
       knitr.defaultHeight = 480
     ), ...
   )
+}
+
+#' A value as JSON, written so that no text in it can end or change the script element that it is in
+#'
+#' htmlwidgets escapes "</", but not "<!--", after which browsers do not find the end of the element.
+#' @noRd
+json_in_html <- function(x, ...) {
+  json <- jsonlite::toJSON(
+    x,
+    auto_unbox = TRUE, null = "null", na = "null", digits = 16, use_signif = TRUE, dataframe = "columns", force = TRUE,
+    keep_vec_names = TRUE
+  )
+  gsub("<", "\\u003c", json, fixed = TRUE)
 }
 
 chosen <- function(values, metrics) {
@@ -41,16 +55,16 @@ plotly_js <- function() {
 #' Who watches a run of training, as the core wants it; NULL for nobody
 #' @noRd
 view_for <- function(view_metrics, model, epochs, verbose, call) {
+  if (rlang::is_string(view_metrics)) view_metrics <- path_to_core(view_metrics, "view_metrics", call)
   check_view_metrics(view_metrics, call)
   if (isFALSE(view_metrics) || (identical(view_metrics, "auto") && !is_worth_viewing(model, epochs, verbose))) {
     return(NULL)
   }
   if (is.character(view_metrics) && view_metrics != "auto") {
-    unlink(file.path(view_metrics, c("state.json", "stop")))
-    return(bridge$View(path.expand(view_metrics), writing = TRUE))
+    return(call_core(call, bridge$View$in_folder, view_metrics))
   }
   in_viewer <- is_rstudio()
-  folder <- live_page(if (in_viewer) tempfile("kerasfit-view-") else file.path(tempdir(), "kerasfit-view"))
+  folder <- if (in_viewer) live_page() else shared_live_page()
   open <- function(url) open_page(file.path(folder, "index.html"), url, in_viewer)
   bridge$View(folder, writing = in_viewer, opened = reticulate::r_to_py(open, convert = TRUE))
 }
@@ -96,24 +110,31 @@ has_browser <- function() {
   has_screen && is.character(browser) && nzchar(browser) && nzchar(Sys.which(strsplit(browser, " ")[[1]][1]))
 }
 
-#' A folder with a page that shows training as it goes on, if it has none yet
+#' A new folder with a page that shows training as it goes on
 #' @noRd
-live_page <- function(folder) {
-  dir.create(folder, showWarnings = FALSE, recursive = TRUE, mode = "0700")
-  file <- file.path(folder, "index.html")
-  if (!file.exists(file)) {
-    head <- htmltools::tags$head(
-      htmltools::tags$title("Training"),
-      htmltools::tags$meta(name = "viewport", content = "width=device-width"),
-      htmltools::tags$meta(name = "referrer", content = "no-referrer"),
-      htmltools::tags$link(rel = "icon", href = "data:,")
-    )
-    own_page <- htmltools::tags$script("document.body.className = 'kerasfit-page'")
-    widget <- metrics_widget(live = list(poll = "state.json"), height = "100vh")
-    htmltools::save_html(htmltools::tagList(head, own_page, widget), file, libdir = "lib")
-  }
+live_page <- function() {
+  folder <- tempfile("kerasfit-view-")
+  dir.create(folder, mode = "0700")
+  head <- htmltools::tags$head(
+    htmltools::tags$title("Training"),
+    htmltools::tags$meta(name = "viewport", content = "width=device-width"),
+    htmltools::tags$meta(name = "referrer", content = "no-referrer"),
+    htmltools::tags$link(rel = "icon", href = "data:,")
+  )
+  own_page <- htmltools::tags$script("document.body.className = 'kerasfit-page'")
+  widget <- metrics_widget(live = list(poll = "state.json"), height = "100vh")
+  htmltools::save_html(htmltools::tagList(head, own_page, widget), file.path(folder, "index.html"), libdir = "lib")
   folder
 }
+
+#' The folder with the page of all runs of this session that are watched in a browser
+#' @noRd
+shared_live_page <- function() {
+  if (is.null(pages$folder) || !file.exists(file.path(pages$folder, "index.html"))) pages$folder <- live_page()
+  pages$folder
+}
+
+pages <- new.env(parent = emptyenv())
 
 #' Training in a Shiny app
 #'
@@ -157,7 +178,7 @@ render_training <- function(expr, env = parent.frame(), quoted = FALSE) {
     if (is.null(shown)) return(NULL)
     if (!is.character(shown)) return(metrics_widget(if (inherits(shown, "keras_training_history")) list(shown) else shown))
     folder <<- shown
-    if (!listening) listen_to_stop(function() file.create(file.path(folder, "stop")))
+    if (!listening) listen_to_stop(function() request_stop(folder))
     listening <<- TRUE
     state <- read_state(folder)
     if (state$status %in% c("starting", "training")) shiny::invalidateLater(500)
@@ -174,10 +195,24 @@ listen_to_stop <- function(stop) {
   shiny::observeEvent(session$input[[pressed]], stop(), domain = session)
 }
 
+#' The folder that `fit()` makes in the one that it is given, with a file that says so: see python/kerasfit/own_folder.py
+#' @noRd
+view_folder <- function(folder) file.path(folder, "kerasfit-view")
+
+#' Stop training that goes on in another process, by a file in its folder
+#' @noRd
+request_stop <- function(folder) {
+  format <- "kerasfit: training in progress, format 1"
+  marker <- file.path(view_folder(folder), "FORMAT")
+  stop <- file.path(view_folder(folder), "stop")
+  is_view <- isTRUE(file.size(marker) == nchar(format) + 1) && identical(readLines(marker), format)
+  if (is_view && !file.exists(stop) && Sys.readlink(stop) %in% c("", NA)) file.create(stop)
+}
+
 #' The state of training that `fit()` has written into a folder last
 #' @noRd
 read_state <- function(folder) {
-  file <- file.path(folder, "state.json")
+  file <- file.path(view_folder(folder), "state.json")
   if (file.exists(file)) return(jsonlite::read_json(file))
   list(
     status = "starting", message = "", name = "", epoch = 0, epochs = NULL, initial_epoch = 1, step = 0, steps = NULL,

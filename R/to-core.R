@@ -275,3 +275,28 @@ plan_to_core <- function(call) scalar_to_core(getOption("kerasfit.plan", default
 allow_missing_to_core <- function(call) {
   scalar_to_core(getOption("kerasfit.allow_missing", default = FALSE), "kerasfit.allow_missing", call)
 }
+
+#' The path of a file or folder, which Python opens under the same name
+#' @noRd
+path_to_core <- function(path, argument, call) {
+  if (!can_be_path(path)) {
+    abort_argument(
+      argument, sprintf(
+        "`%s` is a path with letters that the session's locale, %s, does not have: %s.",
+        argument, Sys.getlocale("LC_CTYPE"), dQuote(iconv(path, "UTF-8", "ASCII", sub = "Unicode"), FALSE)
+      ), call,
+      "Start R in a UTF-8 locale, with the environment variable LC_ALL=C.UTF-8 for example, or give another path."
+    )
+  }
+  path.expand(path)
+}
+
+#' Whether a path means the same for R, Python and the file system
+#'
+#' In the C locale, R gives bytes that are no ASCII to Python as text such as "<c3><bc>", and Python cannot use other letters.
+#' @noRd
+can_be_path <- function(path) {
+  is_ascii <- function(text) all(charToRaw(text) < 128)
+  text <- enc2utf8(path)
+  is_ascii(path) || !is_ascii(text) && identical(enc2utf8(enc2native(text)), text)
+}

@@ -7,6 +7,20 @@
 #' With `"torch"` on Linux, `library(kerasfit)` and the choice of the backend should come before anything else that uses
 #' Python. PyTorch's library takes R's BLAS for its own otherwise, which may take ten times as long; a warning says so.
 #'
+#' @section Compiled programs:
+#' What TensorFlow and JAX compile is kept for the next session in the folder `kerasfit-programs`, which kerasfit makes in
+#' `tools::R_user_dir("kerasfit", "cache")`. `options(kerasfit.cache = )` or the environment variable `KERASFIT_CACHE`, set
+#' before Keras loads, names another folder to make it in; `options(kerasfit.cache = FALSE)` keeps nothing.
+#'
+#' When Keras loads, programs that were not used for 60 days are deleted, those that are damaged, and the least recently
+#' used ones beyond 500 MB. Nothing else is ever deleted: no file outside `kerasfit-programs`, and in it only files of yours
+#' whose names are as TensorFlow and JAX make them; links are not followed.
+#'
+#' A compiled program is code that will run. So the folder is not used if users other than you may write to it or to the one
+#' that you name, if it belongs to another user, if it is a link, or if something else has its name. `fit()`, [evaluate()] or
+#' [predict()][predict.keras.src.models.model.Model] then warn once and compile as if nothing had been kept. (Windows has no
+#' such permissions; there they are not looked at.) The folder may be deleted at any time.
+#'
 #' @param backend `"tensorflow"`, `"jax"` or `"torch"`.
 #' @return `backend`, invisibly.
 #' @section Errors: `kerasfit_error_argument` if there is no such backend, `kerasfit_error_state` if Keras has

@@ -120,7 +120,7 @@ def measure(table: str, backend: str, works: list[str]) -> list[str]:
     script = HERE / BENCHMARKS[table].script
     interpreter = "Rscript" if script.suffix == ".R" else sys.executable
     print(f"\n{table}, {backend}", flush=True)
-    with tempfile.TemporaryFile("w+") as errors:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         process = subprocess.Popen(
             [interpreter, script, *works],
             env={**environ, "KERAS_BACKEND": backend},
@@ -140,7 +140,9 @@ def measure(table: str, backend: str, works: list[str]) -> list[str]:
 
 
 def conditions(table: str, backend: str) -> list[str]:
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    cpu = re.search(
+        r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    )
     of_r = 'cat(as.character(getRversion()), as.character(packageVersion("reticulate")))'
     r, reticulate = subprocess.check_output(["Rscript", "-e", of_r], text=True).split()
     cells = {
@@ -161,7 +163,11 @@ def conditions(table: str, backend: str) -> list[str]:
 def record(table: str, owners: list[str], lines: list[str]) -> None:
     """Put lines, header first, into a table in place of those that begin with one of the ``owners``."""
     RESULTS.parent.mkdir(exist_ok=True)
-    text = RESULTS.read_text() if RESULTS.exists() else TITLE + "".join(map(empty_section, BENCHMARKS))
+    text = (
+        RESULTS.read_text(encoding="utf-8")
+        if RESULTS.exists()
+        else TITLE + "".join(map(empty_section, BENCHMARKS))
+    )
     begin, end = markers(table)
     if begin not in text:
         text += empty_section(table)
@@ -174,7 +180,7 @@ def record(table: str, owners: list[str], lines: list[str]) -> None:
         rows = sorted([row for row in old[2:] if not row.startswith(theirs)] + rows, key=place)
     benchmark = BENCHMARKS[table]
     parts = [f"## {benchmark.title}", f"`{table}`: {benchmark.caption}", "\n".join([*header, *rows])]
-    RESULTS.write_text(before + begin + "\n\n".join(parts) + "\n" + end + after)
+    RESULTS.write_text(before + begin + "\n\n".join(parts) + "\n" + end + after, encoding="utf-8")
 
 
 def markers(table: str) -> tuple[str, str]:

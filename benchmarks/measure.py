@@ -77,13 +77,13 @@ def memory(field: str) -> int:
 
     Not getrusage()'s peak: that of a new process begins with what its parent had.
     """
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def peak_above_now(run: Callable[[], object]) -> int:
     """Bytes that a run takes at its peak, beside what the process holds already."""
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far: proc(5)
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forgets the peak so far: proc(5)
     before = memory("VmRSS")
     run()
     return memory("VmHWM") - before

@@ -30,7 +30,12 @@ confused <- subset(confused, truth != guessed)
 cat("Most often confused:\n")
 print(head(confused[order(-confused$Freq), ], 4), row.names = FALSE)
 
-png("letters.png", width = 1400, height = 1000, res = 200)
-plot(history)
-invisible(dev.off())
-cat("The plot is in letters.png.\n")
+# a script leaves its plot where it runs; whoever sources this in a session sees it, and no file is written
+if (interactive()) {
+  print(plot(history))
+} else {
+  png("letters.png", width = 1400, height = 1000, res = 200)
+  print(plot(history))
+  invisible(dev.off())
+  cat("The plot is in letters.png.\n")
+}

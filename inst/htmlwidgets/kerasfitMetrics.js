@@ -52,8 +52,8 @@
     return found;
   }
 
-  // plotly reads some HTML in texts
-  const escaped = (name) => String(name).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  // plotly reads some HTML in texts, old versions after decoding entities: an invisible character keeps these from being any
+  const escaped = (name) => String(name).replace(/[<&]/g, "$&\u2060");
 
   // plotly.js 1 knows titles as text only
   const titled = (text) => Plotly.version.startsWith("1.") ? text : {text, standoff: 6};
@@ -167,8 +167,9 @@
 
       // a state into the one run that is watched
       function take(news) {
-        const run = value.runs[0] || {name: news.name, epoch: [], metrics: {}};
-        const before = run.epoch.slice(0, news.from), metrics = {};
+        // a metric may have any name, "__proto__" too
+        const run = value.runs[0] || {name: news.name, epoch: [], metrics: Object.create(null)};
+        const before = run.epoch.slice(0, news.from), metrics = Object.create(null);
         for (const [name, values] of Object.entries(news.rows.metrics)) {
           const old = run.metrics[name] || [];
           metrics[name] = before.map((_, i) => old[i] ?? null).concat(values);

@@ -13,7 +13,7 @@ Where things are; each module imports only from those below it:
 ``arguments``        what the caller's values mean
 ``callbacks``, ``extras``, ``metrics_log``, ``timing``, ``interrupts``, ``progress``, ``history``, ``live``,
 ``errors``, ``places``, ``tensors``, ``memory``, ``origin``, ``keras_private``, ``quiet``, ``cache``,
-``torch_library``
+``own_folder``, ``torch_library``
 """
 
 from kerasfit import quiet  # first: it loads Keras

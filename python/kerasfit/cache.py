@@ -2,6 +2,16 @@
 
 JAX and TensorFlow can both do that; each wants to be told in the environment before it loads. Where, says the
 environment variable ``KERASFIT_CACHE``, which R sets. Without it nothing is kept.
+
+It may name any folder, also one with files of the user's. Everything that is written or deleted here lies in
+one folder of our own inside it, which is recognised by the file ``FORMAT``::
+
+    <KERASFIT_CACHE>/kerasfit-programs/            made with mode 0700
+        CACHEDIR.TAG  FORMAT  checked
+        <16 hexadecimal digits: the processor>/jax/         jit_step-<64 hexadecimal digits>-cache
+                                               tensorflow/  xla_compile_cache__<number>__<number>__<device>.pb
+
+Deleted are only regular files at that depth whose names are as those backends make them.
 """
 
 from __future__ import annotations
@@ -10,53 +20,174 @@ import contextlib
 import hashlib
 import os
 import platform
+import re
+import stat
+import tempfile
 import time
+import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from kerasfit.machine import abilities
+from kerasfit.own_folder import UnusableFolder, make_private, open_own_folder
 
-KEPT_DAYS = 60
+FOLDER = "kerasfit-programs"
+FORMAT = b"kerasfit: compiled programs, format 1\n"
+TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
+# Compiled programs that kerasfit keeps. The folder may be deleted, and need not be in a backup.
+# About such files: https://bford.info/cachedir/
+"""
+CHECKED = "checked"  # its time is that of the last look for damaged programs
+KEPT_DAYS = 60  # since a program was used last
+KEPT_BYTES = 500_000_000
+PROCESSOR = re.compile("[0-9a-f]{16}")
+PROGRAMS = {
+    "jax": re.compile(r".+-[0-9a-f]{64}-cache"),
+    "tensorflow": re.compile(r"xla_compile_cache__[0-9]+__[0-9]+__.+\.pb(\.tmp)?"),
+}
+
+_folder: Path | None = None  # ours, once it has been found to be so
+_refusal: str | None = None  # why there is none although one was wanted; until that has been said
 
 
 def keep_programs() -> None:
     """Have backends that load from now on keep what they compile, unless they have been told already."""
-    folder = os.environ.get("KERASFIT_CACHE")
-    if not folder:
+    global _folder, _refusal
+    given = os.environ.get("KERASFIT_CACHE")
+    if not given:
         return
-    remove_old(Path(folder))
+    try:
+        if not is_text(os.path.realpath(given)):
+            raise UnusableFolder(f"{given} has letters that are none in the locale of this session.")
+        _folder = open_own_folder(given, FOLDER, FORMAT, {"CACHEDIR.TAG": TAG})
+        jax, tensorflow = (backend_folder(_folder, backend) for backend in PROGRAMS)
+    except UnusableFolder as error:
+        _folder, _refusal = None, str(error)
+        return
+    remove_unused()
     remove_damaged()
-    folder = Path(folder) / processor()
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "jax"))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(jax))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    flags = os.environ.get("TF_XLA_FLAGS", "")
-    if "persistent_cache" not in flags:
-        tensorflow = f"--tf_xla_persistent_cache_directory={folder / 'tensorflow'}"
-        os.environ["TF_XLA_FLAGS"] = f"{flags} {tensorflow}".strip()
+    flags = os.environ.get("TF_XLA_FLAGS", "").strip()
+    if "persistent_cache" not in flags and flags[:1] in ("", "-"):  # else it is the name of a file with flags
+        flag = f"--tf_xla_persistent_cache_directory={quoted(str(tensorflow))}"
+        os.environ["TF_XLA_FLAGS"] = f"{flags} {flag}".strip()
+
+
+def warn_if_refused(backend: str) -> None:
+    """Say once why the programs that a backend compiles are not kept, if they should be."""
+    global _refusal
+    if _refusal and backend in PROGRAMS:
+        reason, _refusal = _refusal, None
+        warnings.warn(
+            f"Compiled programs are not kept for the next session: {reason} "
+            "options(kerasfit.cache = ), or the environment variable KERASFIT_CACHE, names another folder.",
+            stacklevel=2,
+        )
+
+
+def is_text(path: str) -> bool:
+    """Whether a path consists of letters, as JAX wants it; in the C locale, some bytes of names are none."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def quoted(value: str) -> str:
+    """The value of a flag in TF_XLA_FLAGS, which would end at a space."""
+    if not re.search(r"""[\s"'\\]""", value):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+# ---- the folder ----------------------------------------------------------------------------------------
+
+
+def backend_folder(folder: Path, backend: str) -> Path:
+    """Where a backend keeps programs for this processor."""
+    for name in (processor(), backend):
+        folder = make_private(folder / name)
+    return folder
+
+
+def programs() -> Iterator[tuple[Path, os.stat_result]]:
+    """The compiled programs in our folder, each with what the file system says of it."""
+    for folder in entries(_folder):
+        for backend, name in PROGRAMS.items() if PROCESSOR.fullmatch(folder.name) else ():
+            for file in entries(folder / backend):
+                with contextlib.suppress(OSError):  # another process has deleted it
+                    info = file.lstat()
+                    is_own = os.name != "posix" or info.st_uid == os.geteuid()
+                    if stat.S_ISREG(info.st_mode) and is_own and name.fullmatch(file.name):
+                        yield file, info
+
+
+def entries(folder: Path | None) -> list[Path]:
+    """What is in a folder; nothing if it is none, or a link to one."""
+    try:
+        return list(folder.iterdir()) if folder and stat.S_ISDIR(folder.lstat().st_mode) else []
+    except OSError:
+        return []
+
+
+# ---- what is deleted -----------------------------------------------------------------------------------
+
+
+def remove_unused() -> None:
+    """Delete programs that were used long ago, and the least recently used of those that are too much."""
+    oldest, size = time.time() - KEPT_DAYS * 24 * 3600, 0
+    newest_first = sorted(programs(), key=lambda program: last_use(program[1]), reverse=True)
+    for file, info in newest_first:
+        size += info.st_size
+        if size > KEPT_BYTES or last_use(info) < oldest:
+            with contextlib.suppress(OSError):
+                file.unlink()
+
+
+def last_use(info: os.stat_result) -> float:
+    return max(info.st_atime, info.st_mtime)
 
 
 def remove_damaged() -> bool:
     """Delete programs that are not whole, and say whether there were any.
 
-    Both write them in place. What a process that was killed, or one that still writes, has left of one is an
-    error of TensorFlow's and a warning of JAX's each time that they would compile it. Looked at are those
-    that have been written since the last time.
+    What a process that was killed, or one that still writes, has left of one is an error of TensorFlow's and
+    a warning of JAX's each time that they would compile it. Looked at are those that have been written since
+    the last time.
     """
-    if not os.environ.get("KERASFIT_CACHE"):
+    if _folder is None:
         return False
-    folder = Path(os.environ["KERASFIT_CACHE"])
-    stamp, now, damaged = folder / "checked", time.time(), []
-    last = stamp.stat().st_mtime if stamp.exists() else 0
-    for file in folder.glob("*/*/*"):
+    now, last, damaged = time.time(), last_check(), False
+    for file, info in programs():
         with contextlib.suppress(OSError):
-            is_whole = WHOLE.get(file.parent.name)
-            if is_whole and file.stat().st_mtime >= last and not is_whole(file):
+            is_written = file.suffix != ".tmp"  # TensorFlow renames it when it is
+            if is_written and info.st_mtime >= last and not WHOLE[file.parent.name](file):
                 file.unlink()
-                damaged.append(file)
+                damaged = True
+    note_check(now)
+    return damaged
+
+
+def last_check() -> float:
+    try:
+        return (_folder / CHECKED).lstat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def note_check(when: float) -> None:
+    """Keep a time as that of a file, which replaces the one before."""
     with contextlib.suppress(OSError):
-        stamp.touch()
-        os.utime(stamp, (now, now))
-    return bool(damaged)
+        descriptor, new = tempfile.mkstemp(prefix=f"{CHECKED}-", dir=_folder)
+        os.close(descriptor)
+        try:
+            os.utime(new, (when, when))
+            os.replace(new, _folder / CHECKED)
+        except OSError:
+            os.unlink(new)
 
 
 def is_whole_message(file: Path) -> bool:
@@ -69,7 +200,7 @@ def is_whole_message(file: Path) -> bool:
 
         def number() -> int:
             value = shift = 0
-            while byte := content.read(1):
+            while shift < 64 and (byte := content.read(1)):
                 value |= (byte[0] & 127) << shift
                 if byte[0] < 128:
                     return value
@@ -82,7 +213,7 @@ def is_whole_message(file: Path) -> bool:
                 kind = number() & 7
                 length = number() if kind in (0, 2) else fixed_sizes[kind]
                 content.seek(0 if kind == 0 else length, os.SEEK_CUR)
-        except (EOFError, KeyError):
+        except (EOFError, KeyError, ValueError, OverflowError, OSError):
             return False
         return content.tell() == size > 0
 
@@ -106,14 +237,3 @@ def processor() -> str:
     known = sorted(abilities()) or [platform.processor()]
     described = "\n".join([platform.system(), platform.machine(), *known])
     return hashlib.sha256(described.encode()).hexdigest()[:16]
-
-
-def remove_old(folder: Path) -> None:
-    """Delete what was written long ago, for whatever processor."""
-    oldest = time.time() - KEPT_DAYS * 24 * 3600
-    for file in folder.glob("*/*/*"):
-        try:
-            if file.stat().st_mtime < oldest:
-                file.unlink()
-        except OSError:
-            continue

@@ -11,26 +11,40 @@ import functools
 import hmac
 import json
 import math
+import mimetypes
 import os
 import secrets
+import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import keras
 
+from kerasfit.errors import ArgumentError
 from kerasfit.history import History
+from kerasfit.own_folder import UnusableFolder, open_own_folder
 
+FOLDER, FORMAT = "kerasfit-view", b"kerasfit: training in progress, format 1\n"
 STATE = "state.json"
 STOP = "stop"  # a file of this name in the folder stops training too
 WRITE_SECONDS = 0.5
 KEPT_VIEWS = 20  # of this process, for pages that are opened late
+MAX_CONNECTIONS = 32  # at once; a page has six at most
+IDLE_SECONDS = 30  # without a request
+SAFETY = {  # the page reaches nothing but this server, whatever gets into it
+    "Content-Security-Policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; "
+    "connect-src 'self' http://127.0.0.1:*; base-uri 'none'; form-action 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 RECENT_EPOCHS = 5  # their mean duration is what the epochs to come are expected to take
 
 
@@ -40,7 +54,7 @@ class View:
     Parameters
     ----------
     folder
-        Where the page is.
+        Where the page is: a folder of our own.
     writing
         Whether to keep ``state.json`` in the folder, for who serves the folder himself.
     opened
@@ -63,6 +77,20 @@ class View:
         self._began = self._epoch_began = time.monotonic()
         self._ended = threading.Event()
         self._writer: threading.Thread | None = None
+
+    @classmethod
+    def in_folder(cls, given: str | Path) -> View:
+        """A view that keeps its state for others in ``kerasfit-view``, our folder inside a user's."""
+        try:
+            folder = open_own_folder(given, FOLDER, FORMAT)
+        except UnusableFolder as error:
+            reason = f"`view_metrics` names a folder that cannot be used: {error}"
+            raise ArgumentError("view_metrics", reason, "Give another folder.") from error
+        with contextlib.suppress(OSError):
+            (folder / STOP).unlink()  # of a run before
+        view = cls(folder, writing=True)
+        view._write()
+        return view
 
     @property
     def url(self) -> str:
@@ -162,7 +190,7 @@ class View:
         """Write the state until training has ended; with pauses that make it cost no more than 1 %."""
         pause = 0.0
         while not self._ended.wait(pause):
-            if (self.folder / STOP).exists():
+            if os.path.lexists(self.folder / STOP):
                 self.stop()
             began = time.monotonic()
             self._write()
@@ -170,11 +198,15 @@ class View:
         self._write()
 
     def _write(self) -> None:
-        aside = self.folder / (STATE + ".new")
         with contextlib.suppress(OSError):  # a folder that is gone or full is no reason to end training
-            aside.touch(mode=0o600)  # how to stop training is in it
-            aside.write_text(json.dumps(self.state()))
-            os.replace(aside, self.folder / STATE)
+            descriptor, new = tempfile.mkstemp(prefix=f"{STATE}-", dir=self.folder)  # mode 0600
+            try:
+                with open(descriptor, "wb") as file:
+                    file.write(json.dumps(self.state()).encode())
+                os.replace(new, self.folder / STATE)
+            except BaseException:
+                os.unlink(new)
+                raise
 
 
 @contextmanager
@@ -205,11 +237,21 @@ def finite(values: list[float | None]) -> list[float | None]:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the folders of views on the loopback interface, each under a path that cannot be guessed."""
+    """Serves the folders of views on the loopback interface, each under a path that cannot be guessed.
+
+    There is a thread for each connection, and a limit to them: one more ends another, if there is one that
+    has never asked for a view, else the one whose last question is oldest.
+    """
 
     daemon_threads = True
+    block_on_close = False  # which would keep a list of all threads that there were
+    request_queue_size = 64
 
     def __init__(self):
+        self._slots = threading.Semaphore(MAX_CONNECTIONS)
+        # which have asked for a view; in the order of their last questions
+        self._connections: dict[socket.socket, bool] = {}
+        self._lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/"
         self.views: dict[str, View] = {}
@@ -222,67 +264,127 @@ class Server(ThreadingHTTPServer):
             del self.views[old]
         return path
 
+    def process_request(self, request: socket.socket, client_address: Any) -> None:
+        if not self._slots.acquire(blocking=False):
+            self._end_one()
+            self._slots.acquire()
+        with self._lock:
+            self._connections[request] = False
+        super().process_request(request, client_address)
+
+    def _end_one(self) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            if self._connections:
+                chosen = min(
+                    self._connections, key=self._connections.get
+                )  # the first of those that are equal
+                chosen.shutdown(socket.SHUT_RDWR)  # which wakes its thread
+
+    def note_question(self, request: socket.socket) -> None:
+        """A connection has asked for a view, whose path it knows."""
+        with self._lock:
+            if self._connections.pop(request, None) is not None:
+                self._connections[request] = True
+
+    def shutdown_request(self, request: socket.socket) -> None:
+        super().shutdown_request(request)
+        with self._lock:
+            was_open = self._connections.pop(request, None) is not None
+        if was_open:
+            self._slots.release()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # a browser that went away
 
 
-class Handler(SimpleHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     """Answers for the view whose path it is; with 404 to all others."""
 
     server: Server
     protocol_version = "HTTP/1.1"
+    timeout = IDLE_SECONDS
 
-    def setup(self) -> None:
-        super().setup()
-        self.view: View | None = None
+    def version_string(self) -> str:
+        return "kerasfit"
 
-    def _found(self) -> str | None:
-        """The rest of the path behind that of a view; None if there is none, or the host is not ours."""
-        parts = urlsplit(self.path).path.split("/", 2)
+    def _find(self) -> tuple[View, str, dict[str, list[str]]] | None:
+        """The view, the path behind the view's, the query; None for no view, or a host that is not ours."""
         hosts = {f"{host}:{self.server.server_port}" for host in ("127.0.0.1", "localhost")}
-        if len(parts) < 3 or self.headers.get("Host") not in hosts:
+        if self.headers.get_all("Host") is None or not hosts.issuperset(self.headers.get_all("Host")):
+            return None  # also where somebody lets a name of theirs point here
+        try:
+            address = urlsplit(self.path)
+            _, path, rest = address.path.split("/", 2)
+            query = parse_qs(address.query)
+        except ValueError:
             return None
-        self.view = self.server.views.get(parts[1])
-        return parts[2] if self.view else None
+        if (view := self.server.views.get(path)) is None:
+            return None
+        self.server.note_question(self.connection)
+        return view, rest, query
 
     def do_GET(self) -> None:
-        rest = self._found()
-        if rest is None:
-            self.send_error(HTTPStatus.NOT_FOUND)
-        elif rest == STATE:
-            after = parse_qs(urlsplit(self.path).query).get("after", ["0"])[0]
-            self._answer(json.dumps(self.view.state(int(after) if after.isdecimal() else 0)).encode())
+        found = self._find()
+        if found is None:
+            self._refuse()
+            return
+        view, rest, query = found
+        if rest == STATE:
+            after = query.get("after", ["0"])[0]
+            state = view.state(int(after) if after.isdecimal() and len(after) < 10 else 0)
+            self._answer(json.dumps(state).encode(), "application/json")
+        elif (file := file_in(view.folder, rest)) is not None:
+            self._answer(file.read_bytes(), media_type(file))
         else:
-            super().do_GET()
-
-    def do_POST(self) -> None:
-        self.close_connection = True  # whatever else there is in the request
-        key = parse_qs(urlsplit(self.path).query).get("key", [""])[0]
-        if self._found() == STOP and hmac.compare_digest(key.encode(), self.view.stop_key.encode()):
-            self.view.stop()
-            self._answer(b"{}")
-        else:
-            self.send_error(HTTPStatus.NOT_FOUND)
+            self._refuse()
 
     do_HEAD = do_GET
 
-    def translate_path(self, path: str) -> str:
-        self.directory = str(self.view.folder)
-        return super().translate_path("/" + urlsplit(path).path.split("/", 2)[2])
+    def do_POST(self) -> None:
+        self.close_connection = True  # whatever else there is in the request
+        found = self._find()
+        if found and found[1] == STOP:
+            view, _, query = found
+            if hmac.compare_digest(query.get("key", [""])[0].encode(), view.stop_key.encode()):
+                view.stop()
+                self._answer(b"{}", "application/json")
+                return
+        self._refuse()
 
-    def list_directory(self, path: str) -> None:
-        self.send_error(HTTPStatus.NOT_FOUND)
+    def _refuse(self) -> None:
+        self.close_connection = True
+        self._answer(b"", "text/plain", HTTPStatus.NOT_FOUND)
 
-    def _answer(self, body: bytes) -> None:
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", "application/json")
+    def _answer(self, body: bytes, media_type: str, status: HTTPStatus = HTTPStatus.OK) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
+        for name, value in SAFETY.items():
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, *args: Any) -> None:
         pass
+
+
+def file_in(folder: Path, path: str) -> Path | None:
+    """The regular file at a path of a URL, if it is in the folder, where links may lead elsewhere."""
+    try:
+        file = (folder / (unquote(path) or "index.html")).resolve(strict=True)
+        return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # a name that is too long or has a NUL; links in a circle
+        return None
+
+
+def media_type(file: Path) -> str:
+    """What a browser takes a file for. Windows may know other types of these."""
+    known = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css"}
+    return known.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from pathlib import Path
 def abilities() -> frozenset[str]:
     """The names that Linux has for them, such as "avx512f", with the processor's own; none elsewhere."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return frozenset()
     words: set[str] = set()

@@ -177,7 +177,7 @@ class TerminalWriter:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[metrics]}"),
+            TextColumn("{task.fields[metrics]}", markup=False),  # names of metrics may have brackets
             console=console,
             transient=True,
         )
@@ -186,7 +186,7 @@ class TerminalWriter:
 
     def bar_update(self, done: int, metrics: str) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, metrics=metrics)
+            self._bar.update(self._task, completed=done, metrics=printable(metrics))
 
     def bar_end(self) -> None:
         if self._bar is not None:
@@ -194,4 +194,11 @@ class TerminalWriter:
             self._bar = None
 
     def line(self, text: str) -> None:
-        print(text, file=sys.stdout, flush=True)
+        print(printable(text), file=sys.stdout, flush=True)
+
+
+def printable(text: str) -> str:
+    """A text with escapes for letters that standard output cannot write, as in the C locale."""
+    stream = getattr(sys.stdout, "rich_proxied_file", sys.stdout)  # rich replaces it while there is a bar
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -85,7 +85,7 @@ def outcome(folder, history, model):
         [keras.ops.convert_to_numpy(variable.value).tobytes() for variable in variables],
         history.epochs,
         history.metrics,
-        Path(f"{folder}.csv").read_text(),
+        Path(f"{folder}.csv").read_text(encoding="utf-8"),
     )
 
 

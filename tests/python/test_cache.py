@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
+import stat
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from kerasfit import cache
+from kerasfit import cache, own_folder
 
 TRAIN = """
 import os, sys, kerasfit, keras, numpy
@@ -33,6 +37,7 @@ if "later" in sys.argv:
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_programs_that_are_not_whole_are_made_anew(tmp_path, backend):
     pytest.importorskip(backend)
+    tmp_path = tmp_path / "a folder's name"
     environment = os.environ | {"KERAS_BACKEND": backend, "KERASFIT_CACHE": str(tmp_path), "TF_XLA_FLAGS": ""}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
 
@@ -41,11 +46,11 @@ def test_programs_that_are_not_whole_are_made_anew(tmp_path, backend):
         return subprocess.run(code, env=environment, capture_output=True, text=True, check=True)
 
     losses = [train("later")]
-    left = sorted(tmp_path.glob("*/*/*cache*"))
+    left = sorted(tmp_path.glob("*/*/*/*cache*"))
     assert left and all(file.stat().st_size == 700 for file in left)
     losses.append(train("whole"))
     assert "persistent compilation cache" not in losses[-1].stderr
-    assert sorted(tmp_path.glob("*/*/*cache*")) == left
+    assert sorted(tmp_path.glob("*/*/*/*cache*")) == left
     assert all(file.stat().st_size > 700 for file in left)
     if backend == "tensorflow":  # JAX itself goes on
         losses.append(train("now"))
@@ -58,10 +63,381 @@ def test_a_message_ends_where_its_fields_do(tmp_path):
     for length in range(len(message) + 1):
         file.write_bytes(message[:length])
         assert cache.is_whole_message(file) == (length in (3, 8, 13))
+    for damaged in (b"\x80" * 1000, b"\x12" + b"\xff" * 9 + b"\x01", b"\x12" + b"\xff" * 8 + b"\x7f"):
+        file.write_bytes(damaged)
+        assert not cache.is_whole_message(file)
+
+
+# ---- whose files are touched ------------------------------------------------------------------------------
+
+DIGITS = "0123456789abcdef"
+JAX, TENSORFLOW = f"jit_step-{DIGITS * 4}-cache", "xla_compile_cache__12__34__XLA_CPU_JIT.pb"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """What loading Keras with a cache does; the reason why nothing is kept, if any."""
+
+    def load(folder: Path) -> str | None:
+        monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(folder), "PATH": os.environ["PATH"]})
+        monkeypatch.setattr(cache, "_folder", None)
+        monkeypatch.setattr(cache, "_refusal", None)
+        cache.keep_programs()
+        assert (cache._refusal is None) == ("JAX_COMPILATION_CACHE_DIR" in os.environ)
+        return cache._refusal
+
+    return load
+
+
+def make(path: Path, days: float = 0, content: bytes = b"x damaged") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    when = time.time() - days * 24 * 3600
+    os.utime(path, (when, when))
+    return path
+
+
+def facts(folder: Path) -> dict[str, tuple]:
+    """Mode, time of change and content of all that there is in a folder."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        info = path.lstat()
+        content = None
+        if path.is_symlink():
+            content = os.readlink(path)
+        elif path.is_file():
+            content = path.read_bytes()
+        time_changed = info.st_mtime_ns if not stat.S_ISDIR(info.st_mode) else None
+        found[str(path.relative_to(folder))] = info.st_mode, time_changed, content
+    return found
+
+
+def make_foreign(folder: Path, elsewhere: Path) -> None:
+    """Files of every shape: old and new, with names like ours, links, pipes, without permissions."""
+    for days in (0, 90, 400):
+        for first in ("Documents", DIGITS, "jax", "src"):
+            for second in ("taxes", "jax", "tensorflow"):
+                for name in ("2019.pdf", JAX, TENSORFLOW):
+                    make(folder / first / second / f"{days}{name}", days)
+                    make(folder / first / second / "deeper" / f"{days}{name}", days)
+        make(folder / f"{days}{JAX}", days)
+        make(folder / DIGITS / f"{days}{JAX}", days)
+    for name in ("checked", "FORMAT", "CACHEDIR.TAG", "stop"):
+        make(folder / name, 90)
+    own = make(elsewhere / "thesis.tex", 400)
+    for parent in (DIGITS + "/jax", "links/tensorflow"):
+        (folder / parent).mkdir(parents=True, exist_ok=True)
+        os.utime(make(folder / parent / "unreadable-cache", 90))
+        (folder / parent / "unreadable-cache").chmod(0)
+        (folder / parent / f"link-{DIGITS * 4}-cache").symlink_to(own)
+        (folder / parent / "nowhere").symlink_to(folder / "missing")
+        os.link(own, folder / parent / f"hard-{DIGITS * 4}-cache")
+        os.mkfifo(folder / parent / f"pipe-{DIGITS * 4}-cache")
+    make(elsewhere / "data" / "jax" / JAX, 400)
+    make(elsewhere / "data" / "tensorflow" / TENSORFLOW)
+    (folder / "linked").symlink_to(elsewhere / "data")
+    (folder / DIGITS[::-1]).symlink_to(elsewhere / "data")
+    (folder / "linked-jax").mkdir()
+    (folder / "linked-jax" / "jax").symlink_to(elsewhere / "data" / "jax")
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="has no such files")
+
+
+@posix
+def test_foreign_files_beside_our_folder_are_never_touched(load, tmp_path):
+    given, elsewhere = tmp_path / "given", tmp_path / "elsewhere"
+    make_foreign(given, elsewhere)
+    before = facts(tmp_path)
+    for _ in range(2):
+        assert load(given) is None
+        assert not cache.remove_damaged()
+    after = facts(tmp_path)
+    assert {path: fact for path, fact in after.items() if cache.FOLDER not in path} == before
+    assert stat.S_IMODE((given / cache.FOLDER).stat().st_mode) == 0o700
+    assert (given / cache.FOLDER / "CACHEDIR.TAG").read_bytes().startswith(cache.TAG[:43])
+    assert len(cache.TAG[:43].split()[1]) == 32  # the standard's signature
+
+
+@posix
+def test_foreign_files_inside_our_folder_are_never_touched(load, tmp_path):
+    given, elsewhere = tmp_path / "given", tmp_path / "elsewhere"
+    assert load(given) is None
+    ours = given / cache.FOLDER
+    make_foreign(ours / "a", elsewhere)
+    make_foreign(ours / DIGITS / "jax" / "a", tmp_path / "more")
+    for parent in (ours / DIGITS / "jax", ours / DIGITS / "tensorflow"):
+        for name in ("notes.txt", "jit_step-cache", f"{JAX}.bak", f"{TENSORFLOW}.bak", "model.pb"):
+            make(parent / name, 400)
+        (parent / f"link-{DIGITS * 4}-cache").symlink_to(elsewhere / "thesis.tex")
+        (parent / "xla_compile_cache__1__2__link.pb").symlink_to(elsewhere / "thesis.tex")
+        (parent / f"folder-{DIGITS * 4}-cache").mkdir()
+        os.mkfifo(parent / f"pipe-{DIGITS * 4}-cache")
+        os.mkfifo(parent / "xla_compile_cache__1__2__pipe.pb")
+    (ours / DIGITS[::-1]).symlink_to(elsewhere / "data")
+    (ours / ("f" * 16)).mkdir()
+    (ours / ("f" * 16) / "jax").symlink_to(elsewhere / "data" / "jax")
+    (ours / ("f" * 16) / "tensorflow").symlink_to(elsewhere / "data" / "tensorflow")
+    (ours / "checked").unlink()
+    (ours / "checked").symlink_to(elsewhere / "thesis.tex")
+    before = facts(tmp_path)
+    assert load(given) is None
+    assert not cache.remove_damaged()
+    after = facts(tmp_path)
+    del before[f"given/{cache.FOLDER}/checked"], after[f"given/{cache.FOLDER}/checked"]
+    assert after == before
+    old = make(ours / DIGITS / "jax" / JAX, 400)
+    assert load(given) is None
+    assert not old.exists()  # all else stays, and ours goes
+    assert facts(tmp_path).keys() == {*before, f"given/{cache.FOLDER}/checked"}
+
+
+def as_link(ours, elsewhere):
+    make(elsewhere / own_folder.MARKER, content=cache.FORMAT)
+    elsewhere.chmod(0o700)
+    ours.symlink_to(elsewhere)
+
+
+def as_file(ours, elsewhere):
+    make(ours, 400)
+
+
+def as_pipe(ours, elsewhere):
+    os.mkfifo(ours)
+
+
+def as_link_to_nowhere(ours, elsewhere):
+    ours.symlink_to(elsewhere / "missing")
+
+
+def as_foreign_folder(ours, elsewhere):
+    make(ours / "mine.txt")
+
+
+def as_empty_folder(ours, elsewhere):
+    ours.mkdir()
+
+
+def as_writable_folder(ours, elsewhere):
+    make(ours / own_folder.MARKER, content=cache.FORMAT)
+    ours.chmod(0o777)
+
+
+def as_folder_of_another_format(ours, elsewhere):
+    make(ours / own_folder.MARKER, content=cache.FORMAT.replace(b"1", b"2"))
+
+
+def with_a_link_as_marker(ours, elsewhere):
+    ours.mkdir()
+    (ours / own_folder.MARKER).symlink_to(make(elsewhere / own_folder.MARKER, content=cache.FORMAT))
+
+
+def with_a_pipe_as_marker(ours, elsewhere):
+    ours.mkdir()
+    os.mkfifo(ours / own_folder.MARKER)
+
+
+def with_a_linked_backend_folder(ours, elsewhere):
+    make(ours / own_folder.MARKER, content=cache.FORMAT)
+    make(elsewhere / JAX, 400)
+    (ours / cache.processor()).mkdir()
+    (ours / cache.processor() / "jax").symlink_to(elsewhere)
+
+
+SHAPES = {
+    as_link: "is a link",
+    as_link_to_nowhere: "is a link",
+    as_file: "is not a folder",
+    as_pipe: "is not a folder",
+    as_foreign_folder: "was not made by this version of kerasfit",
+    as_empty_folder: "was not made by this version of kerasfit",
+    as_folder_of_another_format: "was not made by this version of kerasfit",
+    with_a_link_as_marker: "was not made by this version of kerasfit",
+    with_a_pipe_as_marker: "was not made by this version of kerasfit",
+    as_writable_folder: "other users may write",
+    with_a_linked_backend_folder: "is a link",
+}
+
+
+@posix
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+def test_what_has_the_name_of_our_folder_but_is_not_ours_alone_is_left_as_it_is(load, tmp_path, shape):
+    given, elsewhere = tmp_path / "given", tmp_path / "elsewhere"
+    given.mkdir(mode=0o700)
+    elsewhere.mkdir()
+    shape(given / cache.FOLDER, elsewhere)
+    if (given / cache.FOLDER).is_dir():
+        make(given / cache.FOLDER / DIGITS / "jax" / JAX, 400)
+        make(given / cache.FOLDER / DIGITS / "tensorflow" / TENSORFLOW)
+    before = facts(tmp_path)
+    assert SHAPES[shape] in load(given)
+    assert not cache.remove_damaged()
+    after = facts(tmp_path)
+    if shape is not with_a_linked_backend_folder:
+        assert after == before
+    assert {path: fact for path, fact in after.items() if path in before} == before
+
+
+@posix
+def test_a_folder_that_others_may_write_to_is_not_used(load, tmp_path):
+    for mode, is_used in [(0o755, True), (0o757, False), (0o777, False), (0o1777, True), (0o700, True)]:
+        given = tmp_path / oct(mode)
+        given.mkdir()
+        given.chmod(mode)
+        assert (load(given) is None) == is_used
+        assert (given / cache.FOLDER).exists() == is_used
+    if os.geteuid() == 0:
+        os.chown(given, 12345, -1)
+        assert "belongs to another user" in load(given)
+        os.chown(given, 0, -1)
+        os.chown(given / cache.FOLDER, 12345, -1)
+        assert "belongs to another user" in load(given)
+
+
+@posix
+def test_a_folder_is_writable_for_others_by_any_group_but_that_of_the_user_alone(monkeypatch):
+    import grp
+    import pwd
+
+    groups = {
+        1: grp.struct_group(("me", "x", 1, [])),
+        2: grp.struct_group(("me", "x", 2, ["me"])),
+        3: grp.struct_group(("me", "x", 3, ["you"])),
+        4: grp.struct_group(("users", "x", 4, [])),
+    }
+    monkeypatch.setattr(pwd, "getpwuid", lambda user: pwd.struct_passwd(("me", "x", user, 1, "", "/", "sh")))
+    monkeypatch.setattr(grp, "getgrgid", groups.__getitem__)
+
+    def found(group, mode):
+        return own_folder.others_may_write(os.stat_result((mode, 0, 0, 1, 1000, group, 0, 0, 0, 0)))
+
+    assert [found(group, 0o775) for group in range(6)] == [True, False, False, True, True, True]
+    assert not any(found(group, 0o755) for group in range(6))
+
+
+def test_a_folder_that_cannot_be_made_is_told(load, tmp_path):
+    in_c_locale = tmp_path / "\udcc3"  # a byte that is no letter there
+    assert "\\udcc3 has letters that are none in the locale" in load(in_c_locale)
+    assert not list(tmp_path.iterdir())
+    assert "cannot be used" in load(make(tmp_path / "file") / "cache")
+    assert "cannot be used" in load(make(tmp_path / "file"))
+
+
+@posix
+def test_a_given_folder_that_is_a_link_is_the_one_it_leads_to(load, tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "cache").symlink_to(tmp_path / "scratch")
+    assert load(tmp_path / "cache") is None
+    assert cache._folder == tmp_path / "scratch" / cache.FOLDER
+
+
+def test_programs_that_are_old_or_too_many_are_deleted_those_first_that_were_used_first(
+    load, monkeypatch, tmp_path
+):
+    load(tmp_path)
+    folder = tmp_path / cache.FOLDER / DIGITS
+
+    def program(number, days):
+        return make(folder / "jax" / f"jit_{number}-{DIGITS * 4}-cache", days, content=b"1234")
+
+    programs = [program(number, days) for number, days in enumerate([61, 59, 30, 2, 1])]
+    used = program(5, 400)
+    os.utime(used, (time.time(), used.stat().st_mtime))  # read today
+    part = make(folder / "tensorflow" / f"{TENSORFLOW}.tmp", 70)
+    load(tmp_path)
+    assert [file.exists() for file in programs] == [False, True, True, True, True]
+    assert used.exists() and not part.exists()
+    monkeypatch.setattr(cache, "KEPT_BYTES", 13)
+    load(tmp_path)
+    assert [file.exists() for file in programs] == [False, False, False, True, True]
+    assert used.exists()
+
+
+def test_processes_may_begin_and_delete_at_once(load, monkeypatch, tmp_path):
+    def open_folder(given):
+        return own_folder.open_own_folder(given, cache.FOLDER, cache.FORMAT, {"CACHEDIR.TAG": cache.TAG})
+
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        for number in range(20):
+            given = tmp_path / str(number)
+            folders = set(threads.map(open_folder, [given] * 8))
+            assert folders == {given / cache.FOLDER}
+            assert [path.name for path in given.iterdir()] == [cache.FOLDER]
+        load(given)
+        for number in range(300):
+            make(
+                given / cache.FOLDER / DIGITS / "jax" / f"jit_{number}-{DIGITS * 4}-cache", 61 * (number % 2)
+            )
+        list(threads.map(lambda remove: remove(), [cache.remove_unused, cache.remove_damaged] * 8))
+    assert not list(cache.programs())
+    # what another process deletes between our looking and our deleting
+    make(given / cache.FOLDER / DIGITS / "jax" / JAX, 61)
+    unlink = Path.unlink
+
+    def unlink_twice(file, **kwargs):
+        unlink(file)
+        unlink(file)
+
+    monkeypatch.setattr(Path, "unlink", unlink_twice)
+    cache.remove_unused()
+
+
+@posix
+def test_keras_loads_beside_foreign_files_and_a_refused_cache_is_told_once(tmp_path):
+    pytest.importorskip("jax")
+    given, elsewhere = tmp_path / "given", tmp_path / "elsewhere"
+    make_foreign(given, elsewhere)
+    (given / cache.FOLDER).symlink_to(elsewhere)
+    before = facts(tmp_path)
+    environment = os.environ | {"KERAS_BACKEND": "jax", "KERASFIT_CACHE": str(given)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    again = "kerasfit.predict(keras.Sequential([keras.layers.Dense(1)]), x, verbose=0)"
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN + again], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.count("Compiled programs are not kept") == 1
+    assert "is a link" in done.stderr
+    (given / cache.FOLDER).unlink()
+    subprocess.run([sys.executable, "-c", TRAIN], env=environment, capture_output=True, check=True)
+    after = facts(tmp_path)
+    made = {path for path in after if path.startswith(f"given/{cache.FOLDER}")}
+    assert any(path.endswith("-cache") for path in made)
+    assert {path: fact for path, fact in after.items() if path not in made} == {
+        path: fact for path, fact in before.items() if path != f"given/{cache.FOLDER}"
+    }
+
+
+@pytest.mark.parametrize("name", ["plain", "with space", "quote\"s '", "back\\slash", "\u00fcml\u00e4ut"])
+def test_tensorflow_is_told_any_folder(load, monkeypatch, tmp_path, name):
+    assert load(tmp_path / name) is None
+    flags = os.environ["TF_XLA_FLAGS"]
+    name, _, value = flags.partition("=")
+    if value.startswith('"'):
+        assert value.endswith('"')
+        value = value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    else:
+        assert not set(value) & set(" \"'\\")
+    assert Path(value).parent.parent == cache._folder
+
+
+def test_flags_of_the_user_stay(monkeypatch, tmp_path):
+    for given, kept in [
+        ("--a=1", True),
+        ("", True),
+        ("flags.txt", False),
+        ("--tf_xla_persistent_cache_x", False),
+    ]:
+        monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(tmp_path), "TF_XLA_FLAGS": given})
+        cache.keep_programs()
+        assert os.environ["TF_XLA_FLAGS"].startswith(given)
+        assert ("persistent_cache_directory" in os.environ["TF_XLA_FLAGS"]) == kept
 
 
 def test_without_a_folder_nothing_is_looked_at(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("KERASFIT_CACHE", raising=False)
-    assert not cache.remove_damaged()
+    monkeypatch.setattr(cache, "_folder", None)
+    for environment in ({}, {"KERASFIT_CACHE": ""}):
+        monkeypatch.setattr(os, "environ", environment)
+        cache.keep_programs()
+        assert not cache.remove_damaged()
     assert not list(tmp_path.iterdir())

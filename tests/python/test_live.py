@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
 import socket
+import stat
 import threading
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from urllib.parse import urlsplit
 
@@ -13,6 +18,8 @@ import models
 import pytest
 
 import kerasfit
+from kerasfit import live, own_folder
+from kerasfit.errors import ArgumentError
 from kerasfit.live import View, server
 
 
@@ -180,3 +187,318 @@ def test_a_model_with_a_fit_of_its_own_is_watched(view):
     model.compile("sgd", "mse")
     kerasfit.fit(model, np.ones((64, 4)), np.ones((64, 1)), epochs=3, view=view, verbose=0)
     assert view.state()["rows"]["epoch"] == [1, 2, 3]
+
+
+# ---- who may do what --------------------------------------------------------------------------------------
+
+
+def ask(method, path, headers=None, body=None):
+    """Status, headers and body of an answer to a request that is sent as it is written here."""
+    connection = http.client.HTTPConnection("127.0.0.1", server().server_port, timeout=10)
+    try:
+        connection.putrequest(method, path, skip_host=True)
+        for name, value in {"Host": f"127.0.0.1:{server().server_port}", **(headers or {})}.items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+def answer_to(request: bytes) -> bytes:
+    """All that the server sends for some bytes, until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", server().server_port), timeout=10) as connection:
+        connection.sendall(request)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+        return answer
+
+
+@pytest.fixture
+def page(tmp_path):
+    """A view whose folder has links that lead elsewhere, beside files of others."""
+    folder = tmp_path / "page"
+    (folder / "lib").mkdir(parents=True)
+    (folder / "index.html").write_text("the page")
+    (folder / "lib" / "chart.js").write_text("the chart")
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "page-2").mkdir()
+    (tmp_path / "page-2" / "secret").write_text("secret")
+    if os.name == "posix":
+        (folder / "link").symlink_to(tmp_path / "secret")
+        (folder / "linked").symlink_to(tmp_path)
+        (folder / "circle").symlink_to(folder / "circle")
+        (folder / "here").symlink_to(folder / "lib" / "chart.js")
+        os.mkfifo(folder / "pipe")
+    return View(folder)
+
+
+def test_no_path_leads_out_of_the_folder(page, tmp_path):
+    outside = str(tmp_path / "secret")
+    rests = ["../secret", "lib/../../secret", "../page-2/secret", ".", "..", "/", "lib", "lib/", outside]
+    rests += [
+        "/" + outside,
+        "//" + outside,
+        "..\\secret",
+        "lib\\..\\..\\secret",
+        "C:\\secret",
+        "\\\\host\\secret",
+    ]
+    rests += [
+        "index.html\x00",
+        "link",
+        "linked/secret",
+        "circle",
+        "pipe",
+        "~/secret",
+        "a" * 5000,
+        "file:///etc/passwd",
+    ]
+    rests += ["%C0%AE%C0%AE/secret", "..;/secret", "....//secret", "\udc80"]
+    for rest in rests:
+        quoted = rest.encode("utf-8", "surrogatepass")
+        once = "".join(f"%{byte:02x}" for byte in quoted)
+        spellings = {
+            once,
+            once.replace("%", "%25"),
+            "".join(chr(b) if 32 < b < 127 else f"%{b:02x}" for b in quoted),
+        }
+        for spelled in spellings:
+            status, _, body = ask("GET", f"/{page.path}/{spelled}")
+            assert (status, body) == (404, b""), (rest, spelled)
+    for rest in ("", "index.html", "lib/../index.html"):
+        assert ask("GET", f"/{page.path}/{rest}")[::2] == (200, b"the page")
+    if os.name == "posix":
+        assert ask("GET", f"/{page.path}/here")[::2] == (200, b"the chart")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:{port}",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "localhost",
+        "127.0.0.1:{port}.evil.example",
+        "evil.example@127.0.0.1:{port}",
+        "0.0.0.0:{port}",
+        "[::1]:{port}",
+        "",
+        "127.0.0.1:{port}, evil.example",
+    ],
+)
+def test_a_host_that_is_not_ours_gets_nothing(view, host):
+    host = {"Host": host.format(port=server().server_port)}
+    key = f"?key={view.stop_key}"
+    for method, rest in [("GET", ""), ("GET", "state.json"), ("HEAD", "state.json"), ("POST", "stop" + key)]:
+        assert ask(method, f"/{view.path}/{rest}", host)[::2] == (404, b"")
+    assert not view.stopped
+
+
+def test_without_a_host_or_with_two_nobody_gets_anything(view):
+    ours = f"Host: 127.0.0.1:{server().server_port}\r\n"
+    for hosts in ("", "Host: evil.example\r\n" + ours, ours + "Host: evil.example\r\n"):
+        for version in ("1.0", "1.1"):
+            request = f"GET /{view.path}/state.json HTTP/{version}\r\n{hosts}\r\n"
+            assert answer_to(request.encode()).startswith(b"HTTP/1.1 404")
+    for target in (f"http://evil.example/{view.path}/state.json", f"http://[evil/{view.path}/state.json"):
+        request = f"GET {target} HTTP/1.1\r\nHost: evil.example\r\n\r\n"
+        assert answer_to(request.encode()).startswith(b"HTTP/1.1 404")
+
+
+def test_other_pages_may_neither_read_nor_stop(view):
+    origin = {"Origin": "http://evil.example", "Referer": "http://evil.example/"}
+    for method, rest in [("GET", "state.json"), ("GET", ""), ("OPTIONS", "state.json"), ("OPTIONS", "stop")]:
+        _, headers, _ = ask(method, f"/{view.path}/{rest}", origin)
+        assert not [name for name in headers if name.lower().startswith("access-control-")]
+    for key in (
+        "",
+        "?key=",
+        "?key=a",
+        "?key=%C3%BC",
+        "?key=%00",
+        f"?key={view.stop_key[:-1]}",
+        f"?k={view.stop_key}",
+    ):
+        assert ask("POST", f"/{view.path}/stop{key}", origin)[0] == 404
+        assert ask("POST", f"/stop{key}", origin)[0] == 404
+    assert ask("GET", f"/{view.path}/stop?key={view.stop_key}", origin)[0] == 404
+    assert ask("PUT", f"/{view.path}/stop?key={view.stop_key}", origin)[0] == 501
+    assert not view.stopped
+    _, headers, _ = ask("GET", f"/{view.path}/")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert headers["Server"] == "kerasfit"
+
+
+def test_a_request_for_the_head_alone_gets_no_body(view):
+    for rest in ("", "lib/chart.js", "state.json", "missing"):
+        connection = http.client.HTTPConnection("127.0.0.1", server().server_port, timeout=10)
+        for _ in range(2):  # a body would be read as the next answer
+            connection.request("HEAD", f"/{view.path}/{rest}")
+            answer = connection.getresponse()
+            assert answer.read() == b""
+            assert answer.status == (404 if rest == "missing" else 200)
+        connection.close()
+        head = f"Host: 127.0.0.1:{server().server_port}\r\nConnection: close\r\n\r\n"
+        request = f"HEAD /{view.path}/{rest} HTTP/1.1\r\n{head}"
+        _, end, body = answer_to(request.encode()).partition(b"\r\n\r\n")
+        assert end and not body
+
+
+def test_questions_that_make_no_sense_are_answered(view):
+    for after in ("-1", "1.5", "x", "9" * 5000, "\u0663", "", "0&after=2"):
+        status, _, body = ask("GET", f"/{view.path}/state.json?after={urllib.parse.quote(after, safe='&=')}")
+        assert status == 200 and json.loads(body)["rows"]["epoch"] == []
+    for request in (b"\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x00\r\n\r\n"):
+        answer_to(request + b"\r\n")
+    assert get(view.url) == "the page"
+
+
+def connections_of_server() -> int:
+    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
+
+
+def test_idle_connections_neither_take_threads_without_end_nor_the_page_its_answers(view):
+    idle = []
+    polling = http.client.HTTPConnection("127.0.0.1", server().server_port, timeout=10)
+    try:
+        for number in range(400):
+            idle.append(socket.create_connection(("127.0.0.1", server().server_port), timeout=10))
+            if number % 2:
+                idle[-1].sendall(b"GET / HT")  # a request that never ends
+            if number % 20 == 0:
+                polling.request("GET", f"/{view.path}/state.json")
+                assert json.loads(polling.getresponse().read())["status"] == "starting"
+            assert connections_of_server() <= live.MAX_CONNECTIONS
+        assert get(view.url) == "the page"
+    finally:
+        polling.close()
+        for connection in idle:
+            connection.close()
+    deadline = time.monotonic() + 30
+    while connections_of_server():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not server()._connections
+    assert get(view.url) == "the page"
+
+
+def test_a_connection_without_requests_ends(view, monkeypatch):
+    monkeypatch.setattr(live.Handler, "timeout", 0.2)
+    assert answer_to(b"") == answer_to(b"GET / HT") == b""  # both end by themselves
+
+
+def test_many_questions_at_once_are_all_answered(view):
+    answers = []
+
+    def ask_often():
+        for _ in range(5):
+            answers.append(get(view.url))
+
+    threads = [threading.Thread(target=ask_often) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert answers == ["the page"] * 100
+
+
+# ---- a folder of the user's -------------------------------------------------------------------------------
+
+posix = pytest.mark.skipif(os.name != "posix", reason="has no such files")
+NAMES = ("state.json", "state.json.new", "stop", "index.html", "FORMAT")
+
+
+def test_a_view_in_a_folder_touches_nothing_else_in_it(tmp_path):
+    for name in NAMES:
+        (tmp_path / name).write_text("mine")
+    model, x, y = models.dense()
+    for _ in range(2):
+        view = View.in_folder(tmp_path)
+        assert json.loads((tmp_path / live.FOLDER / "state.json").read_text())["status"] == "starting"
+        (tmp_path / live.FOLDER / "stop").touch()  # of a run before
+        view = View.in_folder(tmp_path)
+        assert kerasfit.fit(model, x, y, epochs=2, view=view, verbose=0).epochs == [1, 2]
+        assert json.loads((tmp_path / live.FOLDER / "state.json").read_text())["status"] == "ended"
+    assert [(tmp_path / name).read_text() for name in NAMES] == ["mine"] * len(NAMES)
+    assert {path.name for path in tmp_path.iterdir()} == {*NAMES, live.FOLDER}
+    assert {path.name for path in (tmp_path / live.FOLDER).iterdir()} == {"FORMAT", "state.json"}
+    assert status_of(get, view.url + "FORMAT2") == status_of(get, view.url) == 404  # there is no page
+
+
+@posix
+def test_only_the_user_can_read_a_view(tmp_path):
+    before = os.umask(0)
+    try:
+        View.in_folder(tmp_path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / live.FOLDER).stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / live.FOLDER / "state.json").stat().st_mode) == 0o600
+
+
+@posix
+def test_links_in_a_view_are_not_followed(tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    given = tmp_path / "given"
+    View.in_folder(given)
+    for name in ("state.json", "state.json.new", "stop"):
+        (given / live.FOLDER / name).unlink(missing_ok=True)
+        (given / live.FOLDER / name).symlink_to(mine)
+    view = View.in_folder(given)
+    model, x, y = models.dense()
+    kerasfit.fit(model, x, y, view=view, verbose=0)
+    assert mine.read_text() == "mine"
+    assert not (given / live.FOLDER / "state.json").is_symlink()
+
+
+@posix
+def test_a_folder_that_cannot_be_ours_alone_is_an_error_and_left_as_it_is(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / own_folder.MARKER).write_bytes(live.FORMAT)
+    made = {
+        "link": lambda ours: ours.symlink_to(tmp_path / "elsewhere"),
+        "file": lambda ours: ours.write_text("mine"),
+        "pipe": os.mkfifo,
+        "foreign": lambda ours: (ours.mkdir(), (ours / "state.json").write_text("mine")),
+        "writable": lambda ours: ours.parent.chmod(0o777),
+    }
+    for name, make in made.items():
+        (tmp_path / name).mkdir()
+        make(tmp_path / name / live.FOLDER)
+        with pytest.raises(ArgumentError, match=f"`view_metrics` names a folder.*{name}") as error:
+            View.in_folder(tmp_path / name)
+        assert error.value.argument == "view_metrics"
+    assert (tmp_path / "file" / live.FOLDER).read_text() == "mine"
+    assert (tmp_path / "foreign" / live.FOLDER / "state.json").read_text() == "mine"
+    assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {own_folder.MARKER}
+
+
+def test_names_of_metrics_and_models_are_only_text(view):
+    import keras
+
+    names = [
+        "</script><script>alert(1)</script>",
+        "<!--<script>",
+        "a\"'`b",
+        "__proto__",
+        "\u2028\n\x00",
+        "\U0001f600",
+    ]
+    model, x, y = models.dense()
+    model.name = names[1]  # Keras allows no slash
+    logs = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: logs.update(dict.fromkeys(names, 1.0))
+    )
+    kerasfit.fit(model, x, y, view=view, callbacks=[logs], verbose=0)
+    text = get(view.url + "state.json")
+    assert text.isascii()
+    assert json.loads(text)["name"] == names[1]
+    assert set(names) < set(json.loads(text)["rows"]["metrics"])
+    _, headers, _ = ask("GET", f"/{view.path}/state.json")
+    assert headers["Content-Type"] == "application/json" and headers["X-Content-Type-Options"] == "nosniff"

@@ -126,10 +126,10 @@ options(browser = opened, viewer = opened)
 utils::assignInNamespace("is_rstudio", function() {in_rstudio}, "kerasfit")
 x <- matrix(rnorm(8000), ncol = 8)
 model <- keras$Sequential(list(keras$layers$Dense(16L, activation = "relu"), keras$layers$Dense(1L)))
-compile(model, "adam", "mse", metrics = "mae")
+compile(model, "adam", "mse", metrics = {metrics})
 pause <- list(on_epoch_end = function(epoch) {{
   Sys.sleep(0.1)
-  if (epoch == {fail_at}) stop("out of ideas")
+  if (epoch == {fail_at}) stop({reason})
 }})
 h <- try(fit(
   model, x, x[, 1] * x[, 2],
@@ -143,10 +143,24 @@ while (!file.exists("{folder}/quit")) Sys.sleep(0.1)
 class Training:
     """An R session that trains, and the URL that it opens."""
 
-    def __init__(self, folder: Path, epochs: int, fail_at: int = 0, in_rstudio: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        epochs: int,
+        fail_at: int = 0,
+        in_rstudio: bool = False,
+        metrics: str = "'mae'",
+        reason: str = "'out of ideas'",
+    ):
         self.folder = folder
-        rstudio = str(in_rstudio).upper()
-        code = TRAIN.format(folder=folder, epochs=epochs, fail_at=fail_at, in_rstudio=rstudio)
+        code = TRAIN.format(
+            folder=folder,
+            epochs=epochs,
+            fail_at=fail_at,
+            in_rstudio=str(in_rstudio).upper(),
+            metrics=metrics,
+            reason=reason,
+        )
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
         self.process = subprocess.Popen(
             ["Rscript", "-e", code],
@@ -276,3 +290,68 @@ def test_the_shiny_app_shows_training_in_another_process_and_stops_it(browser):
     page.close()
     app.terminate()
     app.wait()
+
+
+HOSTILE = [
+    "<img src=x onerror='window.hacked=1'>",
+    "</script><script>window.hacked=2</script>",
+    "<!--<script>",
+    "<a href='javascript:window.hacked=3'>a</a>",
+    "\"'`${window.hacked=4}",
+    "__proto__",
+    "&lt;b&gt;",
+]
+IN_R = "c(" + ", ".join(json.dumps(name) for name in HOSTILE) + ")"
+IS_TEXT = """
+window.hacked === undefined
+  && !document.querySelector('.kerasfit-plot img, .kerasfit-head img, .kerasfit-plot a[href^="javascript"]')
+  && document.scripts.length === {scripts}
+"""
+TEXTS = (
+    "[...document.querySelectorAll('.kerasfit-plot {}')].map(it => it.textContent.replaceAll('\\u2060', ''))"
+)
+TITLES = TEXTS.format(".annotation")
+
+
+def test_names_and_reasons_are_only_text_on_the_live_page(browser, tmp_path):
+    metrics = f"lapply({IN_R}, function(name) keras$metrics$MeanAbsoluteError(name = name))"
+    training = Training(
+        tmp_path, epochs=50, fail_at=4, metrics=metrics, reason=f"paste({IN_R}, collapse = '')"
+    )
+    page = Page(browser, training.url)
+    title = page.wait(
+        "document.querySelector('.kerasfit-title').textContent", lambda title: title and "failed" in title
+    )
+    assert HOSTILE[0] in title
+    assert set(page.wait(TITLES, lambda titles: len(titles) > 7)) == {"loss", *HOSTILE}
+    page.picture("hostile")
+    scripts = urllib.request.urlopen(training.url).read().count(b"<script")
+    assert page.value(IS_TEXT.format(scripts=scripts))
+    page.close()
+    training.quit()
+
+
+def test_names_are_only_text_in_documents(browser, tmp_path):
+    code = f"""
+    library(kerasfit)
+    names <- {IN_R}
+    history <- structure(
+      list(params = list(epoch = 1:3), metrics = stats::setNames(rep(list(3:1), length(names)), names)),
+      class = "keras_training_history"
+    )
+    runs <- stats::setNames(rep(list(history), length(names)), names)
+    widget <- plot(runs, method = "interactive")
+    htmltools::save_html(widget, "{tmp_path}/page.html", libdir = "lib")
+    """
+    subprocess.run(["Rscript", "-e", code], check=True, capture_output=True)
+    scripts = (tmp_path / "page.html").read_text(encoding="utf-8").count("<script")
+    handler = functools.partial(QuietHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as documents:
+        threading.Thread(target=documents.serve_forever, daemon=True).start()
+        page = Page(browser, f"http://127.0.0.1:{documents.server_port}/page.html")
+        assert set(page.wait(TITLES, lambda titles: len(titles) == len(HOSTILE))) == set(HOSTILE)
+        assert set(page.value(TEXTS.format(".legendtext"))) == {f"{name}, training" for name in HOSTILE}
+        page.picture("hostile-document")
+        assert page.value(IS_TEXT.format(scripts=scripts))
+        page.close()
+        documents.shutdown()

@@ -9,6 +9,7 @@ import select
 import shutil
 import struct
 import subprocess
+import sys
 import termios
 import time
 
@@ -70,6 +71,39 @@ def train(tmp_path, columns: int, names: list[str], end: str = "") -> list[list[
     script = tmp_path / "script.R"
     script.write_text(SCRIPT.format(names='", "'.join(names)) + end)
     return Terminal(["Rscript", str(script)], columns).watch()
+
+
+HOSTILE = ["[/red]", "[bold]a", "{{stop('x')}}", "%s %d", "<b>"]
+
+
+def test_names_of_metrics_are_only_text_on_the_bar_of_r(tmp_path):
+    screens = train(tmp_path, 200, HOSTILE)
+    for last in ([screen[-1] for screen in screens if screen and "ETA" in screen[-1]][-1], screens[-1][-1]):
+        assert [name for name in HOSTILE if f" {name}: " not in last] == []
+
+
+PYTHON_SCRIPT = """
+import keras, kerasfit, numpy, time
+x = numpy.ones((500, 3), "float32")
+metrics = [keras.metrics.MeanAbsoluteError(name=name) for name in {names!a}]
+model = keras.Sequential([keras.layers.Dense(1)])
+model.compile("sgd", "mse", metrics=metrics)
+slowly = {{"on_train_batch_end": lambda batch, logs: time.sleep(0.01)}}
+kerasfit.fit(model, x, x[:, 0], epochs=2, batch_size=16, callbacks=[slowly], verbose={verbose})
+"""
+
+
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_names_of_metrics_are_only_text_whatever_the_terminal_can_write(monkeypatch, verbose):
+    pytest.importorskip("rich")
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    names = [*HOSTILE, "\u00fc"]
+    script = PYTHON_SCRIPT.format(names=names, verbose=verbose)
+    screens = Terminal([sys.executable, "-c", script], 200).watch()
+    assert [name for name in [*HOSTILE, "\\xfc"] if f" {name}: " not in screens[-1][-1]] == []
+    if verbose == 1:
+        assert any("[/red]: " in line and "Epoch 1/2 -" not in line for screen in screens for line in screen)
 
 
 @pytest.mark.parametrize("columns", [100, 60])

@@ -3,7 +3,7 @@
 skip_on_cran()
 skip_if_not_installed("plotly")
 
-live_state <- function(folder) jsonlite::read_json(file.path(folder, "state.json"))
+live_state <- function(folder) jsonlite::read_json(file.path(folder, "kerasfit-view", "state.json"))
 
 test_that("an interactive plot is a widget with the values of all runs", {
   history <- a_history(list(loss = c(3, NaN, 1), val_loss = c(4, 3, NA), mae = 1:3 / 2), epoch = 6:8)
@@ -56,7 +56,9 @@ test_that("documents have the widget in HTML, a picture elsewhere, and a line fo
 
 test_that("a folder that is given has the state of training", {
   folder <- withr::local_tempdir()
-  writeLines("", file.path(folder, "stop")) # of a run before
+  fit(regressor(), iris_x, iris_x[, 1], view_metrics = folder, verbose = 0)
+  request_stop(folder) # the run before
+  expect_true(file.exists(file.path(folder, "kerasfit-view", "stop")))
   history <- fit(regressor(), iris_x, iris_x[, 1], epochs = 3, view_metrics = folder, verbose = 0)
   state <- live_state(folder)
   expect_identical(state$status, "ended")
@@ -64,6 +66,91 @@ test_that("a folder that is given has the state of training", {
   expect_identical(read_state(withr::local_tempdir())$status, "starting")
   expect_error(fit(regressor(), iris_x, iris_x[-1, 1], view_metrics = folder), class = "kerasfit_error")
   expect_identical(live_state(folder)$status, "failed")
+})
+
+test_that("a folder that is given keeps all that is the user's", {
+  folder <- withr::local_tempdir()
+  mine <- file.path(folder, c("state.json", "state.json.new", "stop", "index.html"))
+  for (file in mine) writeLines("mine", file)
+  before <- file.info(mine)[c("size", "mtime", "mode")]
+  fit(regressor(), iris_x, iris_x[, 1], epochs = 2, view_metrics = folder, verbose = 0)
+  expect_identical(file.info(mine)[c("size", "mtime", "mode")], before)
+  expect_setequal(list.files(folder, all.files = TRUE, no.. = TRUE), c(basename(mine), "kerasfit-view"))
+  skip_on_os("windows")
+  expect_identical(format(file.mode(file.path(folder, "kerasfit-view"))), "700")
+  expect_identical(format(file.mode(file.path(folder, "kerasfit-view", "state.json"))), "600")
+})
+
+test_that("the stop button writes into no folder but that of a view, and through no link", {
+  folder <- withr::local_tempdir()
+  request_stop(folder)
+  dir.create(file.path(folder, "kerasfit-view"))
+  request_stop(folder)
+  expect_length(list.files(folder, recursive = TRUE), 0)
+  skip_on_os("windows")
+  other <- withr::local_tempdir()
+  mine <- file.path(other, "mine")
+  writeLines("mine", mine)
+  fit(regressor(), iris_x, iris_x[, 1], view_metrics = other, verbose = 0)
+  file.symlink(mine, file.path(other, "kerasfit-view", "stop"))
+  request_stop(other)
+  expect_identical(readLines(mine), "mine")
+})
+
+test_that("a folder that others may write to, or in which something else has the name of ours, is an error", {
+  skip_on_os("windows")
+  folder <- withr::local_tempdir()
+  writeLines("mine", file.path(folder, "kerasfit-view"))
+  train <- function() fit(regressor(), iris_x, iris_x[, 1], view_metrics = folder, verbose = 0)
+  error <- expect_error(train(), "kerasfit-view is not a folder", class = "kerasfit_error_argument")
+  expect_identical(error$argument, "view_metrics")
+  expect_identical(readLines(file.path(folder, "kerasfit-view")), "mine")
+  unlink(file.path(folder, "kerasfit-view"))
+  Sys.chmod(folder, "0777", use_umask = FALSE)
+  expect_error(train(), "other users may write", class = "kerasfit_error_argument")
+  expect_length(list.files(folder), 0)
+})
+
+test_that("the page of a session is in a folder that only its user can read, and foreign ones are not taken for it", {
+  foreign <- file.path(tempdir(), "kerasfit-view")
+  dir.create(foreign, showWarnings = FALSE)
+  writeLines("mine", file.path(foreign, "index.html"))
+  withr::defer(unlink(foreign, recursive = TRUE))
+  folder <- shared_live_page()
+  expect_false(folder == foreign)
+  expect_identical(shared_live_page(), folder)
+  expect_false(live_page() == folder)
+  skip_on_os("windows")
+  expect_identical(format(file.mode(folder)), "700")
+})
+
+test_that("names of runs and metrics cannot end or change the script that they are in", {
+  hostile <- c("</script><script>x()</script>", "<!--<script>", "\"'`\\", "]]>")
+  history <- a_history(stats::setNames(rep(list(3:1), 4), hostile))
+  widget <- plot(stats::setNames(list(history, history), hostile[1:2]), method = "interactive")
+  html <- as.character(htmltools::renderTags(widget)$html)
+  json <- sub("</script>.*", "", sub(".*<script type=\"application/json\"[^>]*>", "", gsub("\n", " ", html)))
+  expect_no_match(json, "<", fixed = TRUE)
+  read <- jsonlite::fromJSON(json, simplifyVector = FALSE)$x
+  expect_identical(vapply(read$runs, `[[`, "", "name"), hostile[1:2])
+  expect_identical(names(read$runs[[1]]$metrics), hostile)
+})
+
+test_that("names of metrics are only text in a document", {
+  skip_if_not(rmarkdown::pandoc_available())
+  dir <- withr::local_tempdir()
+  names <- c("<img src=x onerror=y()>", "```", "</code></pre><b>")
+  saveRDS(a_history(stats::setNames(rep(list(3:1), 3), names)), file.path(dir, "h"))
+  code <- c("library(kerasfit)", "history <- readRDS('h')", "history", "summary(history)", "plot(history)")
+  writeLines(c("```{r}", code, "```"), file.path(dir, "d.Rmd"))
+  file <- callr::r(function(dir) {
+    setwd(dir)
+    rmarkdown::render("d.Rmd", rmarkdown::html_document(theme = NULL), quiet = TRUE)
+  }, list(dir))
+  html <- paste(readLines(file, warn = FALSE), collapse = "\n")
+  expect_match(html, "&lt;img src=x onerror=y()&gt;", fixed = TRUE)
+  expect_no_match(html, "<img src=x", fixed = TRUE)
+  expect_no_match(html, "</code></pre><b>", fixed = TRUE)
 })
 
 test_that("a relative folder is the one where training began", {

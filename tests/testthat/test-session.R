@@ -11,6 +11,7 @@ test_that("nothing Python loads before it is needed", {
 })
 
 test_that("nothing loads before it is needed where Python runs already", {
+  cache <- withr::local_tempdir()
   answer <- in_new_session(function() {
     modules <- function() names(reticulate::import("sys")$modules)
     reticulate::py_run_string("x = 1")
@@ -18,8 +19,8 @@ test_that("nothing loads before it is needed where Python runs already", {
     before <- "keras" %in% modules()
     use_backend("jax")
     list(before, keras$backend$backend(), Sys.getenv("KERASFIT_CACHE"))
-  }, c(KERASFIT_CACHE = "kept"))
-  expect_identical(answer, list(FALSE, "jax", "kept"))
+  }, c(KERASFIT_CACHE = cache))
+  expect_identical(answer, list(FALSE, "jax", cache))
 })
 
 test_that("a Keras that does not load is an error that says why, whenever Python began, each time", {
@@ -181,4 +182,32 @@ test_that("compiled programs are kept where the option says, and nowhere if it s
     unlink(list.files(cache, full.names = TRUE), recursive = TRUE)
   }
   expect_identical(in_new_session(train, args = list(FALSE)), "")
+})
+
+test_that("a cache that others may write to is not used, and a warning says so once", {
+  skip_on_os("windows")
+  cache <- withr::local_tempdir()
+  Sys.chmod(cache, "0777", use_umask = FALSE)
+  said <- in_new_session(function(cache) {
+    options(kerasfit.cache = cache)
+    library(kerasfit)
+    said <- character()
+    withCallingHandlers(
+      for (i in 1:2) {
+        model <- keras$Sequential(list(keras$layers$Dense(1L)))
+        compile(model, "sgd", "mse")
+        history <- fit(model, matrix(1:20 / 20), 1:20 / 20, verbose = 0)
+        stopifnot(is.finite(history$metrics$loss))
+      },
+      kerasfit_warning = function(warning) {
+        said <<- c(said, conditionMessage(warning))
+        invokeRestart("muffleWarning")
+      }
+    )
+    said
+  }, c(KERAS_BACKEND = "jax", JAX_COMPILATION_CACHE_DIR = NA, "_R_CHECK_PACKAGE_NAME_" = NA), list(cache))
+  expect_length(said, 1)
+  expect_match(said, "other users may write")
+  expect_match(said, basename(cache), fixed = TRUE)
+  expect_length(list.files(cache, all.files = TRUE, no.. = TRUE), 0)
 })

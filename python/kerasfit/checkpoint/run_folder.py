@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import stat
 import warnings
 from pathlib import Path
 
 from kerasfit.checkpoint.store import CorruptFile, delete_leftovers, is_state, new_file, open_regular
 from kerasfit.errors import ArgumentError
+from kerasfit.own_folder import others_may_write
 
 try:
     import fcntl
@@ -115,7 +115,7 @@ def warn_if_shared(folder: Path) -> None:
     status = folder.stat()
     if not hasattr(os, "getuid") or folder in _warned:
         return
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or status.st_uid not in (os.getuid(), 0):
+    if others_may_write(status) or status.st_uid not in (os.getuid(), 0):
         _warned.add(folder)
         warnings.warn(
             f"Other users can write to the folder {folder}, and replace the state of the run in it. "

@@ -11,6 +11,7 @@ from importlib import import_module
 
 import keras
 
+from kerasfit import cache
 from kerasfit.engines.engine import Engine
 from kerasfit.errors import KerasfitError
 
@@ -26,6 +27,7 @@ def engine_for(model: keras.Model, plan: str = "auto") -> Engine:
     """
     if "_kerasfit_engine" not in model.__dict__:
         model.__dict__["_kerasfit_engine"] = engine_class()(model)
+        cache.warn_if_refused(keras.backend.backend())
     model.__dict__["_kerasfit_engine"].use_plan(plan)
     return model.__dict__["_kerasfit_engine"]
 

@@ -1,0 +1,66 @@
+# Sessions in the C locale, as in many containers: letters beyond ASCII cannot be names of files there.
+
+skip_on_cran()
+skip_on_os(c("windows", "mac"))
+
+test_that("a path that the locale cannot spell is an error that says so before anything is trained or written", {
+  folder <- withr::local_tempdir()
+  said <- in_new_session(function(folder) {
+    library(kerasfit)
+    model <- keras$Sequential(list(keras$layers$Dense(1L)))
+    compile(model, "sgd", "mse")
+    # as written in a script, and as bytes that the system hands out
+    paths <- file.path(folder, c("\u00fcml\u00e4ut", rawToChar(as.raw(c(0xc3, 0xbc)))))
+    uses <- list(
+      filepath = function(path) callback_model_checkpoint(paste0(path, ".keras")),
+      filename = function(path) callback_csv_logger(paste0(path, ".csv")),
+      filename = function(path) callback_log(paste0(path, ".csv")),
+      backup_dir = callback_backup_and_restore,
+      log_dir = callback_tensorboard,
+      view_metrics = function(path) fit(model, matrix(1:4), 1:4, view_metrics = path, verbose = 0)
+    )
+    errors <- lapply(rep(uses, each = 2), function(use) use)
+    errors <- Map(function(use, path) tryCatch(use(path), error = identity, warning = identity), errors, paths)
+    list(
+      kind = vapply(errors, inherits, NA, "kerasfit_error_argument"), argument = vapply(errors, `[[`, "", "argument"),
+      message = vapply(errors, conditionMessage, ""), built = model$built
+    )
+  }, c(LC_ALL = "C", KERAS_BACKEND = "jax"), list(folder))
+  expect_true(all(said$kind))
+  expect_identical(unname(said$argument), names(said$argument))
+  expect_match(said$message, "`[a-z_]+` is a path with letters that the session's locale, C, does not have: .*\n.*LC_ALL=C.UTF-8")
+  expect_false(said$built)
+  expect_length(list.files(folder), 0)
+})
+
+test_that("names of metrics may have any letters, and a home whose name the locale cannot spell has no cache", {
+  home <- file.path(withr::local_tempdir(), "\u00fcml\u00e4ut")
+  skip_if_not(suppressWarnings(dir.create(home)), "The file system or this session's locale has no such names.")
+  for (python_first in c(FALSE, TRUE)) {
+    env <- c(LC_ALL = "C", KERAS_BACKEND = "jax", HOME = home)
+    for (name in c("R_USER_CACHE_DIR", "XDG_CACHE_HOME", "KERASFIT_CACHE", "JAX_COMPILATION_CACHE_DIR", "_R_CHECK_PACKAGE_NAME_")) {
+      env[[name]] <- NA
+    }
+    trained <- in_new_session(function(python_first) {
+      if (python_first) reticulate::py_run_string("x = 1")
+      library(kerasfit)
+      model <- keras$Sequential(list(keras$layers$Dense(1L)))
+      compile(model, "sgd", "mse", metrics = keras$metrics$MeanSquaredError(name = "\u00e4"))
+      folder <- tempfile()
+      dir.create(folder)
+      said <- NULL
+      lines <- utils::capture.output(withCallingHandlers(
+        history <- fit(model, matrix(1:20 / 20), 1:20 / 20, epochs = 2, verbose = 2, view_metrics = folder),
+        kerasfit_warning = function(warning) {
+          said <<- conditionMessage(warning)
+          invokeRestart("muffleWarning")
+        }
+      ))
+      list(names(history$metrics), kerasfit:::read_state(folder)$status, length(grep("^Epoch [12]", lines)), said)
+    }, env, list(python_first))
+    expect_identical(trained[[1]], c("loss", "\u00e4"))
+    expect_identical(trained[2:3], list("ended", 2L))
+    expect_match(trained[[4]], "Compiled programs are not kept .* letters that are none in the locale")
+    expect_identical(list.files(dirname(home)), basename(home))
+  }
+})
