@@ -376,3 +376,33 @@ def test_gradients_of_tensors_that_a_generator_yields_are_not_left_there():
     model.compile("adam", "mse")
     kerasfit.fit(model, lambda: iter([(x, y), (x * 2, y)]), epochs=2, verbose=0)
     assert x.grad is None
+
+
+@on_tensorflow
+@pytest.mark.parametrize("plan", ["loop", "step"])
+@pytest.mark.parametrize("kind", ["arrays", "generator", "dataset"])
+def test_python_that_a_graph_calls_does_not_write_into_the_user_s_data(kind, plan):
+    """One batch has all samples: TensorFlow would give it to Python as it is."""
+    import tensorflow as tf
+
+    def double(array):
+        array *= 2
+        return array
+
+    def loss(y_true, y_pred):
+        return (tf.reshape(tf.numpy_function(double, [y_true], tf.float32), tf.shape(y_pred)) - y_pred) ** 2
+
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.0), loss)
+    x, y = (aligned_copy(np.ones((65536, columns), "float32")) for columns in (2, 1))
+    tensors = tf.constant(x), tf.constant(y)
+    given = {
+        "arrays": {"x": x, "y": y, "batch_size": len(x)},
+        "generator": {"x": lambda: iter([tensors])},
+        "dataset": {"x": tf.data.Dataset.from_tensors(tensors)},
+    }[kind]
+    with Unchanged(x, y):
+        losses = kerasfit.fit(model, **given, epochs=2, shuffle=False, verbose=0, plan=plan).metrics["loss"]
+        losses += [kerasfit.evaluate(model, **given, verbose=0, plan=plan)["loss"] for _ in range(2)]
+    assert losses == [losses[0]] * 4
+    np.testing.assert_array_equal(tensors[1], y)
