@@ -1,4 +1,4 @@
-"""How many programs JAX makes to predict from data of different sizes, and that outputs are Keras's."""
+"""How many programs there are to predict from data of different sizes, and that outputs are Keras's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from keras import layers, ops
 import kerasfit
 from kerasfit.engines import engine_for
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="about JAX")
+BACKEND = keras.backend.backend()
+on_jax = pytest.mark.skipif(BACKEND != "jax", reason="about JAX")
 SIZES = [*range(1, 41), 63, 65, 70]
 
 
@@ -27,6 +28,7 @@ def assert_as_keras(model, x, **common):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6)
 
 
+@on_jax
 @pytest.mark.parametrize("plan", ["loop", "step"])
 @pytest.mark.parametrize("batch_size", [None, 8, "all"])
 def test_numbers_of_rows_share_few_programs(plan, batch_size):
@@ -44,6 +46,7 @@ def test_numbers_of_rows_share_few_programs(plan, batch_size):
     assert programs(model, plan) <= 9
 
 
+@on_jax
 def test_many_batches_share_the_programs_of_few():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
     x = np.random.default_rng(0).random((1000, 3)).astype("float32")
@@ -54,6 +57,7 @@ def test_many_batches_share_the_programs_of_few():
     assert programs(model, "auto") == 1
 
 
+@on_jax
 @pytest.mark.parametrize("plan", ["loop", "step"])
 @pytest.mark.parametrize(
     "build",
@@ -72,6 +76,7 @@ def test_rows_that_are_added_change_no_output(build, plan):
     assert engine_for(model, plan).step("predict").may_add_rows
 
 
+@on_jax
 def test_batches_of_generators_share_few_programs():
     model, x, _ = models.dense()
     sizes = [5, 17, 9, 30, 31, 7, 11, 32]
@@ -116,6 +121,7 @@ LOOKING_AT_THE_BATCH = {
 }
 
 
+@on_jax
 @pytest.mark.parametrize("name", LOOKING_AT_THE_BATCH)
 @pytest.mark.parametrize("plan", ["loop", "step"])
 def test_models_that_look_at_the_batch_see_it_as_it_is(name, plan):
@@ -128,6 +134,7 @@ def test_models_that_look_at_the_batch_see_it_as_it_is(name, plan):
         )
 
 
+@on_jax
 @pytest.mark.parametrize("plan", ["loop", "step"])
 def test_programs_for_batches_as_they_are_do_not_grow_in_number(monkeypatch, plan):
     import jax
@@ -145,6 +152,7 @@ def test_programs_for_batches_as_they_are_do_not_grow_in_number(monkeypatch, pla
     assert max(living[12:]) <= max(living[:12])
 
 
+@on_jax
 def test_a_batch_of_fixed_size_and_a_state_are_kept():
     model, x, _ = models.stateful()
     theirs = [model.predict(x, batch_size=10, verbose=0) for _ in range(2)]
@@ -153,3 +161,38 @@ def test_a_batch_of_fixed_size_and_a_state_are_kept():
         np.testing.assert_allclose(
             kerasfit.predict(model, x, batch_size=10, verbose=0), expected, rtol=1e-4, atol=1e-6
         )
+
+
+@on_jax
+def test_evaluation_does_not_keep_programs_for_all_sizes(monkeypatch):
+    from kerasfit.engines import jax_steps
+
+    monkeypatch.setattr(jax_steps, "PROGRAMS", 3)
+    model, x, y = models.dense()
+    for rows in range(1, 8):
+        ours = kerasfit.evaluate(model, x[:rows], y[:rows], verbose=0)["loss"]
+        assert ours == pytest.approx(model.evaluate(x[:rows], y[:rows], verbose=0)[0], rel=1e-4)
+        assert sum(loop._cache_size() for loop in engine_for(model).step("test")._loops.values()) <= 3
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="about TensorFlow")
+@pytest.mark.parametrize("plan", ["auto", "step"])
+def test_tensorflow_traces_once_for_all_sizes(plan):
+    model, x, _ = models.dense()
+    for rows in (1, 5, 33, 70):
+        kerasfit.predict(model, x[:rows], verbose=0, plan=plan)
+    assert engine_for(model, plan).step("predict").traces == 1
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="about PyTorch")
+def test_recordings_are_not_kept_for_all_sizes(monkeypatch):
+    from kerasfit.engines import recorded
+
+    monkeypatch.setattr(recorded, "RECORDINGS", 4)
+    model, x, _ = models.dense()
+    whole = model.predict(x, verbose=0)
+    for rows in [*range(1, 12), 1, 1, 1]:
+        outputs = kerasfit.predict(model, x[:rows], verbose=0)
+        np.testing.assert_allclose(outputs, whole[:rows], rtol=1e-5, atol=1e-7)
+        assert len(engine_for(model).step("predict")._recordings) <= 4
+    assert engine_for(model).step("predict").replays

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from itertools import starmap
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -144,6 +145,8 @@ class JaxEngine(PlainEngine):
         step, logs = self.step(kind), {}
         if resident := self._resident.get(stream):
             halting = self.halt_on_nan and kind == "train"
+            if kind == "test":
+                step.limit_programs((stream.size, stream.source.samples))
             resident.compile(step, stream, halting, self._state(step))
             taken = stream.take_rows(steps)
             for rows in taken.split():
@@ -248,10 +251,14 @@ class Resident:
     """The arrays of a source on the device, with the order of the current pass."""
 
     def __init__(self, data: tuple):
-        self.data = pack(keras.tree.map_structure(resident, data))
+        self._arrays = data
         self._order: tuple[np.ndarray | None, np.ndarray | None] = None, None  # as given, as it is used
         self._begun: set[tuple[Steps, bool]] = set()
         self.chunks: Chunks | None = None  # to predict from
+
+    @cached_property
+    def data(self) -> Any:
+        return pack(keras.tree.map_structure(resident, self._arrays))
 
     def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
         """The loop for these rows, and what it takes besides the state."""

@@ -27,8 +27,8 @@ COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="kerasfit-compiler")
 # The outputs of so many steps are put together before they go to the host.
 OUTPUTS = 64
 
-# Programs for that many shapes of data to predict from are kept.
-PROGRAMS = 32
+# Programs for that many shapes of data to evaluate or predict from are kept.
+PROGRAMS = 100
 
 
 class State(NamedTuple):

@@ -27,6 +27,8 @@ LEAVES_TORCH = (
     torch.Tensor.data_ptr,
 )
 
+RECORDINGS = 64  # of a function, for so many shapes of data: then all are forgotten, and made anew
+
 
 class Recorded:
     """A function of data that changes a model's variables, recorded for each shape of data.
@@ -75,6 +77,9 @@ class Recorded:
         if self._calls[key] < self._after:
             self._calls[key] += 1
             return self._function(data)
+        if len(self._recordings) == RECORDINGS:
+            self._recordings.clear()
+            self._calls.clear()
         outputs, self._recordings[key] = self._record(data)
         return outputs
 
