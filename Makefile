@@ -23,7 +23,7 @@ lint: setup
 	$(PYTHON) -m ruff format --check python tests benchmarks
 
 # the core by itself on tensorflow; on every backend, by as many processes as there are cores, what depends on it
-ON_EVERY_BACKEND := $(addprefix tests/python/test_,parity.py engines.py backup.py)
+ON_EVERY_BACKEND := $(addprefix tests/python/test_,parity.py engines.py user_memory.py predict_sizes.py backup.py backup_interrupts.py backup_folder.py)
 test-python: setup
 	$(PYTHON) -m pytest $(ON_EVERY_BACKEND:%=--ignore=%)
 	for backend in tensorflow jax torch; do \

@@ -17,6 +17,11 @@
 #' data and is called again for the next epoch's. If there is no `NULL` in its code, kerasfit takes it to go on for
 #' ever and wants to know `steps_per_epoch`; give `-1` if a function that it calls ends it.
 #'
+#' @section Your data are not changed:
+#' No step writes into `x`, `y`, weights or validation data, nor into arrays that a generator or dataset yields, whatever
+#' layers, losses and metrics do to their arguments: what they change is a copy of the batch, which no other step sees. A
+#' model's own `fit()` or `evaluate()` gets the data as they are.
+#'
 #' @section Data frames:
 #' A data frame whose columns are all numeric, integer or logical stands for the matrix of them. If the model has
 #' several inputs, each column goes to the input of its name instead: to an input of type "string" as text, and the

@@ -1,5 +1,11 @@
 #' Predict with a Keras model
 #'
+#' @details
+#' With JAX, a model of Keras's own layers, each of which computes a sample's outputs from that sample alone, is given
+#' some rows more than there are, so that few programs do for all numbers of rows; you get the outputs for yours. Other
+#' models, such as one with batch normalization in training mode or a `predict_step()` of its own, see each batch as it
+#' is. JAX compiles a program for each size of those, and few programs are kept.
+#'
 #' @inheritParams fit.keras.src.models.model.Model
 #' @param object A Keras model; it need not be compiled.
 #' @param x Inputs, as for [fit()][fit.keras.src.models.model.Model].

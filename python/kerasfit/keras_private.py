@@ -7,6 +7,7 @@ is a name that an older one lacks.
 from __future__ import annotations
 
 import inspect
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from threading import Lock
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src import backend
 from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
@@ -128,6 +130,64 @@ def is_of_keras(part: Any) -> bool:
         and (function is None or package_of(function) == "keras")
         and type(part).__name__ not in ("Lambda", "TorchModuleWrapper")
     )
+
+
+# Layers of Keras that compute each sample's outputs from that sample alone, when they do not train.
+SEPARATE_ROWS = """
+Functional Sequential InputLayer Dense EinsumDense Embedding Identity Masking Activation ReLU LeakyReLU
+PReLU ELU Softmax Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose DepthwiseConv1D
+DepthwiseConv2D SeparableConv1D SeparableConv2D MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D
+AveragePooling2D AveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D
+GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D SimpleRNN LSTM GRU SimpleRNNCell
+LSTMCell GRUCell Bidirectional TimeDistributed BatchNormalization LayerNormalization RMSNormalization
+GroupNormalization UnitNormalization Normalization Rescaling Dropout SpatialDropout1D SpatialDropout2D
+SpatialDropout3D GaussianDropout GaussianNoise ActivityRegularization Add Subtract Multiply Average
+Maximum Minimum Concatenate Flatten Reshape Permute RepeatVector Cropping1D Cropping2D Cropping3D
+UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D MultiHeadAttention
+Attention
+""".split()  # noqa: SIM905
+
+
+def rows_are_separate(model: keras.Model) -> bool:
+    """Whether a model's prediction for a sample does not depend on the other samples of its batch.
+
+    So it is for models that consist of Keras's own layers, with Keras's own functions in them, none of which
+    looks along the first axis, is in training mode, or keeps a state; and whose batches have no fixed size.
+    """
+    own_step = "predict_step" in vars(model) or type(model).predict_step is not keras.Model.predict_step
+    inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
+    if own_step or not inputs or any(tensor.shape[0] is not None for tensor in inputs):
+        return False
+    return all(map(row_is_separate, all_layers(model)))
+
+
+def row_is_separate(layer: keras.layers.Layer) -> bool:
+    if type(layer).__name__ not in SEPARATE_ROWS or package_of(type(layer)) != "keras":
+        return False
+    if isinstance(layer, keras.Model):
+        # other operations, as keras.ops has them, may do anything
+        operations = getattr(layer, "operations", [])
+        are_layers = all(isinstance(operation, keras.layers.Layer) for operation in operations)
+        return "call" not in vars(layer) and are_layers and not any(map(is_told_something, operations))
+    if getattr(layer, "stateful", False) or not all(
+        is_of_keras(f) for f in vars(layer).values() if callable(f)
+    ):
+        return False
+    if isinstance(layer, keras.layers.EinsumDense):
+        inputs, kernel, outputs = re.split(",|->", layer.equation.replace(" ", ""))
+        return inputs[0] == outputs[0] and inputs[0] not in kernel.replace(".", "")
+    axes = keras.tree.flatten([getattr(layer, name, None) for name in ("axis", "_attention_axes")])
+    return all(axis is None or axis > 0 or axis == -1 for axis in axes)
+
+
+def is_told_something(layer: keras.layers.Layer) -> bool:
+    """Whether a model calls a layer with a flag that is on, such as ``training=True``."""
+    values = [
+        value
+        for node in layer._inbound_nodes
+        for value in (*node.arguments.args, *node.arguments.kwargs.values())
+    ]
+    return any(value for value in values if isinstance(value, (int, np.bool_)))
 
 
 @contextmanager

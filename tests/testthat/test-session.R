@@ -211,3 +211,38 @@ test_that("a cache that others may write to is not used, and a warning says so o
   expect_match(said, basename(cache), fixed = TRUE)
   expect_length(list.files(cache, all.files = TRUE, no.. = TRUE), 0)
 })
+
+test_that("steps that change their arguments change no data of R's", {
+  answer <- in_new_session(function() {
+    library(kerasfit)
+    reticulate::py_run_string("
+import keras
+class Scaled(keras.layers.Layer):
+    def call(self, x):
+        x *= 2
+        return x
+def loss(y_true, y_pred):
+    y_true *= 3
+    return keras.ops.mean((keras.ops.cast(y_true, y_pred.dtype) - y_pred) ** 2, axis=-1)
+")
+    keras$config$set_floatx("float64") # which is R's own, so that no conversion is a copy
+    main <- reticulate::import_main()
+    model <- keras$Sequential(list(keras$Input(list(1L)), main$Scaled(), keras$layers$Dense(1L)))
+    compile(model, keras$optimizers$SGD(0), main$loss)
+    data <- list(x = matrix(seq(0, 1, length.out = 64)), y = seq(1, 2, length.out = 64), w = seq(0.5, 1, length.out = 64))
+    before <- lapply(data, function(values) values + 0)
+    losses <- function(shuffle, batch_size = 64L) {
+      run <- fit(
+        model, data$x, data$y, sample_weight = data$w, validation_data = list(data$x, data$y, data$w), epochs = 4,
+        batch_size = batch_size, shuffle = shuffle, verbose = 0
+      )
+      c(run$metrics$loss, run$metrics$val_loss)
+    }
+    spread <- c(diff(range(losses(TRUE))), diff(range(losses(FALSE))), diff(range(losses(FALSE, 16L))))
+    for (i in 1:2) evaluate(model, data$x, data$y, sample_weight = data$w, verbose = 0)
+    predict(model, data$x, verbose = 0)
+    list(spread = spread, unchanged = identical(data, before))
+  }, c(KERAS_BACKEND = "torch"))
+  expect_true(answer$unchanged)
+  expect_lt(max(answer$spread), 1e-6)
+})

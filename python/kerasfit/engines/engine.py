@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
 import keras
 
 from kerasfit.errors import ArgumentError
-from kerasfit.sources import Batch, IteratorSource, Source, Stream, stream_of
+from kerasfit.sources import IteratorSource, Source, Stream, stream_of
 from kerasfit.tensors import numbers, pack, to_backend, to_numpy
 
 Logs = dict[str, Any]
@@ -167,7 +167,7 @@ class PlainEngine:
     def _last(self, step: Callable, stream: Stream, steps: int) -> Logs:
         logs: Logs = {}
         overlap = self.overlap and isinstance(stream.source, IteratorSource) and stream.taken
-        for data in tensors(stream.take(steps)):
+        for data in self._batches(stream, steps):
             if overlap:
                 logs = self._finish_running() or logs
                 self._at_work = WORKER.submit(step, data)
@@ -187,7 +187,12 @@ class PlainEngine:
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         step = self.step("predict")
-        return [keras.tree.map_structure(to_numpy, step(data)) for data in tensors(stream.take(steps))]
+        return [keras.tree.map_structure(to_numpy, step(data)) for data in self._batches(stream, steps)]
+
+    def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
+        """The next batches as the model's step methods take them, none of it in the memory of the user's."""
+        for batch in stream.take(steps):
+            yield pack(to_backend(tuple(batch)))
 
     def latest(self, logs: Logs) -> Logs:
         return self._finish_running() or logs
@@ -220,12 +225,6 @@ def wait_for(future: Future) -> None:
 
 def finite_loss(logs: Logs) -> bool:
     return "loss" not in logs or bool(keras.ops.isfinite(logs["loss"]))
-
-
-def tensors(batches: Iterable[Batch]) -> Iterator[Any]:
-    """Batches as the model's step methods take them."""
-    for batch in batches:
-        yield pack(to_backend(tuple(batch)))
 
 
 def all_logs_are_metrics(model: keras.Model) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from itertools import starmap
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,7 +16,7 @@ import numpy as np
 from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine, finite_loss
 from kerasfit.engines.jax_steps import OUTPUTS, Loop, RowsWithin, State, Steps
-from kerasfit.memory import elements_around, is_aligned
+from kerasfit.memory import aligned_empty, elements_around, is_aligned
 from kerasfit.sources import Rows, RowStream, Source, Stream
 from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack, to_backend, to_numpy
 
@@ -144,6 +145,8 @@ class JaxEngine(PlainEngine):
         step, logs = self.step(kind), {}
         if resident := self._resident.get(stream):
             halting = self.halt_on_nan and kind == "train"
+            if kind == "test":
+                step.limit_programs((stream.size, stream.source.samples))
             resident.compile(step, stream, halting, self._state(step))
             taken = stream.take_rows(steps)
             for rows in taken.split():
@@ -169,14 +172,50 @@ class JaxEngine(PlainEngine):
         self._build_for_prediction(stream)
         step = self.step("predict")
         resident = self._resident.get(stream)
-        if resident and step.outputs_join(*self._state(step), resident.data, stream.size):
+        if step.may_add_rows and resident:
+            outputs = self._outputs_of_chunks(step, resident, stream, steps)
+        elif step.may_add_rows:
+            outputs = self._outputs_of_padded(step, stream, steps)
+        elif resident and step.outputs_join(*self._state(step), resident.data, stream.size):
+            step.limit_programs((stream.size, stream.source.samples))
             outputs = self._outputs_of_rows(step, resident, stream.take_rows(steps))
         else:
-            outputs = [self._advance(step, step.by_itself, data) for data in self._batches(stream, steps)]
+            outputs = []
+            for data in self._batches(stream, steps):
+                step.limit_programs(shapes_of(data))
+                outputs.append(self._advance(step, step.by_itself, data))
         self.sync()
         return [keras.tree.map_structure(to_numpy, output) for output in outputs]
 
+    def _outputs_of_chunks(self, step: Steps, resident: Resident, stream: RowStream, steps: int) -> list[Any]:
+        if resident.chunks is None:
+            resident.chunks = Chunks(stream.source.data[0], stream.source.samples, stream.size)
+        chunks = resident.chunks
+        program = step.over_rows(Loop(chunks.size, halting=False, rare=False))
+        outputs = []
+        for data, first, samples in chunks.of(stream.take_rows(steps)):
+            step.limit_programs((chunks.size, chunks.steps))
+            count = np.int32(-(-samples // chunks.size))
+            _, answer = self._advance(step, program, data, None, np.int32(first), count)
+            outputs.append(jax.tree.map(lambda output, n=samples: to_numpy(output)[:n], answer))
+        return outputs
+
+    def _outputs_of_padded(self, step: Steps, stream: Stream, steps: int) -> list[Any]:
+        """Outputs of single batches. The last rows of arrays make a batch as large as the others."""
+        several = isinstance(stream, RowStream) and stream.source.samples > stream.size
+        outputs = []
+        for batch in stream.take(steps):
+            x = numbers_or_tensors(batch.x)
+            samples = next(len(leaf) for leaf in keras.tree.flatten(x) if leaf is not None)
+            size = stream.size if several else rounded_up(samples)
+            data = pack((padded(x, size),))
+            step.limit_programs(shapes_of(data))
+            answer = self._advance(step, step.by_itself, data)
+            outputs.append(jax.tree.map(lambda output, n=samples: output[:n], answer))
+        return outputs
+
     def _outputs_of_rows(self, step: Steps, resident: Resident, rows: Rows) -> list[Any]:
+        """Outputs for rows of a model for which each batch is to be as large as it is in Keras."""
         outputs = []
         for some in rows.split():
             for part in some.in_parts(OUTPUTS):
@@ -212,9 +251,14 @@ class Resident:
     """The arrays of a source on the device, with the order of the current pass."""
 
     def __init__(self, data: tuple):
-        self.data = pack(keras.tree.map_structure(resident, data))
+        self._arrays = data
         self._order: tuple[np.ndarray | None, np.ndarray | None] = None, None  # as given, as it is used
         self._begun: set[tuple[Steps, bool]] = set()
+        self.chunks: Chunks | None = None  # to predict from
+
+    @cached_property
+    def data(self) -> Any:
+        return pack(keras.tree.map_structure(resident, self._arrays))
 
     def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
         """The loop for these rows, and what it takes besides the state."""
@@ -240,6 +284,76 @@ class Resident:
         return self.data, self._order[1], np.int32(rows.start), np.int32(rows.steps)
 
 
+class Chunks:
+    """Arrays to predict from, in parts of one shape, so that few programs do for all numbers of samples.
+
+    A part has ``steps`` batches of ``size`` rows, and the last one is filled up. The outputs for rows that
+    were added are left out by who asks for them.
+    """
+
+    def __init__(self, x: Any, samples: int, batch_size: int):
+        self.size = batch_size if samples > batch_size else rounded_up(samples)
+        self.steps = min(OUTPUTS, power_of_two(-(-samples // self.size)))
+        self._x = x
+        self._at: tuple[int | None, Any] = None, None
+
+    def of(self, rows: Rows) -> Iterator[tuple[Any, int, int]]:
+        """The parts that have these rows: the data, the first row in them that is asked for, and how many."""
+        length, at = self.size * self.steps, rows.start
+        while at < rows.stop:
+            begin = at - at % length
+            end = min(rows.stop, begin + length)
+            yield self._part(begin, length), at - begin, end - at
+            at = end
+
+    def _part(self, begin: int, length: int) -> Any:
+        if self._at[0] != begin:
+
+            def part(leaf: Any) -> Any:
+                return None if leaf is None else leaf[begin : begin + length]
+
+            data = padded(keras.tree.map_structure(part, self._x), length)
+            self._at = begin, pack((keras.tree.map_structure(on_device, data),))
+        return self._at[1]
+
+
+def power_of_two(number: int) -> int:
+    """The least power of two that is not less."""
+    return 1 << (number - 1).bit_length()
+
+
+def rounded_up(rows: int) -> int:
+    """A number of rows that is not less, one of few: powers of two, and above 64 three between each two."""
+    power = power_of_two(rows)
+    unit = power if power <= 64 else power // 8
+    return -(-rows // unit) * unit
+
+
+def padded(data: Any, size: int) -> Any:
+    """Arrays of ``size`` rows: the last row once more, as often as it takes."""
+
+    def fill(leaf: Any) -> Any:
+        if leaf is None or len(leaf) == size:
+            return leaf
+        array = np.asarray(leaf)
+        filled = aligned_empty((size, *array.shape[1:]), array.dtype)
+        filled[: len(array)], filled[len(array) :] = array, array[-1]
+        return filled
+
+    return keras.tree.map_structure(fill, data)
+
+
+def on_device(leaf: Any) -> Any:
+    """An array on the device. On CPUs it shares memory that is aligned."""
+    if leaf is None or jax.default_backend() != "cpu":
+        return to_backend(leaf)
+    return jax.device_put(leaf if is_aligned(leaf) else aligned_copy(leaf), may_alias=True)
+
+
+def shapes_of(data: Any) -> tuple:
+    return tuple(getattr(leaf, "shape", None) for leaf in keras.tree.flatten(data))
+
+
 def zeros(shape: tuple[int, ...], dtype: Any = None) -> jax.Array:
     """Zeros, as optimizers begin with, for which JAX's own function compiles a program for each shape."""
     return jax.device_put(np.zeros(shape, jax.dtypes.canonicalize_dtype(dtype or keras.config.floatx())))
@@ -260,4 +374,4 @@ def resident(leaf: Any) -> Any:
         elements, first = elements_around(leaf) or (None, 0)
         if elements is not None and elements.size <= np.iinfo(np.int32).max:
             return RowsWithin(jax.device_put(elements, may_alias=True), np.int32(first), leaf.shape)
-    return jax.device_put(leaf if is_aligned(leaf) else aligned_copy(leaf), may_alias=True)
+    return on_device(leaf)

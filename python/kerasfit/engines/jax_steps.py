@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from jax import lax
 
+from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, logs_are_metrics, wait_for
 from kerasfit.engines.kernels import jax_kernels
 
@@ -25,6 +26,9 @@ COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="kerasfit-compiler")
 
 # The outputs of so many steps are put together before they go to the host.
 OUTPUTS = 64
+
+# Programs for that many shapes of data to evaluate or predict from are kept.
+PROGRAMS = 100
 
 
 class State(NamedTuple):
@@ -64,6 +68,10 @@ class RowsWithin:
     @property
     def dtype(self) -> Any:
         return self.elements.dtype
+
+
+def is_rows(leaf: Any) -> bool:
+    return isinstance(leaf, RowsWithin)
 
 
 def consecutive(data: jax.Array | RowsWithin, at: Any, size: int) -> jax.Array:
@@ -115,6 +123,8 @@ class Steps:
         The names of the two parts of the state.
     traces
         How often the step has been traced.
+    may_add_rows
+        Whether rows that are added to a batch to predict from change nothing but the number of outputs.
     """
 
     def __init__(self, model: keras.Model, kind: str, step: Callable, *, compiles: bool):
@@ -129,9 +139,21 @@ class Steps:
         self._names: tuple[str, ...] = ()  # of the logs
         self._step = step
         self._compiles = compiles
-        self.by_itself = self._compile(self._one, rare=False)
-        self._loops: dict[Loop, Callable] = {}
+        self.may_add_rows = compiles and kind == "predict" and keras_private.rows_are_separate(model)
         self._compiling: dict[Loop, Future] = {}
+        self._forget_programs()
+
+    def _forget_programs(self) -> None:
+        # A new function each time: JAX keeps what it compiled for one, and for those that are equal to it.
+        self.by_itself = self._compile(functools.partial(self._one), rare=False)
+        self._loops: dict[Loop, Callable] = {}
+        self._shapes: set[tuple] = set()
+
+    def limit_programs(self, shapes: tuple) -> None:
+        """Forget all programs before a call with data of new shapes, if there are many of them."""
+        if shapes not in self._shapes and len(self._shapes) == PROGRAMS:
+            self._forget_programs()
+        self._shapes.add(shapes)
 
     def _compile(self, python: Callable, *, rare: bool) -> Callable:
         if not self._compiles:
@@ -208,7 +230,8 @@ class Steps:
         carried: Any = {}
         if not from_metrics:
             answer = jax.eval_shape(self._one, changing, kept, batch(0))[1]
-            room = (OUTPUTS * size,) if predicts else ()
+            rows = jax.tree.leaves(data, is_leaf=is_rows)[0].shape[0]
+            room = (min(OUTPUTS, -(-rows // size)) * size,) if predicts else ()
             carried = jax.tree.map(lambda a: jnp.zeros((*room, *a.shape[len(room) :]), a.dtype), answer)
 
         def report(state: State, logs: Logs) -> Logs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import torch
@@ -27,13 +27,16 @@ LEAVES_TORCH = (
     torch.Tensor.data_ptr,
 )
 
+RECORDINGS = 64  # of a function, for so many shapes of data: then all are forgotten, and made anew
+
 
 class Recorded:
     """A function of data that changes a model's variables, recorded for each shape of data.
 
     What layers, differentiation, optimizer and metrics do in Python, they do in two more calls only: one is
-    recorded, the next runs both ways. If then not all variables and outputs are the same, bit for bit, or
-    if Python looks at the value of a tensor, the function stays what it is.
+    recorded; after the next, the recording runs as well, on copies of all that the function had. If then not
+    all variables and outputs are the same, bit for bit, or if Python looks at the value of a tensor, the
+    function stays what it is. No call runs the function twice.
 
     Parameters
     ----------
@@ -53,83 +56,127 @@ class Recorded:
         self._calls: Counter[tuple] = Counter()
         self._recordings: dict[tuple, Recording | None] = {}
 
-    def __call__(self, data: Any) -> Any:
+    def __call__(self, data: Any, *, is_own: bool = True) -> Any:
+        """Call the function, or what stands for it.
+
+        What writes into its data gets a copy of them, unless they are this call's own.
+        """
         leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
         key = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-        if key not in self._recordings:
-            if self._calls[key] < self._after:
-                self._calls[key] += 1
-                return self._function(data)
-            outputs, self._recordings[key] = self._record(data, leaves)
-            return outputs
-        recording = self._recordings[key]
-        if recording is None:
-            return self._function(data)
-        if recording.is_verified:
+        recording = self._recordings.get(key)
+        if recording and recording.is_verified:
+            if recording.writes_into_data and not is_own:
+                leaves = [leaf.clone() for leaf in leaves]
             return recording.replay(leaves)
-        return self._verify(recording, data, leaves)
+        if not is_own:
+            data = copy_of(data)
+        if recording:
+            return self._verify(recording, data)
+        if key in self._recordings:  # not recordable
+            return self._function(data)
+        if self._calls[key] < self._after:
+            self._calls[key] += 1
+            return self._function(data)
+        if len(self._recordings) == RECORDINGS:
+            self._recordings.clear()
+            self._calls.clear()
+        outputs, self._recordings[key] = self._record(data)
+        return outputs
 
     @property
     def replays(self) -> bool:
         """Whether there is data that calls need no Python for."""
         return any(recording and recording.is_verified for recording in self._recordings.values())
 
-    def _record(self, data: Any, leaves: Tensors) -> tuple[Any, Recording | None]:
+    def _record(self, data: Any) -> tuple[Any, Recording | None]:
         variables = all_variables(self.model)
-        before = State(variables)
-        try:
-            with StayingInTorch(), Recorder([*(v.value for v in variables), *leaves]) as recorder:
-                outputs = self._function(data)
-            return outputs, Recording(variables, recorder, outputs)
-        except NotRecordable:
-            before.restore()
-            return self._function(data), None
-        except BaseException:
-            before.restore()
-            raise
+        recorder = Recorder([variable.value for variable in variables], tensors_in(data))
+        with StayingInTorch(recorder), recorder:
+            outputs = self._function(data)
+        return outputs, None if recorder.has_given_up else Recording(variables, recorder, outputs)
 
-    def _verify(self, recording: Recording, data: Any, leaves: Tensors) -> Any:
-        """Run the function itself and the recording, and see whether they do the same."""
-        before = State(recording.variables)
-        replayed = recording.replay(leaves), State(recording.variables)
-        before.restore()
+    def _verify(self, recording: Recording, data: Any) -> Any:
+        """Call the function, and see whether the recording does the same to copies."""
+        leaves = [leaf.clone() for leaf in tensors_in(data)]
+        before = State.of(recording.variables)
         outputs = self._function(data)
-        recording.is_verified = same(replayed[0], outputs) and replayed[1].equals(State(recording.variables))
+        recording.is_verified = recording.does(leaves, before, State.of(recording.variables), outputs)
         if not recording.is_verified:
             self._recordings = dict.fromkeys(self._recordings)
         return outputs
 
 
 class Recording:
-    """Operations of PyTorch as a function of the data's tensors, which changes variables."""
+    """Operations of PyTorch as a function of the data's tensors, which changes variables.
+
+    Attributes
+    ----------
+    is_verified
+        Whether it has been seen to do what the function does.
+    writes_into_data
+        Whether one of the operations changes a tensor of the data.
+    """
 
     def __init__(self, variables: list[keras.Variable], recorder: Recorder, outputs: Any):
         self.variables = variables
         self.is_verified = False
+        self.writes_into_data = recorder.writes_into_data
         self._structure = outputs
         self._program = recorder.program(tensors_in(outputs))
 
-    @torch.no_grad()
     def replay(self, leaves: Tensors) -> Any:
-        outputs = self._program(*(variable.value for variable in self.variables), *leaves)
+        outputs = self._run([variable.value for variable in self.variables], leaves)
         return keras.tree.pack_sequence_as(self._structure, outputs) if outputs else None
 
+    @torch.no_grad()
+    def _run(self, values: Tensors, leaves: Tensors) -> tuple:
+        return self._program(*values, *leaves)
 
-class State:
-    """Values of variables and PyTorch's random state."""
+    def does(self, leaves: Tensors, before: State, after: State, outputs: Any) -> bool:
+        """Whether it makes these outputs of the data, and of one state the other.
 
-    def __init__(self, variables: list[keras.Variable]):
-        self.variables = variables
-        self.values = [variable.value.detach().clone() for variable in variables]
-        self.random = torch.get_rng_state()
+        It may write into the tensors given.
+        """
+        before.set_random()
+        try:
+            given = self._run(before.values, leaves)
+            return same(given, outputs) and State.now(before.values).equals(after)
+        finally:
+            after.set_random()
 
-    def restore(self) -> None:
-        for variable, value in zip(self.variables, self.values, strict=True):
-            variable.assign(value)
-        torch.set_rng_state(self.random)
+
+class State(NamedTuple):
+    """Values of variables, and the random states of PyTorch."""
+
+    values: Tensors
+    random: Tensors
+
+    @classmethod
+    def now(cls, values: Tensors) -> State:
+        return cls(values, [module.get_rng_state() for module in random_modules()])
+
+    @classmethod
+    def of(cls, variables: list[keras.Variable]) -> State:
+        """A copy of the state that there is."""
+        return cls.now([variable.value.detach().clone() for variable in variables])
+
+    def set_random(self) -> None:
+        for module, state in zip(random_modules(), self.random, strict=True):
+            module.set_rng_state(state)
 
     def equals(self, other: State) -> bool:
-        return same([*self.values, self.random], [*other.values, other.random])
+        return same(list(self), list(other))
+
+
+def random_modules() -> list[Any]:
+    """The modules of PyTorch that have a random state: that of CPUs, and that of the device last."""
+    kind = torch.get_default_device().type
+    return [torch] if kind == "cpu" else [torch, getattr(torch, kind)]
+
+
+def copy_of(data: Any) -> Any:
+    """Data with a copy of each tensor."""
+    return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf.clone(), data)
 
 
 def same(a: Any, b: Any) -> bool:
@@ -138,31 +185,42 @@ def same(a: Any, b: Any) -> bool:
     return all(torch.allclose(one, other, rtol=0, atol=0, equal_nan=True) for one, other in pairs)
 
 
-class NotRecordable(Exception):
-    """What is computed depends on something that a recording does not have."""
-
-
 class StayingInTorch(TorchFunctionMode):
     """Lets no value of a tensor be computed with elsewhere, which a recording would take for a constant.
 
     A run on other data would show that; but data may be the same each time, as those to validate on are.
     """
 
+    def __init__(self, recorder: Recorder):
+        super().__init__()
+        self._recorder = recorder
+
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         if func in LEAVES_TORCH:
-            raise NotRecordable(str(func))
+            self._recorder.has_given_up = True
         return func(*args, **(kwargs or {}))
 
 
 class Recorder(TorchDispatchMode):
-    """Records the operations of PyTorch that run while it is the mode, those of differentiation too."""
+    """Records the operations of PyTorch that run while it is the mode, those of differentiation too.
 
-    def __init__(self, inputs: Tensors):
+    Attributes
+    ----------
+    has_given_up
+        Whether what is computed depends on something that a recording would not have. What runs is not
+        disturbed by that.
+    writes_into_data
+        Whether an operation has changed a tensor of the data, or a part of one.
+    """
+
+    def __init__(self, variables: Tensors, data: Tensors):
         super().__init__()
+        self.has_given_up = self.writes_into_data = False
+        self._memory_of_data = {memory_of(tensor) for tensor in data}
         self._graph = torch.fx.Graph()
         self._constants = torch.nn.Module()
         self._nodes = WeakIdKeyDictionary()  # gradients are copied if somebody else holds them
-        for number, tensor in enumerate(inputs):
+        for number, tensor in enumerate([*variables, *data]):
             self._name(tensor, self._graph.placeholder(f"input_{number}"))
 
     def program(self, outputs: Tensors) -> Callable[..., tuple]:
@@ -174,15 +232,9 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in READS_A_VALUE or torch.Tag.dynamic_output_shape in func.tags or kwargs.get("generator"):
-            raise NotRecordable(str(func))
-        written = [
-            arg
-            for arg, parameter in zip(args, func._schema.arguments, strict=False)
-            if parameter.alias_info is not None and parameter.alias_info.is_write
-        ]
-        if any(tensor not in self._nodes for tensor in tensors_in(written)):
-            raise NotRecordable(f"{func} changes a tensor that is not an input")
+        self.has_given_up = self.has_given_up or not self._can_record(func, args, kwargs)
+        if self.has_given_up:
+            return func(*args, **kwargs)
         inputs = torch.utils._pytree.tree_map_only(torch.Tensor, self._node, (args, kwargs))
         outputs = func(*args, **kwargs)
         if func in SAME:
@@ -201,6 +253,14 @@ class Recorder(TorchDispatchMode):
                     self._name(output, self._graph.call_function(operator.getitem, (node, number)))
         return outputs
 
+    def _can_record(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> bool:
+        if func in READS_A_VALUE or torch.Tag.dynamic_output_shape in func.tags or kwargs.get("generator"):
+            return False
+        written = tensors_in(written_by(func, args, kwargs))
+        if any(memory_of(tensor) in self._memory_of_data for tensor in written):
+            self.writes_into_data = True
+        return all(tensor in self._nodes for tensor in written)  # a replay would change no other tensor
+
     def _name(self, tensor: torch.Tensor, node: torch.fx.Node) -> None:
         self._nodes.setdefault(tensor, node)
 
@@ -210,6 +270,22 @@ class Recorder(TorchDispatchMode):
             self._constants.register_buffer(name, tensor.detach())
             self._name(tensor, self._graph.get_attr(name))
         return self._nodes[tensor]
+
+
+def written_by(func: Any, args: tuple, kwargs: dict[str, Any]) -> list[Any]:
+    """Those of an operation's arguments that it writes into."""
+    names = [parameter.name for parameter in func._schema.arguments]
+    given = dict(zip(names, args, strict=False)) | kwargs
+    return [
+        given[parameter.name]
+        for parameter in func._schema.arguments
+        if parameter.name in given and parameter.alias_info is not None and parameter.alias_info.is_write
+    ]
+
+
+def memory_of(tensor: torch.Tensor) -> int:
+    """What is the same number for tensors that are parts of the same memory."""
+    return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else id(tensor)
 
 
 def rnn_layer_for_gradients(*args: Any) -> tuple:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -274,14 +275,24 @@ class Steps:
         dense = is_dense(spec)
         key = ("step", xla, *(types(spec) if dense else ()))
         if key not in self._functions:
-            # Without a signature tf.function opens what varies.
-            self._functions[key] = function(
-                functools.partial(self._traced_step, xla=xla), [spec] if dense else None, jit_compile=xla
-            )
+
+            def make(*, copies: bool) -> Callable:
+                python = functools.partial(self._traced_step, xla=xla, copies=copies)
+                # Without a signature tf.function opens what varies.
+                return function(python, [spec] if dense else None, jit_compile=xla)
+
+            may_call = not (xla or keras_private.consists_of_keras(self.model))
+            step = make(copies=may_call and not dense)
+            if may_call and dense and calls_python(step.get_concrete_function(spec)):
+                step = make(copies=True)
+            self._functions[key] = step
         return self._functions[key]
 
-    def _traced_step(self, data: Any, *, xla: bool) -> Any:
+    def _traced_step(self, data: Any, *, xla: bool, copies: bool) -> Any:
+        """The step, on copies of the data if Python may be called with them, which can write into them."""
         self.traces += 1
+        if copies:
+            data = keras.tree.map_structure(copy_of, data)
         with fused_updates(self.model.optimizer if self.fuse else None):
             if not xla:
                 return self._step(data)
@@ -350,6 +361,24 @@ def rows_signature(spec: Any) -> list:
     """The types of what a loop over rows takes: tensors, order and [start, stop, batch size, reset]."""
     leaves = [leaf for leaf in keras.tree.flatten(sized_batch(spec, None)) if leaf is not None]
     return [leaves, tf.TensorSpec([None], tf.int64), tf.TensorSpec([4], tf.int64)]
+
+
+# Operations that call Python while a graph runs. TensorFlow gives it NumPy's arrays in the memory of its
+# tensors, which may be that of the user's arrays.
+PYTHON_CALLS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
+
+
+def calls_python(step: Any) -> bool:
+    """Whether a concrete function calls Python, as ``tf.numpy_function`` and ``tf.py_function`` do."""
+    graph = step.graph.as_graph_def()
+    nodes = itertools.chain(graph.node, *(called.node_def for called in graph.library.function))
+    return any(node.op in PYTHON_CALLS for node in nodes)
+
+
+def copy_of(leaf: Any) -> Any:
+    """A copy of a tensor. Those of text have no memory that NumPy can use."""
+    is_text = getattr(leaf, "dtype", None) == tf.string
+    return tf.raw_ops.DeepCopy(x=leaf) if isinstance(leaf, tf.Tensor) and not is_text else leaf
 
 
 class CompiledLoop:

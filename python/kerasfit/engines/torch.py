@@ -13,7 +13,7 @@ import torch
 from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine, finite_loss, logs_are_metrics
 from kerasfit.engines.kernels import torch_kernels
-from kerasfit.engines.recorded import Recorded
+from kerasfit.engines.recorded import Recorded, copy_of, random_modules
 from kerasfit.sources import RowStream, Source, Stream
 from kerasfit.tensors import pack, to_backend
 
@@ -82,45 +82,47 @@ class TorchEngine(PlainEngine):
 
     def state(self) -> Any:
         """Dropout takes its numbers from PyTorch's own generator."""
-        return random_numbers().get_rng_state().numpy()
+        return random_modules()[-1].get_rng_state().numpy()
 
     def restore(self, state: Any) -> None:
-        random_numbers().set_rng_state(torch.from_numpy(state))
+        random_modules()[-1].set_rng_state(torch.from_numpy(state))
+
+    def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
+        for batch in stream.take(steps):
+            yield pack(keras.tree.map_structure(own_tensor, tuple(batch)))
 
     def _run(self, kind: str, stream: Stream, steps: int) -> Logs:
         step = self.step(kind)
         if stream not in self._resident or not isinstance(step, UpdatingStep):
             return self._last(step, stream, steps)
         halting = self.halt_on_nan and kind == "train"
-        for data in self._resident[stream].batches(stream, steps):
-            step.update(data)
+        for data, is_own in self._resident[stream].batches(stream, steps):
+            step.update(data, is_own=is_own)
             if halting and not finite_loss(self.model.get_metrics_result()):
                 break
         return self.model.get_metrics_result()
 
 
-def random_numbers() -> Any:
-    """The module that has the random state of the device."""
-    kind = torch.get_default_device().type
-    return torch if kind == "cpu" else getattr(torch, kind)
-
-
 class UpdatingStep:
     """A step that returns what the metrics say; or only updates them, for them to be read later.
 
-    It is recorded after a number of steps, if one is given.
+    It is recorded after a number of steps, if one is given. A step may write into its batch, as Keras does
+    into sample weights where there is a mask, so ``update`` wants to know whether the batch is its own.
     """
 
     def __init__(self, model: keras.Model, step: Callable[[Any], Any], recorded_after: int | None):
         self.model = model
         self._step = step
-        self.update = self._update
+        self.update = self._unrecorded
         if recorded_after is not None:
             self.update = Recorded(model, self._update, recorded_after)
 
     def __call__(self, data: Any) -> Logs:
-        self.update(data)
+        self.update(data, is_own=True)
         return self.model.get_metrics_result()
+
+    def _unrecorded(self, data: Any, *, is_own: bool) -> None:
+        self._update(data if is_own else copy_of(data))
 
     def _update(self, data: Any) -> None:
         self.model.__dict__["get_metrics_result"] = dict
@@ -137,8 +139,11 @@ class Resident:
         self.data = pack(keras.tree.map_structure(resident, data))
         self._order: tuple[np.ndarray | None, torch.Tensor | None] = None, None
 
-    def batches(self, stream: RowStream, steps: int) -> Iterator[Any]:
-        """The next batches of an epoch, each taken when it is asked for."""
+    def batches(self, stream: RowStream, steps: int) -> Iterator[tuple[Any, bool]]:
+        """The next batches of an epoch, each taken when it is asked for, and whether they are copies of rows.
+
+        Others are in the memory of the array, and that may be the user's.
+        """
         for _ in range(steps):
             rows = stream.take_rows(1)
             if not rows.steps:
@@ -154,7 +159,7 @@ class Resident:
                     return None
                 return leaf[chosen] if isinstance(chosen, slice) else leaf.index_select(0, chosen)
 
-            yield keras.tree.map_structure(take, self.data)
+            yield keras.tree.map_structure(take, self.data), order is not None
 
 
 def resident(leaf: Any) -> Any:
@@ -162,3 +167,16 @@ def resident(leaf: Any) -> Any:
     if isinstance(leaf, np.ndarray) and leaf.flags.writeable and torch.get_default_device().type == "cpu":
         return torch.from_numpy(leaf)
     return to_backend(leaf)
+
+
+def own_tensor(leaf: Any) -> torch.Tensor | None:
+    """A part of a batch as a tensor that a step may write into, in row-major order if it is dense.
+
+    Tensors that iterators yield are copies by now. Keras 3 makes a copy of an array, but does not promise to.
+    """
+    tensor = to_backend(leaf)
+    if tensor is None or tensor.layout is not torch.strided:
+        return tensor
+    if isinstance(leaf, np.ndarray) and tensor.data_ptr() == leaf.__array_interface__["data"][0]:
+        return tensor.clone()
+    return tensor.contiguous()

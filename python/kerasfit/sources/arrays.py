@@ -171,7 +171,7 @@ def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
 
     def convert(label: str, leaf: Any) -> Any:
         if is_backend_tensor(leaf):
-            return leaf.clone() if hasattr(leaf, "clone") else leaf  # others cannot be written into
+            return copy_of_tensor(leaf) if hasattr(leaf, "detach") else leaf  # others cannot be written into
         array = as_array(label, leaf)
         if isinstance(array, LazyArray):
             array = array[:]
@@ -179,6 +179,11 @@ def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
         return aligned_copy(converted) if converted is array else converted
 
     return as_arrays(label, value, convert)
+
+
+def copy_of_tensor(tensor: Any) -> Any:
+    """A copy of one of PyTorch's tensors. If that wants a gradient, the copy gets it."""
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
 def as_array(label: str, value: Any) -> np.ndarray:
