@@ -11,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,19 +23,60 @@ def environment(backend: str, **more: str) -> dict[str, str]:
     return os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", **more}
 
 
+SOURCES = ("arrays", "frame", "dataset", "pydataset", "r_generator", "python_generator")
+
+
 def killed(backend: str, count: int) -> str:
-    """Processes that train, killed at random times, until runs end: each as one that was not killed."""
-    tests = [f"{HERE.parent}/python/test_backup.py", "-k", "killed", "-s"]
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "ignore", *tests]
-    answer = subprocess.run(
-        command,
-        env=environment(backend, KERASFIT_SOAK=str(count)),
-        capture_output=True,
+    """R sessions that train, killed at random times, until runs end: each as one that was not killed."""
+    chance = random.Random(1)
+    kills = ends = 0
+    with tempfile.TemporaryDirectory() as place:
+        for number in range(count):
+            source = SOURCES[number % len(SOURCES)]
+            expected, seconds = trained(backend, source, "")
+            for _ in range(KILLS_OF_A_RUN):
+                folder = Path(place) / str(number) / "state"
+                folder.parent.mkdir(exist_ok=True)
+                answer, _ = trained(backend, source, str(folder), kill_after=seconds * chance.uniform(0, 1))
+                kills += answer is None
+                ends += answer is not None
+                if answer not in (None, expected):
+                    return f"FAILED {source}, after {kills} kills: {answer} is not {expected}"
+                if answer is not None:
+                    break
+            else:
+                answer, _ = trained(backend, source, str(folder))
+                ends += 1
+                if answer != expected:
+                    return f"FAILED {source}, after {kills} kills: {answer} is not {expected}"
+    return f"{kills} sessions killed; all {ends} that ended were as one that ran through"
+
+
+KILLS_OF_A_RUN = 5
+
+
+def trained(
+    backend: str, source: str, folder: str, kill_after: float | None = None
+) -> tuple[str | None, float]:
+    """What a session prints at its end, and for how long it trained; None if it was killed before its end."""
+    session = subprocess.Popen(
+        ["Rscript", str(HERE / "killed.R"), source, folder],
+        env=environment(backend),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    said = [line for line in answer.stdout.splitlines() if "processes killed" in line]
-    return said[0] if answer.returncode == 0 and said else f"FAILED\n{answer.stdout}{answer.stderr}"
+    while session.stdout.readline() not in ("training\n", ""):
+        pass
+    began = time.monotonic()
+    try:
+        printed, errors = session.communicate(timeout=kill_after)
+    except subprocess.TimeoutExpired:
+        session.kill()
+        session.wait()
+        return None, time.monotonic() - began
+    last = printed.strip().splitlines()[-1:]
+    return last[0] if session.returncode == 0 and last else f"{printed}{errors}", time.monotonic() - began
 
 
 def interrupted(backend: str, count: int) -> str:
@@ -80,7 +122,7 @@ def compared(backend: str, count: int) -> str:
 
 
 TRIALS = {
-    "kills": (killed, 34),
+    "kills": (killed, 7),
     "interrupts": (interrupted, 67),
     "calls": (repeated, 1000),
     "zoo": (compared, 100),

@@ -157,3 +157,9 @@ test_that("fewer epochs than the state has, and another learning rate, are error
   expect_identical(length(train(4, 0.5, learning_rate = "model")$metrics$loss), 4L)
   expect_error(callback_backup_and_restore(folder, learning_rate = "new"), "`learning_rate`", class = "kerasfit_error_argument")
 })
+
+test_that("no function of the package reads files in which something could run", {
+  functions <- Filter(is.function, as.list(asNamespace("kerasfit"), all.names = TRUE))
+  called <- unique(unlist(lapply(functions, function(f) all.names(body(f)))))
+  expect_identical(intersect(called, c("unserialize", "readRDS", "load", "source", "dget", "py_load_object")), character())
+})

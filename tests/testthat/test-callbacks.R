@@ -31,7 +31,7 @@ test_that("each callback of Keras has a function with the same arguments and def
   for (name in names(classes)) {
     theirs <- python_arguments(keras$callbacks[[classes[[name]]]])
     ours <- as.list(formals(getExportedValue("kerasfit", name)))
-    ours <- ours[setdiff(names(ours), "...")]
+    ours <- ours[setdiff(names(ours), c("...", if (name == "callback_backup_and_restore") "learning_rate"))]
     expect_identical(names(ours), names(theirs), label = name)
     for (argument in names(theirs)) {
       expect_equal(ours[argument], theirs[argument], label = paste(name, argument))

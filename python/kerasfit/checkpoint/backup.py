@@ -77,6 +77,7 @@ class Backup:
         self._is_stored = True  # the state at this position
         self._steps = self._unsaved = 0
         self._has_saved, self._seconds = False, 0.0  # how long all saving took
+        self._is_released = False
         self._writer = store.Writer()
         self.folder = RunFolder(settings.backup_dir)
         self.found: StoredRun | None = None
@@ -220,8 +221,9 @@ class Backup:
 
     def close(self) -> None:
         """The run is over in whatever way: let the last state get to the disk, and others use the folder."""
-        resume.note_rates(self.run.model)
-        self._release()
+        if not self._is_released:
+            resume.note_rates(self.run.model)
+            self._release()
 
     def abandon(self) -> None:
         """The run does not begin: let random generators be as they were before."""
@@ -229,6 +231,7 @@ class Backup:
         self._release()
 
     def _release(self) -> None:
+        self._is_released = True
         with suppress(OSError):
             self._writer.finish()
         self._writer.close()
