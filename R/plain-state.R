@@ -89,7 +89,7 @@ elements_from_core <- function(elements, type) {
 #' @noRd
 r_random_state <- function() {
   seed <- get0(".Random.seed", globalenv(), inherits = FALSE)
-  if (is.integer(seed)) array(seed)
+  if (is.integer(seed)) seed
 }
 
 #' Give R's random generator a state

@@ -144,7 +144,15 @@ argument_of <- function(label) sub("^(\\w+).*$", "\\1", label)
 #' @noRd
 generator_to_core <- function(next_batch, label, call) {
   label <- paste0(label, "()")
-  bridge$Generator(function() data_to_core(user_code(next_batch()), label, call), !can_return_null(next_batch))
+  random_state <- NULL # that of R before the last call, which costs nothing to keep here
+  bridge$Generator(
+    function() {
+      random_state <<- r_random_state()
+      data_to_core(user_code(next_batch()), label, call)
+    },
+    !can_return_null(next_batch),
+    function() random_state
+  )
 }
 
 #' Whether a function's code has a way to return NULL

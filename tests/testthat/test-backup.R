@@ -69,12 +69,15 @@ counter <- function() {
   )()
 }
 
-run_with_backup <- function(folder, fails_at = Inf, callback = counter(), ...) {
+run_with_backup <- function(folder, fails_at = Inf, callback = counter(), interrupted_at = Inf, ...) {
   model <- classifier()
   set.seed(1)
   callback$fails_at <- fails_at
+  calls <- 0
   generator <- function() {
+    calls <<- calls + 1
     rows <- sample(150, 8)
+    if (calls == interrupted_at) rlang::interrupt()
     list(iris_x[rows, ], iris_y[rows])
   }
   backup <- if (!is.null(folder)) callback_backup_and_restore(folder, save_freq = 1)
@@ -108,6 +111,10 @@ test_that("an interrupt in an R callback or generator stores what was trained", 
   expect_message(run_with_backup(folder, callback = again), "interrupted", class = "kerasfit_interrupted")
   expect_true(file.exists(file.path(folder, "state.npz")))
   expect_equal(run_with_backup(folder), expected)
+  for (at in c(2, 4, 8)) {
+    expect_message(run_with_backup(folder, interrupted_at = at), "interrupted", class = "kerasfit_interrupted")
+    expect_equal(run_with_backup(folder), expected)
+  }
 })
 
 test_that("a state whose R parts were forged is an error, and nothing in it runs", {

@@ -17,7 +17,7 @@ import numpy as np
 
 from kerasfit import interrupts
 from kerasfit.bridges.printed import printing_by
-from kerasfit.bridges.values import Generator, data_frame, factor, named, sparse_matrix
+from kerasfit.bridges.values import Generator, data_frame, factor, named, random_state, sparse_matrix
 from kerasfit.callbacks import FunctionCallback, counting_from_1
 from kerasfit.delegate import overrides
 from kerasfit.history import History
@@ -66,15 +66,11 @@ def writer(functions: dict[str, Callable]) -> SimpleNamespace:
 def session(get_state: Callable, set_state: Callable) -> SimpleNamespace:
     """R's random generator, whose state is an array of integers, or None if it has not been used."""
 
-    def get_random_state() -> np.ndarray | None:
-        state = get_state()
-        return None if state is None else np.asarray(state, np.int32)
-
     def set_random_state(state: Any) -> bool:
         is_integers = isinstance(state, np.ndarray) and state.dtype == np.int32 and state.ndim == 1
         return bool(is_integers and set_state(state))
 
-    return SimpleNamespace(get_state=get_random_state, set_state=set_random_state)
+    return SimpleNamespace(get_state=lambda: random_state(get_state()), set_state=set_random_state)
 
 
 def schedule(function: Callable) -> Callable:

@@ -37,15 +37,25 @@ def sparse_matrix(values: np.ndarray, rows: np.ndarray, starts: np.ndarray, shap
     return csc_matrix((values, rows, starts), shape=tuple(map(int, shape)))
 
 
+def random_state(state: Any) -> np.ndarray | None:
+    """The state of R's random generator, which is integers; None if it has not been used."""
+    return None if state is None else np.asarray(state, np.int32)
+
+
 class Generator:
     """An R function that returns a batch when called, and None at the end of a pass.
 
-    ``endless`` says that R has seen no way for the function to return NULL.
+    ``endless`` says that R has seen no way for the function to return NULL. ``random_before`` returns the
+    state that R's random generator had before the last call, where R keeps that.
     """
 
-    def __init__(self, next_batch: Callable[[], Any], endless: bool):
+    def __init__(
+        self, next_batch: Callable[[], Any], endless: bool, random_before: Callable[[], Any] | None = None
+    ):
         self.next_batch = next_batch
         self.endless = endless
+        if random_before:
+            self.random_before = lambda: random_state(random_before())
 
     def __call__(self) -> Any:
         return self.next_batch()

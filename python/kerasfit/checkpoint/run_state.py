@@ -95,10 +95,18 @@ class RunState:
     def _keep_state_before_draw(self, stream: BatchStream) -> Callable[[], None]:
         """A function to be called before a batch is made, so that the same one can be made again."""
 
+        kept = getattr(stream.source, "random_before", None)
+
         def before_draw() -> None:
-            self._before_draw[stream] = {"stream": stream.state(inside=True), "random": self.random_states()}
+            random = get_random_states(None if kept else self.session)
+            self._before_draw[stream] = {"stream": stream.state(inside=True), "random": random}
 
         return before_draw
+
+    def _random_before_draw(self, stream: BatchStream) -> dict[str, Any]:
+        """The states of random generators before the last batch was made."""
+        kept, random = getattr(stream.source, "random_before", None), self._before_draw[stream]["random"]
+        return random | {"session": kept()} if kept and self.session else random
 
     # ---- the whole ---------------------------------------------------------------------------------
 
@@ -190,16 +198,15 @@ class RunState:
         A batch that has been drawn and not taken is drawn again when the run goes on, with the random numbers
         that it was drawn with; one whose drawing was interrupted, from the beginning.
         """
-        stream, drawn = self.stream, None
-        if isinstance(stream, BatchStream) and (stream.has_batch_ahead or stream.is_drawing):
-            drawn = self._before_draw[stream]
-        is_drawing = drawn and stream.is_drawing
-        return {
-            "stream": drawn["stream"] if drawn else stream.state(inside=position.is_within_epoch),
-            "before_draw": drawn["random"] if drawn and not is_drawing else None,
-            "random": drawn["random"] if is_drawing else self.random_states(),
-            "shapes": shapes_of_batch(stream.source),
-        }
+        stream = self.stream
+        shapes = shapes_of_batch(stream.source)
+        if not isinstance(stream, BatchStream) or not (stream.has_batch_ahead or stream.is_drawing):
+            where = stream.state(inside=position.is_within_epoch)
+            return {"stream": where, "before_draw": None, "random": self.random_states(), "shapes": shapes}
+        where, before = self._before_draw[stream]["stream"], self._random_before_draw(stream)
+        if stream.is_drawing:
+            return {"stream": where, "before_draw": None, "random": before, "shapes": shapes}
+        return {"stream": where, "before_draw": before, "random": self.random_states(), "shapes": shapes}
 
     def _validation_state(self) -> dict[str, Any] | None:
         """Where validation data are that never begin anew, or of which a batch has been drawn ahead."""
@@ -208,7 +215,7 @@ class RunState:
             return None
         return {
             "drawn": stream.drawn_before if stream.source.goes_on else 0,
-            "before_draw": self._before_draw[stream]["random"] if stream.has_batch_ahead else None,
+            "before_draw": self._random_before_draw(stream) if stream.has_batch_ahead else None,
             "shapes": shapes_of_batch(stream.source),
         }
 

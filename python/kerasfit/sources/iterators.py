@@ -53,6 +53,11 @@ class IteratorSource:
         Says what batches mean to the model.
     shuffle
         Whether the batches of a ``PyDataset`` come in a new order each pass.
+
+    Attributes
+    ----------
+    random_before
+        Returns the state that R's random generator had before the last batch was made, where R keeps it.
     """
 
     samples = None
@@ -71,6 +76,7 @@ class IteratorSource:
         self.shuffling = Shuffling(is_dataset and shuffle)
         self.start_pass = dataset_starter(value, self.shuffling) if is_dataset else pass_starter(value)
         self._is_iterator = isinstance(value, Iterator)
+        self.random_before: Callable[[], Any] | None = getattr(value, "random_before", None)
         self.class_weight = class_weight
         self.reader = reader
         self.label = label
