@@ -275,8 +275,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
 #' Say that training was interrupted, or signal it as R does
 #' @noRd
 tell_interrupted <- function(history, on_interrupt) {
-  epochs <- length(history_epochs(history))
-  done <- sprintf("Training was interrupted, after %d whole %s.", epochs, if (epochs == 1) "epoch" else "epochs")
+  done <- interrupted_after(history)
   if (on_interrupt == "return") {
     rlang::inform(c(done, i = "The model has the weights of its last step."), class = "kerasfit_interrupted")
   } else {
@@ -284,4 +283,9 @@ tell_interrupted <- function(history, on_interrupt) {
     signalCondition(structure(condition, class = c("kerasfit_interrupt", "interrupt", "condition")))
     rlang::interrupt()
   }
+}
+
+interrupted_after <- function(history) {
+  epochs <- length(history_epochs(history))
+  sprintf("Training was interrupted, after %d whole %s.", epochs, if (epochs == 1) "epoch" else "epochs")
 }

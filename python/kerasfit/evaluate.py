@@ -21,6 +21,7 @@ from kerasfit.shapes import check_number_of_inputs, shapes_explained
 from kerasfit.sources import Stream, open_source
 
 
+@interrupts.with_sigint_deferred
 def evaluate(
     model: keras.Model,
     x: Any = None,
@@ -67,6 +68,7 @@ def evaluate(
     return columns(logs)
 
 
+@interrupts.with_sigint_deferred
 def predict(
     model: keras.Model,
     x: Any,
@@ -112,12 +114,10 @@ def running(
     progress = Progress(verbose, writer)
     progress.begin(label, stream.steps)
     try:
-        with interrupts.listening():
-            yield progress
-            interrupts.check()  # one that came after the last step
+        yield progress
+        interrupts.check()  # one that came after the last step
     except BaseException as error:
         tell_place(error)
         raise
     finally:
-        engine.sync()
-        progress.close()
+        loop.end_run(engine, progress)

@@ -39,7 +39,7 @@ from kerasfit.sources import (
 )
 
 
-@interrupts.listening()
+@interrupts.with_sigint_deferred
 def fit(
     model: keras.Model,
     x: Any = None,
@@ -303,10 +303,7 @@ def fit_by_engine(
         tell_place(error, history=history)
         raise
     finally:
-        engine.sync()
-        progress.close()
-        if backup:
-            backup.close()
+        loop.end_run(engine, progress, backup)
         history.params["steps"] = stream.steps
 
 
