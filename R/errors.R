@@ -136,6 +136,7 @@ abort_python <- function(error, call) {
   # an R error on its way through Python, such as one in a generator
   mistake <- grep("^kerasfit_error_", raised$r_class, value = TRUE)
   if (length(mistake)) {
+    if (endsWith(explained, where %||% "\n")) where <- NULL # the same function has called itself
     signal(c(explained, i = where), sub("^kerasfit_error_", "", mistake[[1]]), argument = python_string(error$argument))
   }
   signal(if (is.null(where)) "In a function of yours." else where, "user", parent = r_condition(raised))

@@ -110,8 +110,9 @@ def predict_by_model(
     model: keras.Model, source: Source, steps: int | None, callbacks: list[keras.callbacks.Callback]
 ) -> Any:
     x = keras_data(source, steps)["x"]
+    callbacks = [*callbacks, Interruption()]
     return model.predict(
-        x, batch_size=source.batch_size, steps=counted(steps), callbacks=[*callbacks, Interruption()], verbose=0
+        x, batch_size=source.batch_size, steps=counted(steps), callbacks=callbacks, verbose=0
     )
 
 

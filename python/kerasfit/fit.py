@@ -23,6 +23,7 @@ from kerasfit.errors import ArgumentError
 from kerasfit.extras import ProgressStyle
 from kerasfit.history import History
 from kerasfit.live import View, viewed
+from kerasfit.nesting import may_be_nested
 from kerasfit.places import at, tell_place
 from kerasfit.progress import Progress, Writer
 from kerasfit.shapes import check_shapes, shapes_explained
@@ -39,6 +40,7 @@ from kerasfit.sources import (
 )
 
 
+@may_be_nested
 @interrupts.with_sigint_deferred
 def fit(
     model: keras.Model,

@@ -57,12 +57,12 @@ def uninterrupted(function: Callable) -> Callable:
     return function
 
 
-class deferring_sigint:  # noqa: N801
+class deferring_sigint:
     """Make requests of interrupts in the main thread, if Python hears of any there.
 
-    Python may call a handler of signals between any two instructions. Once ``__exit__`` has begun, ours raises
-    nothing. If it never begins, because an exception came just before, the handler finds that the caller is
-    gone, and gives way to the one before.
+    Python may call a handler of signals between any two instructions. Once ``__exit__`` has begun, ours
+    raises nothing. If it never begins, because an exception came just before, the handler finds that the
+    caller is gone, and gives way to the one before.
     """
 
     def __init__(self) -> None:
@@ -108,9 +108,11 @@ class deferring_sigint:  # noqa: N801
             self._request(is_one, frame)
 
     def _request(self, is_interrupt: bool, frame: FrameType | None) -> None:
-        if is_interrupt and self.requested and not any(f.f_code in _uninterrupted for f in self._above(frame)):
+        if not is_interrupt:
+            return
+        if self.requested and not any(above.f_code in _uninterrupted for above in self._above(frame)):
             raise AtOnce
-        self.requested |= is_interrupt
+        self.requested = True
 
     def _is_below(self, frame: FrameType | None) -> bool:
         """Whether the caller is among those that a frame was called from."""

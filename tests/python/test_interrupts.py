@@ -189,9 +189,9 @@ def test_an_interrupted_run_goes_on_at_its_step(tmp_path):
 class Interrupter:
     """Sends SIGINT when some lines of our own code have been traced."""
 
-    FILES = {importlib.import_module(f"kerasfit.{name}").__file__ for name in ("fit", "evaluate", "loop", "interrupts")}
-
     def __init__(self, line, times, send):
+        names = "fit", "evaluate", "loop", "interrupts"
+        self.files = {importlib.import_module(f"kerasfit.{name}").__file__ for name in names}
         self.line, self.times, self.send = line, times, send
         self.lines = 0
 
@@ -202,7 +202,7 @@ class Interrupter:
         sys.settrace(None)
 
     def trace(self, frame, event, argument):
-        if frame.f_code.co_filename not in self.FILES:
+        if frame.f_code.co_filename not in self.files:
             return None
         self.lines += 1
         if self.lines == self.line:
