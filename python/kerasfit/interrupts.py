@@ -67,7 +67,9 @@ class deferring_sigint:
 
     def __init__(self) -> None:
         self.requested = self._asking = False
+        self.inner = 0  # calls that run within the one that handles signals
         self._caller: FrameType | None = None
+        self._outer: deferring_sigint | None = None
 
     def __enter__(self) -> None:
         global _current
@@ -76,13 +78,18 @@ class deferring_sigint:
         if _current is not None and not _current._is_below(sys._getframe()):
             _current._end()
         before = signal.getsignal(signal.SIGINT)
-        if _current is not None or not callable(before):
+        if _current is not None:
+            self._outer, _current.inner = _current, _current.inner + 1
+            return
+        if not callable(before):
             return
         self._before, self._before_in_c, self._caller = before, os_handler(), sys._getframe(1)
         _current = self
         install(self._handle, self._before_in_c)
 
     def __exit__(self, *exception: object) -> None:
+        if self._outer is not None:
+            self._outer.inner -= 1
         if self._caller is not None:
             self._end()
 
@@ -181,9 +188,9 @@ def _poll(host: Host) -> None:
 
 
 def check() -> None:
-    """Raise ``AtStep`` if an interrupt has been requested."""
+    """Raise ``AtStep`` if an interrupt has been requested. What ends an inner call ends those around it."""
     if requested():
-        _current.requested = False
+        _current.requested = _current.inner > 0
         raise AtStep
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import keras
 import numpy as np
 import pytest
@@ -103,6 +105,20 @@ def test_fit_of_another_model_in_a_callback_leaves_training_as_it_is(new_model):
     for hook in ("on_epoch_end", "on_train_batch_end"):
         got = run(new_model(), lambda: kerasfit.fit(other, X, Y, epochs=2, verbose=0), hook, epochs=2)
         assert got == expected
+
+
+def test_an_interrupt_in_a_nested_fit_ends_the_one_around_it_too(new_model):
+    other, inner = new_model(), []
+    interrupt = {"on_train_batch_end": lambda batch, logs: signal.raise_signal(signal.SIGINT)}
+
+    def within(epoch, logs):
+        inner.append(kerasfit.fit(other, X, Y, epochs=9, callbacks=interrupt, verbose=0))
+
+    history = kerasfit.fit(new_model(), X, Y, epochs=9, callbacks={"on_epoch_end": within}, verbose=0)
+    assert [run.params["interrupted"] for run in inner] == [True]
+    assert history.params["interrupted"]
+    assert history.epochs == [1]
+    assert not kerasfit.fit(other, X, Y, verbose=0).params["interrupted"]
 
 
 def test_after_a_nested_call_a_loss_that_is_not_finite_still_ends_training(new_model):

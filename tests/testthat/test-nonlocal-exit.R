@@ -186,3 +186,82 @@ leave_by_all_ways_from_all_places <- function() {
 test_that("R code may be left in any way from any place where Python calls it, and the session is sound after it", {
   expect_identical(nrow(print(suppressMessages(in_new_session(leave_by_all_ways_from_all_places)))), 0L)
 })
+
+test_that("setTimeLimit() around fit(), evaluate() and predict() ends them, with the history in the error", {
+  model <- regressor()
+  limited <- function(code) {
+    setTimeLimit(elapsed = 1)
+    on.exit(setTimeLimit())
+    began <- Sys.time()
+    error <- suppressMessages(tryCatch(code, error = identity))
+    expect_s3_class(error, c("kerasfit_error_time_limit", "kerasfit_error"))
+    expect_match(conditionMessage(error), "elapsed time limit")
+    expect_lt(as.numeric(Sys.time() - began, units = "secs"), 30)
+    error
+  }
+  fit(model, iris_x, iris_x[, 1], verbose = 0)
+  ended <- 0
+  at_end <- list(on_train_end = function() ended <<- ended + 1)
+  error <- limited(fit(model, iris_x, iris_x[, 1], epochs = 1e7, verbose = 0, callbacks = at_end))
+  expect_s3_class(error$history, "keras_training_history")
+  expect_gt(length(error$history$metrics$loss), 0)
+  expect_match(conditionMessage(error), "weights of its last step")
+  expect_identical(ended, 1)
+  batch <- function() list(iris_x, iris_x[, 1])
+  expect_s3_class(limited(fit(model, batch, steps_per_epoch = 5, epochs = 1e7, verbose = 0))$history, "keras_training_history")
+  limited(evaluate(model, batch, steps = 1e7, verbose = 0))
+  limited(predict(model, function() list(iris_x), steps = 1e7, verbose = 0))
+  expect_false(fit(model, iris_x, iris_x[, 1], verbose = 0)$params$interrupted)
+})
+
+test_that("an error of a time limit that was there before fit() is not taken for a new one", {
+  limited <- tryCatch(
+    {
+      setTimeLimit(elapsed = 0.01)
+      repeat Sys.sleep(0.01)
+    },
+    error = conditionMessage, finally = setTimeLimit()
+  )
+  expect_match(limited, "elapsed time limit")
+  expect_s3_class(fit(regressor(), iris_x, iris_x[, 1], verbose = 0), "keras_training_history")
+})
+
+test_that("functions that call each other through Python for ever are an error, and so is fit() on a stack that is full", {
+  model <- regressor()
+  calls <- 0
+  endless <- list(on_predict_end = function() {
+    calls <<- calls + 1
+    predict(model, iris_x, callbacks = endless, verbose = 0)
+  })
+  error <- tryCatch(predict(model, iris_x, callbacks = endless, verbose = 0), error = identity)
+  expect_s3_class(error, "kerasfit_error_state")
+  expect_match(conditionMessage(error), "too deeply")
+  expect_gt(calls, 2)
+  withr::with_options(list(expressions = sys.nframe() + 300), {
+    expect_error(fit(model, iris_x, iris_x[, 1], verbose = 0), "too deeply", class = "kerasfit_error_state")
+  })
+  expect_s3_class(fit(model, iris_x, iris_x[, 1], verbose = 0), "keras_training_history")
+})
+
+test_that("quit() in a callback ends R with its status, and the debugger's Q ends fit()", {
+  script <- withr::local_tempfile(fileext = ".R")
+  run <- function(...) {
+    writeLines(c(
+      "library(kerasfit)", "options(keras.verbose = 0, error = NULL)", "x <- matrix(1:30 / 30, 10)",
+      "model <- compile(keras$Sequential(list(keras$layers$Dense(1L))), 'sgd', 'mse')", "go_on <- function() fit(model, x, x[, 1])",
+      ...
+    ), script)
+    processx::run(file.path(R.home("bin"), "R"), c("--no-save", "--no-echo", "--interactive"), stdin = script,
+      env = c("current", R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep)), error_on_status = FALSE, timeout = 100
+    )
+  }
+  skip_if_not_installed("processx")
+  answer <- run(
+    "result <- fit(model, x, x[, 1], callbacks = list(on_epoch_end = function() browser()))", "Q",
+    "cat('usable', class(go_on()), exists('result'), '\\n')",
+    "fit(model, x, x[, 1], callbacks = list(on_epoch_end = function() quit(status = 3)))"
+  )
+  expect_match(answer$stdout, "usable keras_training_history FALSE")
+  expect_match(answer$stderr, "would have jumped out of fit")
+  expect_identical(answer$status, 3L)
+})
