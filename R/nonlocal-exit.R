@@ -56,19 +56,21 @@ catch_nonlocal_exit <- function(code) {
   )
   note <- function(condition) {
     last <<- condition
-    if (inherits(condition, "error")) trace <<- rlang::trace_back()
+    if (inherits(condition, "error") && is_condition_of_r(condition)) trace <<- rlang::trace_back()
   }
   outcome <- tryCatch(
     with_restarts_caught(withCallingHandlers(list(way = "value", value = code), condition = note)),
     error = function(error) {
       # a Python exception has a traceback of its own
-      if (is.list(error) && inherits(last, "error")) error$trace <- error$trace %||% trace
+      if (is_condition_of_r(error) && inherits(last, "error")) error$trace <- error$trace %||% trace
       list(way = "error", condition = error)
     }
   )
   ended <- TRUE
   outcome
 }
+
+is_condition_of_r <- function(condition) is.list(condition) && !reticulate::is_py_object(condition)
 
 #' The value of some code, or the restart outside of Python that it has invoked
 #' @noRd
@@ -128,7 +130,7 @@ check_stack <- function(share, call = NULL) {
 
 #' Whether an error is that of `setTimeLimit()` or `setSessionTimeLimit()`
 #' @noRd
-is_time_limit <- function(error) is.list(error) && is_time_limit_message(conditionMessage(error))
+is_time_limit <- function(error) is_condition_of_r(error) && is_time_limit_message(conditionMessage(error))
 
 is_time_limit_message <- function(text) {
   limits <- c(
