@@ -50,5 +50,9 @@ plain <- function() {
   model$set_weights(beginning)
   history <- fit(model, x, y, epochs = 2, shuffle = FALSE)
   values <- c(unlist(model$get_weights()), unlist(evaluate(model, x, y)), predict(model, x[1:9, ]))
-  paste(history$params$interrupted, length(history$metrics$loss), rlang::hash(values))
+  # TensorFlow has XLA take over after some steps, which rounds otherwise
+  if (is.null(undisturbed)) undisturbed <<- values
+  same <- isTRUE(all.equal(values, undisturbed, tolerance = 1e-4))
+  paste(history$params$interrupted, length(history$metrics$loss), if (same) "same" else "OTHER")
 }
+undisturbed <- NULL
