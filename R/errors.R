@@ -1,7 +1,8 @@
 #' Signal a mistake
 #'
 #' All conditions have the class `kerasfit_error`; the kind adds one more: `kerasfit_error_argument`,
-#' `kerasfit_error_data`, `kerasfit_error_state`, `kerasfit_error_user`, `kerasfit_error_python`.
+#' `kerasfit_error_data`, `kerasfit_error_state`, `kerasfit_error_user`, `kerasfit_error_python`,
+#' `kerasfit_error_time_limit`.
 #' @noRd
 abort_kerasfit <- function(message, kind, call = rlang::caller_call(), ...) {
   stop(rlang::error_cnd(
@@ -32,80 +33,67 @@ user_call <- function(generic) {
 #'
 #' What Python raises arrives as an R error with the user's call, the traceback in its field `python_traceback`;
 #' Python's warnings arrive as R warnings. R's interrupts are suspended meanwhile, as they would jump over Python's
-#' frames and reticulate's; Python hears of them, and one that it has not heard comes up at the end.
+#' frames and reticulate's; Python hears of them, and one that it has not heard comes up at the end. So does whatever else
+#' R functions would have done instead of returning to Python: see nonlocal-exit.R.
 #' @param convert Makes R's value of Python's.
 #' @noRd
 call_core <- function(call, f, ..., convert = identity) {
   check_process(call)
+  check_stack(1 / 4, call)
+  outer <- mget(c("exit", "time_limit", "restarts"), calls, ifnotfound = list(NULL))
+  on.exit(list2env(outer, calls))
+  list2env(list(exit = NULL, error = NULL, time_limit = NULL, restarts = restarts_here()), calls)
+  forget_errors()
   answer <- suspendInterrupts({
-    answer <- with_r_errors(rlang::inject(bridge$call(f, ...)), call)
+    answer <- with_r_errors(rlang::inject(bridge$call(guards(), f, ...)), call)
     interrupted <- reticulate::py_to_r(answer[2])
     list(
       value = if (!interrupted) convert(answer[0]), interrupted = interrupted, warnings = reticulate::py_to_r(answer[1])
     )
   })
   for (message in answer$warnings) warning(rlang::warning_cnd("kerasfit_warning", message = message, call = call))
+  if (!is.null(calls$exit)) leave_as_asked(call)
+  if (note_printed_time_limit()) abort_time_limit(call, answer$value)
   if (answer$interrupted) rlang::interrupt()
   answer$value
 }
 
-#' Stop in a copy of the process that Keras runs in: its threads are not there, and it would wait for them for ever
+#' The guards of R functions, as the core takes them
 #' @noRd
-check_process <- function(call) {
-  signalled$process <- signalled$process %||% Sys.getpid()
-  if (signalled$process != Sys.getpid()) {
-    abort_kerasfit(
-      c(
-        "Keras cannot train in a copy of the process in which it runs, such as those of `parallel::mclapply()`.",
-        i = "Use processes that load Keras themselves: `parallel::makePSOCKcluster()`, or the package callr."
-      ),
-      "state", call
-    )
-  }
+guards <- function() {
+  calls$guards <- calls$guards %||% bridge$Guards(
+    reticulate::r_to_py(guarded, convert = TRUE), reticulate::r_to_py(guarded, convert = FALSE),
+    reticulate::r_to_py(check_time_limit, convert = TRUE)
+  )
 }
 
-#' Run code of the user's that Python has called
-#'
-#' It may be interrupted, which Python hears of. A jump to a handler or restart outside, such as that of
-#' `tryCatch(fit(...), warning = )`, would leave Python's frames behind, which ends R sooner or later. So it is held here and
-#' goes on as an error, which Python's frames know how to make way for, until [abort_python()] lets it go.
+#' Run code of the user's within a function of ours that Python has called: it may be interrupted
 #' @noRd
-user_code <- function(code) {
-  outcome <- hold_jump(code)
-  if (outcome$held) stop(rlang::error_cnd("kerasfit_jump", message = "A jump is held.", call = NULL))
-  outcome$value
+user_code <- function(code) allowInterrupts(code)
+
+#' Let R go on where a function of the user's wanted it to; if that cannot be known, it is an error
+#' @param where Where the function was called, in words.
+#' @param ... Fields of the error.
+#' @noRd
+leave_as_asked <- function(call, where = NULL, ...) {
+  resume_nonlocal_exit()
+  message <- c(
+    sprintf("A function of yours would have jumped out of %s().", rlang::call_name(call)),
+    i = "Neither `callCC()` nor the debugger's Q lead out of it.", i = where
+  )
+  abort_kerasfit(message, "user", call, ...)
 }
 
-#' What user functions have signalled last when they did not come to their end, which Python's exceptions do not carry;
-#' and the process that uses the core
+#' Signal the error of a time limit, with the history of the epochs before
 #' @noRd
-signalled <- new.env(parent = emptyenv())
-
-#' The value of some code, or that it would have jumped elsewhere
-#' @noRd
-hold_jump <- function(code) {
-  last <- NULL
-  ended <- FALSE
-  on.exit({
-    if (!ended) {
-      signalled$last <- last
-      # reticulate has handlers of these; a return() takes the place of a jump to any other one
-      if (!inherits(last, c("error", "interrupt"))) return(list(held = TRUE))
-    }
-  })
-  value <- withCallingHandlers(allowInterrupts(code), condition = function(condition) last <<- condition)
-  ended <- TRUE
-  list(held = FALSE, value = value)
-}
-
-#' Signal a condition again that made a function of the user's jump, now that no Python is in the way
-#' @noRd
-let_jump_go <- function() {
-  last <- signalled$last
-  signalled$last <- NULL
-  if (!is.null(last)) {
-    withRestarts(signalCondition(last), muffleWarning = function() NULL, muffleMessage = function() NULL)
-  }
+abort_time_limit <- function(call, history = NULL, ...) {
+  limit <- calls$time_limit
+  forget_errors()
+  trained <- inherits(history, "keras_training_history")
+  abort_kerasfit(
+    c(limit, i = if (trained) paste(interrupted_after(history), "The model has the weights of its last step.")),
+    "time_limit", call, history = if (trained) history, ...
+  )
 }
 
 #' The value of some code, with a Python exception as an R error
@@ -122,42 +110,53 @@ abort_python <- function(error, call) {
   raised <- reticulate::py_last_error()
   place <- reticulate::py_to_r(bridge$place(error))
   where <- if (nzchar(place$text)) paste0(toupper(substr(place$text, 1, 1)), substring(place$text, 2), ".")
+  history <- if (!is.null(place$history)) as_training_history(place$history)
   signal <- function(message, kind, ...) {
     abort_kerasfit(
       message, kind, call, ...,
-      epoch = place$epoch, batch = place$batch,
-      history = if (!is.null(place$history)) as_training_history(place$history),
+      epoch = place$epoch, batch = place$batch, history = history,
       python_traceback = raised$message
     )
   }
+  if (!is.null(calls$exit)) {
+    leave_as_asked(
+      call, where, epoch = place$epoch, batch = place$batch, history = history, python_traceback = raised$message
+    )
+  }
+  if (!is.null(calls$time_limit)) abort_time_limit(call, history, python_traceback = raised$message)
   if (inherits(error, "kerasfit.errors.KerasfitError")) {
     in_batch <- !is.null(place$`function`)
     message <- c(python_string(error$reason), i = python_string(error$hint), i = if (in_batch) where)
     signal(message, python_string(error$kind), argument = python_string(error$argument))
   }
   explained <- reticulate::py_to_r(bridge$explain(error))
-  if (is.null(raised$r_class) || "python.builtin.Exception" %in% raised$r_class) {
+  if (!came_from_r(raised)) {
     signal(c(explained, i = where), "python")
-  }
-  if ("kerasfit_jump" %in% raised$r_class) {
-    let_jump_go()
-    hint <- "Neither `callCC()` nor restarts nor the debugger's Q lead out of it."
-    signal(c(sprintf("A function of yours would have jumped out of %s().", rlang::call_name(call)), i = hint, i = where), "user")
   }
   # an R error on its way through Python, such as one in a generator
   mistake <- grep("^kerasfit_error_", raised$r_class, value = TRUE)
   if (length(mistake)) {
+    if (endsWith(explained, where %||% "\n")) where <- NULL # the same function has called itself
     signal(c(explained, i = where), sub("^kerasfit_error_", "", mistake[[1]]), argument = python_string(error$argument))
   }
   signal(if (is.null(where)) "In a function of yours." else where, "user", parent = r_condition(raised))
 }
 
+#' Whether a Python exception was an R error, or has been made by Keras of one
+#' @noRd
+came_from_r <- function(raised) {
+  if (is_of_r(raised)) return(TRUE)
+  !is.null(calls$error) && grepl(conditionMessage(calls$error), raised$message, fixed = TRUE)
+}
+
+is_of_r <- function(raised) !is.null(raised$r_class) && !"python.builtin.Exception" %in% raised$r_class
+
 #' The R error that an R function signalled when Python had called it, with its traceback
 #' @noRd
 r_condition <- function(raised) {
-  condition <- signalled$last
-  signalled$last <- NULL
-  if (!identical(class(condition), raised$r_class)) { # Python's own code called the function
+  condition <- calls$error
+  calls$error <- NULL
+  if (is_of_r(raised) && !identical(class(condition), raised$r_class)) { # of an earlier error
     condition <- structure(class = raised$r_class, list(message = raised$value, call = raised$r_call, rlang = NULL))
   }
   condition$trace <- condition$trace %||% raised$r_trace

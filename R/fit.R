@@ -59,7 +59,30 @@
 #' Callbacks are told that training ends, the model keeps its weights, and `fit()` returns the history of the epochs so far,
 #' with `params$interrupted`. `options(kerasfit.interrupt = "error")` signals R's interrupt instead, a condition of class
 #' `kerasfit_interrupt` with the field `history`. A second Ctrl-C before training has ended is an interrupt at once.
-#' [callback_backup_and_restore()] lets a later call go on where this one was.
+#' [callback_backup_and_restore()] lets a later call go on where this one was. A fit() in a callback of another one ends with it.
+#'
+#' A time limit of R's, `setTimeLimit()` or `setSessionTimeLimit()`, ends training after the step too. That is an error of
+#' class `kerasfit_error_time_limit`, with the field `history`; the model keeps its weights. R may print its own error as well.
+#'
+#' @section Leaving by other ways:
+#' A condition or restart in a function of yours may end `fit()`, as in `tryCatch(fit(...), warning = )`: Python's part is left
+#' first, then R goes on where it was to. `callCC()`, a `return()` or `break` of a function outside, and the debugger's Q are
+#' an error of class `kerasfit_error_user` instead. Endless recursion in your function is such an error too.
+#'
+#' @section Calls within calls:
+#' A callback or generator may call [evaluate()] and [predict()][predict.keras.src.models.model.Model] of the model that trains,
+#' which goes on as if they had not been called, and `fit()` of another model. `fit()` of the same model is a
+#' `kerasfit_error_state`.
+#'
+#' @section Copies of the process:
+#' Once Keras has loaded, it cannot be used in a copy of the process, such as those of `parallel::mclapply()`: the threads of its
+#' backend are not there. That is a `kerasfit_error_state`. `parallel::makePSOCKcluster()`, the package callr and
+#' `future::plan("multisession")` make processes that load Keras themselves.
+#'
+#' @section Documents:
+#' In a chunk of knitr with `cache = TRUE`, `fit()` warns, once for each document: knitr keeps R's values from one rendering to
+#' the next, but not what the model, which is Python's, has learnt. Give such chunks `cache = FALSE`, or save the model in the
+#' chunk and load it in another one that is not cached.
 #'
 #' @section Speed:
 #' Many steps run in one compiled call, on data that stay on the device; where a callback of yours watches batches,
@@ -238,6 +261,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
     getOption("kerasfit.interrupt", default = "return"), c("return", "error"), "kerasfit.interrupt", call
   )
   extra <- check_extra(..., call = call)
+  warn_of_cached_chunk(call)
   list(x, y, sample_weight, validation_data, callbacks, view_metrics) # the user's code, which may be interrupted
   scalar <- function(value, argument) scalar_to_core(value, argument, call)
   view <- view_for(view_metrics, object, epochs, verbose, call)
@@ -279,8 +303,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
 #' Say that training was interrupted, or signal it as R does
 #' @noRd
 tell_interrupted <- function(history, on_interrupt) {
-  epochs <- length(history_epochs(history))
-  done <- sprintf("Training was interrupted, after %d whole %s.", epochs, if (epochs == 1) "epoch" else "epochs")
+  done <- interrupted_after(history)
   if (on_interrupt == "return") {
     rlang::inform(c(done, i = "The model has the weights of its last step."), class = "kerasfit_interrupted")
   } else {
@@ -288,4 +311,9 @@ tell_interrupted <- function(history, on_interrupt) {
     signalCondition(structure(condition, class = c("kerasfit_interrupt", "interrupt", "condition")))
     rlang::interrupt()
   }
+}
+
+interrupted_after <- function(history) {
+  epochs <- length(history_epochs(history))
+  sprintf("Training was interrupted, after %d whole %s.", epochs, if (epochs == 1) "epoch" else "epochs")
 }

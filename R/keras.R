@@ -16,6 +16,7 @@ keras <- NULL
 #' @noRd
 import_core <- function(module, python, convert = FALSE) {
   prepare <- function() {
+    note_loading()
     set_python_environment("KERAS_BACKEND", default_backend())
     set_python_environment("KERASFIT_CACHE", program_cache())
     if (!load_torch_library(python)) warn_of_blas()
@@ -32,6 +33,12 @@ import_core <- function(module, python, convert = FALSE) {
   # reticulate delays nothing once Python runs
   prepare()
   tryCatch(import(), error = abort_loading)
+}
+
+import_keras <- function(python) {
+  keras <- import_core("kerasfit.bridges.keras", python, convert = TRUE)
+  class(keras) <- c("kerasfit_keras", class(keras))
+  keras
 }
 
 #' Say why Keras does not load, and what to do

@@ -92,7 +92,7 @@ is_rstudio <- function() identical(.Platform$GUI, "RStudio") && is.function(getO
 open_page <- function(page, url, in_viewer) {
   shown <- tryCatch(
     {
-      if (in_viewer) getOption("viewer")(page) else if (has_browser()) utils::browseURL(url)
+      user_code(if (in_viewer) getOption("viewer")(page) else if (has_browser()) utils::browseURL(url))
       in_viewer || has_browser()
     },
     error = function(error) FALSE

@@ -110,6 +110,7 @@ check_alive <- function(value, label, call, hint = "Make it anew in this session
 #' A model, unless it is of another session
 #' @noRd
 check_model <- function(object, call) {
+  check_process(call)
   check_alive(object, "object", call, paste(
     'A model is saved by `model$save("model.keras")` and comes back by `keras$models$load_model("model.keras")`.'
   ))
@@ -273,6 +274,29 @@ functions_to_core <- function(hooks) {
 verbose_to_core <- function(verbose, call) {
   if (identical(verbose, "auto") && isTRUE(getOption("knitr.in.progress"))) 2L else scalar_to_core(verbose, "verbose", call)
 }
+
+#' Warn, once for each document, that knitr keeps the results of a chunk but not what the model has learnt
+#' @noRd
+warn_of_cached_chunk <- function(call) {
+  if (!isTRUE(getOption("knitr.in.progress")) || !is_cached_chunk()) return(invisible())
+  document <- knitr::current_input(dir = TRUE) %||% ""
+  if (document %in% cached_documents$warned) return(invisible())
+  cached_documents$warned <- c(cached_documents$warned, document)
+  warning(rlang::warning_cnd("kerasfit_warning", call = call, message = format_message(c(
+    "This chunk is cached: when the document is rendered again, knitr restores R's values, but the model will not be trained.",
+    i = paste(
+      "Give chunks that train `cache = FALSE`. Or save the model in this chunk, `model$save(\"model.keras\")`, and load it in one",
+      "that is not cached, `model <- keras$models$load_model(\"model.keras\")`."
+    )
+  ))))
+}
+
+is_cached_chunk <- function() {
+  cache <- knitr::opts_current$get("cache")
+  isTRUE(cache) || is.numeric(cache) && isTRUE(cache > 0)
+}
+
+cached_documents <- new.env(parent = emptyenv())
 
 #' How the core is to run steps, an option because it is never needed for a right result
 #' @noRd

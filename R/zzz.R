@@ -3,10 +3,11 @@ core <- NULL
 bridge <- NULL
 
 .onLoad <- function(libname, pkgname) {
+  processes$kerasfit <- Sys.getpid()
   require_python(default_backend())
   namespace <- topenv()
   python <- system.file("python", package = pkgname, lib.loc = libname)
-  delayedAssign("keras", import_core("kerasfit.bridges.keras", python, convert = TRUE), assign.env = namespace)
+  delayedAssign("keras", import_keras(python), assign.env = namespace)
   delayedAssign("core", import_core("kerasfit", python), assign.env = namespace)
   delayedAssign("bridge", import_core("kerasfit.bridges.reticulate", python), assign.env = namespace)
   setHook("reticulate.onPyInit", function(...) try(load_torch_library(python), silent = TRUE))

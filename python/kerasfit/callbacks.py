@@ -212,7 +212,8 @@ class Callbacks:
                 raise
             except KeyboardInterrupt:
                 self.cut_short = True
-                interrupts.request()  # which ends the run when all callbacks have been told
+                if not interrupts.request():  # it ends the run when all callbacks have been told
+                    raise
             except BaseException as error:
                 batch = args[0] + 1 if "batch" in hook else None
                 own = isinstance(callback, FunctionCallback)

@@ -100,7 +100,7 @@ def evaluate_by_model(
         **data,
         batch_size=source.batch_size,
         steps=counted(steps),
-        callbacks=callbacks,
+        callbacks=[*callbacks, Interruption()],
         verbose=0,
         return_dict=True,
     )
@@ -110,6 +110,7 @@ def predict_by_model(
     model: keras.Model, source: Source, steps: int | None, callbacks: list[keras.callbacks.Callback]
 ) -> Any:
     x = keras_data(source, steps)["x"]
+    callbacks = [*callbacks, Interruption()]
     return model.predict(
         x, batch_size=source.batch_size, steps=counted(steps), callbacks=callbacks, verbose=0
     )
@@ -147,6 +148,16 @@ def check_steps(source: Source | None, argument: str, steps: int | None) -> None
             argument,
             f"`{argument}` is missing: a model with a fit() of its own needs it to train on a generator.",
         )
+
+
+class Interruption(keras.callbacks.Callback):
+    """Ends an evaluation or prediction after the step in which an interrupt came."""
+
+    def on_test_batch_end(self, batch, logs=None):
+        interrupts.check()
+
+    def on_predict_batch_end(self, batch, logs=None):
+        interrupts.check()
 
 
 class Watcher(keras.callbacks.Callback):

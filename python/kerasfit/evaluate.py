@@ -15,12 +15,15 @@ from kerasfit.data import ModelData
 from kerasfit.delegate import evaluate_by_model, has_its_own, predict_by_model
 from kerasfit.engines import Engine, engine_for
 from kerasfit.history import columns
+from kerasfit.nesting import may_be_nested
 from kerasfit.places import tell_place
 from kerasfit.progress import Progress, Writer
 from kerasfit.shapes import check_number_of_inputs, shapes_explained
 from kerasfit.sources import Stream, open_source
 
 
+@may_be_nested
+@interrupts.with_sigint_deferred
 def evaluate(
     model: keras.Model,
     x: Any = None,
@@ -67,6 +70,8 @@ def evaluate(
     return columns(logs)
 
 
+@may_be_nested
+@interrupts.with_sigint_deferred
 def predict(
     model: keras.Model,
     x: Any,
@@ -112,12 +117,10 @@ def running(
     progress = Progress(verbose, writer)
     progress.begin(label, stream.steps)
     try:
-        with interrupts.listening():
-            yield progress
-            interrupts.check()  # one that came after the last step
+        yield progress
+        interrupts.check()  # one that came after the last step
     except BaseException as error:
         tell_place(error)
         raise
     finally:
-        engine.sync()
-        progress.close()
+        loop.end_run(engine, progress)

@@ -23,6 +23,7 @@ from kerasfit.errors import ArgumentError
 from kerasfit.extras import ProgressStyle
 from kerasfit.history import History
 from kerasfit.live import View, viewed
+from kerasfit.nesting import may_be_nested
 from kerasfit.places import at, tell_place
 from kerasfit.progress import Progress, Writer
 from kerasfit.shapes import check_shapes, shapes_explained
@@ -39,7 +40,8 @@ from kerasfit.sources import (
 )
 
 
-@interrupts.listening()
+@may_be_nested
+@interrupts.with_sigint_deferred
 def fit(
     model: keras.Model,
     x: Any = None,
@@ -313,10 +315,7 @@ def fit_by_engine(
         tell_place(error, history=history)
         raise
     finally:
-        engine.sync()
-        progress.close()
-        if backup:
-            backup.close()
+        loop.end_run(engine, progress, backup)
         history.params["steps"] = stream.steps
 
 

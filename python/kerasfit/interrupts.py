@@ -1,19 +1,29 @@
 """Ctrl-C while a model trains: noticed at the end of a step, never in the middle of one.
 
-While ``listening()``, a SIGINT is a request, which the loop answers by ``check()`` where nothing is left half
-done. A second request is an interrupt at once, wherever it comes.
+Within ``deferring_sigint()``, a SIGINT is a request, which the loop answers by ``check()`` where nothing is
+left half done. A second request is an interrupt at once, unless it comes in a function that is
+``uninterrupted``.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from types import CodeType, FrameType
+from typing import Any
 
-_listening = _requested = False
-_host: ctypes.c_int | None = None
+POLL_SECONDS = 0.2
+
+_current: deferring_sigint | None = None
+_host: Host | None = None
+_uninterrupted: set[CodeType] = set()
 
 
 class AtStep(KeyboardInterrupt):
@@ -24,37 +34,134 @@ class AtOnce(KeyboardInterrupt):
     """An interrupt wherever the process was, because somebody has asked twice."""
 
 
-@contextmanager
-def listening() -> Iterator[None]:
-    """Make requests of interrupts in the main thread, if Python hears of any there."""
-    global _listening, _requested
-    before = signal.getsignal(signal.SIGINT)
-    if _listening or not callable(before) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
+@dataclass
+class Host:
+    """The program that hosts Python.
 
-    def request(number: int, frame: object) -> None:
-        global _requested
-        if not (is_interrupt(before, number, frame) if _host is None else taken(_host)):
+    Attributes
+    ----------
+    flag
+        Set while an interrupt waits for an answer.
+    poll
+        Called several times in a second while steps run. Raises ``KeyboardInterrupt`` to end them.
+    """
+
+    flag: ctypes.c_int
+    poll: Callable[[], None] = lambda: None
+    polled: float = 0.0
+
+
+def uninterrupted(function: Callable) -> Callable:
+    """A function that no second request ends half done: it is a request like the first one."""
+    _uninterrupted.add(function.__code__)
+    return function
+
+
+class deferring_sigint:
+    """Make requests of interrupts in the main thread, if Python hears of any there.
+
+    Python may call a handler of signals between any two instructions. Once ``__exit__`` has begun, ours
+    raises nothing. If it never begins, because an exception came just before, the handler finds that the
+    caller is gone, and gives way to the one before.
+    """
+
+    def __init__(self) -> None:
+        self.requested = self._asking = False
+        self.inner = 0  # calls that run within the one that handles signals
+        self._caller: FrameType | None = None
+        self._outer: deferring_sigint | None = None
+
+    def __enter__(self) -> None:
+        global _current
+        if not in_main_thread():
             return
-        if _requested:
-            raise AtOnce
-        _requested = True
+        if _current is not None and not _current._is_below(sys._getframe()):
+            _current._end()
+        before = signal.getsignal(signal.SIGINT)
+        if _current is not None:
+            self._outer, _current.inner = _current, _current.inner + 1
+            return
+        if not callable(before):
+            return
+        self._before, self._before_in_c, self._caller = before, os_handler(), sys._getframe(1)
+        _current = self
+        install(self._handle, self._before_in_c)
 
-    _listening, _requested = True, False
-    handled_by = _install(request)
-    try:
-        yield
-    finally:
-        _install(before, handled_by)
-        if _requested and _host is not None:
-            _host.value = 1  # nobody has answered
-        _listening = _requested = False
+    def __exit__(self, *exception: object) -> None:
+        if self._outer is not None:
+            self._outer.inner -= 1
+        if self._caller is not None:
+            self._end()
+
+    def _end(self) -> None:
+        global _current
+        _current = self._caller = None
+        install(self._before, self._before_in_c)
+        if self.requested and _host is not None:
+            _host.flag.value = 1  # nobody has answered
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._caller is not None and not self._is_below(frame):
+            self._end()
+            self._before(number, frame)
+        elif _host is not None:
+            self._request(test_and_clear(_host.flag), frame)
+        elif not self._asking:  # a handler before may send itself the signal again
+            self._asking = True
+            try:
+                is_one = is_interrupt(self._before, number, frame)
+            finally:
+                self._asking = False
+            self._request(is_one, frame)
+
+    def _request(self, is_interrupt: bool, frame: FrameType | None) -> None:
+        if not is_interrupt:
+            return
+        if self.requested and not any(above.f_code in _uninterrupted for above in self._above(frame)):
+            raise AtOnce
+        self.requested = True
+
+    def _is_below(self, frame: FrameType | None) -> bool:
+        """Whether the caller is among those that a frame was called from."""
+        return any(f is self._caller for f in stack(frame))
+
+    def _above(self, frame: FrameType | None) -> Iterator[FrameType]:
+        """The frames from the innermost one to the caller."""
+        for above in stack(frame):
+            if above is self._caller:
+                return
+            yield above
+
+
+for _end in (deferring_sigint.__enter__, deferring_sigint.__exit__, deferring_sigint._end):
+    uninterrupted(_end)
+
+
+def in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def stack(frame: FrameType | None) -> Iterator[FrameType]:
+    """A frame and all that it was called from."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def with_sigint_deferred(function: Callable) -> Callable:
+    """A function within ``deferring_sigint()``."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with deferring_sigint():
+            return function(*args, **kwargs)
+
+    return call
 
 
 @contextmanager
-def asking(host: ctypes.c_int) -> Iterator[None]:
-    """Ask the program that hosts Python: its flag is set while an interrupt waits for an answer."""
+def hosted(host: Host) -> Iterator[None]:
+    """Ask the program that hosts Python whether a signal is an interrupt that nobody has dealt with."""
     global _host
     before, _host = _host, host
     try:
@@ -63,17 +170,37 @@ def asking(host: ctypes.c_int) -> Iterator[None]:
         _host = before
 
 
-def request() -> None:
-    """Let the next ``check()`` raise an interrupt."""
-    global _requested
-    _requested = True
+def requested() -> bool:
+    """Whether an interrupt has been requested and not been answered yet."""
+    if _host is not None and time.monotonic() - _host.polled >= POLL_SECONDS and in_main_thread():
+        _poll(_host)
+    return _current is not None and _current.requested and in_main_thread()
+
+
+def _poll(host: Host) -> None:
+    host.polled = time.monotonic()
+    try:
+        host.poll()
+    except KeyboardInterrupt:
+        if _current is None:
+            raise
+        _current.requested = True
+
+
+def request() -> bool:
+    """Let the next ``check()`` raise an interrupt. False if nobody here would answer."""
+    if _current is None or not in_main_thread():
+        return False
+    _current.requested = True
+    return True
 
 
 def take_request() -> bool:
-    """Whether an interrupt has been requested, which it is no longer then."""
-    global _requested
-    was, _requested = _requested, False
-    return was
+    """Whether an interrupt has been requested. What ends an inner call ends those around it too."""
+    if not requested():
+        return False
+    _current.requested = _current.inner > 0
+    return True
 
 
 def check() -> None:
@@ -82,13 +209,13 @@ def check() -> None:
         raise AtStep
 
 
-def taken(flag: ctypes.c_int) -> bool:
+def test_and_clear(flag: ctypes.c_int) -> bool:
     """Whether a flag was set, which it is no longer."""
     was, flag.value = flag.value, 0
     return bool(was)
 
 
-def is_interrupt(handler: Callable, number: int, frame: object) -> bool:
+def is_interrupt(handler: Callable, number: int, frame: FrameType | None) -> bool:
     """Whether a handler makes an interrupt of a signal."""
     try:
         handler(number, frame)
@@ -97,15 +224,16 @@ def is_interrupt(handler: Callable, number: int, frame: object) -> bool:
     return False
 
 
-def _install(handler: object, handled_by: int | None = None) -> int:
-    """Set Python's handler of SIGINT, and keep that of the process, which is R's where R is the host.
+def os_handler() -> int:
+    """The address of the process's handler of SIGINT, which is R's where R is the host."""
+    get = ctypes.pythonapi.PyOS_getsig
+    get.restype = ctypes.c_void_p
+    return get(signal.SIGINT)
 
-    Returns the address of the latter; ``signal.signal()`` alone would replace it by Python's.
-    """
-    get, put = ctypes.pythonapi.PyOS_getsig, ctypes.pythonapi.PyOS_setsig
-    get.restype = put.restype = ctypes.c_void_p
-    put.argtypes = [ctypes.c_int, ctypes.c_void_p]
-    handled_by = handled_by or get(signal.SIGINT)
+
+def install(handler: Any, in_c: int) -> None:
+    """Set Python's handler of SIGINT, and keep that of the process: ``signal.signal()`` alone replaces it."""
+    put = ctypes.pythonapi.PyOS_setsig
+    put.restype, put.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
     signal.signal(signal.SIGINT, handler)
-    put(signal.SIGINT, handled_by)
-    return handled_by
+    put(signal.SIGINT, in_c)

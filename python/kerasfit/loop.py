@@ -289,6 +289,17 @@ def run_steps(
     return logs
 
 
+@interrupts.uninterrupted
+def end_run(engine: Engine, progress: Progress, backup: Backup | None = None) -> None:
+    """Leave the model with all that it has learnt, and nothing open, however the run has ended."""
+    try:
+        engine.sync()
+    finally:
+        progress.close()
+        if backup:
+            backup.close()
+
+
 class Pace:
     """How many steps the next execution has: a fixed number, or as many as take a tenth of a second.
 

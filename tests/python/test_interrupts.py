@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
+import os
 import signal
+import sys
 import threading
 
 import keras
@@ -131,7 +135,7 @@ def test_a_host_keeps_the_interrupt_that_nobody_has_answered():
         flag.value = 1
         signal.raise_signal(signal.SIGINT)
 
-    with interrupts.asking(flag):
+    with interrupts.hosted(interrupts.Host(flag)):
         # the host has dealt with this one
         assert not kerasfit.fit(model, x, y, callbacks=interrupt_at(2), verbose=0).params["interrupted"]
         during = {"on_train_batch_end": host_interrupts}
@@ -180,3 +184,70 @@ def test_an_interrupted_run_goes_on_at_its_step(tmp_path):
     assert rest[1:] == whole[1:]
     for expected, weights in zip(whole[0], rest[0], strict=True):
         np.testing.assert_array_equal(weights, expected)
+
+
+class Interrupter:
+    """Sends SIGINT when some lines of our own code have been traced."""
+
+    def __init__(self, line, times, send):
+        names = "fit", "evaluate", "loop", "interrupts"
+        self.files = {importlib.import_module(f"kerasfit.{name}").__file__ for name in names}
+        self.line, self.times, self.send = line, times, send
+        self.lines = 0
+
+    def __enter__(self):
+        sys.settrace(self.trace)
+
+    def __exit__(self, *exception):
+        sys.settrace(None)
+
+    def trace(self, frame, event, argument):
+        if frame.f_code.co_filename not in self.files:
+            return None
+        self.lines += 1
+        if self.lines == self.line:
+            for _ in range(self.times):
+                self.send()
+        return self.trace
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("is_hosted", [False, True])
+def test_after_an_interrupt_at_any_line_the_next_calls_are_as_ever(times, is_hosted):
+    x, y = np.linspace(0, 1, 128, dtype="float32").reshape(64, 2), np.ones((64, 1), "float32")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    weights = model.get_weights()
+    flag = ctypes.c_int(0)
+
+    def send():
+        flag.value = 1
+        signal.raise_signal(signal.SIGINT)
+
+    def hosted():
+        return interrupts.hosted(interrupts.Host(flag)) if is_hosted else contextlib.nullcontext()
+
+    def train(**arguments):
+        model.set_weights(weights)
+        history = kerasfit.fit(model, x, y, epochs=2, shuffle=False, verbose=0, **arguments)
+        return history.params["interrupted"], history.epochs, *map(np.ndarray.tolist, model.get_weights())
+
+    def call_all():
+        train(callbacks={"on_epoch_end": lambda epoch, logs: None})
+        kerasfit.evaluate(model, x, y, verbose=0)
+        kerasfit.predict(model, x, verbose=0)
+
+    expected, before = train(), signal.getsignal(signal.SIGINT)
+    call_all()
+    counter = Interrupter(None, 0, send)
+    with hosted(), counter:
+        call_all()
+    assert counter.lines > 400
+    for line in range(1, counter.lines + 1, 1 if os.environ.get("KERASFIT_SOAK") else 7):
+        with hosted(), contextlib.suppress(KeyboardInterrupt), Interrupter(line, times, send):
+            call_all()
+        flag.value = 0
+        assert train() == expected, f"line {line}"
+        assert signal.getsignal(signal.SIGINT) is before, f"line {line}"
+    assert kerasfit.fit(model, x, y, callbacks=interrupt_at(1), verbose=0).params["interrupted"]

@@ -6,12 +6,16 @@ The short versions of these are in the tests.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
+import pty
 import random
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from pathlib import Path
 
@@ -100,6 +104,76 @@ def interrupted(backend: str, count: int) -> str:
     return said if whole == count and alive else f"FAILED {said}\n{''.join(lines)}{session.stderr.read()}"
 
 
+class InteractiveR:
+    """R in a terminal, which knows when a command has ended."""
+
+    def __init__(self, backend: str):
+        main, side = pty.openpty()
+        self.process = subprocess.Popen(
+            ["R", "--no-save", "--no-restore", "--quiet"],
+            stdin=side,
+            stdout=side,
+            stderr=side,
+            env=environment(backend, TERM="dumb"),
+            preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+        )
+        os.close(side)
+        self.main, self.output, self.commands = main, "", 0
+
+    def send(self, text: str) -> None:
+        os.write(self.main, text.encode())
+
+    def read(self, seconds: float) -> None:
+        """Read what there is to read within some seconds."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if select.select([self.main], [], [], left)[0]:
+                self.output += os.read(self.main, 65536).decode(errors="replace").replace("\r", "")
+
+    def wait_for(self, text: str, seconds: float = 120) -> str:
+        """What there has been before a text, which must come."""
+        deadline = time.monotonic() + seconds
+        while text not in self.output:
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise RuntimeError(f"R has not said {text!r}:\n{self.output[-3000:]}")
+            self.read(0.02)
+        before, self.output = self.output.split(text, 1)
+        return before
+
+    def value_of(self, code: str) -> str:
+        """What a call that gives a string gives, once R is there for it."""
+        self.commands += 1
+        mark = f"VALUE{self.commands}"
+        # not as the terminal echoes it
+        self.send(f"cat('', '{mark[0]}', '{mark[1:]} ', {code}, ' END\\n', sep = '')\n")
+        self.wait_for(f"{mark} ")
+        return self.wait_for(" END")
+
+
+def stormed(backend: str, count: int) -> str:
+    """An interactive R session in which somebody presses Ctrl-C several times while it trains."""
+    session, chance, wrong = InteractiveR(backend), random.Random(count), []
+    try:
+        session.send(f"source('{HERE / 'storms.R'}', echo = FALSE)\n")
+        expected = session.value_of("plain()")
+        for number in range(count):
+            session.send(f"storm({number})\n")
+            session.wait_for("BEGUN\n")
+            session.read(chance.choice([0.0, 0.01, 0.3, 1.0]) * chance.random())
+            for _ in range(chance.choice([1, 1, 2, 3, 6, 12])):
+                session.send("\x03")
+                session.read(chance.choice([0.001, 0.01, 0.1, 0.5]) * chance.random())
+            got = session.value_of("plain()")
+            if got != expected:
+                wrong.append(f"storm {number}: {got} instead of {expected}")
+    except (RuntimeError, OSError) as error:
+        wrong.append(str(error))
+    finally:
+        session.process.kill()
+    said = f"{count} storms: {len(wrong)} wrong"
+    return f"FAILED {said}\n" + "\n".join(wrong) if wrong else said
+
+
 def repeated(backend: str, count: int) -> str:
     """Calls of fit() in one R session."""
     command = ["Rscript", str(HERE / "leaks.R"), str(count), str(min(100, count // 2))]
@@ -124,6 +198,7 @@ def compared(backend: str, count: int) -> str:
 TRIALS = {
     "kills": (killed, 7),
     "interrupts": (interrupted, 67),
+    "storms": (stormed, 67),
     "calls": (repeated, 1000),
     "zoo": (compared, 100),
 }

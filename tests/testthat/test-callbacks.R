@@ -280,7 +280,10 @@ test_that("a handler outside of fit() may end it for a condition in a function o
     }),
     elsewhere = identity
   ), "there")
-  within <- list(on_epoch_end = function() train(callbacks = list(on_epoch_end = function() warning("within"))))
+  other <- regressor()
+  within <- list(on_epoch_end = function() {
+    fit(other, iris_x, iris_x[, 1], callbacks = list(on_epoch_end = function() warning("within")), verbose = 0)
+  })
   expect_identical(tryCatch(train(callbacks = within), warning = conditionMessage), "within")
   strict <- function(y_true, y_pred) {
     warning("in the loss")

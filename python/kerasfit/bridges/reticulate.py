@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import inspect
 import re
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
+import rpytools.call  # reticulate's
+from rpycall import call_r_function
 
 from kerasfit import interrupts
 from kerasfit.bridges.printed import printing_by
@@ -28,6 +31,7 @@ from kerasfit.quiet import quiet
 __all__ = [
     "FunctionCallback",
     "Generator",
+    "Guards",
     "View",
     "call",
     "call_hook",
@@ -122,17 +126,59 @@ def call_hook(cls: type, callback: keras.callbacks.Callback, hook: str, args: li
     getattr(cls, hook)(callback, *(int(n) - 1 for n in number), dict(logs or {}))
 
 
-def call(function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str], bool]:
+class Guards:
+    """What watches over R functions that Python calls.
+
+    Parameters
+    ----------
+    guard, guard_unconverted
+        Call an R function, the first argument, with the others, and end in no other way than by its value or
+        an exception. The one converts arguments to R's values, as ``r_to_py(convert=TRUE)`` makes functions.
+    poll
+        Raises ``KeyboardInterrupt`` if R has a reason to end what runs.
+    """
+
+    def __init__(self, guard: Callable, guard_unconverted: Callable, poll: Callable[[], None]):
+        self.guards = {True: capsule_of(guard), False: capsule_of(guard_unconverted)}
+        self.host = interrupts.Host(r_interrupts_pending(), poll)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Guard all R functions that Python calls, those of classes that the user has written in R too."""
+        unguarded = rpytools.call.call_r_function
+
+        def call_guarded(capsule: Any, *args: Any, **kwargs: Any) -> Any:
+            return call_r_function(self.guards[is_converting(capsule)], capsule, *args, **kwargs)
+
+        rpytools.call.call_r_function = call_guarded
+        try:
+            yield
+        finally:
+            rpytools.call.call_r_function = unguarded
+
+
+def capsule_of(function: Callable) -> Any:
+    """The pointer to R's function in what reticulate makes of it."""
+    return inspect.getclosurevars(function).nonlocals["f"]
+
+
+def is_converting(capsule: Any) -> bool:
+    get_context = ctypes.pythonapi.PyCapsule_GetContext
+    get_context.restype, get_context.argtypes = ctypes.c_void_p, [ctypes.py_object]
+    return bool(get_context(capsule))
+
+
+def call(guards: Guards, function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str], bool]:
     """A function's value; what users were warned of meanwhile, each warning once; whether it was interrupted.
 
     A step that is compiled for several sizes of batch warns of the same with other sizes in it. R has its
-    interrupts suspended meanwhile, but for functions of the user's: from elsewhere it would jump over
-    Python's frames, which is the end of both.
+    interrupts suspended meanwhile, but for functions of the user's.
     """
     value, interrupted = None, False
     writer = kwargs.get("writer")
     printing = printing_by(writer.printed) if writer else nullcontext()
-    with printing, warnings.catch_warnings(record=True) as caught, interrupts.asking(r_interrupts_pending()):
+    watched = guards.watching(), interrupts.hosted(guards.host)
+    with watched[0], watched[1], printing, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         try:
@@ -146,7 +192,7 @@ def call(function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str],
 
 def take_interrupt() -> bool:
     """Whether R has an interrupt that is not dealt with, which it has no longer then."""
-    return interrupts.taken(r_interrupts_pending())
+    return interrupts.test_and_clear(r_interrupts_pending())
 
 
 @functools.cache

@@ -1,0 +1,74 @@
+"""Calls from within another call for the same model: by its callbacks, generators, losses.
+
+``evaluate()`` and ``predict()`` are possible there, and give back what the call around them needs. A
+``fit()`` would change the weights under it, and is refused.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasfit.errors import StateError
+
+ENGINE_ATTRIBUTES = ("plan", "plan_is_chosen", "halt_on_nan", "overlap", "planned", "paces", "_at_work")
+STOP_FLAGS = ("stop_evaluating", "stop_predicting")
+
+
+def may_be_nested(function: Callable) -> Callable:
+    """``fit``, ``evaluate`` or ``predict`` as a function that knows whether it is called within another."""
+
+    @functools.wraps(function)
+    def call(model: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(model, keras.Model):  # which the function itself complains of
+            return function(model, *args, **kwargs)
+        with nested(model, function.__name__):
+            return function(model, *args, **kwargs)
+
+    return call
+
+
+@contextmanager
+def nested(model: keras.Model, verb: str) -> Iterator[None]:
+    """Note that a call runs for a model, and keep what a call around it needs."""
+    calls = model.__dict__.setdefault("_kerasfit_calls", [])
+    if calls and verb == "fit":
+        raise StateError(
+            f"fit() was called while {calls[-1]}() of the same model runs, such as by a callback of it.",
+            hint="evaluate() and predict() may be called there, and fit() of another model.",
+        )
+    engine = model.__dict__.get("_kerasfit_engine") if calls else None
+    give_back = kept(engine, with_metrics=verb == "evaluate") if engine else lambda: None
+    calls.append(verb)
+    try:
+        yield
+    finally:
+        calls.pop()
+        give_back()
+
+
+def kept(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
+    """Keep the state of a call: a function that gives it back."""
+    model = engine.model
+    settings = {name: getattr(engine, name) for name in ENGINE_ATTRIBUTES}
+    stopped = {name: getattr(model, name, False) for name in STOP_FLAGS}
+    engine.sync()
+    variables = model.metrics_variables if with_metrics else []
+    values = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    engine.paces = {}
+
+    def give_back() -> None:
+        engine.sync()
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        for name, value in settings.items():
+            setattr(engine, name, value)
+        for name, value in stopped.items():
+            setattr(model, name, value)
+
+    return give_back
