@@ -74,7 +74,8 @@ class Training:
                 backup.interrupted()
         self.engine.finish()
         self.callbacks.end("train", logs)
-        history.params["interrupted"] |= interrupts.take_request()
+        if self.callbacks.cut_short and interrupts.take_request():
+            history.params["interrupted"] = True
         if backup and not history.params["interrupted"]:
             backup.ended()
 
