@@ -3,7 +3,7 @@
 Where things are; each module imports only from those below it:
 
 ``bridges``          values of R as numpy, pandas and plain Python values
-``fit``, ``evaluate``  the doors: ``fit()``, ``evaluate()`` and ``predict()``
+``fit``, ``evaluate``  the doors: ``fit()``, ``evaluate()`` and ``predict()``, with ``nesting``
 ``delegate``         models that train in a way of their own
 ``loop``             epochs, executions, callbacks, validation, history
 ``checkpoint``       the state of a run in a folder, from which another process goes on
