@@ -22,13 +22,15 @@ lint: setup
 	$(PYTHON) -m ruff check python tests benchmarks
 	$(PYTHON) -m ruff format --check python tests benchmarks
 
-# the core by itself on tensorflow; on every backend, by as many processes as there are cores, what depends on it
-ON_EVERY_BACKEND := $(addprefix tests/python/test_,parity.py engines.py user_memory.py predict_sizes.py backup.py backup_interrupts.py backup_folder.py)
+# the core by itself on tensorflow; by as many processes as there are cores, on every backend what depends on it, and on
+# torch, which compiles nothing, what trains often and depends on none
+ON_EVERY_BACKEND := $(patsubst %,tests/python/test_%.py,parity engines user_memory predict_sizes backup backup_interrupts)
+ON_TORCH := tests/python/test_backup_folder.py
+IN_PARALLEL := KERASFIT_CACHE=$(CURDIR)/build/cache $(PYTHON) -m pytest -n auto --dist worksteal
 test-python: setup
-	$(PYTHON) -m pytest $(ON_EVERY_BACKEND:%=--ignore=%)
-	for backend in tensorflow jax torch; do \
-	  KERASFIT_CACHE=$(CURDIR)/build/cache KERAS_BACKEND=$$backend $(PYTHON) -m pytest -n auto --dist worksteal $(ON_EVERY_BACKEND) || exit; \
-	done
+	$(PYTHON) -m pytest $(ON_EVERY_BACKEND:%=--ignore=%) $(ON_TORCH:%=--ignore=%)
+	KERAS_BACKEND=torch $(IN_PARALLEL) $(ON_TORCH)
+	for backend in tensorflow jax torch; do KERAS_BACKEND=$$backend $(IN_PARALLEL) $(ON_EVERY_BACKEND) || exit; done
 
 # what an R user sees, in the package as installed
 test-r: export KERASFIT_CACHE := $(CURDIR)/build/cache
