@@ -118,16 +118,6 @@ test_that("what Python held in a session that has ended is an error that names t
   }
 })
 
-test_that("a copy of the process in which Keras runs says that it cannot train, and does not wait for ever", {
-  skip_on_os("windows")
-  model <- classifier()
-  fit(model, iris_x, iris_y, verbose = 0)
-  messages <- parallel::mclapply(1:2, function(i) {
-    tryCatch(fit(model, iris_x, iris_y, verbose = 0), kerasfit_error_state = conditionMessage)
-  }, mc.cores = 2)
-  for (message in messages) expect_match(message, "cannot train in a copy of the process.*makePSOCKcluster")
-})
-
 test_that("a mistake in a batch of a generator says which batch", {
   batch <- 0
   late <- function() {
