@@ -165,7 +165,7 @@ callback_in_python <- function(self, private) {
   })
   state <- Filter(Negate(is.null), list(
     get_state = if (is.function(self$get_state)) {
-      function() state_to_core(user_code(self$get_state()), sprintf("the state of the callback %s", class(self)[[1]]))
+      function() state_to_core(user_code(self$get_state()), paste("the callback", class(self)[[1]]))
     },
     set_state = if (is.function(self$set_state)) function(state) user_code(self$set_state(state_from_core(state)))
   ))

@@ -189,6 +189,9 @@ callback_lambda <- function(on_epoch_begin = NULL, on_epoch_end = NULL, on_train
 #' of `callback_csv_logger()` and [callback_log()] go on with the rows that they had; those of `callback_tensorboard()` are not
 #' cut, so that epochs after the stored state are in its logs twice.
 #'
+#' Initial weights need not be the same: they come from the state. R's generator of normal numbers "Box-Muller" keeps a number
+#' that cannot be stored.
+#'
 #' A state is written beside the one before and then takes its name, so that there is a whole one at any time. Its checksum
 #' tells a damaged one.
 #'
@@ -217,8 +220,8 @@ callback_lambda <- function(on_epoch_begin = NULL, on_epoch_end = NULL, on_train
 #' history and the state of callbacks to what it says. One process at a time can use a folder.
 #'
 #' @param backup_dir The folder, made if it is not there. Each run has one of its own. Files of yours in it are never touched.
-#' @param save_freq "epoch": after epochs, but not after all if they are so short that storing would take more than 3 % of the
-#'   time. Or after how many steps to store the state. An interrupt stores it too.
+#' @param save_freq "epoch": after each epoch; where epochs are so short that storing would take more than 3 % of the time,
+#'   after some of them only. Or after how many steps to store the state. An interrupt stores it too.
 #' @param double_checkpoint Whether to keep the state before the last one too, in case the disk damages the last one.
 #' @param delete_checkpoint Whether to delete the state when training has ended by itself. If not, a later call with more
 #'   `epochs` goes on from the end.
@@ -308,15 +311,17 @@ our_callbacks <- function() {
 #' @param kind "whole", "path", or the class that its default has.
 #' @noRd
 callback_argument <- function(value, name, kind, call) {
-  words <- list(mode = c("auto", "min", "max"), save_freq = "epoch", update_freq = c("epoch", "batch"))[[name]]
-  if (name == "mode") return(check_choice(value, words, name, call))
+  words <- list(
+    mode = c("auto", "min", "max"), save_freq = "epoch", update_freq = c("epoch", "batch"), learning_rate = c("stored", "model")
+  )[[name]]
+  if (name %in% c("mode", "learning_rate")) return(check_choice(value, words, name, call))
   if (name == "verbose" && is.logical(value)) value <- as.integer(value)
   one <- is.atomic(value) && length(value) == 1 && !is.na(value)
   string <- one && is.character(value)
   if (reticulate::is_py_object(value) || string && value %in% words) return(value)
   wanted <- switch(kind,
     whole = if (!is_whole(value) || !length(value) %in% c(1, if (name == "profile_batch") 2)) "a whole number",
-    path = if (!string) "the path of a file or folder",
+    path = if (!string) paste("the path of a", if (endsWith(name, "dir")) "folder" else "file"),
     numeric = if (!one || !is.numeric(value)) "a number",
     character = if (!string) "a string",
     logical = if (!isTRUE(value) && !isFALSE(value)) "TRUE or FALSE"

@@ -4,11 +4,12 @@
 #'
 #' Vectors, lists, factors, data frames, dates and other values made of vectors and plain attributes are plain. Functions,
 #' environments, language, pointers and S4 objects are not.
-#' @param label What errors call the value.
+#' @param owner What errors call what the value is the state of.
+#' @param element What they call the value in it; "" for all of it.
 #' @return A Python list.
 #' @noRd
-state_to_core <- function(value, label) {
-  if (isS4(value) || reticulate::is_py_object(value)) refuse_state(value, label)
+state_to_core <- function(value, owner, element = "") {
+  if (isS4(value) || reticulate::is_py_object(value)) refuse_state(value, owner, element)
   elements <- switch(typeof(value),
     "NULL" = NULL,
     logical = ,
@@ -17,24 +18,25 @@ state_to_core <- function(value, label) {
     complex = array(as.complex(value)),
     character = lapply(enc2utf8(as.vector(value)), function(string) if (!is.na(string)) string),
     raw = array(as.integer(value)),
-    list = elements_to_core(unclass(value), label),
-    refuse_state(value, label)
+    list = elements_to_core(unclass(value), owner, element),
+    refuse_state(value, owner, element)
   )
   attributes <- attributes(value)
   parts <- list(
     typeof(value), reticulate::r_to_py(elements), as.list(names(attributes)),
-    elements_to_core(attributes, paste("an attribute of", label))
+    elements_to_core(attributes, owner, paste0(element, "@"))
   )
   reticulate::r_to_py(lapply(parts, reticulate::r_to_py))
 }
 
-elements_to_core <- function(values, label) {
+elements_to_core <- function(values, owner, within) {
   names <- rlang::names2(values)
-  labels <- paste0(label, ifelse(nzchar(names), paste0("$", names), sprintf("[[%d]]", seq_along(values))))
-  reticulate::r_to_py(unname(Map(state_to_core, values, labels)))
+  joint <- if (!nzchar(within) || endsWith(within, "@")) "" else "$"
+  elements <- paste0(within, ifelse(nzchar(names), paste0(joint, names), sprintf("[[%d]]", seq_along(values))))
+  reticulate::r_to_py(unname(Map(state_to_core, values, owner, elements)))
 }
 
-refuse_state <- function(value, label) {
+refuse_state <- function(value, owner, element) {
   what <- if (reticulate::is_py_object(value)) {
     "a Python object"
   } else if (is.function(value)) {
@@ -45,7 +47,8 @@ refuse_state <- function(value, label) {
     sprintf("of type %s", typeof(value))
   }
   abort_argument(
-    "callbacks", sprintf("%s cannot be stored: it is %s.", sub("^the ", "The ", label), what), NULL,
+    "callbacks",
+    sprintf("The state of %s cannot be stored: %s is %s.", owner, if (nzchar(element)) paste("its element", element) else "it", what), NULL,
     hint = "`get_state()` may return vectors, lists, factors and data frames."
   )
 }

@@ -249,10 +249,11 @@ def fit(
                 schedule=schedule,
                 callbacks=callbacks,
                 given={
-                    "steps_per_epoch": steps_per_epoch,
-                    "initial_epoch": schedule.initial_epoch,
-                    "validation_steps": validation_steps,
-                    "validation_freq": validation and validation_schedule.for_keras(),
+                    "`steps_per_epoch`": steps_per_epoch,
+                    "`initial_epoch`": schedule.initial_epoch,
+                    "`validation_steps`": validation_steps,
+                    "`validation_freq`": validation and validation_schedule.for_keras(),
+                    "the levels of `y`": levels,
                 },
             )
     reader.remember()

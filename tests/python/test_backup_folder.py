@@ -141,13 +141,37 @@ def test_files_and_folders_of_the_user_stay(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_a_state_of_the_user_is_not_overwritten_by_a_double_checkpoint(tmp_path):
+@pytest.mark.parametrize("has_state", [False, True])
+def test_a_file_of_the_user_is_not_overwritten_by_a_double_checkpoint(tmp_path, has_state):
     folder = tmp_path / "state"
-    folder.mkdir()
+    if has_state:
+        crashed(folder)
+    folder.mkdir(exist_ok=True)
     (folder / "previous.npz").write_text("mine")
-    with pytest.raises(kerasfit.ArgumentError, match=r"previous\.npz is damaged"):
+    with pytest.raises(kerasfit.ArgumentError, match=r"previous\.npz is no file of kerasfit's"):
         train(folder, backup={"save_freq": 1, "double_checkpoint": True})
     assert (folder / "previous.npz").read_text() == "mine"
+
+
+@posix
+def test_a_state_is_not_written_into_what_has_taken_the_place_of_the_folder(tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+
+    class Swap(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                (tmp_path / "state").rename(tmp_path / "moved")
+                (tmp_path / "state").symlink_to(other)
+
+    with pytest.raises(kerasfit.KerasfitError, match="Something else is in the place of the folder"):
+        train(tmp_path / "state", None, Swap(), backup={"save_freq": 1})
+    assert not list(other.iterdir())
+
+
+def test_a_folder_whose_name_is_too_long_is_an_argument_error(tmp_path):
+    with pytest.raises(kerasfit.ArgumentError, match="cannot be written: File name too long"):
+        train(tmp_path / ("x" * 300))
 
 
 # ---- logs go on --------------------------------------------------------------------------------------
@@ -291,6 +315,7 @@ CHANGES = {
     "`validation_freq` was 1 and is now 2": {"validation_freq": 2},
     "`validation_steps` was not set and is now 1": {"validation_steps": 1},
     "the validation data are not the same": {"validation_data": (X[1:9], Y[1:9])},
+    "the weights of the samples are not the same": {"sample_weight": np.arange(48.0)},
     "the number of validation samples was 8 and is now 7": {"validation_data": (X[:7], Y[:7])},
     "patience of the callback EarlyStopping was 3 and is now 4": {
         "more": keras.callbacks.EarlyStopping("loss", patience=4)

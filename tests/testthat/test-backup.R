@@ -22,16 +22,17 @@ test_that("plain R values come back from a stored state as they were", {
 
 test_that("what could run is refused when it is stored, with the name of the element", {
   refused <- function(value, where, what) {
-    expect_error(stored_and_read(value), paste0(where, " cannot be stored: it is ", what), class = "kerasfit_error_argument", fixed = TRUE)
+    told <- paste0("The state of x cannot be stored: ", where, " is ", what)
+    expect_error(stored_and_read(value), told, class = "kerasfit_error_argument", fixed = TRUE)
   }
-  refused(list(a = 1, f = mean), "x$f", "a function")
-  refused(list(1, list(new.env())), "x[[2]][[1]]", "an environment")
-  refused(quote(a + b), "x", "of type language")
-  refused(list(layer = keras$layers$Dense(1L)), "x$layer", "a Python object")
-  refused(structure(1, note = sum), "an attribute of x$note", "a function")
-  refused(y ~ x, "x", "of type language")
-  refused(expression(a), "x", "of type expression")
-  refused(methods::getClass("numeric"), "x", "of type S4")
+  refused(list(a = 1, f = mean), "its element f", "a function")
+  refused(list(1, list(new.env())), "its element [[2]][[1]]", "an environment")
+  refused(quote(a + b), "it", "of type language")
+  refused(list(layer = keras$layers$Dense(1L)), "its element layer", "a Python object")
+  refused(structure(1, note = sum), "its element @note", "a function")
+  refused(y ~ x, "it", "of type language")
+  refused(expression(a), "it", "of type expression")
+  refused(methods::getClass("numeric"), "it", "of type S4")
 })
 
 test_that("R's random numbers are stored as integers, and set only where they are a state", {
@@ -139,7 +140,7 @@ test_that("a callback with a state that cannot be stored is an error that names 
   keeps_model <- Callback("Keeps", public = list(get_state = function() list(a = 1, model = self$model), set_state = function(state) NULL))
   expect_error(
     fit(classifier(), iris_x, iris_y, callbacks = list(keeps_model(), callback_backup_and_restore(tempfile())), verbose = 0),
-    "The state of the callback Keeps\\$model cannot be stored: it is a Python object", class = "kerasfit_error_argument"
+    "The state of the callback Keeps cannot be stored: its element model is a Python object", class = "kerasfit_error_argument"
   )
   half <- Callback("Half", public = list(get_state = function() 1))
   expect_error(

@@ -177,6 +177,7 @@ class Backup:
         state = about | self.run.at(self._position)
         previous = self.folder.previous if self.settings.double_checkpoint else None
         try:
+            self.folder.check()
             self._writer.write(self.folder.state, state, previous)
         except OSError as error:
             raise self._not_stored(error) from error

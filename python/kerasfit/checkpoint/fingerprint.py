@@ -41,7 +41,7 @@ def run_fingerprint(
 ) -> dict[str, Any]:
     """What must be the same when a run goes on, as plain values, by the names that errors use.
 
-    ``given`` are further arguments of ``fit()``, by name. Learning rates are not among them: see
+    ``given`` are further ones. Learning rates are not among them: see
     ``learning_rates``. What has a key "checksum" is one.
     """
     compiled = json_of(model.get_compile_config) or {}
@@ -56,17 +56,21 @@ def run_fingerprint(
             json_of(lambda loss=loss: keras_private.loss_arguments(loss))
             for loss in keras.tree.flatten(model.loss)
         ],
-        "the kind of data": [type(each).__name__ for each in (source, validation) if each],
+        "`x`": kind_of(source),
+        "`validation_data`": kind_of(validation),
         "`batch_size`": source.batch_size,
         "the number of samples": source.samples,
         "`shuffle`": isinstance(source, ArraySource) and source.shuffling.seed is not None,
-        "the data": checksum_of_data(source),
+        "the data": checksum_of_data(source, (0, 1)),
+        "the weights of the samples": checksum_of_data(source, (2,)),
         "`class_weight`": class_weights(source),
         "the number of validation samples": validation and validation.samples,
         "the validation batch size": validation and validation.batch_size,
-        "the validation data": checksum_of_data(validation),
-        **{f"`{name}`": value for name, value in given.items()},
-        "`callbacks`": [type(callback).__name__ for callback in callbacks],
+        "the validation data": checksum_of_data(validation, (0, 1, 2)),
+        **given,
+        "`callbacks`": [
+            type(callback).__name__ for callback in callbacks if type(callback) is not keras.callbacks.History
+        ],
         **dict(zip(callback_names(callbacks), map(callback_config, callbacks), strict=True)),
     }
 
@@ -79,7 +83,7 @@ def difference(stored: Any, now: Any) -> str | None:
         for where, then, here in differences(stored.get(name), value):
             what = f"{where} of {name}" if where else name
             if is_checksum(then) or is_checksum(here):
-                return f"{what} {'are' if name.endswith(('data', 'layers')) else 'is'} not the same"
+                return f"{what} are not the same"
             return f"{what} was {in_words(then)} and is now {in_words(here)}"
     return None
 
@@ -117,6 +121,10 @@ def in_words(value: Any) -> str:
         return arguments.listed(value) if value else "none"
     if value is None:
         return "not set"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, dict) and "class_name" in value:
+        return str(value["class_name"])
     return str(value)
 
 
@@ -195,12 +203,21 @@ def class_weights(source: Source) -> Any:
     return json_of(lambda: weights)
 
 
-def checksum_of_data(source: Source | None) -> dict[str, int] | None:
-    """A checksum of arrays: of all rows, or some that are spread."""
+def kind_of(source: Source | None) -> str | None:
+    """What data are, as errors call it."""
+    if source is None:
+        return None
+    return (
+        "arrays" if isinstance(source, ArraySource) else f"a {type(source).__name__.removesuffix('Source')}"
+    )
+
+
+def checksum_of_data(source: Source | None, parts: Sequence[int]) -> dict[str, int] | None:
+    """A checksum of parts of the data, x, y and weights, if they are arrays: of all rows, or some spread."""
     if not isinstance(source, ArraySource):
         return None
     value = 0
-    for leaf in keras.tree.flatten(source.data):
+    for leaf in keras.tree.flatten([source.data[part] for part in parts]):
         if leaf is not None:
             rows = max(1, CHECKED_BYTES // (leaf.dtype.itemsize * math.prod(leaf.shape[1:])))
             chosen = np.linspace(0, source.samples - 1, min(rows, source.samples)).astype(int)

@@ -11,7 +11,7 @@ import keras
 from kerasfit import keras_private
 from kerasfit.checkpoint import store
 from kerasfit.checkpoint.callback_state import is_callback_state, restore_callback_state
-from kerasfit.checkpoint.fingerprint import difference, learning_rates, optimizers, rate_variable
+from kerasfit.checkpoint.fingerprint import difference, in_words, learning_rates, optimizers, rate_variable
 from kerasfit.checkpoint.random_state import BadRandomState, set_random_states
 from kerasfit.checkpoint.run_folder import RunFolder
 from kerasfit.checkpoint.run_state import STAGES, Position, RunState, batch_like, stored_variables
@@ -78,7 +78,7 @@ class StoredRun:
         """See whether the model's learning rate is the run's: at its beginning, at its end, or as stored."""
         stored, rates = self.state["learning_rates"], self.run.rates
         if rates not in (stored["first"], stored["now"], _rates_left.get(self.run.model)):
-            then, now = (", ".join(map(str, each)) for each in (stored["now"], rates))
+            then, now = (", ".join(map(in_words, each)) for each in (stored["now"], rates))
             raise ArgumentError(
                 "callbacks",
                 f"The learning rate is {now}, and in {self.file} it is {then}.",
@@ -97,7 +97,7 @@ class StoredRun:
         return ArgumentError(
             "callbacks",
             f"{self.file} has the state of another run: {how}.",
-            f"Delete the folder {self.file.parent} to begin anew, or give this run one of its own.",
+            f"Delete {self.file} to begin anew, or give this run a folder of its own.",
         )
 
     # ---- going on ----------------------------------------------------------------------------------
@@ -159,6 +159,12 @@ def find_state(folder: RunFolder, run: RunState, settings: BackupAndRestore) -> 
     ArgumentError
         If there is a state, and it is damaged.
     """
+    if settings.double_checkpoint and store.is_foreign(folder.previous):
+        raise ArgumentError(
+            "callbacks",
+            f"{folder.previous} is no file of kerasfit's, and would be replaced.",
+            "Give `backup_dir` another folder, or move the file.",
+        )
     damaged: list[str] = []
     for file in (folder.state, folder.previous):
         try:

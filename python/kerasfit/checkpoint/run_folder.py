@@ -34,25 +34,35 @@ class RunFolder:
     """
 
     def __init__(self, path: Path):
-        self.path = path
-        self.state, self.previous = path / "state.npz", path / "previous.npz"
-        self._lock_file = path / ".kerasfit-lock"
+        self.is_ours = False  # made by this run, or by the one that it goes on with
         self._lock: int | None = None
-        self.is_ours = not path.exists()  # made by this run, or by the one that it goes on with
+        self.path = path
         try:
+            self.path = path = Path(os.path.realpath(path))
+            self.is_ours = not path.exists()
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._status = path.lstat()
+            self._lock_file = path / ".kerasfit-lock"
             self._acquire()
             with new_file(path) as (_, name):
                 os.unlink(name)
         except OSError as error:
             self.release()
+            is_file = isinstance(error, (FileExistsError, NotADirectoryError))
+            reason = "it, or a folder above it, is a file" if is_file else error.strerror or error
             raise ArgumentError(
                 "callbacks",
-                f"The folder {path} cannot be written: {error.strerror or error}.",
+                f"The folder {path} cannot be written: {reason}.",
                 "Give `backup_dir` another folder.",
             ) from error
+        self.state, self.previous = path / "state.npz", path / "previous.npz"
         warn_if_shared(path)
         delete_leftovers(path)
+
+    def check(self) -> None:
+        """Raise an ``OSError`` if something else is at the folder's path now: a state would get there."""
+        if not os.path.samestat(self.path.lstat(), self._status):
+            raise OSError(0, "Something else is in the place of the folder")
 
     def delete_states(self) -> None:
         """Delete the states that this run, or the one that it has gone on with, has stored."""

@@ -185,6 +185,24 @@ def read(path: Path) -> Any:
             raise CorruptFile("is damaged") from error
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether there is something at a path that ``write`` has not written, not even in part."""
+    try:
+        with open_regular(path) as file:
+            return not has_mark(file)
+    except FileNotFoundError:
+        return False
+    except CorruptFile:
+        return True
+
+
+def has_mark(file: BinaryIO) -> bool:
+    """Whether a file ends as ours do. Leaves it at what is behind the mark."""
+    size = file.seek(0, os.SEEK_END) - TRAILER
+    file.seek(max(size, 0))
+    return size >= 0 and file.read(len(MARK)) == MARK
+
+
 def is_state(path: Path) -> bool:
     """Whether a file is one that ``write`` has written, and whole."""
     try:
@@ -220,10 +238,9 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
 def check_digest(file: BinaryIO) -> None:
     """Raise ``CorruptFile`` unless the end of a file is the checksum of the rest."""
     try:
-        size = file.seek(0, os.SEEK_END) - TRAILER
-        file.seek(max(size, 0))
-        if size < 0 or file.read(len(MARK)) != MARK:
+        if not has_mark(file):
             raise CorruptFile("is damaged, or no state of a run that kerasfit has stored")
+        size = file.tell() - len(MARK)
         expected, digest = file.read(), hashlib.sha256()
         file.seek(0)
         for start in range(0, size, BLOCK):
