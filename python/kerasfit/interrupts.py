@@ -81,11 +81,10 @@ class deferring_sigint:
         if _current is not None:
             self._outer, _current.inner = _current, _current.inner + 1
             return
-        if not callable(before):
-            return
         self._before, self._before_in_c, self._caller = before, os_handler(), sys._getframe(1)
         _current = self
-        install(self._handle, self._before_in_c)
+        if callable(before):  # else the process ignores SIGINT, as in the background of a shell
+            install(self._handle, self._before_in_c)
 
     def __exit__(self, *exception: object) -> None:
         if self._outer is not None:
@@ -96,7 +95,8 @@ class deferring_sigint:
     def _end(self) -> None:
         global _current
         _current = self._caller = None
-        install(self._before, self._before_in_c)
+        if callable(self._before):
+            install(self._before, self._before_in_c)
         if self.requested and _host is not None:
             _host.flag.value = 1  # nobody has answered
 

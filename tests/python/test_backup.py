@@ -487,7 +487,7 @@ def test_a_full_disk_ends_training_and_keeps_the_state_before(tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fill_up)
         with pytest.raises(kerasfit.KerasfitError, match="No space left on device"):
-            train(tmp_path / "state", save_freq="epoch")
+            train(tmp_path / "state", save_freq=1)
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["state.npz"]
     assert (tmp_path / "state" / "state.npz").read_bytes() == kept
     assert train(tmp_path / "state", save_freq="epoch")[:3] == expected[:3]

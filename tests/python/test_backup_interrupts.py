@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 
 import keras
 import numpy as np
@@ -156,3 +157,14 @@ def test_swapped_weights_are_swapped_back_when_validation_is_interrupted():
 
     for value, expected in zip(weights(keras.callbacks.SwapEMAWeights()), weights(), strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_an_interrupt_in_a_callback_is_whole_also_where_the_process_ignores_signals(tmp_path):
+    """As in the background of a shell."""
+    _, expected = run(place="on_train_batch_end")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run(tmp_path / "state", "on_train_batch_end", Counter(7), save_freq=1000)
+        assert run(tmp_path / "state", "on_train_batch_end", save_freq=1000)[1] == expected
+    finally:
+        signal.signal(signal.SIGINT, before)
