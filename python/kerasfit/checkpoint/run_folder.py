@@ -66,15 +66,17 @@ class RunFolder:
 
     def delete_states(self) -> None:
         """Delete the states that this run, or the one that it has gone on with, has stored."""
-        for file in (self.state, self.previous):
-            if is_state(file):
-                file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a folder that is not there any more, or cannot be written
+            self.check()
+            for file in filter(is_state, (self.state, self.previous)):
+                file.unlink()
 
     def release(self) -> None:
         """Let others use the folder; delete it if it is ours and empty."""
         if self._lock is not None:
             with contextlib.suppress(OSError):
-                self._lock_file.unlink()
+                if os.path.samestat(self._lock_file.lstat(), os.fstat(self._lock)):
+                    self._lock_file.unlink()
             os.close(self._lock)
             self._lock = None
         if self.is_ours:
