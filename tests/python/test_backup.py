@@ -407,7 +407,7 @@ def test_the_state_of_another_run_is_no_state_of_this_one(tmp_path, fault):
 def test_another_model_and_other_callbacks_are_another_run(tmp_path):
     crashed(tmp_path / "state")
     backup = kerasfit.BackupAndRestore(tmp_path / "state")
-    with pytest.raises(kerasfit.ArgumentError, match=r"`callbacks` was EarlyStopping, .* and is now History"):
+    with pytest.raises(kerasfit.ArgumentError, match=r"`callbacks` was EarlyStopping, .* and is now none"):
         kerasfit.fit(network(), X, Y, validation_split=0.2, callbacks=backup, verbose=0)
     wider = keras.Sequential([keras.Input((10,)), keras.layers.Dense(9), keras.layers.Dense(1)])
     wider.compile("adam", "mse")

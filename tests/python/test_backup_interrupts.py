@@ -141,7 +141,7 @@ def test_a_run_that_was_interrupted_anywhere_goes_on_exactly(tmp_path, place, si
 
 def test_an_interrupt_at_any_batch_of_an_epoch_stores_what_was_trained(tmp_path):
     _, expected = run(place="generator")
-    for number in range(1, 17):
+    for number in (1, 2, 4, 5, 8, 16):
         folder = tmp_path / str(number)
         run(folder, "generator", Counter(number), save_freq=1000)
         assert run(folder, "generator", save_freq=1000)[1] == expected
