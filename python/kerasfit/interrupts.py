@@ -58,7 +58,7 @@ def uninterrupted(function: Callable) -> Callable:
 
 
 class deferring_sigint:
-    """Make requests of interrupts in the main thread, if Python hears of any there.
+    """Turns SIGINT into a request, which the training loop answers between two steps.
 
     Python may call a handler of signals between any two instructions. Once ``__exit__`` has begun, ours
     raises nothing. If it never begins, because an exception came just before, the handler finds that the

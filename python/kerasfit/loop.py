@@ -292,7 +292,7 @@ def run_steps(
 
 @interrupts.uninterrupted
 def end_run(engine: Engine, progress: Progress, backup: Backup | None = None) -> None:
-    """Leave the model with all that it has learnt, and nothing open, however the run has ended."""
+    """Copy the engine's state to the model's variables, and close progress and backup."""
     try:
         engine.sync()
     finally:

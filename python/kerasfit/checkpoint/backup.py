@@ -120,7 +120,7 @@ class Backup:
         self.in_step = self._is_stored = False
 
     def before_next_epoch(self) -> None:
-        """Code of the user's is called next, for the beginning of an epoch."""
+        """Keep a copy of the state before the user's callbacks are called at the beginning of an epoch."""
         if self._position and not self._position.before:
             self._position.before = self.run.before_user_code()
 
@@ -146,11 +146,11 @@ class Backup:
         return logs
 
     def before_validation(self, epoch: int, logs: dict[str, Any], *, hooks: bool) -> None:
-        """All steps of an epoch have been made, and validation is next; with ``hooks``, by callbacks too."""
+        """Keep what validation may change; with ``hooks``, callbacks are called in it and may change all."""
         self.reached(Position(epoch, "validation", logs, self.run.before_validation(hooks=hooks)))
 
     def before_callbacks(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Code of the user's is called next, for the end of an epoch."""
+        """Keep a copy of the state before the user's callbacks are called at the end of an epoch."""
         self.reached(Position(epoch, "callbacks", dict(logs), self.run.before_user_code()))
 
     def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
