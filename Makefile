@@ -6,7 +6,9 @@ export R_LIBS_USER := $(CURDIR)/.Rlib
 export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
 PYTHON := .venv/bin/python
 
-.PHONY: setup demo test lint test-python test-r check soak bench docs readme clean
+BACKENDS := tensorflow jax torch
+
+.PHONY: setup demo test test-all lint test-python test-r check soak bench docs readme clean
 
 setup:
 	@tools/setup.sh
@@ -16,24 +18,34 @@ demo: setup
 	@mkdir -p build
 	@cd build && Rscript ../inst/examples/letters.R
 
-test: lint test-python test-r
+# a quarter of an hour
+test:
+	@began=$$(date +%s); $(MAKE) --no-print-directory lint test-python test-r && \
+	  echo "make test took $$(( ($$(date +%s) - began) / 60 )) min $$(( ($$(date +%s) - began) % 60 )) s"
+
+# a night: all of that on every backend, the whole product of models and plans, and what is survived
+test-all: export KERASFIT_FUZZ_CALLS := 2000
+test-all: lint
+	for backend in $(BACKENDS); do KERAS_BACKEND=$$backend $(PYTEST) -m '' || exit; done
+	for backend in $(BACKENDS); do KERASFIT_TEST_SESSIONS=$$backend $(MAKE) test-r || exit; done
+	$(MAKE) check
+	$(MAKE) soak SHARE="--share 0.1"
 
 lint: setup
 	$(PYTHON) -m ruff check python tests benchmarks
 	$(PYTHON) -m ruff format --check python tests benchmarks
 
-# the core by itself on tensorflow; by as many processes as there are cores, on every backend what depends on it, and on
-# torch, which compiles nothing, what trains often and depends on none
-ON_EVERY_BACKEND := $(patsubst %,tests/python/test_%.py,parity engines user_memory predict_sizes backup backup_interrupts)
-ON_TORCH := tests/python/test_backup_folder.py
-IN_PARALLEL := KERASFIT_CACHE=$(CURDIR)/build/cache $(PYTHON) -m pytest -n auto --dist worksteal
+# the core by itself: all of it on PyTorch, which compiles nothing; what depends on the backend on the others too. By as
+# many processes as there are cores, each with one thread.
+PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 KERASFIT_CACHE=$(CURDIR)/build/cache $(PYTHON) -m pytest -n auto --dist worksteal
+DEPENDS_ON_BACKEND := $(patsubst %,tests/python/test_%.py,parity engines user_memory predict_sizes backup backup_interrupts)
 test-python: setup
-	$(PYTHON) -m pytest $(ON_EVERY_BACKEND:%=--ignore=%) $(ON_TORCH:%=--ignore=%)
-	KERAS_BACKEND=torch $(IN_PARALLEL) $(ON_TORCH)
-	for backend in tensorflow jax torch; do KERAS_BACKEND=$$backend $(IN_PARALLEL) $(ON_EVERY_BACKEND) || exit; done
+	KERAS_BACKEND=torch $(PYTEST)
+	for backend in jax tensorflow; do KERAS_BACKEND=$$backend $(PYTEST) $(DEPENDS_ON_BACKEND) || exit; done
 
 # what an R user sees, in the package as installed
 test-r: export KERASFIT_CACHE := $(CURDIR)/build/cache
+test-r: export TESTTHAT_CPUS ?= $(shell getconf _NPROCESSORS_ONLN)
 test-r: setup
 	NOT_CRAN=true Rscript -e 'testthat::test_local(".", load_package = "installed", reporter = "check")'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 
@@ -72,7 +73,7 @@ def test_random_calls(capsys):
     outcomes = Counter()
 
     @settings(
-        max_examples=1000,
+        max_examples=int(os.environ.get("KERASFIT_FUZZ_CALLS", 400)),
         deadline=None,
         derandomize=True,
         database=None,
@@ -108,4 +109,4 @@ def test_random_calls(capsys):
     call()
     with capsys.disabled():
         print(f"\n{sum(outcomes.values())} random calls: {dict(outcomes)}")
-    assert outcomes["trained"] > 250
+    assert outcomes["trained"] > outcomes.total() / 4

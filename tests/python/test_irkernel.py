@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
+from sessions import ENVIRONMENT
 
 jupyter_client = pytest.importorskip("jupyter_client")
 
@@ -55,7 +55,7 @@ def notebook(tmp_path_factory) -> Iterator[Notebook]:
     )
     specs = jupyter_client.kernelspec.KernelSpecManager(kernel_dirs=[str(kernels)])
     manager = jupyter_client.KernelManager(kernel_name="ir", kernel_spec_manager=specs)
-    manager.start_kernel(env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"})
+    manager.start_kernel(env=ENVIRONMENT)
     notebook = Notebook(manager)
     notebook.run(
         """

@@ -6,7 +6,6 @@ import base64
 import functools
 import itertools
 import json
-import os
 import shutil
 import subprocess
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sessions import ENVIRONMENT
 
 websocket = pytest.importorskip("websocket")
 
@@ -161,13 +161,12 @@ class Training:
             metrics=metrics,
             reason=reason,
         )
-        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
         self.process = subprocess.Popen(
             ["Rscript", "-e", code],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=environment,
+            env=ENVIRONMENT,
         )
         deadline = time.monotonic() + 60
         while not (folder / "url").exists():
@@ -269,6 +268,7 @@ def test_the_shiny_app_shows_training_in_another_process_and_stops_it(browser):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        env=ENVIRONMENT,
     )
     url = next(line.split()[-1] for line in app.stdout if "Listening on" in line)
     page = Page(browser, url)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import keras
 import models
 import numpy as np
 import pytest
+from oracle import remembered
 
 import kerasfit
 from kerasfit import keras_private
@@ -37,32 +40,52 @@ def state(model):
     return [keras.ops.convert_to_numpy(v) for v in variables if "seed_generator" not in v.path]
 
 
-KERAS_RESULTS = {}
-
-
-def compare(build, fit_arguments=None, keras_arguments=None, data=None, plan="loop", name=None):
+def compare(build, fit_arguments=None, keras_arguments=None, data=None, plan="loop", asks=None, used=False):
     """Train two models that are alike, one with each fit(), and compare all that training leaves behind.
 
     ``keras_arguments`` are those that Keras's fit() wants in another form. ``data`` makes x and y from the
-    model's own, anew for each model. The plan is by default the one that is compiled soonest. Keras's result
-    is kept for other plans under a name.
+    model's own, anew for each model. The plan is by default the one that is compiled soonest. ``asks`` names
+    what Keras is asked where tests share it; ``used`` models evaluate and predict too.
     """
     data = data or (lambda x, y: (x, y))
     common = {"epochs": 3, "shuffle": False, "verbose": 0, "batch_size": BATCH, **(fit_arguments or {})}
-    if name is None or name not in KERAS_RESULTS:
+
+    def keras_answers():
         theirs, x, y = built(build)
-        keras_history = theirs.fit(*data(x, y), **{**common, **(keras_arguments or {})}).history
-        KERAS_RESULTS[name] = state(theirs), keras_history
-    expected, keras_history = KERAS_RESULTS[name]
+        history = theirs.fit(*data(x, y), **{**common, **(keras_arguments or {})}).history
+        return state(theirs), history, answers(theirs, x, y) if used else []
+
+    weights, keras_history, keras_answers = remembered(asks, keras_answers)
     ours, x, y = built(build)
     history = kerasfit.fit(ours, *data(x, y), **common, plan=plan)
 
-    assert_same(state(ours), expected, "weights and optimizer")
+    assert_same(state(ours), weights, "weights and optimizer")
     assert set(history.metrics) == set(keras_history)
     for name, values in history.metrics.items():
         measured = [value for value in values if value is not None]
         assert_same(measured, keras_history[name], name)
+    for _ in range(2 if used else 0):  # with data that are the same each time, and with others
+        assert_same(answers(ours, x, y, plan), keras_answers, "evaluation and prediction")
     return history
+
+
+def answers(model, x, y, plan=None):
+    """What a model says of its data and of the same in the contrary order; by Keras without a plan."""
+    options = {"batch_size": BATCH, "verbose": 0}
+    if plan:
+        evaluate, predict = partial(kerasfit.evaluate, plan=plan), partial(kerasfit.predict, plan=plan)
+    else:
+        evaluate, predict = partial(keras.Model.evaluate, return_dict=True), keras.Model.predict
+    contrary = keras.tree.map_structure(lambda leaf: leaf[::-1], (x, y))
+    return [
+        evaluate(model, x, y, **options),
+        evaluate(model, *contrary, **options),
+        predict(model, x, **options),
+    ]
+
+
+def name_of(case):
+    return getattr(case, "__name__", None)
 
 
 def built(build):
@@ -76,61 +99,36 @@ def split_off(x, y, rows):
     return tuple(keras.tree.map_structure(lambda leaf: leaf[rows], part) for part in (x, y))
 
 
-@pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("build", models.KINDS, ids=lambda build: build.__name__)
-def test_training_a_model_of_any_kind_by_any_plan_leaves_what_keras_leaves(build, plan):
-    compare(build, plan=plan, name=build.__name__)
+def by_all_plans(cases, few=()):
+    """Cases and plans: all by the first plan, a few by each; the rest is part of the whole product."""
+    return [
+        pytest.param(case, plan, marks=() if plan == PLANS[0] or case in few else pytest.mark.full)
+        for case in cases
+        for plan in PLANS
+    ]
+
+
+@pytest.mark.parametrize("build, plan", by_all_plans(models.KINDS, FEW_KINDS), ids=name_of)
+def test_a_model_of_any_kind_trains_validates_evaluates_and_predicts_as_in_keras(build, plan):
+    compare(build, {"validation_split": 0.3}, plan=plan, asks=build.__name__, used=True)
 
 
 @pytest.mark.parametrize("plan", engine_class().plans)
 def test_any_plan_can_be_asked_for(plan):
     for build in (models.dense, models.convolution, models.several_outputs):
-        compare(build, plan=plan, name=build.__name__)
+        compare(build, plan=plan, asks=f"{build.__name__}, training alone")
 
 
-@pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("task", models.METRICS)
+@pytest.mark.parametrize("task, plan", by_all_plans(models.METRICS))
 def test_keras_s_metrics_start_anew_each_epoch_as_keras_s_do(task, plan):
     # with PyTorch, Keras gives counts as the tensor that validation goes on to count in
     split = 0.0 if BACKEND == "torch" else 0.3
-    compare(lambda: models.with_metrics(task), {"validation_split": split}, plan=plan, name=f"metrics {task}")
+    compare(lambda: models.with_metrics(task), {"validation_split": split}, plan=plan, asks=f"metrics {task}")
 
 
-@pytest.mark.parametrize("build", models.KINDS, ids=lambda build: build.__name__)
-def test_validation_of_a_model_of_any_kind_is_keras_s(build):
-    history = compare(build, {"validation_split": 0.3})
-    assert any(name.startswith("val_") for name in history.metrics)
-
-
-@pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("name", models.optimizers())
+@pytest.mark.parametrize("name, plan", by_all_plans(models.optimizers(), ["accumulation", "moving average"]))
 def test_optimizers_end_in_the_state_that_keras_gives_them(name, plan):
-    compare(lambda: models.dense(**models.optimizers()[name]), plan=plan, name=name)
-
-
-@pytest.mark.parametrize(
-    "plan, build",
-    [(plan, build) for plan in PLANS for build in (models.KINDS if plan == "loop" else FEW_KINDS)],
-    ids=lambda value: getattr(value, "__name__", value),
-)
-def test_evaluate_and_predict_are_keras_s(plan, build):
-    model, x, y = build()
-    model.fit(x, y, verbose=0)
-    assert_same(
-        kerasfit.evaluate(model, x, y, batch_size=BATCH, verbose=0, plan=plan),
-        model.evaluate(x, y, batch_size=BATCH, verbose=0, return_dict=True),
-    )
-    others = keras.tree.map_structure(lambda leaf: leaf[::-1], (x, y))
-    for _ in range(2):  # data that are the same each time, then others
-        kerasfit.evaluate(model, x, y, batch_size=BATCH, verbose=0, plan=plan)
-    assert_same(
-        kerasfit.evaluate(model, *others, batch_size=BATCH, verbose=0, plan=plan),
-        model.evaluate(*others, batch_size=BATCH, verbose=0, return_dict=True),
-    )
-    assert_same(
-        kerasfit.predict(model, x, batch_size=BATCH, verbose=0, plan=plan),
-        model.predict(x, batch_size=BATCH, verbose=0),
-    )
+    compare(lambda: models.dense(**models.optimizers()[name]), plan=plan, asks=name)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras cannot train one there")
@@ -140,7 +138,7 @@ def test_a_stateful_network_is_given_batches_of_its_size_only(size, plan):
     def build():
         return models.stateful(size)
 
-    compare(build, {"batch_size": size}, plan=plan, name=f"stateful {size}")
+    compare(build, {"batch_size": size}, plan=plan, asks=f"stateful {size}")
     ours, x, _ = built(build)
     theirs, *_ = built(build)
     for _ in range(2):  # with the state that the first time has left

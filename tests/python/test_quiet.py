@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from sessions import ENVIRONMENT
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,9 @@ def test_loading_leaves_the_garbage_collector_as_it_was(before, freezes):
     """What is loaded is not looked at again; but others' objects, which may become garbage, are."""
     told = "print(was == gc.isenabled(), gc.get_freeze_count())"
     code = f"import gc; {before}; was = gc.isenabled(); import kerasfit; {told}"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
+    )
     same, frozen = answer.stdout.splitlines()[-1].split()  # TensorFlow may say something before
     assert same == "True"
     assert (int(frozen) > 100_000) == freezes

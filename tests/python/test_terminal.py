@@ -14,6 +14,7 @@ import termios
 import time
 
 import pytest
+from sessions import ENVIRONMENT
 
 pyte = pytest.importorskip("pyte")
 
@@ -21,12 +22,12 @@ pyte = pytest.importorskip("pyte")
 class Terminal:
     """A program in a terminal of some columns."""
 
-    def __init__(self, command: list[str], columns: int, rows: int = 40):
+    def __init__(self, command: list[str], columns: int, rows: int = 40, **more: str):
         self.screen = pyte.Screen(columns, rows)
         self.stream = pyte.ByteStream(self.screen)
         main, side = pty.openpty()
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        environment = os.environ | {"TERM": "xterm-256color", "TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": ""}
+        environment = ENVIRONMENT | {"TERM": "xterm-256color", "COLUMNS": ""} | more
         self.process = subprocess.Popen(
             command, stdin=side, stdout=side, stderr=side, env=environment, start_new_session=True
         )
@@ -94,13 +95,12 @@ kerasfit.fit(model, x, x[:, 0], epochs=2, batch_size=16, callbacks=[slowly], ver
 
 
 @pytest.mark.parametrize("verbose", [1, 2])
-def test_names_of_metrics_are_only_text_whatever_the_terminal_can_write(monkeypatch, verbose):
+def test_names_of_metrics_are_only_text_whatever_the_terminal_can_write(verbose):
     pytest.importorskip("rich")
-    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
-        monkeypatch.setenv(name, value)
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     names = [*HOSTILE, "\u00fc"]
     script = PYTHON_SCRIPT.format(names=names, verbose=verbose)
-    screens = Terminal([sys.executable, "-c", script], 200).watch()
+    screens = Terminal([sys.executable, "-c", script], 200, **locale).watch()
     assert [name for name in [*HOSTILE, "\\xfc"] if f" {name}: " not in screens[-1][-1]] == []
     if verbose == 1:
         assert any("[/red]: " in line and "Epoch 1/2 -" not in line for screen in screens for line in screen)

@@ -27,9 +27,16 @@ weights_after <- function(model, ...) {
   unlist(model$get_weights())
 }
 
+# For sessions of their own that are not about a backend: the one that loads soonest, or the one that is asked for
+session_backend <- c(KERAS_BACKEND = Sys.getenv("KERASFIT_TEST_SESSIONS", "jax"))
+
+#' The environment of a program that this session starts
+env_of_child <- function() c("current", session_backend, R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep))
+
 #' Run code in an R session of its own, with Python not yet loaded
-in_new_session <- function(code, env = character(), args = list()) {
-  callr::r(code, args, env = c(callr::rcmd_safe_env(), env), libpath = .libPaths())
+in_new_session <- function(code, env = character(), args = list(), libpath = .libPaths()) {
+  if (!"KERAS_BACKEND" %in% names(env)) env <- c(env, session_backend)
+  callr::r(code, args, env = c(callr::rcmd_safe_env(), env), libpath = libpath)
 }
 
 #' Run a script as users do: without the log level that a library loaded by another test set for this process

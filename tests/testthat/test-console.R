@@ -92,10 +92,10 @@ test_that("a document that knitr renders has a line for each epoch, and no bar",
     "history",
     "```"
   ), file.path(dir, "document.Rmd"))
-  rendered <- callr::r(function(dir) {
+  rendered <- in_new_session(function(dir) {
     setwd(dir)
     readLines(knitr::knit("document.Rmd", quiet = TRUE))
-  }, list(dir))
+  }, args = list(dir))
   expect_length(grep("^## Epoch [123]/3 - .* - loss: [0-9.e-]+$", rendered), 3)
   expect_length(grep("Training history: epochs 1 to 3", rendered), 1)
   expect_no_match(rendered, "■|\r|\033")

@@ -19,7 +19,7 @@ interrupted_session <- function(code, after) {
   ), script)
   session <- callr::process$new(
     file.path(R.home("bin"), "Rscript"), script,
-    stdout = "|", stderr = "2>&1", env = c("current", R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep))
+    stdout = "|", stderr = "2>&1", env = env_of_child()
   )
   withr::defer(session$kill())
   lines <- character()
@@ -129,7 +129,7 @@ test_that("R CMD BATCH goes on with the history after an interrupt", {
   ), script)
   batch <- callr::process$new(
     file.path(R.home("bin"), "R"), c("CMD", "BATCH", "--no-save", script, file.path(dir, "out")),
-    env = c("current", R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep))
+    env = env_of_child()
   )
   withr::defer(batch$kill_tree())
   deadline <- Sys.time() + 90
@@ -177,10 +177,9 @@ test_that("an interrupted run goes on where it was", {
 
 test_that("Ctrl-C in a terminal interrupts", {
   skip_if_not_installed("processx")
-  libs <- paste(.libPaths(), collapse = .Platform$path.sep)
   session <- processx::process$new(
     file.path(R.home("bin"), "R"), c("--no-save", "--no-restore", "--quiet"),
-    pty = TRUE, pty_options = list(echo = FALSE), env = c("current", R_LIBS = libs)
+    pty = TRUE, pty_options = list(echo = FALSE), env = env_of_child()
   )
   withr::defer(session$kill())
   seen <- ""

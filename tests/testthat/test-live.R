@@ -36,10 +36,10 @@ test_that("documents have the widget in HTML, a picture elsewhere, and a line fo
     "```"
   ), file.path(dir, "document.Rmd"))
   rendered <- function(format) {
-    file <- callr::r(function(dir, format) {
+    file <- in_new_session(function(dir, format) {
       setwd(dir)
       rmarkdown::render("document.Rmd", format, quiet = TRUE)
-    }, list(dir, format))
+    }, args = list(dir, format))
     readLines(file, warn = FALSE)
   }
   html <- rendered(rmarkdown::html_document(self_contained = FALSE))
@@ -143,10 +143,10 @@ test_that("names of metrics are only text in a document", {
   saveRDS(a_history(stats::setNames(rep(list(3:1), 3), names)), file.path(dir, "h"))
   code <- c("library(kerasfit)", "history <- readRDS('h')", "history", "summary(history)", "plot(history)")
   writeLines(c("```{r}", code, "```"), file.path(dir, "d.Rmd"))
-  file <- callr::r(function(dir) {
+  file <- in_new_session(function(dir) {
     setwd(dir)
     rmarkdown::render("d.Rmd", rmarkdown::html_document(theme = NULL), quiet = TRUE)
-  }, list(dir))
+  }, args = list(dir))
   html <- paste(readLines(file, warn = FALSE), collapse = "\n")
   expect_match(html, "&lt;img src=x onerror=y()&gt;", fixed = TRUE)
   expect_no_match(html, "<img src=x", fixed = TRUE)

@@ -252,7 +252,7 @@ test_that("quit() in a callback ends R with its status, and the debugger's Q end
       ...
     ), script)
     processx::run(file.path(R.home("bin"), "R"), c("--no-save", "--no-echo", "--interactive"), stdin = script,
-      env = c("current", R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep)), error_on_status = FALSE, timeout = 100
+      env = env_of_child(), error_on_status = FALSE, timeout = 100
     )
   }
   skip_if_not_installed("processx")

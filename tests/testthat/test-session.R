@@ -63,14 +63,14 @@ test_that("PyTorch computes with its own BLAS, not R's, and a warning says so wh
 
 test_that("use_backend() chooses the backend, before Keras loads", {
   for (backend in c("jax", "torch")) {
-    chosen <- callr::r(function(backend) {
+    chosen <- in_new_session(function(backend) {
       library(kerasfit)
       use_backend(backend)
       model <- keras$Sequential(list(keras$layers$Dense(1L)))
       compile(model, "adam", "mse")
       history <- fit(model, matrix(rnorm(40), 20), rnorm(20), epochs = 3, validation_split = 0.2, verbose = 0)
       list(keras$backend$backend(), history$metrics)
-    }, list(backend))
+    }, c(KERAS_BACKEND = NA), list(backend))
     expect_identical(chosen[[1]], backend)
     expect_identical(lengths(chosen[[2]]), c(loss = 3L, val_loss = 3L))
   }
@@ -148,7 +148,7 @@ test_that("kerasfit's methods stand when keras3 loads, whichever comes first", {
   utils::install.packages(source, library_with_keras3, repos = NULL, type = "source", quiet = TRUE)
 
   for (order in list(c("kerasfit", "keras3"), c("keras3", "kerasfit"))) {
-    answer <- callr::r(function(order) {
+    answer <- in_new_session(function(order) {
       for (package in order) suppressMessages(library(package, character.only = TRUE))
       model <- structure(list(), class = "keras.src.models.model.Model")
       history <- structure(list(params = list(), metrics = list()), class = "keras_training_history")
@@ -157,7 +157,7 @@ test_that("kerasfit's methods stand when keras3 loads, whichever comes first", {
         evaluate = inherits(try(keras3::evaluate(model, 1, 2, 3), silent = TRUE), "try-error"),
         print = capture.output(print(history))
       )
-    }, list(order), libpath = c(library_with_keras3, .libPaths()))
+    }, args = list(order), libpath = c(library_with_keras3, .libPaths()))
     expect_true(answer$fit)
     expect_true(answer$evaluate)
     expect_match(answer$print, "Training history")

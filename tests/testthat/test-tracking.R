@@ -53,7 +53,7 @@ test_that("an active run of tfruns gets parameters, the model and the metrics by
   library <- file.path(dir, "library")
   dir.create(library)
   utils::install.packages(package, library, repos = NULL, type = "source", quiet = TRUE)
-  told <- callr::r(function() {
+  told <- in_new_session(function() {
     library(kerasfit)
     loadNamespace("tfruns")
     model <- keras$Sequential(list(keras$layers$Dense(1L)))

@@ -1,0 +1,55 @@
+"""Keras's own answers, kept in build/ from one test run to the next.
+
+They depend on the versions of Keras and its backend, and on the test files that ask: a change of any asks
+Keras anew.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import os
+import pickle
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+
+HERE = Path(__file__).parent
+FOLDER = HERE.parents[1] / "build" / "oracle"
+PACKAGES = ("keras", "keras-nightly", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy")
+FILES = ("models.py", "test_parity.py", "conftest.py", "oracle.py")
+
+_asked_by_test: collections.Counter[str] = collections.Counter()
+
+
+def _circumstances() -> bytes:
+    installed = {each.metadata["Name"]: each.version for each in metadata.distributions()}
+    versions = [f"{name} {installed.get(name)}" for name in PACKAGES]
+    texts = [(HERE / name).read_text(encoding="utf-8") for name in FILES]
+    return "\n".join([keras.backend.backend(), *versions, *texts]).encode()
+
+
+_CIRCUMSTANCES = _circumstances()
+
+
+def remembered(question: str | None, ask: Callable[[], Any]) -> Any:
+    """What ``ask()`` answers, from build/ where the same question has been asked before.
+
+    A question without a name is the test's own: its first, its second, and so on.
+    """
+    if question is None:
+        test = os.environ["PYTEST_CURRENT_TEST"]
+        _asked_by_test[test] += 1
+        question = f"{test} {_asked_by_test[test]}"
+    file = FOLDER / f"{hashlib.sha256(_CIRCUMSTANCES + question.encode()).hexdigest()[:32]}.pickle"
+    if file.exists():
+        return pickle.loads(file.read_bytes())
+    answer = ask()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(f".{os.getpid()}")
+    unfinished.write_bytes(pickle.dumps(answer))
+    unfinished.replace(file)
+    return answer
