@@ -44,7 +44,7 @@ fail_missing() {
   elif [ "$(uname)" = Darwin ]; then
     how="brew install $3"
   fi
-  fail "kerasfit needs $1. To install it:" "  $how" "Then run this again."
+  fail "kerasfit needs $1. To install that:" "  $how" "Then run this again."
 }
 
 # install_from_cran PACKAGE... : those that are missing, and reticulate always; an error if one is missing afterwards
@@ -89,8 +89,8 @@ install_r() {
     fail_missing "R 4.1 or newer, not this one" "R-core R-core-devel" r
   [ "$PURPOSE" = demo ] || have pandoc || fail_missing pandoc pandoc pandoc
   install_from_cran "${R_PACKAGES[@]}" ||
-    fail_missing "R packages from CRAN, and what they are built with" \
-                 "R-core-devel libcurl-devel openssl-devel libxml2-devel libpng-devel" "gcc libpng"
+    fail "R packages could not be installed from CRAN (see above). On Fedora, some are built with:" \
+         "  sudo dnf install R-core-devel libcurl-devel openssl-devel libxml2-devel libpng-devel"
 }
 
 # --- reticulate: CRAN's where CRAN can be reached, else Debian trixie's source ------------------
