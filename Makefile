@@ -8,13 +8,17 @@ PYTHON := .venv/bin/python
 
 BACKENDS := tensorflow jax torch
 
-.PHONY: setup demo test test-all lint test-python test-r check soak bench docs readme clean
+.PHONY: setup setup-demo demo test test-all lint test-python test-r check soak bench docs readme clean
 
+# what tests and the other targets need; PYTHON=/path/to/python chooses the Python that .venv is made with
 setup:
-	@tools/setup.sh
+	@tools/setup.sh test
+
+setup-demo:
+	@tools/setup.sh demo
 
 # trains a classifier of letters; its plot goes to build/letters.png
-demo: setup
+demo: setup-demo
 	@mkdir -p build
 	@cd build && Rscript ../inst/examples/letters.R
 

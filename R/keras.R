@@ -78,6 +78,7 @@ set_python_environment <- function(name, value) {
   do.call(Sys.setenv, stats::setNames(list(value), name))
   if (reticulate::py_available()) {
     # by its bytes: in the C locale, a path with other letters is no text
+    if (.Platform$OS.type == "windows") value <- enc2utf8(value) # where Python's paths are UTF-8 in any locale
     os <- reticulate::import("os", convert = FALSE)
     bytes <- reticulate::import_builtins(convert = FALSE)$bytes(as.list(as.integer(charToRaw(value))))
     os$environ$update(reticulate::dict(stats::setNames(list(os$fsdecode(bytes)), name)))

@@ -32,3 +32,20 @@ register_methods <- function(package) {
     }
   }
 }
+
+#' Stop an installation that would have no core, as where a checkout has lost its files
+#' @param package The package's folder, as installed or, for pkgload, as source.
+#' @noRd
+check_core_files <- function(package) {
+  folders <- file.path(package, c("python", "inst/python"), "kerasfit")
+  if (!any(file.exists(file.path(folders, "__init__.py")))) {
+    stop(
+      "The Python core of kerasfit is missing: there is no file inst/python/kerasfit/__init__.py in the sources. ",
+      "Install from a complete copy of them.",
+      call. = FALSE
+    )
+  }
+}
+
+# here, R evaluates the code to install it
+if (isNamespace(topenv())) check_core_files(getNamespaceInfo(topenv(), "path"))

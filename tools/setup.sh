@@ -1,41 +1,67 @@
 #!/usr/bin/env bash
-# Installs everything kerasfit is built and tested with: R and R packages, a Python environment
-# in .venv, R packages that have to be built in .Rlib, and kerasfit itself.
-# Idempotent: each step leaves a stamp that names what it was made from and does nothing while
-# that has not changed.
+# Installs what kerasfit is tried with (tools/setup.sh demo) or built and tested with (tools/setup.sh test, the default):
+# R and R packages, a Python environment in .venv, R packages that have to be built in .Rlib, and kerasfit itself.
+# Idempotent: each step leaves a stamp that names what it was made from and does nothing while that has not changed.
+# Runs in bash 3.2, which macOS has. The environment variable PYTHON chooses the Python that .venv is made with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-R_PACKAGES=(cli codetools generics R6 rlang ggplot2 htmltools htmlwidgets jsonlite plotly shiny knitr rmarkdown testthat roxygen2 bit64 Matrix mlbench tibble vdiffr IRkernel withr callr processx)
-RETICULATE_MINIMUM=1.41
+PURPOSE=${1:-test}
+case $PURPOSE in demo | test) ;; *) echo "usage: tools/setup.sh [demo|test]" >&2; exit 2 ;; esac
+
+R_PACKAGES=(cli generics R6 rlang ggplot2 mlbench)
 RETICULATE_NEEDS=(jsonlite Matrix rcpp RcppTOML here png rappdirs lifecycle withr)
+SYSTEM_PACKAGES=(r-base-core r-base-dev python3-venv)
+EXTRAS=tensorflow
+if [ "$PURPOSE" = test ]; then
+  R_PACKAGES+=(codetools htmltools htmlwidgets jsonlite plotly shiny knitr rmarkdown testthat roxygen2 bit64 Matrix tibble
+               vdiffr IRkernel withr callr processx)
+  SYSTEM_PACKAGES+=(pandoc python3-dev git chromium fonts-dejavu-core)
+  EXTRAS=tensorflow,jax,test
+fi
+RETICULATE_MINIMUM=1.41
+TORCH=torch==2.13.0
 
 RLIB=$PWD/.Rlib
 export R_LIBS=$RLIB
 
-say()  { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
-have() { command -v "$1" >/dev/null 2>&1; }
+say()     { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
+fail()    { printf '%s\n' "$@" >&2; exit 1; }
+have()    { command -v "$1" >/dev/null 2>&1; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
-# stamped NAME FILE... : is the stamp NAME newer than none of the FILEs' contents?
-digest()  { cat "$@" | sha256sum | cut -d' ' -f1; }
+# stamped NAME FILE... : was the stamp NAME made from what is in the FILEs now?
+sha256()  { if have sha256sum; then sha256sum; else shasum -a 256; fi; }
+digest()  { cat "$@" | sha256 | cut -d' ' -f1; }
 stamped() { local name=$1; shift; [ "$(cat "$name" 2>/dev/null)" = "$(digest "$@")" ]; }
 stamp()   { local name=$1; shift; digest "$@" > "$name"; }
 
-# install_from_cran PACKAGE... : reticulate always, others where they are missing
+# fail_missing WHAT FEDORA_PACKAGES HOMEBREW_PACKAGES : say how to install it where there is no apt
+fail_missing() {
+  local how="Install it from your system's packages"
+  if have dnf; then
+    how="sudo dnf install $2"
+  elif [ "$(uname)" = Darwin ]; then
+    how="brew install $3"
+  fi
+  fail "kerasfit needs $1. To install that:" "  $how" "Then run this again."
+}
+
+# install_from_cran PACKAGE... : those that are missing, and reticulate always; an error if one is missing afterwards
 install_from_cran() {
-  Rscript -e 'wanted <- commandArgs(TRUE)' \
-          -e 'wanted <- wanted[wanted == "reticulate" | !wanted %in% rownames(installed.packages())]' \
+  Rscript -e 'missing <- function() setdiff(commandArgs(TRUE), rownames(installed.packages()))' \
+          -e 'wanted <- union(intersect(commandArgs(TRUE), "reticulate"), missing())' \
           -e 'if (identical(getOption("repos")[["CRAN"]], "@CRAN@")) chooseCRANmirror(ind = 1)' \
           -e 'options(timeout = 60)' \
-          -e 'if (length(wanted)) install.packages(wanted, lib = Sys.getenv("R_LIBS"))' "$@"
+          -e 'if (length(wanted)) install.packages(wanted, lib = Sys.getenv("R_LIBS"))' \
+          -e 'if (length(missing())) stop("no package ", toString(missing()), call. = FALSE)' "$@"
 }
 
 # --- R and its packages, from Debian where apt is there, else from CRAN -------------------------
 
 debian_packages() {
-  printf '%s\n' r-base-core r-base-dev pandoc python3-dev python3-venv git chromium fonts-dejavu-core
-  printf 'r-cran-%s\n' "${R_PACKAGES[@],,}" "${RETICULATE_NEEDS[@],,}"
+  printf '%s\n' "${SYSTEM_PACKAGES[@]}"
+  printf 'r-cran-%s\n' "${R_PACKAGES[@]}" "${RETICULATE_NEEDS[@]}" | tr '[:upper:]' '[:lower:]'
 }
 
 missing_debian_packages() {
@@ -43,18 +69,28 @@ missing_debian_packages() {
            <(dpkg-query -W -f='${db:Status-Abbrev}${Package}\n' 2>/dev/null | sed -n 's/^ii //p' | sort -u)
 }
 
+install_debian_packages() {
+  local missing known=() name
+  missing=$(missing_debian_packages)
+  [ -n "$missing" ] || return 0
+  [ "$(id -u)" = 0 ] || have sudo || fail "These packages are missing, and there is no sudo to install them:" "$missing"
+  as_root apt-get update -qq
+  # what this distribution does not have comes from CRAN
+  while IFS= read -r name; do known+=("$name"); done < <(comm -12 <(echo "$missing") <(apt-cache pkgnames | sort))
+  [ "${#known[@]}" != 0 ] || return 0
+  say "Installing from Debian: ${known[*]}"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${known[@]}" >/dev/null
+}
+
 install_r() {
-  if have apt-get; then
-    local missing
-    missing=$(missing_debian_packages)
-    [ -z "$missing" ] && return
-    say "Installing from Debian: $(echo $missing)"
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-  else
-    have Rscript || { echo "kerasfit needs R 4.1 or newer: install it from your system's packages, then run this again." >&2; exit 1; }
-    install_from_cran "${R_PACKAGES[@]}"
-  fi
+  if have apt-get; then install_debian_packages; fi
+  have Rscript || fail_missing "R 4.1 or newer" "R-core R-core-devel" r
+  Rscript -e 'quit(status = as.integer(getRversion() < "4.1"))' ||
+    fail_missing "R 4.1 or newer, not this one" "R-core R-core-devel" r
+  [ "$PURPOSE" = demo ] || have pandoc || fail_missing pandoc pandoc pandoc
+  install_from_cran "${R_PACKAGES[@]}" ||
+    fail "R packages could not be installed from CRAN (see above). On Fedora, some are built with:" \
+         "  sudo dnf install R-core-devel libcurl-devel openssl-devel libxml2-devel libpng-devel"
 }
 
 # --- reticulate: CRAN's where CRAN can be reached, else Debian trixie's source ------------------
@@ -66,7 +102,7 @@ reticulate_is_recent() {
 }
 
 reticulate_from_cran() {
-  install_from_cran reticulate >/dev/null 2>&1
+  install_from_cran reticulate > "$RLIB/reticulate.log" 2>&1
   reticulate_is_recent
 }
 
@@ -74,10 +110,11 @@ reticulate_from_cran() {
 # Only the orig tarball is wanted, so apt's complaints about the rest of the source package are let pass.
 reticulate_from_trixie() (
   have apt-get || return 1
-  local work mirror
+  local work mirror found
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   mkdir -p "$work/lists/partial"
+  # shellcheck disable=SC2016
   mirror=$(apt-get indextargets --format '$(SITE)' 'Origin: Debian' | grep -v security | head -1)
   echo "deb-src $mirror trixie main" > "$work/sources.list"
   chmod -R a+rX "$work"
@@ -86,7 +123,8 @@ reticulate_from_trixie() (
   apt_trixie update
   (cd "$work" && apt_trixie source --download-only r-cran-reticulate >/dev/null 2>&1) || true
   tar -xf "$work"/r-cran-reticulate_*.orig.tar.* -C "$work"
-  R CMD INSTALL --library="$RLIB" --no-docs --no-test-load "$(dirname "$(ls -d "$work"/*/DESCRIPTION | head -1)")" > "$work/log" 2>&1 ||
+  found=$(echo "$work"/*/DESCRIPTION)
+  R CMD INSTALL --library="$RLIB" --no-docs --no-test-load "${found%/*}" > "$work/log" 2>&1 ||
     { cat "$work/log" >&2; return 1; }
   reticulate_is_recent
 )
@@ -95,21 +133,57 @@ install_reticulate() {
   reticulate_is_recent && return
   say "Building reticulate $RETICULATE_MINIMUM or newer into .Rlib"
   reticulate_from_cran || reticulate_from_trixie ||
-    { echo "reticulate $RETICULATE_MINIMUM or newer could not be installed, from CRAN or from Debian." >&2; exit 1; }
+    fail "$(cat "$RLIB/reticulate.log")" \
+         "reticulate $RETICULATE_MINIMUM or newer could not be installed, from CRAN or from Debian."
 }
 
 # --- Python -------------------------------------------------------------------------------------
 
+NEWEST_PYTHON=13 # for which all backends are known to be there
+
+# is_python COMMAND [NEWEST] : is it Python 3.10 or newer, but none newer than 3.NEWEST?
+is_python() { "$1" -c "import sys, venv; sys.exit(not (3, 10) <= sys.version_info < (3, ${2:-98} + 1))" >/dev/null 2>&1; }
+
+choose_python() {
+  local python
+  if [ -n "${PYTHON:-}" ]; then
+    is_python "$PYTHON" || fail "PYTHON=$PYTHON is no Python 3.10 or newer with the module venv."
+    echo "$PYTHON"
+    return
+  fi
+  for python in python3 python3.13 python3.12 python3.11 python3.10; do
+    if is_python "$python" "$NEWEST_PYTHON"; then echo "$python"; return; fi
+  done
+  fail_missing "Python 3.10 to 3.$NEWEST_PYTHON (PYTHON=/path/to/python chooses another one)" python3.12 python@3.12
+}
+
+uv_install() { .venv/bin/uv pip install -q --compile-bytecode --python .venv/bin/python "$@"; }
+
+# PyTorch without CUDA: from pip's folder of local wheels, where there is one, or from PyTorch's own index, which uv knows;
+# where that is out of reach, PyPI's, which on Linux brings gigabytes of CUDA
+install_torch() {
+  if [ -n "${PIP_FIND_LINKS:-}" ]; then
+    UV_FIND_LINKS=$PIP_FIND_LINKS uv_install "$TORCH"
+  else
+    UV_TORCH_BACKEND=cpu uv_install "$TORCH" || { say "PyTorch's own index failed: installing PyPI's"; uv_install "$TORCH"; }
+  fi || fail "PyTorch could not be installed. The tests need it; \`make demo\` does not."
+}
+
 install_python() {
   say "Installing Python packages into .venv"
-  [ -x .venv/bin/python ] || python3 -m venv .venv
+  local python
+  if ! is_python .venv/bin/python; then
+    python=$(choose_python)
+    "$python" -m venv --clear .venv
+  fi
   .venv/bin/python -m pip install -q --disable-pip-version-check uv
-  # pip's folder of local wheels, where there is one, holds a PyTorch without CUDA; elsewhere uv knows where to find it
-  if [ -n "${PIP_FIND_LINKS:-}" ]; then export UV_FIND_LINKS=$PIP_FIND_LINKS; else export UV_TORCH_BACKEND=cpu; fi
+  if [ "$PURPOSE" = demo ]; then
+    uv_install -r pyproject.toml --extra "$EXTRAS"
+    return
+  fi
+  install_torch
   # rpy2 3.6 and newer look for symbols that R has had since 4.5
-  local rpy2
-  rpy2=$(Rscript -e 'cat(if (getRversion() >= "4.5") "rpy2" else "rpy2==3.5.17")')
-  .venv/bin/uv pip install -q --compile-bytecode --python .venv/bin/python -e '.[tensorflow,jax,test]' torch==2.13.0 "$rpy2"
+  uv_install -e ".[$EXTRAS]" "$(Rscript -e 'cat(if (getRversion() >= "4.5") "rpy2" else "rpy2==3.5.17")')"
 }
 
 # --- kerasfit -----------------------------------------------------------------------------------
@@ -119,15 +193,29 @@ install_kerasfit() {
   R CMD INSTALL --library="$RLIB" --no-test-load . > "$RLIB/kerasfit.log" 2>&1 || { cat "$RLIB/kerasfit.log" >&2; exit 1; }
 }
 
+# inst/python leads to the core
+package_files() {
+  find -L DESCRIPTION NAMESPACE R man inst -type f -not -path '*/__pycache__/*' -not -path 'inst/doc/*' | LC_ALL=C sort
+}
+
+# needs STAMP FILE : must what the FILE says be installed for this purpose? What tests need is more than a demo does.
+needs() { ! { stamped "$1-test" "$2" || stamped "$1-$PURPOSE" "$2"; }; }
+
 mkdir -p "$RLIB"
 
-stamped "$RLIB/.dependencies" tools/setup.sh && have Rscript ||
-  { install_r; install_reticulate; stamp "$RLIB/.dependencies" tools/setup.sh; }
+if needs "$RLIB/.dependencies" tools/setup.sh || ! have Rscript; then
+  install_r
+  install_reticulate
+  stamp "$RLIB/.dependencies-$PURPOSE" tools/setup.sh
+fi
 
-stamped .venv/.dependencies pyproject.toml ||
-  { install_python; stamp .venv/.dependencies pyproject.toml; }
+if needs .venv/.dependencies pyproject.toml || ! is_python .venv/bin/python; then
+  install_python
+  stamp ".venv/.dependencies-$PURPOSE" pyproject.toml
+fi
 
-package_files() { find DESCRIPTION NAMESPACE R man inst/* python/kerasfit -type f -not -path '*/__pycache__/*' -not -path 'inst/doc/*' | LC_ALL=C sort; }
-mapfile -t PACKAGE_FILES < <(package_files)
-stamped "$RLIB/.kerasfit" "${PACKAGE_FILES[@]}" ||
-  { install_kerasfit; stamp "$RLIB/.kerasfit" "${PACKAGE_FILES[@]}"; }
+FILES=$(mktemp)
+trap 'rm -f "$FILES"' EXIT
+package_files | while IFS= read -r file; do echo "$file"; cat "$file"; done > "$FILES"
+stamped "$RLIB/.kerasfit" "$FILES" ||
+  { install_kerasfit; stamp "$RLIB/.kerasfit" "$FILES"; }

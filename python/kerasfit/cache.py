@@ -29,6 +29,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from kerasfit.files import IS_WINDOWS, is_own, replace
 from kerasfit.machine import abilities
 from kerasfit.own_folder import UnusableFolder, make_private, open_own_folder
 
@@ -48,12 +49,12 @@ PROGRAMS = {
 }
 
 _folder: Path | None = None  # ours, once it has been found to be so
-_refusal: str | None = None  # why there is none although one was wanted; until that has been said
+_refusals: dict[str, str] = {}  # why a backend keeps none although they were wanted; until that has been said
 
 
 def keep_programs() -> None:
     """Have backends that load from now on keep what they compile, unless they have been told already."""
-    global _folder, _refusal
+    global _folder
     given = os.environ.get("KERASFIT_CACHE")
     if not given:
         return
@@ -63,23 +64,26 @@ def keep_programs() -> None:
         _folder = open_own_folder(given, FOLDER, FORMAT, {"CACHEDIR.TAG": TAG})
         jax, tensorflow = (backend_folder(_folder, backend) for backend in PROGRAMS)
     except UnusableFolder as error:
-        _folder, _refusal = None, str(error)
+        _folder = None
+        _refusals.update(dict.fromkeys(PROGRAMS, str(error)))
         return
     remove_unused()
     remove_damaged()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(jax))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     flags = os.environ.get("TF_XLA_FLAGS", "").strip()
-    if "persistent_cache" not in flags and flags[:1] in ("", "-"):  # else it is the name of a file with flags
+    if "persistent_cache" in flags or flags[:1] not in ("", "-"):  # or it is the name of a file with flags
+        return
+    if not is_utf8_in_c(str(tensorflow)):
+        _refusals["tensorflow"] = f"TensorFlow cannot read the name {tensorflow} in this system's code page."
+    else:
         flag = f"--tf_xla_persistent_cache_directory={quoted(str(tensorflow))}"
         os.environ["TF_XLA_FLAGS"] = f"{flags} {flag}".strip()
 
 
 def warn_if_refused(backend: str) -> None:
     """Say once why the programs that a backend compiles are not kept, if they should be."""
-    global _refusal
-    if _refusal and backend in PROGRAMS:
-        reason, _refusal = _refusal, None
+    if reason := _refusals.pop(backend, None):
         warnings.warn(
             f"Compiled programs are not kept for the next session: {reason} "
             "options(kerasfit.cache = ), or the environment variable KERASFIT_CACHE, names another folder.",
@@ -96,9 +100,14 @@ def is_text(path: str) -> bool:
     return True
 
 
+def is_utf8_in_c(text: str) -> bool:
+    """Whether C code finds a text in UTF-8, as TensorFlow wants paths, in an environment variable."""
+    return text.isascii() or not IS_WINDOWS or text.encode("mbcs", "replace") == text.encode()
+
+
 def quoted(value: str) -> str:
     """The value of a flag in TF_XLA_FLAGS, which would end at a space."""
-    if not re.search(r"""[\s"'\\]""", value):
+    if re.fullmatch(r"[\w:/.,=@%+-]+", value, re.ASCII):
         return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -120,8 +129,7 @@ def programs() -> Iterator[tuple[Path, os.stat_result]]:
             for file in entries(folder / backend):
                 with contextlib.suppress(OSError):  # another process has deleted it
                     info = file.lstat()
-                    is_own = os.name != "posix" or info.st_uid == os.geteuid()
-                    if stat.S_ISREG(info.st_mode) and is_own and name.fullmatch(file.name):
+                    if stat.S_ISREG(info.st_mode) and is_own(info) and name.fullmatch(file.name):
                         yield file, info
 
 
@@ -185,7 +193,7 @@ def note_check(when: float) -> None:
         os.close(descriptor)
         try:
             os.utime(new, (when, when))
-            os.replace(new, _folder / CHECKED)
+            replace(new, _folder / CHECKED)
         except OSError:
             os.unlink(new)
 

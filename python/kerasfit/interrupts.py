@@ -41,12 +41,12 @@ class Host:
     Attributes
     ----------
     flag
-        Set while an interrupt waits for an answer.
+        Set while an interrupt waits for an answer. None if it cannot be seen: each SIGINT is one then.
     poll
         Called several times in a second while steps run. Raises ``KeyboardInterrupt`` to end them.
     """
 
-    flag: ctypes.c_int
+    flag: ctypes.c_int | None
     poll: Callable[[], None] = lambda: None
     polled: float = 0.0
 
@@ -97,14 +97,14 @@ class deferring_sigint:
         _current = self._caller = None
         if callable(self._before):
             install(self._before, self._before_in_c)
-        if self.requested and _host is not None:
+        if self.requested and _host is not None and _host.flag is not None:
             _host.flag.value = 1  # nobody has answered
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._caller is not None and not self._is_below(frame):
             self._end()
             self._before(number, frame)
-        elif _host is not None:
+        elif _host is not None and _host.flag is not None:
             self._request(test_and_clear(_host.flag), frame)
         elif not self._asking:  # a handler before may send itself the signal again
             self._asking = True
@@ -224,16 +224,19 @@ def is_interrupt(handler: Callable, number: int, frame: FrameType | None) -> boo
     return False
 
 
-def os_handler() -> int:
-    """The address of the process's handler of SIGINT, which is R's where R is the host."""
-    get = ctypes.pythonapi.PyOS_getsig
+def os_handler() -> int | None:
+    """The address of the process's handler of SIGINT, which is R's where R is the host; None if not known."""
+    get = getattr(ctypes.pythonapi, "PyOS_getsig", None)
+    if get is None:
+        return None
     get.restype = ctypes.c_void_p
     return get(signal.SIGINT)
 
 
-def install(handler: Any, in_c: int) -> None:
+def install(handler: Any, in_c: int | None) -> None:
     """Set Python's handler of SIGINT, and keep that of the process: ``signal.signal()`` alone replaces it."""
-    put = ctypes.pythonapi.PyOS_setsig
-    put.restype, put.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
     signal.signal(signal.SIGINT, handler)
-    put(signal.SIGINT, in_c)
+    put = getattr(ctypes.pythonapi, "PyOS_setsig", None)
+    if put is not None and in_c is not None:
+        put.restype, put.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+        put(signal.SIGINT, in_c)

@@ -23,12 +23,14 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import keras
 
 from kerasfit.errors import ArgumentError
+from kerasfit.files import replace
 from kerasfit.history import History
 from kerasfit.own_folder import UnusableFolder, open_own_folder
 
@@ -203,7 +205,7 @@ class View:
             try:
                 with open(descriptor, "wb") as file:
                     file.write(json.dumps(self.state()).encode())
-                os.replace(new, self.folder / STATE)
+                replace(new, self.folder / STATE)
             except BaseException:
                 os.unlink(new)
                 raise
@@ -244,6 +246,7 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    allow_reuse_address = os.name == "posix"  # Windows would let another process take the port over
     block_on_close = False  # which would keep a list of all threads that there were
     request_queue_size = 64
 
@@ -256,6 +259,10 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}/"
         self.views: dict[str, View] = {}
         threading.Thread(target=self.serve_forever, name="kerasfit-server", daemon=True).start()
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)  # HTTPServer's asks for the name of this machine, for seconds on some
+        self.server_name, self.server_port = self.server_address[:2]
 
     def add(self, view: View) -> str:
         path = secrets.token_urlsafe(24)

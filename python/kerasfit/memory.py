@@ -28,16 +28,15 @@ def is_aligned(array: np.ndarray) -> bool:
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array in row-major order, with any values, that backends can use without copying it."""
     size = math.prod(shape) * dtype.itemsize
-    if size >= LARGE and hasattr(mmap, "MADV_FREE"):
-        memory = large_memory(size)
-    else:
+    memory = large_memory(size) if size >= LARGE and hasattr(mmap, "MADV_FREE") else None
+    if memory is None:
         memory = np.empty(size + ALIGNMENT, np.uint8)
         memory = memory[-memory.ctypes.data % ALIGNMENT :]
     return memory[:size].view(dtype).reshape(shape)
 
 
-def large_memory(size: int) -> np.ndarray:
-    """At least so many bytes, which are kept when no array uses them any more."""
+def large_memory(size: int) -> np.ndarray | None:
+    """At least so many bytes, which are kept when no array uses them any more; None if the system refuses."""
     block = None
     for kept in sorted(_kept, key=len):
         if size <= len(kept) <= 2 * size:
@@ -48,16 +47,28 @@ def large_memory(size: int) -> np.ndarray:
             block = kept
             break
     if block is None:
-        block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            block.madvise(mmap.MADV_HUGEPAGE)
+        try:
+            block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError:
+            return None
+        advise(block, "MADV_HUGEPAGE")
     memory = np.frombuffer(block, np.uint8)
     weakref.finalize(memory, keep, block).atexit = False
     return memory
 
 
+def advise(block: mmap.mmap, advice: str) -> bool:
+    """Tell the system how memory will be used. False if it does not listen, as kernels without huge pages."""
+    try:
+        block.madvise(getattr(mmap, advice))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
 def keep(block: mmap.mmap) -> None:
-    block.madvise(mmap.MADV_FREE)
+    if not advise(block, "MADV_FREE"):
+        return  # the system could not take it back
     _kept.append(block)
     while sum(map(len, _kept)) > KEPT:
         del _kept[:1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -16,6 +17,7 @@ import keras
 from kerasfit import arguments
 from kerasfit.checkpoint.store import new_file
 from kerasfit.errors import ArgumentError
+from kerasfit.files import replace
 from kerasfit.history import columns
 
 
@@ -107,7 +109,8 @@ class MetricsLog(keras.callbacks.Callback):
                     writer = csv.DictWriter(file, names, extrasaction="ignore")
                     writer.writeheader()
                     writer.writerows(rows)
-            if os.path.exists(target):
+            binary.close()
+            with contextlib.suppress(OSError):  # there is no file yet, or nothing that has modes
                 shutil.copymode(target, name)
-            os.replace(name, target)
+            replace(name, target)
         self._names, self._rows = names, len(rows)

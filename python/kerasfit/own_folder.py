@@ -12,8 +12,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from kerasfit.files import is_link, is_own, open_no_link
+
 MARKER = "FORMAT"
-WINDOWS_JUNCTION = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT
 
 
 class UnusableFolder(Exception):
@@ -88,20 +89,23 @@ def check_owner(folder: Path, shared: bool = False) -> None:
     A ``shared`` one may be root's, as /tmp is, where others cannot rename what is ours.
     """
     info = folder.lstat()
-    if stat.S_ISLNK(info.st_mode) or getattr(info, "st_reparse_tag", 0) == WINDOWS_JUNCTION:
+    if is_link(info):
         raise UnusableFolder(f"{folder} is a link.")
     if not stat.S_ISDIR(info.st_mode):
         raise UnusableFolder(f"{folder} is not a folder.")
-    if os.name != "posix":
-        return
-    if info.st_uid != os.geteuid() and not (shared and info.st_uid == 0):
+    if not is_own(info) and not (shared and info.st_uid == 0):
         raise UnusableFolder(f"{folder} belongs to another user.")
     if others_may_write(info) and not (shared and info.st_mode & stat.S_ISVTX):
         raise UnusableFolder(f"other users may write to {folder} (mode {stat.S_IMODE(info.st_mode):04o}).")
 
 
 def others_may_write(info: os.stat_result) -> bool:
-    """Whether a folder's mode lets anybody but this user write to it; the user's own group is nobody else."""
+    """Whether a folder's mode lets anybody but this user write to it; the user's own group is nobody else.
+
+    Windows has other permissions, which are not looked at.
+    """
+    if not hasattr(os, "geteuid"):
+        return False
     if info.st_mode & stat.S_IWOTH:
         return True
     if not info.st_mode & stat.S_IWGRP:
@@ -118,11 +122,8 @@ def others_may_write(info: os.stat_result) -> bool:
 
 def read_marker(file: Path) -> bytes:
     """The content of a small regular file; nothing for whatever else there is."""
-    flags = (
-        os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    )
     try:
-        descriptor = os.open(file, flags)
+        descriptor = open_no_link(file, os.O_RDONLY)
     except OSError:
         return b""
     try:

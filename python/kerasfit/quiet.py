@@ -28,16 +28,16 @@ def quiet() -> Iterator[None]:
     if os.environ.setdefault(LOG_LEVEL, FATAL) != FATAL:
         yield
         return
-    with contextlib.suppress(AttributeError, ValueError):
+    with contextlib.suppress(AttributeError, ValueError, OSError):
         sys.stderr.flush()
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+    with contextlib.ExitStack() as afterwards:
+        with contextlib.suppress(OSError):  # a process without standard error, as that of Rgui
+            stderr = os.dup(2)
+            afterwards.callback(os.close, stderr)
+            afterwards.callback(os.dup2, stderr, 2)
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
         yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 @contextlib.contextmanager

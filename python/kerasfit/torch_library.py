@@ -42,4 +42,9 @@ def load_torch_library() -> bool:
 
 def has_other_blas() -> bool:
     """Whether a library of the process answers to all others for a BLAS."""
-    return hasattr(os, "RTLD_DEEPBIND") and hasattr(ctypes.CDLL(None), "sgemm_")
+    if not hasattr(os, "RTLD_DEEPBIND"):
+        return False
+    try:
+        return hasattr(ctypes.CDLL(None), "sgemm_")
+    except OSError:  # a Python that is linked statically
+        return False

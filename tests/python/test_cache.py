@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import concurrent.futures
 import os
 import stat
@@ -34,18 +35,26 @@ if "later" in sys.argv:
 """
 
 
+NAME = 'J\u00fcrgen\'s \u6570\u636e "a b"'  # as Windows users have such names, and worse
+
+
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_programs_that_are_not_whole_are_made_anew(tmp_path, backend):
+def test_programs_that_are_not_whole_are_made_anew_in_a_folder_of_any_name(tmp_path, backend):
     pytest.importorskip(backend)
-    tmp_path = tmp_path / "a folder's name"
-    environment = os.environ | {"KERAS_BACKEND": backend, "KERASFIT_CACHE": str(tmp_path), "TF_XLA_FLAGS": ""}
+    folder, elsewhere = tmp_path / NAME, tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = os.environ | {"KERAS_BACKEND": backend, "KERASFIT_CACHE": str(folder), "TF_XLA_FLAGS": ""}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
 
     def train(when):
         code = [sys.executable, "-c", TRAIN, when]
-        return subprocess.run(code, env=environment, capture_output=True, text=True, check=True)
+        return subprocess.run(
+            code, env=environment, cwd=elsewhere, capture_output=True, text=True, check=True
+        )
 
     losses = [train("later")]
+    assert sorted(tmp_path.iterdir()) == [folder, elsewhere] and not list(elsewhere.iterdir())
+    tmp_path = folder
     left = sorted(tmp_path.glob("*/*/*/*cache*"))
     assert left and all(file.stat().st_size == 700 for file in left)
     losses.append(train("whole"))
@@ -81,10 +90,11 @@ def load(monkeypatch):
     def load(folder: Path) -> str | None:
         monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(folder), "PATH": os.environ["PATH"]})
         monkeypatch.setattr(cache, "_folder", None)
-        monkeypatch.setattr(cache, "_refusal", None)
+        monkeypatch.setattr(cache, "_refusals", {})
         cache.keep_programs()
-        assert (cache._refusal is None) == ("JAX_COMPILATION_CACHE_DIR" in os.environ)
-        return cache._refusal
+        assert ("jax" not in cache._refusals) == ("JAX_COMPILATION_CACHE_DIR" in os.environ)
+        assert ("tensorflow" not in cache._refusals) == ("TF_XLA_FLAGS" in os.environ)
+        return cache._refusals.get("tensorflow")
 
     return load
 
@@ -407,7 +417,10 @@ def test_keras_loads_beside_foreign_files_and_a_refused_cache_is_told_once(tmp_p
     }
 
 
-@pytest.mark.parametrize("name", ["plain", "with space", "quote\"s '", "back\\slash", "\u00fcml\u00e4ut"])
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "with space", "quote\"s '", "back\\slash", "\u00fcml\u00e4ut", "tab\there", "a;b&c", NAME],
+)
 def test_tensorflow_is_told_any_folder(load, monkeypatch, tmp_path, name):
     assert load(tmp_path / name) is None
     flags = os.environ["TF_XLA_FLAGS"]
@@ -416,8 +429,26 @@ def test_tensorflow_is_told_any_folder(load, monkeypatch, tmp_path, name):
         assert value.endswith('"')
         value = value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
     else:
-        assert not set(value) & set(" \"'\\")
+        assert value.isascii() and not set(value) & set(" \"'\\\t")
     assert Path(value).parent.parent == cache._folder
+
+
+def test_windows_keeps_no_programs_of_tensorflow_under_a_name_that_tensorflow_would_misread(
+    load, monkeypatch, tmp_path
+):
+    def in_code_page(name):
+        codecs.register(search := lambda wanted: codecs.lookup(name) if wanted == "mbcs" else None)
+        try:
+            return load(tmp_path / "J\u00fcrgen"), cache._refusals
+        finally:
+            codecs.unregister(search)
+
+    monkeypatch.setattr(cache, "IS_WINDOWS", True)
+    reason, refusals = in_code_page("cp1252")
+    assert "in this system's code page" in reason
+    assert list(refusals) == ["tensorflow"]
+    assert in_code_page("utf-8")[0] is None
+    assert load(tmp_path / "plain") is None
 
 
 def test_flags_of_the_user_stay(monkeypatch, tmp_path):

@@ -6,7 +6,6 @@ import ctypes
 import functools
 import inspect
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,6 +22,7 @@ from kerasfit.bridges.printed import printing_by
 from kerasfit.bridges.values import Generator, data_frame, factor, named, random_state, sparse_matrix
 from kerasfit.callbacks import FunctionCallback, counting_from_1
 from kerasfit.delegate import overrides
+from kerasfit.files import IS_WINDOWS
 from kerasfit.history import History
 from kerasfit.live import View
 from kerasfit.places import place_of
@@ -192,15 +192,18 @@ def call(guards: Guards, function: Callable, *args: Any, **kwargs: Any) -> tuple
 
 def take_interrupt() -> bool:
     """Whether R has an interrupt that is not dealt with, which it has no longer then."""
-    return interrupts.test_and_clear(r_interrupts_pending())
+    flag = r_interrupts_pending()
+    return flag is not None and interrupts.test_and_clear(flag)
 
 
 @functools.cache
-def r_interrupts_pending() -> ctypes.c_int:
-    """R's own flag of an interrupt to come."""
-    if sys.platform == "win32":
-        return ctypes.c_int.in_dll(ctypes.CDLL("R"), "UserBreak")
-    return ctypes.c_int.in_dll(ctypes.CDLL(None), "R_interrupts_pending")
+def r_interrupts_pending() -> ctypes.c_int | None:
+    """R's own flag of an interrupt to come, or None if R does not show it."""
+    library, name = ("R.dll", "UserBreak") if IS_WINDOWS else (None, "R_interrupts_pending")
+    try:
+        return ctypes.c_int.in_dll(ctypes.CDLL(library), name)
+    except (OSError, ValueError):
+        return None
 
 
 def has_metrics(model: keras.Model) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
+import platform
 import warnings
 from pathlib import Path
 
 from kerasfit.checkpoint.store import CorruptFile, delete_leftovers, is_state, new_file, open_regular
 from kerasfit.errors import ArgumentError
+from kerasfit.files import is_own, open_no_link
 from kerasfit.own_folder import others_may_write
 
 try:
@@ -18,6 +19,7 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
+LOCKED_BYTE = 2**20
 _warned: set[Path] = set()  # folders that others can write to
 
 
@@ -44,7 +46,8 @@ class RunFolder:
             self._status = path.lstat()
             self._lock_file = path / ".kerasfit-lock"
             self._acquire()
-            with new_file(path) as (_, name):
+            with new_file(path) as (file, name):
+                file.close()
                 os.unlink(name)
         except OSError as error:
             self.release()
@@ -74,11 +77,15 @@ class RunFolder:
     def release(self) -> None:
         """Let others use the folder; delete it if it is ours and empty."""
         if self._lock is not None:
-            with contextlib.suppress(OSError):
-                if os.path.samestat(self._lock_file.lstat(), os.fstat(self._lock)):
-                    self._lock_file.unlink()
+            if fcntl:
+                with contextlib.suppress(OSError):
+                    if os.path.samestat(self._lock_file.lstat(), os.fstat(self._lock)):
+                        self._lock_file.unlink()
             os.close(self._lock)
             self._lock = None
+            if not fcntl:  # Windows deletes no open file, and so none that another process has locked
+                with contextlib.suppress(OSError):
+                    self._lock_file.unlink()
         if self.is_ours:
             with contextlib.suppress(OSError):  # it is not empty
                 self.path.rmdir()
@@ -86,8 +93,7 @@ class RunFolder:
     def _acquire(self) -> None:
         """Lock the folder. The process that had the lock before may have deleted its file meanwhile."""
         while self._lock is None:
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-            descriptor = os.open(self._lock_file, flags, 0o600)
+            descriptor = open_no_link(self._lock_file, os.O_RDWR | os.O_CREAT)
             try:
                 lock(descriptor)
             except OSError as error:
@@ -96,9 +102,9 @@ class RunFolder:
                     raise self._in_use() from error
                 return  # a file system that has no locks
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.stat(self._lock_file)):
+                if not fcntl or os.path.samestat(os.fstat(descriptor), os.stat(self._lock_file)):
                     os.ftruncate(descriptor, 0)
-                    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                    os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
                     self._lock = descriptor
                     return
             os.close(descriptor)
@@ -119,15 +125,17 @@ def lock(descriptor: int) -> None:
     if fcntl:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     else:
+        os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)  # behind what others may read
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
 
 
 def warn_if_shared(folder: Path) -> None:
     """Warn once of a folder that other users can write to: they could replace the state in it."""
     status = folder.stat()
-    if not hasattr(os, "getuid") or folder in _warned:
+    if folder in _warned:
         return
-    if others_may_write(status) or status.st_uid not in (os.getuid(), 0):
+    if others_may_write(status) or not (is_own(status) or status.st_uid == 0):
         _warned.add(folder)
         warnings.warn(
             f"Other users can write to the folder {folder}, and replace the state of the run in it. "

@@ -25,6 +25,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from kerasfit.files import is_own, open_no_link, replace, sync, sync_folder
+
 PLAIN = (type(None), bool, int, float, str)
 NATIVE = "biufcSU"  # kinds of types that numpy has itself
 MARK = b"kerasfit state 2\n"
@@ -107,10 +109,11 @@ def write_encoded(path: Path, text: str, arrays: list[np.ndarray], previous: Pat
     with new_file(path.parent) as (file, name):
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
+        file.close()
         if previous is not None and os.path.lexists(path):
-            os.replace(path, previous)
-        os.replace(name, path)
+            replace(path, previous)
+        replace(name, path)
     sync_folder(path.parent)
 
 
@@ -128,12 +131,17 @@ def archive(text: str, arrays: list[np.ndarray]) -> memoryview:
 
 @contextlib.contextmanager
 def new_file(folder: str | Path) -> Iterator[tuple[BinaryIO, str]]:
-    """A new file in a folder, for its owner only; the block gives it its final name, or it is deleted."""
+    """A new file in a folder, for its owner only; the block gives it its final name, or it is deleted.
+
+    The block closes it before: Windows renames and deletes no open file.
+    """
     descriptor, name = tempfile.mkstemp(prefix=".kerasfit-", suffix=".tmp", dir=folder)
     with open(descriptor, "wb") as file:
         try:
             yield file, name
         except BaseException:
+            with contextlib.suppress(OSError):
+                file.close()
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
@@ -150,17 +158,7 @@ def delete_leftovers(folder: Path) -> None:
 
 def is_own_file(status: os.stat_result) -> bool:
     """Whether a file is a regular one of this user's."""
-    return stat.S_ISREG(status.st_mode) and status.st_uid == getattr(os, "getuid", lambda: status.st_uid)()
-
-
-def sync_folder(folder: Path) -> None:
-    """Put a folder's names on the disk, where the system has a way to."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    return stat.S_ISREG(status.st_mode) and is_own(status)
 
 
 # ---- reading ---------------------------------------------------------------------------------------
@@ -216,11 +214,8 @@ def is_state(path: Path) -> bool:
 @contextlib.contextmanager
 def open_regular(path: Path) -> Iterator[BinaryIO]:
     """A file to read, which must be a regular one: no folder, no pipe, no link."""
-    flags = (
-        os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    )
     try:
-        descriptor = os.open(path, flags)
+        descriptor = open_no_link(path, os.O_RDONLY)
     except FileNotFoundError:
         raise
     except OSError as error:

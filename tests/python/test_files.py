@@ -1,0 +1,60 @@
+"""File operations where a system lacks one, or has it in another way."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from kerasfit import files
+
+
+def test_a_link_is_not_opened_whether_or_not_the_system_can_refuse_it(monkeypatch, tmp_path):
+    (tmp_path / "file").write_bytes(b"1")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    for has_flag in (True, False):
+        if not has_flag:
+            monkeypatch.delattr(os, "O_NOFOLLOW", raising=False)
+        os.close(files.open_no_link(tmp_path / "file", os.O_RDONLY))
+        for link in ("link", "nowhere"):
+            with pytest.raises(OSError):
+                files.open_no_link(tmp_path / link, os.O_RDWR | os.O_CREAT)
+    assert not (tmp_path / "missing").exists()
+
+
+def test_windows_waits_for_who_reads_a_file_before_it_is_replaced(monkeypatch, tmp_path):
+    refusals = [PermissionError(13, "in use")] * 3
+    replace = os.replace
+
+    def replace_later(*names):
+        if refusals:
+            raise refusals.pop()
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", replace_later)
+    (tmp_path / "new").write_text("new", encoding="utf-8")
+    with pytest.raises(PermissionError):
+        files.replace(tmp_path / "new", tmp_path / "old")
+    monkeypatch.setattr(files, "IS_WINDOWS", True)
+    files.replace(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old").read_text(encoding="utf-8") == "new"
+    refusals = [PermissionError(13, "in use")] * 1000
+    monkeypatch.setattr(files, "BUSY_SECONDS", 0.1)
+    with pytest.raises(PermissionError):
+        files.replace(tmp_path / "old", tmp_path / "older")
+
+
+def test_a_disk_that_fails_is_an_error_and_one_that_cannot_synchronize_is_none(monkeypatch):
+    def fail(number):
+        def fsync(descriptor):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    fail(errno.EINVAL)
+    files.sync(0)
+    fail(errno.EIO)
+    with pytest.raises(OSError):
+        files.sync(0)
