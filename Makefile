@@ -6,7 +6,7 @@ export R_LIBS_USER := $(CURDIR)/.Rlib
 export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
 PYTHON := .venv/bin/python
 
-.PHONY: setup demo test lint test-python test-r check soak bench docs readme clean
+.PHONY: setup demo test lint test-python test-r check soak bench docs vignettes spelling readme clean
 
 setup:
 	@tools/setup.sh
@@ -41,10 +41,10 @@ test-r: setup
 soak: setup
 	$(PYTHON) tests/soak/soak.py $(SHARE)
 
-# R CMD check of the tarball that would be released, vignettes and all
+# R CMD check of the tarball that would be released, as CRAN does it, with all tests, and with Imports only; or for example
+# make check MODES="cran imports"
 check: setup
-	rm -rf build && mkdir -p build
-	cd build && export NOT_CRAN=true && R CMD build .. && R CMD check --no-manual kerasfit_*.tar.gz
+	tools/check.sh $(MODES)
 
 # measures against Keras and the best loops there are, into benchmarks/RESULTS.md; all, or for example
 # make bench ONLY="warm cold" BACKENDS="jax"
@@ -54,6 +54,14 @@ bench: setup
 # help pages and NAMESPACE, from the comments in R/
 docs: setup
 	Rscript -e 'roxygen2::roxygenise(load_code = "source")'
+
+# vignettes/*.Rmd with the output of *.Rmd.orig, where these have changed; all of them with ALL=--all
+vignettes: setup
+	Rscript tools/vignettes.R $(ALL)
+
+# words that are neither English nor in inst/WORDLIST
+spelling:
+	Rscript -e 'print(words <- spelling::spell_check_package()); quit(status = nrow(words) > 0)'
 
 # README.md, with the output that its commands print now
 readme: setup

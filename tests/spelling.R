@@ -1,0 +1,4 @@
+# on CRAN, dictionaries differ
+if (requireNamespace("spelling", quietly = TRUE)) {
+  spelling::spell_check_test(vignettes = TRUE, error = TRUE, skip_on_cran = TRUE)
+}
