@@ -29,11 +29,13 @@ weights_after <- function(model, ...) {
 
 #' Run code in an R session of its own, with Python not yet loaded
 in_new_session <- function(code, env = character(), args = list()) {
+  skip_if_not_installed("callr")
   callr::r(code, args, env = c(callr::rcmd_safe_env(), env), libpath = .libPaths())
 }
 
 #' Run a script as users do: without the log level that a library loaded by another test set for this process
 rscript_as_user <- function(script, stdout, stderr) {
+  skip_if_not_installed("callr")
   withr::local_envvar(TF_CPP_MIN_LOG_LEVEL = NA)
   callr::rscript(script, show = FALSE, stdout = stdout, stderr = stderr)
 }
