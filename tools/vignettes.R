@@ -18,11 +18,10 @@ make_vignette <- function(source) {
   callr::r(function(folder, source) {
     setwd(folder)
     unlink(Sys.glob(sprintf("figures/%s-*", sub("[.].*", "", source))))
+    knitr::opts_chunk$set(error = FALSE) # stops, as rmarkdown does, but where a chunk is to show errors
     knitr::knit(source, sub("[.]orig$", "", source), quiet = TRUE, envir = globalenv())
   }, list(dirname(source), basename(source)), show = TRUE)
   lines <- readLines(vignette_of(source), encoding = "UTF-8")
-  # what is a chunk now is one that is shown; building the vignette would run it
-  lines <- sub("^(```+) *[{](r .*)[}]$", "\\1{{\\2}}", lines)
   writeLines(enc2utf8(c(lines, "", note(source))), vignette_of(source), useBytes = TRUE)
 }
 
