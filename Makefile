@@ -4,11 +4,11 @@
 export R_LIBS := $(CURDIR)/.Rlib
 export R_LIBS_USER := $(CURDIR)/.Rlib
 export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
-PYTHON := .venv/bin/python
+VENV_PYTHON := .venv/bin/python
 
 BACKENDS := tensorflow jax torch
 
-.PHONY: setup setup-demo demo test test-all lint test-python test-r check soak bench docs readme clean
+.PHONY: setup setup-demo demo test test-all lint test-python test-r check soak bench docs vignettes spelling readme clean
 
 # what tests and the other targets need; PYTHON=/path/to/python chooses the Python that .venv is made with
 setup:
@@ -36,12 +36,12 @@ test-all: lint
 	$(MAKE) soak SHARE="--share 0.1"
 
 lint: setup
-	$(PYTHON) -m ruff check python tests benchmarks
-	$(PYTHON) -m ruff format --check python tests benchmarks
+	$(VENV_PYTHON) -m ruff check python tests benchmarks
+	$(VENV_PYTHON) -m ruff format --check python tests benchmarks
 
 # the core by itself: all of it on PyTorch, which compiles nothing; what depends on the backend on the others too. By as
 # many processes as there are cores, each with one thread.
-PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 KERASFIT_CACHE=$(CURDIR)/build/cache $(PYTHON) -m pytest -n auto --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 KERASFIT_CACHE=$(CURDIR)/build/cache $(VENV_PYTHON) -m pytest -n auto --dist worksteal
 DEPENDS_ON_BACKEND := $(patsubst %,tests/python/test_%.py,parity engines user_memory predict_sizes backup backup_interrupts)
 test-python: setup
 	KERAS_BACKEND=torch $(PYTEST)
@@ -55,21 +55,29 @@ test-r: setup
 
 # what is survived: kills, interrupts, a thousand calls, a zoo of models and data; some of it is SHARE="--share 0.1" (an hour for all)
 soak: setup
-	$(PYTHON) tests/soak/soak.py $(SHARE)
+	$(VENV_PYTHON) tests/soak/soak.py $(SHARE)
 
-# R CMD check of the tarball that would be released, vignettes and all
+# R CMD check of the tarball that would be released, as CRAN does it, with all tests, and with Imports only; or for example
+# make check MODES="cran imports"
 check: setup
-	rm -rf build && mkdir -p build
-	cd build && export NOT_CRAN=true && R CMD build .. && R CMD check --no-manual kerasfit_*.tar.gz
+	tools/check.sh $(MODES)
 
 # measures against Keras and the best loops there are, into benchmarks/RESULTS.md; all, or for example
 # make bench ONLY="warm cold" BACKENDS="jax"
 bench: setup
-	$(PYTHON) benchmarks/bench.py $(ONLY) $(BACKENDS)
+	$(VENV_PYTHON) benchmarks/bench.py $(ONLY) $(BACKENDS)
 
 # help pages and NAMESPACE, from the comments in R/
 docs: setup
 	Rscript -e 'roxygen2::roxygenise(load_code = "source")'
+
+# vignettes/*.Rmd with the output of *.Rmd.orig, where these have changed; all of them with ALL=--all
+vignettes: setup
+	Rscript tools/vignettes.R $(ALL)
+
+# words that are neither English nor in inst/WORDLIST
+spelling:
+	Rscript -e 'print(words <- spelling::spell_check_package()); quit(status = nrow(words) > 0)'
 
 # README.md, with the output that its commands print now
 readme: setup

@@ -116,6 +116,9 @@ callback_parent <- function(inherit, call) {
   callback_of_python(python)
 }
 
+# R6 gives these to the methods of an object
+utils::globalVariables(c("self", "private"))
+
 #' An R6 class for a Python class of callbacks, whose hooks are that one's
 #'
 #' A callback in R has one in Python while it is in use, and not longer: each would keep the other alive for ever.

@@ -9,7 +9,10 @@
 #' @examplesIf kerasfit:::has_keras()
 #' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
 #' model |> compile("adam", "sparse_categorical_crossentropy")
-#' model |> fit(as.matrix(iris[1:4]), iris$Species, epochs = 1e6, callbacks = callback_max_time(1), verbose = 0)
+#' model |> fit(
+#'   as.matrix(iris[1:4]), iris$Species,
+#'   epochs = 1e6, callbacks = callback_max_time(1), verbose = 0
+#' )
 #' @export
 callback_max_time <- function(seconds) {
   if (!missing(seconds) && inherits(seconds, "difftime")) seconds <- as.numeric(seconds, units = "secs")
@@ -34,7 +37,10 @@ callback_max_time <- function(seconds) {
 #' @section Errors: `kerasfit_error_argument` if a rate is no number above 0, or if the optimizer has a schedule for it.
 #' @references L. N. Smith (2017). Cyclical learning rates for training neural networks. <https://arxiv.org/abs/1506.01186>
 #' @examplesIf kerasfit:::has_keras()
-#' model <- keras$Sequential(list(keras$layers$Dense(16L, activation = "relu"), keras$layers$Dense(3L, activation = "softmax")))
+#' model <- keras$Sequential(list(
+#'   keras$layers$Dense(16L, activation = "relu"),
+#'   keras$layers$Dense(3L, activation = "softmax")
+#' ))
 #' model |> compile("adam", "sparse_categorical_crossentropy")
 #' finder <- callback_lr_finder()
 #' model |> fit(as.matrix(iris[1:4]), iris$Species, epochs = 20, callbacks = finder, verbose = 0)
@@ -89,9 +95,15 @@ plot.kerasfit.extras.LearningRateFinder <- function(x, ...) {
 #' @references L. N. Smith and N. Topin (2019). Super-convergence: very fast training of neural networks using large learning
 #'   rates. <https://arxiv.org/abs/1708.07120>
 #' @examplesIf kerasfit:::has_keras()
-#' model <- keras$Sequential(list(keras$layers$Dense(16L, activation = "relu"), keras$layers$Dense(3L, activation = "softmax")))
+#' model <- keras$Sequential(list(
+#'   keras$layers$Dense(16L, activation = "relu"),
+#'   keras$layers$Dense(3L, activation = "softmax")
+#' ))
 #' model |> compile("adam", "sparse_categorical_crossentropy")
-#' model |> fit(as.matrix(iris[1:4]), iris$Species, epochs = 20, callbacks = callback_one_cycle(0.05), verbose = 0)
+#' model |> fit(
+#'   as.matrix(iris[1:4]), iris$Species,
+#'   epochs = 20, callbacks = callback_one_cycle(0.05), verbose = 0
+#' )
 #' @export
 callback_one_cycle <- function(max_lr, warmup = 0.3, start_factor = 25, end_factor = 1e4) {
   keras_callback("OneCycle", module = our_callbacks())
@@ -175,7 +187,8 @@ callback_progress <- function(metrics = NULL, digits = 4, every = 1, bar = TRUE)
 #' file <- tempfile(fileext = ".csv")
 #' model |> fit(
 #'   as.matrix(iris[1:4]), iris$Species,
-#'   epochs = 4, validation_split = 0.2, validation_freq = 2, callbacks = callback_log(file), verbose = 0
+#'   epochs = 4, validation_split = 0.2, validation_freq = 2, verbose = 0,
+#'   callbacks = callback_log(file)
 #' )
 #' read.csv(file)
 #' @export

@@ -3,18 +3,43 @@
 #' All conditions have the class `kerasfit_error`; the kind adds one more: `kerasfit_error_argument`,
 #' `kerasfit_error_data`, `kerasfit_error_state`, `kerasfit_error_user`, `kerasfit_error_python`,
 #' `kerasfit_error_time_limit`.
+#' @param message What is wrong; then, by the name "i", what to do.
+#' @param call The call of the user's function; the error keeps only its name, as `fit()`.
+#' @param ... Fields of the condition.
 #' @noRd
 abort_kerasfit <- function(message, kind, call = rlang::caller_call(), ...) {
-  stop(rlang::error_cnd(
-    c(paste0("kerasfit_error_", kind), "kerasfit_error"),
-    message = format_message(message), call = call, ...
-  ))
+  rlang::abort(
+    message,
+    class = c(paste0("kerasfit_error_", kind), "kerasfit_error"),
+    call = without_arguments(call), .frame = frame_of_call(call), ...
+  )
 }
 
-#' One string: what is wrong, and below it what to do
+#' Signal a warning of the class `kerasfit_warning`
 #' @noRd
-format_message <- function(message) {
-  paste(c(message[[1]], rlang::format_error_bullets(message[-1])), collapse = "\n")
+warn_kerasfit <- function(message, call = NULL) {
+  message <- paste(c(message[[1]], rlang::format_error_bullets(message[-1])), collapse = "\n")
+  warning(rlang::warning_cnd("kerasfit_warning", message = message, call = without_arguments(call)))
+}
+
+#' A call without its arguments, which may be whole data sets: `fit()`; that of an operator as it is: `history[3]`
+#' @return NULL if the function has no name.
+#' @noRd
+without_arguments <- function(call) {
+  if (!is.call(call)) return(NULL)
+  name <- call[[1]]
+  if (is.call(name) && as.character(name[[1]])[1] %in% c("::", ":::")) return(call[1])
+  if (is.name(name)) if (make.names(name) == name) call[1] else call
+}
+
+#' The frame in which the backtrace of an error ends: that of the user's call, or else the function that signals it
+#' @noRd
+frame_of_call <- function(call) {
+  for (i in if (is.call(call)) rev(seq_len(sys.nframe()))) {
+    here <- sys.call(i)
+    if (identical(here[-1], call[-1]) && identical(topenv(environment(sys.function(i))), topenv())) return(sys.frame(i))
+  }
+  parent.frame(2)
 }
 
 abort_argument <- function(argument, message, call = rlang::caller_call(), hint = NULL) {
@@ -51,7 +76,7 @@ call_core <- function(call, f, ..., convert = identity) {
       value = if (!interrupted) convert(answer[0]), interrupted = interrupted, warnings = reticulate::py_to_r(answer[1])
     )
   })
-  for (message in answer$warnings) warning(rlang::warning_cnd("kerasfit_warning", message = message, call = call))
+  for (message in answer$warnings) warn_kerasfit(message, call)
   if (!is.null(calls$exit)) leave_as_asked(call)
   if (note_printed_time_limit()) abort_time_limit(call, answer$value)
   if (answer$interrupted) rlang::interrupt()

@@ -177,13 +177,19 @@
 #' }
 #' model |> fit(batch, steps_per_epoch = 10, initial_epoch = 6, epochs = 7)
 #'
-#' # datasets of TensorFlow, with another one to validate on
-#' tf <- reticulate::import("tensorflow")
-#' dataset <- function(rows) {
-#'   codes <- as.integer(iris$Species[rows]) - 1L
-#'   tf$data$Dataset$from_tensor_slices(tuple(x[rows, ], array(codes)))$batch(25L)
+#' # an error in a function of yours: which function, where, and the epochs before it
+#' batches <- 0
+#' failing <- function() {
+#'   batches <<- batches + 1
+#'   if (batches == 15) stop("the file is gone")
+#'   batch()
 #' }
-#' model |> fit(dataset(shuffled[1:100]), validation_data = dataset(shuffled[101:150]), verbose = 2)
+#' error <- tryCatch(
+#'   model |> fit(failing, steps_per_epoch = 10, epochs = 5, verbose = 0),
+#'   kerasfit_error = identity
+#' )
+#' error
+#' error$history
 #'
 #' # a PyDataset, a Python class written in R: batches by number, counted from 0 there
 #' Batches <- reticulate::PyClass("Batches", inherit = keras$utils$PyDataset, defs = list(
@@ -195,26 +201,17 @@
 #' ))
 #' model |> fit(Batches(), epochs = 2, verbose = 2)
 #'
-#' # an error in a function of yours: which function, where, and the epochs before it
-#' batches <- 0
-#' failing <- function() {
-#'   batches <<- batches + 1
-#'   if (batches == 15) stop("the file is gone")
-#'   batch()
+#' # a dataset of TensorFlow
+#' if (reticulate::py_module_available("tensorflow")) {
+#'   tf <- reticulate::import("tensorflow")
+#'   codes <- array(as.integer(iris$Species) - 1L)
+#'   model |> fit(tf$data$Dataset$from_tensor_slices(tuple(x, codes))$batch(25L), verbose = 2)
 #' }
-#' error <- tryCatch(fit(model, failing, steps_per_epoch = 10, epochs = 5, verbose = 0), kerasfit_error = identity)
-#' error
-#' error$history
-#'
-#' # class weights and validation data; the weights of samples would be a vector as long as the data
-#' rows <- shuffled[1:100]
-#' model |> fit(
-#'   x[rows, ], iris$Species[rows],
-#'   class_weight = list(setosa = 1, virginica = 3), validation_data = list(x[-rows, ], iris$Species[-rows]), verbose = 2
-#' )
 #'
 #' # a sparse matrix, whose batches alone are made dense
-#' model |> fit(Matrix::Matrix(round(x), sparse = TRUE), iris$Species, verbose = 2)
+#' if (rlang::is_installed("Matrix") && reticulate::py_module_available("scipy")) {
+#'   model |> fit(Matrix::Matrix(round(x), sparse = TRUE), iris$Species, verbose = 2)
+#' }
 #'
 #' # named inputs and outputs, with class weights for one of them
 #' petal <- keras$Input(list(2L), name = "petal")
@@ -229,18 +226,6 @@
 #'   list(petal = x[, 3:4], sepal = x[, 1:2]), list(species = iris$Species, length = x[, 1]),
 #'   class_weight = list(species = list(virginica = 2)), verbose = 2
 #' )
-#'
-#' # a function that is called after each epoch
-#' model |> fit(x, iris$Species, epochs = 2, verbose = 0, callbacks = list(
-#'   on_epoch_end = function(epoch, logs) cat("epoch", epoch, "loss", format(logs$loss), "\n")
-#' ))
-#'
-#' # samples that count more than others
-#' model |> fit(x, iris$Species, sample_weight = rep(c(1, 2, 2), each = 50), verbose = 2)
-#'
-#' # stop when the loss does not get smaller any more
-#' patience <- callback_early_stopping(monitor = "loss", patience = 2)
-#' model |> fit(x, iris$Species, epochs = 10, callbacks = patience, verbose = 2)
 #' @aliases fit
 #' @importFrom generics fit
 #' @rawNamespace export(fit)

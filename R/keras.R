@@ -66,10 +66,10 @@ load_torch_library <- function(python) {
 }
 
 warn_of_blas <- function() {
-  warning(rlang::warning_cnd("kerasfit_warning", message = format_message(c(
+  warn_kerasfit(c(
     sprintf("PyTorch was loaded before kerasfit and computes with R's BLAS (%s), often many times slower.", extSoftVersion()[["BLAS"]]),
     i = "Call `library(kerasfit)` before anything that uses Python."
-  ))))
+  ))
 }
 
 #' Set an environment variable for R and for a Python that may be running already
@@ -101,10 +101,14 @@ program_cache <- function() {
   }
 }
 
-#' Whether there is a Keras to load, without loading it: kerasfit does that quietly
+#' Whether examples can use Keras
+#'
+#' Where Python does not run, finding out would start it, and reticulate might download it. So the answer is `FALSE` there,
+#' but for people and for developers' checks.
 #' @noRd
 has_keras <- function() {
-  reticulate::py_available(initialize = TRUE) && !is.null(reticulate::import("importlib.util")$find_spec("keras"))
+  may_start <- interactive() || identical(Sys.getenv("NOT_CRAN"), "true")
+  reticulate::py_available(initialize = may_start) && !is.null(reticulate::import("importlib.util")$find_spec("keras"))
 }
 
 keras_is_loaded <- function() {

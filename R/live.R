@@ -153,8 +153,9 @@ pages <- new.env(parent = emptyenv())
 #' @examplesIf rlang::is_installed(c("shiny", "htmlwidgets", "plotly"))
 #' ui <- shiny::fluidPage(training_output("metrics"))
 #' server <- function(input, output) {
+#'   metrics <- list(loss = c(0.9, 0.6, 0.5), val_loss = c(0.95, 0.7, 0.65))
 #'   history <- structure(
-#'     list(params = list(epoch = 1:3), metrics = list(loss = c(0.9, 0.6, 0.5), val_loss = c(0.95, 0.7, 0.65))),
+#'     list(params = list(epoch = 1:3), metrics = metrics),
 #'     class = "keras_training_history"
 #'   )
 #'   output$metrics <- render_training(history)

@@ -6,10 +6,10 @@
 #' A value far away from the others, as the loss of the first epoch may be, does not flatten the curve: the point is at
 #' the edge of the panel, as a triangle with its value beside it.
 #'
-#' @param x,object A [keras_training_history]; for `plot()` also a list of several, which are compared in one plot under
+#' @param x,object A [keras_training_history]; or several, as [training_histories()], which are compared in one plot under
 #'   the names that they have there. What was trained in several calls of `fit()` is one history after
 #'   [c()][c.keras_training_history].
-#' @param y Not used.
+#' @param y Must be missing.
 #' @param ... For `autoplot()`, the arguments of `plot()`; for the base graphics method, those of [plot.default()].
 #' @param metrics The names of the metrics to plot; all of them if `NULL`.
 #' @param method `"ggplot2"` or `"base"`; `"auto"` takes ggplot2 if it is installed. `"interactive"` makes an htmlwidget that
@@ -28,31 +28,44 @@
 #'   class = "keras_training_history"
 #' )
 #' plot(history, method = "base")
-#' plot(list(all = history, first = history[1:3]), method = "base", log = "y")
+#' plot(training_histories(all = history, first = history[1:3]), method = "base", log = "y")
 #' @export
 plot.keras_training_history <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base", "interactive"),
                                         smooth = getOption("keras.plot.history.smooth", FALSE),
                                         theme_bw = getOption("keras.plot.history.theme_bw", FALSE),
                                         log = "", ...) {
   call <- user_call("plot")
-  plot_histories(list(x), metrics, method, smooth, theme_bw, log, call, ...)
+  check_no_y(y, call)
+  plot_histories(as_histories(list(x)), metrics, method, smooth, theme_bw, log, call, ...)
 }
 
 #' @rdname plot.keras_training_history
 #' @export
-plot.list <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base", "interactive"),
-                      smooth = getOption("keras.plot.history.smooth", FALSE),
-                      theme_bw = getOption("keras.plot.history.theme_bw", FALSE), log = "", ...) {
-  if (!length(x) || !all(vapply(x, inherits, NA, "keras_training_history"))) {
-    return(NextMethod())
-  }
+plot.keras_training_histories <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base", "interactive"),
+                                          smooth = getOption("keras.plot.history.smooth", FALSE),
+                                          theme_bw = getOption("keras.plot.history.theme_bw", FALSE),
+                                          log = "", ...) {
   call <- user_call("plot")
+  check_no_y(y, call)
   plot_histories(x, metrics, method, smooth, theme_bw, log, call, ...)
+}
+
+check_no_y <- function(y, call) {
+  if (!missing(y)) {
+    abort_argument(
+      "y", "`y` must be missing: plot() takes one object, and its other arguments by name.", call,
+      "Compare histories by `plot(training_histories(small = first, large = second))`."
+    )
+  }
 }
 
 #' @rdname plot.keras_training_history
 #' @exportS3Method ggplot2::autoplot
 autoplot.keras_training_history <- function(object, ...) plot(object, ..., method = "ggplot2")
+
+#' @rdname plot.keras_training_history
+#' @exportS3Method ggplot2::autoplot
+autoplot.keras_training_histories <- autoplot.keras_training_history
 
 plot_histories <- function(histories, metrics, method, smooth, theme_bw, log, call, ...) {
   method <- check_choice(method[[1]], c("auto", "ggplot2", "base", "interactive"), "method", call)
@@ -82,11 +95,10 @@ is_html <- function() {
 #'   as far as it is within the panel; `best`, whether the epoch has the lowest validation loss of its run.
 #' @noRd
 plot_data <- function(histories, metrics, log, call) {
-  runs <- run_names(histories)
-  data <- do.call(rbind, Map(function(history, run) {
-    data <- as.data.frame(history)
-    cbind(data, run = rep(factor(run, runs), nrow(data)), best = data$epoch %in% best_epoch(history, "val_loss"))
-  }, unname(histories), runs))
+  data <- as.data.frame(histories)
+  data$best <- as.logical(unlist(Map(function(history, rows) {
+    rows$epoch %in% best_epoch(history, "val_loss")
+  }, unclass(histories), split(data, data$run))))
   known <- levels(data$metric)
   unknown <- setdiff(metrics, known)
   if (length(unknown)) {
@@ -122,14 +134,6 @@ within_panel <- function(values) {
   edges <- range(values[near])
   edges <- edges + c(-1, 1) * diff(edges) / 10
   pmin(pmax(values, edges[1]), edges[2])
-}
-
-#' The names of runs that are compared, or else their numbers
-#' @noRd
-run_names <- function(histories) {
-  names <- rlang::names2(histories)
-  names[!nzchar(names)] <- seq_along(histories)[!nzchar(names)]
-  make.unique(names)
 }
 
 best_text <- function(data) {

@@ -282,13 +282,13 @@ warn_of_cached_chunk <- function(call) {
   document <- knitr::current_input(dir = TRUE) %||% ""
   if (document %in% cached_documents$warned) return(invisible())
   cached_documents$warned <- c(cached_documents$warned, document)
-  warning(rlang::warning_cnd("kerasfit_warning", call = call, message = format_message(c(
+  warn_kerasfit(call = call, c(
     "This chunk is cached: when the document is rendered again, knitr restores R's values, but the model will not be trained.",
     i = paste(
       "Give chunks that train `cache = FALSE`. Or save the model in this chunk, `model$save(\"model.keras\")`, and load it in one",
       "that is not cached, `model <- keras$models$load_model(\"model.keras\")`."
     )
-  ))))
+  ))
 }
 
 is_cached_chunk <- function() {

@@ -21,6 +21,14 @@
 #' [predict()][predict.keras.src.models.model.Model] then warn once and compile as if nothing had been kept. (Windows has no
 #' such permissions; there they are not looked at.) The folder may be deleted at any time.
 #'
+#' @section Environment variables:
+#' When Keras loads, kerasfit sets environment variables that it and the backend need as long as the session lasts.
+#' Processes that are started from then on inherit them:
+#' - `KERAS_BACKEND`, the backend, and `KERASFIT_CACHE`, the folder in which `kerasfit-programs` is, or nothing;
+#' - `TF_CPP_MIN_LOG_LEVEL`, 3 if it has not been set: TensorFlow and JAX write nothing to the console;
+#' - `TF_XLA_FLAGS`, with TensorFlow: its own flag for the folder of compiled programs is added. Sessions of kerasfit that
+#'   inherit it do not use it.
+#'
 #' @param backend `"tensorflow"`, `"jax"` or `"torch"`.
 #' @return `backend`, invisibly.
 #' @section Errors: `kerasfit_error_argument` if there is no such backend, `kerasfit_error_state` if Keras has

@@ -1,4 +1,6 @@
-library(testthat)
-library(kerasfit)
+if (requireNamespace("testthat", quietly = TRUE)) {
+  library(testthat)
+  library(kerasfit)
 
-test_check("kerasfit")
+  test_check("kerasfit")
+}

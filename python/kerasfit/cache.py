@@ -1,7 +1,8 @@
 """Compiled programs kept on disk, so that the next session need not compile them again.
 
 JAX and TensorFlow can both do that; each wants to be told in the environment before it loads. Where, says the
-environment variable ``KERASFIT_CACHE``, which R sets. Without it nothing is kept.
+environment variable ``KERASFIT_CACHE``, which R sets. Without it nothing is kept. JAX reads its variables as
+it loads, and they are restored then; TensorFlow reads its own when it compiles first, so it stays set.
 
 It may name any folder, also one with files of the user's. Everything that is written or deleted here lies in
 one folder of our own inside it, which is recognised by the file ``FORMAT``::
@@ -50,11 +51,14 @@ PROGRAMS = {
 
 _folder: Path | None = None  # ours, once it has been found to be so
 _refusals: dict[str, str] = {}  # why a backend keeps none although they were wanted; until that has been said
+_before: dict[str, str | None] = {}  # the environment variables that are set here, as they were
+XLA_FLAG = "--tf_xla_persistent_cache_directory="
 
 
 def keep_programs() -> None:
     """Have backends that load from now on keep what they compile, unless they have been told already."""
     global _folder
+    forget_inherited_folder()
     given = os.environ.get("KERASFIT_CACHE")
     if not given:
         return
@@ -69,16 +73,48 @@ def keep_programs() -> None:
         return
     remove_unused()
     remove_damaged()
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(jax))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    for name, value in {
+        "JAX_COMPILATION_CACHE_DIR": str(jax),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }.items():
+        set_variable(name, os.environ.get(name, value))
     flags = os.environ.get("TF_XLA_FLAGS", "").strip()
     if "persistent_cache" in flags or flags[:1] not in ("", "-"):  # or it is the name of a file with flags
         return
     if not is_utf8_in_c(str(tensorflow)):
         _refusals["tensorflow"] = f"TensorFlow cannot read the name {tensorflow} in this system's code page."
     else:
-        flag = f"--tf_xla_persistent_cache_directory={quoted(str(tensorflow))}"
-        os.environ["TF_XLA_FLAGS"] = f"{flags} {flag}".strip()
+        set_variable("TF_XLA_FLAGS", f"{flags} {XLA_FLAG}{quoted(str(tensorflow))}".strip())
+
+
+def set_variable(name: str, value: str) -> None:
+    """Set an environment variable until ``restore_variables()``."""
+    _before.setdefault(name, os.environ.get(name))
+    os.environ[name] = value
+
+
+def restore_variables(backend: str) -> None:
+    """Take back, once a backend has loaded, the environment variables that it needs no more.
+
+    Child processes would inherit them, and Python programs that have nothing to do with kerasfit keep their
+    programs in our folder. TensorFlow reads its flags when it compiles first.
+    """
+    needed = {"TF_XLA_FLAGS"} if backend == "tensorflow" else set()
+    for name in _before.keys() - needed:
+        value = _before.pop(name)
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def forget_inherited_folder() -> None:
+    """Drop TensorFlow's flag if it comes from a parent process: this one may keep programs elsewhere."""
+    flags = os.environ.get("TF_XLA_FLAGS", "")
+    if FOLDER in flags:
+        value = r'"(?:[^"\\]|\\.)*"|\S*'
+        own = re.compile(rf"{XLA_FLAG}({value})")
+        os.environ["TF_XLA_FLAGS"] = own.sub(lambda flag: "" if FOLDER in flag[1] else flag[0], flags).strip()
 
 
 def warn_if_refused(backend: str) -> None:

@@ -15,11 +15,12 @@ import os
 import sys
 from collections.abc import Iterator
 
-from kerasfit.cache import keep_programs
+from kerasfit.cache import keep_programs, restore_variables
 from kerasfit.torch_library import load_torch_library
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 FATAL = "3"  # other errors are exceptions too
+INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 @contextlib.contextmanager
@@ -58,7 +59,24 @@ def one_collection() -> Iterator[None]:
     gc.freeze()
 
 
+@contextlib.contextmanager
+def no_empty_folder() -> Iterator[None]:
+    """Remove the folder for ``torch.compile()`` that PyTorch makes among temporary files when it loads.
+
+    PyTorch makes it again where it needs it. A folder that the user names, or one with files, stays.
+    """
+    given = os.environ.get(INDUCTOR_CACHE)
+    try:
+        yield
+    finally:
+        made = os.environ.get(INDUCTOR_CACHE)
+        if made and not given:
+            with contextlib.suppress(OSError):
+                os.rmdir(made)
+
+
 keep_programs()
 load_torch_library()
-with quiet(), one_collection():
-    import keras  # noqa: F401
+with quiet(), one_collection(), no_empty_folder():
+    import keras
+restore_variables(keras.backend.backend())

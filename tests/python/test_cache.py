@@ -464,6 +464,46 @@ def test_flags_of_the_user_stay(monkeypatch, tmp_path):
         assert ("persistent_cache_directory" in os.environ["TF_XLA_FLAGS"]) == kept
 
 
+@pytest.mark.parametrize("given", [None, "", "--a=1"])
+def test_variables_that_the_backend_has_read_are_restored(monkeypatch, tmp_path, given):
+    for backend, left in [("jax", False), ("torch", False), ("tensorflow", True)]:
+        before = {"KERASFIT_CACHE": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "2"}
+        if given is not None:
+            before["TF_XLA_FLAGS"] = given
+        monkeypatch.setattr(os, "environ", dict(before))
+        monkeypatch.setattr(cache, "_before", {})
+        cache.keep_programs()
+        assert os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "2"
+        assert os.environ["JAX_COMPILATION_CACHE_DIR"]
+        cache.restore_variables(backend)
+        assert ("persistent_cache" in os.environ.pop("TF_XLA_FLAGS", "")) == left
+        before.pop("TF_XLA_FLAGS", None)
+        assert os.environ == before
+
+
+@pytest.mark.parametrize("name", ["plain", "with space", "quote\"s '"])
+@pytest.mark.parametrize("given", ["", "--a=1"])
+def test_the_folder_of_a_parent_process_is_not_used(monkeypatch, tmp_path, name, given):
+    """Children inherit TensorFlow's flag; their own folder may be another one, or none."""
+    monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(tmp_path / name), "TF_XLA_FLAGS": given})
+    cache.keep_programs()
+    os.environ["KERASFIT_CACHE"] = str(tmp_path / "other")
+    cache.keep_programs()
+    assert os.environ["TF_XLA_FLAGS"].startswith(given)
+    assert os.environ["TF_XLA_FLAGS"].count("persistent_cache") == 1
+    assert str(tmp_path / "other") in os.environ["TF_XLA_FLAGS"]
+    os.environ["KERASFIT_CACHE"] = ""
+    cache.keep_programs()
+    assert os.environ["TF_XLA_FLAGS"] == given
+
+
+def test_a_folder_that_the_user_gives_to_tensorflow_stays(monkeypatch, tmp_path):
+    flags = "--tf_xla_persistent_cache_directory=/mine --b=kerasfit-programs"
+    monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(tmp_path), "TF_XLA_FLAGS": flags})
+    cache.keep_programs()
+    assert os.environ["TF_XLA_FLAGS"] == flags
+
+
 def test_without_a_folder_nothing_is_looked_at(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cache, "_folder", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -24,3 +25,11 @@ def test_loading_leaves_the_garbage_collector_as_it_was(before, freezes):
     same, frozen = answer.stdout.splitlines()[-1].split()  # TensorFlow may say something before
     assert same == "True"
     assert (int(frozen) > 100_000) == freezes
+
+
+def test_loading_pytorch_leaves_no_folder_among_temporary_files(tmp_path):
+    pytest.importorskip("torch")
+    environment = os.environ | {"KERAS_BACKEND": "torch", "TMPDIR": str(tmp_path)}
+    environment.pop("TORCHINDUCTOR_CACHE_DIR", None)
+    subprocess.run([sys.executable, "-c", "import kerasfit"], env=environment, check=True)
+    assert not list(tmp_path.iterdir())

@@ -35,12 +35,14 @@ env_of_child <- function() c("current", session_backend, R_LIBS = paste(.libPath
 
 #' Run code in an R session of its own, with Python not yet loaded
 in_new_session <- function(code, env = character(), args = list(), libpath = .libPaths()) {
+  skip_if_not_installed("callr")
   if (!"KERAS_BACKEND" %in% names(env)) env <- c(env, session_backend)
   callr::r(code, args, env = c(callr::rcmd_safe_env(), env), libpath = libpath)
 }
 
 #' Run a script as users do: without the log level that a library loaded by another test set for this process
 rscript_as_user <- function(script, stdout, stderr) {
+  skip_if_not_installed("callr")
   withr::local_envvar(TF_CPP_MIN_LOG_LEVEL = NA)
   callr::rscript(script, show = FALSE, stdout = stdout, stderr = stderr)
 }

@@ -1,6 +1,7 @@
 # Sessions in the C locale, as in many containers: letters beyond ASCII cannot be names of files there.
 
 skip_on_cran()
+skip_if_not_installed("callr")
 skip_on_os(c("windows", "mac"))
 
 test_that("a path that the locale cannot spell is an error that says so before anything is trained or written", {

@@ -173,7 +173,7 @@ test_that("arguments of callbacks that cannot be used are refused, by name", {
   refused(callback_learning_rate_scheduler(), "schedule", "`schedule` must be given.")
   refused(callback_max_time(), "seconds", "`seconds` must be given.")
   error <- tryCatch(callback_early_stopping(patience = "3"), error = identity)
-  expect_identical(conditionCall(error), quote(callback_early_stopping(patience = "3")))
+  expect_identical(conditionCall(error), quote(callback_early_stopping()))
 })
 
 test_that("a patience of Inf never ends", {

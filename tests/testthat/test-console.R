@@ -1,4 +1,6 @@
 skip_on_cran()
+skip_if_not_installed("callr")
+skip_if_not_installed("knitr")
 
 run <- function(...) capture.output(fit(classifier(), iris_x, iris_y, epochs = 3, ...))
 epoch_line <- "^Epoch [123]/3 - [0-9.]+(ms|s) - loss: [0-9.]+ - accuracy: [0-9.]+$"

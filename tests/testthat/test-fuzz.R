@@ -1,4 +1,5 @@
 skip_on_cran()
+skip_if_not_installed("Matrix")
 
 #' One of the values in the dots, or now and then one of those that are wrong
 one_of <- function(..., wrong = list()) {

@@ -1,3 +1,5 @@
+plot_methods <- c("base", if (rlang::is_installed("ggplot2")) "ggplot2")
+
 test_that("as.data.frame() has a row for each epoch, metric and data set", {
   data <- as.data.frame(a_history(list(loss = c(3, 2), mae = c(1, 0.5), val_loss = c(4, NA)), epoch = 6:7))
   expect_identical(data, data.frame(
@@ -57,7 +59,7 @@ test_that("every method works with validation in some epochs only, and after sav
   saveRDS(history, path)
   expect_identical(readRDS(path), history)
   withr::local_pdf(NULL)
-  for (method in c("ggplot2", "base")) {
+  for (method in plot_methods) {
     for (smooth in c(TRUE, FALSE)) {
       expect_silent(print(plot(history, method = method, smooth = smooth)) |> capture.output() |> invisible())
     }
@@ -67,6 +69,7 @@ test_that("every method works with validation in some epochs only, and after sav
 })
 
 test_that("the plot has a panel for each metric and a line for each data set", {
+  skip_if_not_installed("ggplot2")
   history <- a_history(list(loss = c(3, 2), mae = c(1, 0.5), val_loss = c(4, 3), val_mae = c(2, 1)), epoch = 6:7)
   plot <- plot(history)
   expect_s3_class(plot, "ggplot")
@@ -83,8 +86,7 @@ test_that("epochs on the axis are whole, and one epoch can be plotted", {
   expect_identical(whole_breaks(c(6, 6)), 6)
   withr::local_pdf(NULL)
   one <- a_history(list(loss = 1, val_loss = 2))
-  expect_silent(print(plot(one, method = "ggplot2", smooth = TRUE)))
-  expect_silent(plot(one, method = "base", smooth = TRUE))
+  for (method in plot_methods) expect_silent(capture.output(print(plot(one, method = method, smooth = TRUE))))
 })
 
 test_that("with base graphics the user's arguments win, and many panels fit", {
@@ -100,6 +102,7 @@ test_that("with base graphics the user's arguments win, and many panels fit", {
 })
 
 test_that("a value far away does not flatten the curve of the others", {
+  skip_if_not_installed("ggplot2")
   values <- c(15000, 3, 2, 1.5, 1.2, 1, 0.9, 0.85)
   expect_lt(within_panel(values)[1], 4)
   expect_identical(within_panel(values)[-1], values[-1])
@@ -113,7 +116,7 @@ test_that("a value far away does not flatten the curve of the others", {
 
 test_that("values at the edge are not written over each other", {
   values <- c(4079, 2210, 930, 520, 10 * exp(-(5:400) / 50))
-  for (method in c("base", "ggplot2")) {
+  for (method in plot_methods) {
     file <- withr::local_tempfile(fileext = ".pdf")
     pdf(file, compress = FALSE, useKerning = FALSE)
     plotted <- plot(a_history(list(loss = values)), method = method)
@@ -126,6 +129,7 @@ test_that("values at the edge are not written over each other", {
 })
 
 test_that("axes may be logarithmic", {
+  skip_if_not_installed("ggplot2")
   history <- a_history(list(loss = c(10, 1, 0.1), balance = c(-1, 0, 1)))
   plot <- plot(history, log = "y")
   expect_identical(plot$data$value, c(10, 1, 0.1, 1))
@@ -136,16 +140,42 @@ test_that("axes may be logarithmic", {
   expect_error(plot(a_history(list(loss = c(0, -1))), log = "y"), "no finite positive values")
 })
 
-test_that("several runs are compared in one plot", {
-  runs <- list(small = a_history(list(loss = c(3, 2), val_loss = c(4, 3))), large = a_history(list(loss = c(2, 1, 0.5))))
-  plot <- plot(runs)
-  expect_identical(levels(plot$data$run), c("small", "large"))
-  expect_identical(nrow(plot$data), 7L)
-  expect_length(unique(ggplot2::layer_data(plot)$colour), 2)
-  expect_identical(levels(plot(unname(runs))$data$run), c("1", "2"))
+test_that("several runs are compared in one plot and in one data frame", {
+  small <- a_history(list(loss = c(3, 2), val_loss = c(4, 3)))
+  large <- a_history(list(loss = c(2, 1, 0.5)))
+  runs <- training_histories(small = small, large = large)
+  expect_identical(training_histories(list(small = small, large = large)), runs)
+  expect_identical(training_histories(runs), runs)
+  expect_identical(runs["large"], training_histories(large = large))
+  expect_identical(names(training_histories(small, large)), c("1", "2"))
+  data <- as.data.frame(runs)
+  expect_identical(as.character(data$run), rep(c("small", "large"), c(4, 3)))
+  expect_identical(data[5:7, 1:4], as.data.frame(large), ignore_attr = "row.names")
+  expect_output(print(runs), "small:\n  Training history: epochs 1 to 2.*large:\n  Training history: epochs 1 to 3")
   withr::local_pdf(NULL)
-  expect_silent(plot(runs, method = "base"))
-  expect_null(plot(list(x = 1:3, y = 1:3)))
+  expect_silent(plotted <- plot(runs, method = "base"))
+  expect_identical(levels(plotted$run), c("small", "large"))
+  expect_identical(nrow(plotted), 7L)
+  skip_if_not_installed("ggplot2")
+  expect_length(unique(ggplot2::layer_data(plot(runs))$colour), 2)
+  expect_s3_class(ggplot2::autoplot(runs), "ggplot")
+})
+
+test_that("what are no histories is refused, and a second history is not silently left out of a plot", {
+  history <- a_history(list(loss = c(3, 2)))
+  for (wrong in list(list(), list(history, 1), list(list(history, NULL)), list(iris))) {
+    error <- expect_error(do.call(training_histories, wrong), class = "kerasfit_error_argument")
+    expect_identical(error$argument, "...")
+  }
+  error <- expect_error(plot(history, history), "`y` must be missing.*training_histories", class = "kerasfit_error_argument")
+  expect_identical(error$argument, "y")
+})
+
+test_that("plot() of other lists is R's own", {
+  expect_null(getS3method("plot", "list", optional = TRUE))
+  withr::local_pdf(NULL)
+  expect_null(plot(list(x = 1:3, y = 1:3), m = "hello"))
+  expect_error(plot(list(a = a_history(list(loss = c(3, 2))))), "'x' is a list")
 })
 
 test_that("head() and tail() are of epochs", {
@@ -169,6 +199,7 @@ test_that("wide labels of the axis have room in a base plot", {
 })
 
 test_that("autoplot() is the ggplot", {
+  skip_if_not_installed("ggplot2")
   expect_s3_class(ggplot2::autoplot(a_history(list(loss = 2:1)), log = "y"), "ggplot")
 })
 
@@ -205,7 +236,9 @@ test_that("[ takes epochs", {
 test_that("a history is tidy", {
   history <- a_history(list(loss = c(3, 2, 1), accuracy = c(0.1, 0.9, 0.8), val_loss = c(4, 3, 3.5)), seconds = c(1, 2, 3))
   expect_identical(as.data.frame(generics::tidy(history)), as.data.frame(history))
-  expect_identical(tibble::as_tibble(history), tibble::as_tibble(as.data.frame(history)))
+  if (rlang::is_installed("tibble")) {
+    expect_identical(tibble::as_tibble(history), tibble::as_tibble(as.data.frame(history)))
+  }
   expect_identical(as.data.frame(generics::glance(history)), data.frame(
     epochs = 3L, best_epoch = 2L, seconds = 6, seconds_per_epoch = 2, interrupted = FALSE,
     loss = 1, accuracy = 0.8, val_loss = 3.5
@@ -217,6 +250,7 @@ test_that("a history is tidy", {
 
 test_that("plots look as they did", {
   skip_if_not_installed("vdiffr")
+  skip_if_not_installed("ggplot2")
   skip_if_not(startsWith(format(utils::packageVersion("ggplot2")), "3.4."), "the pictures are those of ggplot2 3.4")
   metrics <- list(
     loss = c(150, 1.2, 0.8, 0.6, 0.55, 0.5), accuracy = c(0.2, 0.5, 0.6, 0.7, 0.75, 0.8),
@@ -224,12 +258,13 @@ test_that("plots look as they did", {
   )
   history <- a_history(metrics)
   vdiffr::expect_doppelganger("ggplot2", plot(history))
-  vdiffr::expect_doppelganger("ggplot2, two runs", plot(list(a = history, b = history[3:6])))
+  vdiffr::expect_doppelganger("ggplot2, two runs", plot(training_histories(a = history, b = history[3:6])))
   vdiffr::expect_doppelganger("base", function() plot(history, method = "base"))
-  vdiffr::expect_doppelganger("base, two runs", function() plot(list(a = history, b = history[3:6]), method = "base"))
+  vdiffr::expect_doppelganger("base, two runs", function() plot(training_histories(a = history, b = history[3:6]), method = "base"))
 })
 
 test_that("few points are smoothed without warnings", {
+  skip_if_not_installed("ggplot2")
   withr::local_pdf(NULL)
   for (epochs in c(2, 5, 9, 10, 30)) {
     expect_silent(print(plot(a_history(list(loss = 1 / seq_len(epochs))), smooth = TRUE)))
@@ -238,15 +273,15 @@ test_that("few points are smoothed without warnings", {
 
 test_that("what cannot be plotted is refused", {
   diverged <- a_history(list(loss = c(NaN, Inf)))
-  for (method in c("base", "ggplot2")) {
+  for (method in plot_methods) {
     expect_error(plot(diverged, method = method), "no finite values", class = "kerasfit_error_argument")
   }
   history <- a_history(list(loss = c(2, 1)))
   expect_error(plot(history, metrics = "acc"), "`metrics` names \"acc\"", class = "kerasfit_error_argument")
   expect_error(plot(history, method = "lattice"), "`method` must be one of", class = "kerasfit_error_argument")
   expect_error(plot(a_history(list(), epoch = integer())), "nothing to plot")
-  for (call in expression(plot(diverged), plot(history, metrics = "acc"), plot(list(diverged), log = "z"))) {
-    expect_identical(conditionCall(tryCatch(eval(call), error = identity)), call)
+  for (call in expression(plot(diverged), plot(history, metrics = "acc"), plot(training_histories(diverged), log = "z"))) {
+    expect_identical(conditionCall(tryCatch(eval(call), error = identity)), quote(plot()))
   }
 })
 
@@ -270,6 +305,7 @@ test_that("a history of training has what its help page says", {
 
 test_that("a saved history can be read, printed and plotted in a session without Python", {
   skip_on_cran()
+  skip_if_not_installed("callr")
   history <- fit(classifier(), iris_x, iris_y, epochs = 2, verbose = 0)
   path <- withr::local_tempfile()
   saveRDS(history, path)

@@ -1,25 +1,27 @@
 # Training as a page. Real browsers are in tests/python/test_page.py.
 
 skip_on_cran()
-skip_if_not_installed("plotly")
+skip_if_not_installed("callr")
+for (package in c("plotly", "htmlwidgets", "htmltools", "jsonlite")) skip_if_not_installed(package)
 
 live_state <- function(folder) jsonlite::read_json(file.path(folder, "kerasfit-view", "state.json"))
 
 test_that("an interactive plot is a widget with the values of all runs", {
   history <- a_history(list(loss = c(3, NaN, 1), val_loss = c(4, 3, NA), mae = 1:3 / 2), epoch = 6:8)
-  widget <- plot(list(a = history, b = history[7:8]), method = "interactive", metrics = "loss", log = "y")
+  widget <- plot(training_histories(a = history, b = history[7:8]), method = "interactive", metrics = "loss", log = "y")
   expect_s3_class(widget, "htmlwidget")
   expect_identical(widget$x$log, TRUE)
   expect_identical(lapply(widget$x$runs, `[[`, "name"), list("a", "b"))
   expect_identical(widget$x$runs[[1]]$best, 7L)
   expect_identical(widget$x$runs[[1]]$metrics, list(loss = list(3, NA_real_, 1), val_loss = list(4, 3, NA_real_)))
-  unnamed <- plot(list(history, history), method = "interactive")
+  unnamed <- plot(training_histories(history, history), method = "interactive")
   expect_identical(lapply(unnamed$x$runs, `[[`, "name"), list("1", "2"))
   one <- plot(a_history(list(loss = 1)), method = "interactive")$x$runs[[1]]
   expect_identical(one[c("epoch", "best")], list(epoch = list(1L), best = NA_integer_))
 })
 
 test_that("documents have the widget in HTML, a picture elsewhere, and a line for each epoch", {
+  skip_if_not_installed("rmarkdown")
   skip_if_not(rmarkdown::pandoc_available())
   dir <- withr::local_tempdir()
   writeLines(c(
@@ -127,7 +129,7 @@ test_that("the page of a session is in a folder that only its user can read, and
 test_that("names of runs and metrics cannot end or change the script that they are in", {
   hostile <- c("</script><script>x()</script>", "<!--<script>", "\"'`\\", "]]>")
   history <- a_history(stats::setNames(rep(list(3:1), 4), hostile))
-  widget <- plot(stats::setNames(list(history, history), hostile[1:2]), method = "interactive")
+  widget <- plot(training_histories(stats::setNames(list(history, history), hostile[1:2])), method = "interactive")
   html <- as.character(htmltools::renderTags(widget)$html)
   json <- sub("</script>.*", "", sub(".*<script type=\"application/json\"[^>]*>", "", gsub("\n", " ", html)))
   expect_no_match(json, "<", fixed = TRUE)
@@ -137,6 +139,7 @@ test_that("names of runs and metrics cannot end or change the script that they a
 })
 
 test_that("names of metrics are only text in a document", {
+  skip_if_not_installed("rmarkdown")
   skip_if_not(rmarkdown::pandoc_available())
   dir <- withr::local_tempdir()
   names <- c("<img src=x onerror=y()>", "```", "</code></pre><b>")
@@ -209,6 +212,7 @@ test_that("a mistake is told before anything is shown", {
 })
 
 test_that("Jupyter gets a picture of a history", {
+  skip_if_not_installed("repr")
   picture <- repr::repr_png(a_history(list(loss = 3:1)))
   expect_identical(picture[2:4], charToRaw("PNG"))
   expect_null(repr::repr_png(a_history(list(), epoch = integer())))

@@ -1,4 +1,5 @@
 skip_on_cran()
+skip_if_not_installed("callr")
 
 test_that("nothing Python loads before it is needed", {
   loaded <- in_new_session(function() {
@@ -10,6 +11,33 @@ test_that("nothing Python loads before it is needed", {
   expect_false(loaded)
 })
 
+test_that("examples do not start Python to find out whether there is Keras, but for people and developers", {
+  answer <- function() c(kerasfit:::has_keras(), reticulate::py_available())
+  expect_identical(in_new_session(answer, c(NOT_CRAN = "")), c(FALSE, FALSE))
+  expect_identical(in_new_session(answer, c(NOT_CRAN = "true")), c(TRUE, TRUE))
+  expect_identical(in_new_session(answer, c(NOT_CRAN = "true", RETICULATE_PYTHON = "/nonexistent")), c(FALSE, FALSE))
+})
+
+test_that("environment variables that a child process inherits are those that the help page names", {
+  cache <- withr::local_tempdir()
+  changed <- function() {
+    library(kerasfit)
+    before <- Sys.getenv()
+    keras$layers
+    after <- Sys.getenv()
+    ours <- grep("^(KERAS|JAX_|TF_XLA|TF_CPP)", names(after), value = TRUE)
+    setdiff(ours, names(before)[before == after[names(before)]])
+  }
+  for (backend in c("tensorflow", "jax", "torch")) {
+    none <- c(
+      TF_XLA_FLAGS = NA, JAX_COMPILATION_CACHE_DIR = NA, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = NA,
+      TF_CPP_MIN_LOG_LEVEL = NA, "_R_CHECK_PACKAGE_NAME_" = NA
+    )
+    found <- in_new_session(changed, c(KERAS_BACKEND = backend, KERASFIT_CACHE = cache, none))
+    expect_identical(found, c("TF_CPP_MIN_LOG_LEVEL", if (backend == "tensorflow") "TF_XLA_FLAGS"))
+  }
+})
+
 test_that("nothing loads before it is needed where Python runs already", {
   cache <- withr::local_tempdir()
   answer <- in_new_session(function() {
@@ -19,7 +47,7 @@ test_that("nothing loads before it is needed where Python runs already", {
     before <- "keras" %in% modules()
     use_backend("jax")
     list(before, keras$backend$backend(), Sys.getenv("KERASFIT_CACHE"))
-  }, c(KERASFIT_CACHE = cache))
+  }, c(KERASFIT_CACHE = cache, "_R_CHECK_PACKAGE_NAME_" = NA))
   expect_identical(answer, list(FALSE, "jax", cache))
 })
 

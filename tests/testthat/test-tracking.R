@@ -1,6 +1,7 @@
 # What other tools are told of training.
 
 skip_on_cran()
+skip_if_not_installed("callr")
 
 train <- function(...) {
   fit(classifier(), iris_x, iris_y, epochs = 4, validation_split = 0.2, validation_freq = 2, verbose = 0, ...)
@@ -21,6 +22,7 @@ test_that("callback_log() writes CSV with all columns, and goes on with a file",
 })
 
 test_that("callback_log() writes JSON lines", {
+  skip_if_not_installed("jsonlite")
   file <- withr::local_tempfile(fileext = ".jsonl")
   history <- train(callbacks = callback_log(file))
   rows <- lapply(readLines(file), jsonlite::fromJSON)

@@ -1,0 +1,73 @@
+#' Several training histories
+#'
+#' Puts histories of different models or runs together, to be [plotted][plot.keras_training_history] in one picture or read
+#' as one data frame. Parts of one run are joined by [c()][c.keras_training_history] instead.
+#'
+#' @param ... Histories that [fit()][fit.keras.src.models.model.Model] returned, by the names that they shall have, or
+#'   one list of them. Those without a name are called by their number.
+#' @return A list of the histories, of class `keras_training_histories`. `as.data.frame()` has the columns of
+#'   [as.data.frame()][as.data.frame.keras_training_history] for one history, and `run`, a factor of the names.
+#' @section Errors: `kerasfit_error_argument` if there are none, or one of them is something else.
+#' @seealso [plot()][plot.keras_training_history]
+#' @examples
+#' history <- function(loss) {
+#'   structure(
+#'     list(params = list(epoch = seq_along(loss)), metrics = list(loss = loss)),
+#'     class = "keras_training_history"
+#'   )
+#' }
+#' runs <- training_histories(small = history(c(0.9, 0.6, 0.5)), large = history(c(0.8, 0.4)))
+#' as.data.frame(runs)
+#' plot(runs, method = "base")
+#' @export
+training_histories <- function(...) {
+  call <- sys.call()
+  histories <- list(...)
+  is_list <- function(x) inherits(x, "keras_training_histories") || is.list(x) && !is.object(x)
+  if (length(histories) == 1 && is_list(histories[[1]])) histories <- unclass(histories[[1]])
+  if (!length(histories)) abort_argument("...", "training_histories() needs at least one history.", call)
+  other <- Filter(function(history) !inherits(history, "keras_training_history"), histories)
+  if (length(other)) {
+    abort_argument("...", sprintf("training_histories() takes histories that fit() returned, not %s.", describe(other[[1]])), call)
+  }
+  as_histories(histories)
+}
+
+as_histories <- function(histories) {
+  structure(stats::setNames(histories, run_names(histories)), class = "keras_training_histories")
+}
+
+#' The names of runs that are compared, or else their numbers
+#' @noRd
+run_names <- function(histories) {
+  names <- rlang::names2(histories)
+  names[!nzchar(names)] <- seq_along(histories)[!nzchar(names)]
+  make.unique(names)
+}
+
+#' @export
+`[.keras_training_histories` <- function(x, i) {
+  structure(NextMethod(), class = class(x))
+}
+
+#' @export
+as.data.frame.keras_training_histories <- function(x, row.names = NULL, optional = FALSE, ...) {
+  runs <- run_names(x)
+  data <- do.call(rbind, Map(function(history, run) {
+    data <- as.data.frame(history)
+    cbind(data, run = rep(factor(run, runs), nrow(data)))
+  }, unname(unclass(x)), runs))
+  rownames(data) <- NULL
+  data
+}
+
+#' @export
+format.keras_training_histories <- function(x, ...) {
+  unlist(Map(function(history, run) c(paste0(run, ":"), paste0("  ", format(history))), unname(unclass(x)), names(x)))
+}
+
+#' @export
+print.keras_training_histories <- function(x, ...) {
+  cat(format(x), sep = "\n")
+  invisible(x)
+}
