@@ -34,7 +34,7 @@ from typing import Any
 HERE = Path(__file__).parent
 BACKENDS = ("torch", "jax", "tensorflow")
 CASES_OF_A_PROCESS = 60  # all that is compiled stays in its memory
-SECONDS_OF_A_CASE = 240
+SECONDS_OF_A_CASE = 600
 GOOD = ("same", "rounding", "refused by both", "refused by Keras alone", "stricter")
 
 
