@@ -114,6 +114,31 @@ def is_sparse(loss: Any) -> bool:
     return loss is keras.losses.sparse_categorical_crossentropy
 
 
+# what there is in Keras 3.9, and later
+TAKE_CLASSES = [
+    getattr(keras.losses, name)
+    for name in (
+        *("SparseCategoricalCrossentropy", "sparse_categorical_crossentropy", "Circle", "circle"),
+        *("CategoricalGeneralizedCrossEntropy", "categorical_generalized_cross_entropy"),
+    )
+    if hasattr(keras.losses, name)
+]
+
+
+def takes_classes(loss: Any) -> bool:
+    """Whether a loss of Keras's takes a whole number for each sample, whatever the length of its output."""
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    return any(loss is one or type(loss) is one for one in TAKE_CLASSES)
+
+
+def compares_outputs(loss: Any) -> bool:
+    """Whether a loss of Keras's takes targets of the shape of the output."""
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    if loss is None or takes_classes(loss) or loss is keras.losses.ctc or type(loss) is keras.losses.CTC:
+        return False
+    return keras_private.is_of_keras(loss)
+
+
 def is_binary(loss: Any) -> bool:
     """Whether a loss is the binary crossentropy, which takes no target for a mistake."""
     loss = keras.losses.get(loss) if isinstance(loss, str) else loss

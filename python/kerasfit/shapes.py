@@ -12,11 +12,12 @@ import keras
 from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError, KerasfitError
 from kerasfit.indices import (
+    compares_outputs,
     in_input_order,
     in_tree_order,
     is_categorical,
     is_elementwise,
-    is_sparse,
+    takes_classes,
     targets_with_losses,
 )
 from kerasfit.sources import Batch, DatasetSource, Names, Source
@@ -65,9 +66,10 @@ def check_shapes(model: keras.Model, training: Source, validation: Source | None
             model, training.example.sample_weight, training.names.sample_weight
         ):
             raise mistake
-    if validation is not None and is_strict(model) and not any(mistakes_of_shape(model, training)):
-        for mistake in mistakes_of_shape(model, validation):
-            raise mistake
+    if validation is None or not is_strict(model) or any(mistakes_of_shape(model, training)):
+        return
+    for mistake in mistakes_of_shape(model, validation, certain=True):
+        raise mistake
 
 
 def check_number_of_inputs(model: keras.Model, source: Source) -> None:
@@ -96,17 +98,33 @@ def check_targets(model: keras.Model, source: Source) -> None:
 
 
 def is_strict(model: keras.Model) -> bool:
-    """Whether a model takes no other shapes than its inputs have: a Sequential one may, of images."""
+    """Whether a model takes no other shapes than its inputs have: a Sequential one may, of images.
+
+    One with a step or ``compute_loss`` of its own may do with its data what it likes.
+    """
+    own = any(
+        getattr(type(model), method) is not getattr(keras.Model, method)
+        for method in ("test_step", "compute_loss")
+    )
+    if own:
+        return False
     inputs = getattr(model, "inputs", None) or []
     return not isinstance(model, keras.Sequential) or all(len(tensor.shape) == 2 for tensor in inputs)
 
 
-def mistakes_of_shape(model: keras.Model, source: Source, phase: str = "train") -> Iterator[DataError]:
+def mistakes_of_shape(
+    model: keras.Model, source: Source, phase: str = "train", *, certain: bool = False
+) -> Iterator[DataError]:
+    """What is wrong with the shapes of a source's data, by a model's inputs, outputs and losses.
+
+    A loss that the core does not know may take targets of any shape. Where no step has failed yet, only
+    mistakes that are ``certain`` count.
+    """
     if source.example is not None:
         x, y, sample_weight = source.example
         yield from mistakes_of_inputs(model, x, source.names.x)
         if phase != "predict":
-            yield from mistakes_of_targets(model, y, source.names.y)
+            yield from mistakes_of_targets(model, y, source.names.y, certain=certain)
             yield from mistakes_of_weights(model, sample_weight, source.names.sample_weight)
             yield from mistakes_of_lengths(source.example, source.names)
 
@@ -139,7 +157,9 @@ def mistakes_of_inputs(model: keras.Model, x: Any, label: str) -> Iterator[DataE
             yield DataError(name, different(name, leaf.shape, tensor.shape, "the model takes"))
 
 
-def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[DataError]:
+def mistakes_of_targets(
+    model: keras.Model, y: Any, label: str, *, certain: bool = False
+) -> Iterator[DataError]:
     losses, outputs = model.loss, list(getattr(model, "outputs", None) or [])
     if losses is not None and y is None:
         yield DataError(label, f"`{label}` is missing: the model's loss needs targets.")
@@ -151,7 +171,8 @@ def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[Data
         yield mistake
     else:
         for name, leaf, loss, output in targets_with_losses(model, y, label, outputs):
-            yield from mistake_of_target(name, tuple(leaf.shape), output.shape, loss)
+            if not certain or takes_classes(loss) or compares_outputs(loss):
+                yield from mistake_of_target(name, tuple(leaf.shape), output.shape, loss)
 
 
 def mistakes_of_weights(model: keras.Model, sample_weight: Any, label: str) -> Iterator[DataError]:
@@ -194,7 +215,7 @@ def mistake_of_structure(label: str, value: Any, count: int, known: list[str], n
 
 def mistake_of_target(label: str, given: tuple, output: tuple, loss: Any) -> Iterator[DataError]:
     hint = None
-    if is_sparse(loss):
+    if takes_classes(loss):
         if not fits(given[1:], output[1:-1]):
             if given[-1] == output[-1]:
                 hint = 'One-hot targets go with the loss "categorical_crossentropy".'

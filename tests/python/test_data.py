@@ -674,7 +674,10 @@ def test_a_binary_loss_takes_two_classes(y, value):
 
 @pytest.mark.parametrize("y", [CODES % 2, (CODES % 2).astype(float), CODES / 2])
 def test_a_binary_loss_takes_two_classes_and_what_is_between(y):
-    kerasfit.fit(for_two_classes(), ROWS, y, verbose=0)
+    model = for_two_classes()
+    kerasfit.fit(model, ROWS, y, verbose=0)
+    evaluated = kerasfit.evaluate(model, ROWS, y, verbose=0)
+    np.testing.assert_allclose(evaluated["loss"], model.evaluate(ROWS, y, verbose=0), rtol=1e-5)
 
 
 def without_inputs():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import keras
 import models
 import pandas as pd
 import pytest
 
 import kerasfit
+from kerasfit.delegate import has_its_own
 
 
 class OwnFit(keras.Sequential):
@@ -133,3 +136,17 @@ def test_other_methods_of_a_subclass_do_not_hand_training_over(method):
     assert not has_its_own("fit", cls())
     assert has_its_own("fit", OwnFit())
     assert has_its_own("fit", OwnTrainFunction())
+
+
+@pytest.mark.parametrize("replicas, delegated", [(None, False), (1, False), (2, True)])
+def test_a_model_of_several_replicas_is_trained_by_keras(replicas, delegated):
+    model, *_ = models.unbuilt()
+    if replicas:
+        model.__dict__["distribute_strategy"] = SimpleNamespace(num_replicas_in_sync=replicas)
+    assert has_its_own("fit", model) is delegated
+
+
+def test_a_model_is_trained_by_keras_where_a_distribution_is_set(monkeypatch):
+    model, *_ = models.unbuilt()
+    monkeypatch.setattr(keras.distribution, "distribution", object)
+    assert has_its_own("fit", model)

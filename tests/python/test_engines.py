@@ -342,10 +342,16 @@ def test_no_step_follows_one_whose_loss_is_not_a_number(plan, bad):
 
 
 def test_memory_that_is_read_only_can_be_trained_on():
-    x, y = (aligned_copy(array) for array in (models.numbers(5), models.numbers(1)))
-    x.flags.writeable = y.flags.writeable = False  # as R's memory is
-    model, *_ = models.unbuilt()
-    kerasfit.fit(model, x, y, verbose=0)
+    weights = []
+    for writeable in (True, False):  # R's memory is not
+        x, y = (aligned_copy(array) for array in (models.numbers(5), models.numbers(1)))
+        x.flags.writeable = y.flags.writeable = writeable
+        keras.utils.set_random_seed(1)
+        model, *_ = models.unbuilt()
+        kerasfit.fit(model, x, y, shuffle=False, verbose=0)
+        weights.append(model.get_weights())
+    for expected, given in zip(*weights, strict=True):
+        np.testing.assert_array_equal(given, expected)
 
 
 @on_jax

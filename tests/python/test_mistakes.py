@@ -145,7 +145,35 @@ def test_images_of_another_size_are_no_mistake_where_keras_takes_them():
     )
     model.compile("sgd", "mse")
     x = np.ones((6, 9, 7, 1), "float32")
-    kerasfit.fit(model, x[:, :8, :7], x[:, :3, 0, 0], validation_data=(x, x[:, :3, 0, 0]), verbose=0)
+    y = x[:, :3, 0, 0]
+    history = kerasfit.fit(model, x[:, :8, :7], y, validation_data=(x, y), verbose=0)
+    expected = model.evaluate(x, y, verbose=0)
+    np.testing.assert_allclose(history.metrics["val_loss"], [expected], rtol=1e-5)
+
+
+def compares_with_the_sum(y, outputs):
+    return keras.ops.square(y - keras.ops.sum(outputs, axis=-1))
+
+
+class PredictsSums(keras.Sequential):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return keras.ops.mean(compares_with_the_sum(y, y_pred))
+
+
+@pytest.mark.parametrize("kind", ["an ignored class", "Circle", "own loss", "own compute_loss"])
+def test_validation_targets_may_have_any_shape_that_the_loss_takes(kind):
+    made = PredictsSums if kind == "own compute_loss" else keras.Sequential
+    model = made([keras.Input((5,)), keras.layers.Dense(3)])
+    losses = {
+        "an ignored class": keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=1),
+        "Circle": keras.losses.Circle(),
+        "own loss": compares_with_the_sum,
+    }
+    model.compile("sgd", losses.get(kind, "mse"), run_eagerly=True)
+    y = Y if kind in ("an ignored class", "Circle") else Y.astype("float32")
+    batches = ((X[:8], y[:8]) for _ in range(2))  # whose shapes are not known before they come
+    history = kerasfit.fit(model, batches, validation_data=(X, y), verbose=0)
+    assert np.isfinite(history.metrics["val_loss"]).all()
 
 
 def broken(*args):

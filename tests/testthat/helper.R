@@ -1,8 +1,8 @@
 # A small classifier for iris, and its data in an order that is no order.
 
 iris_rows <- c(rbind(1:50, 51:100, 101:150))
-iris_x <- unname(as.matrix(iris[iris_rows, 1:4]))
-iris_y <- iris$Species[iris_rows]
+iris_x <- unname(as.matrix(datasets::iris[iris_rows, 1:4]))
+iris_y <- datasets::iris$Species[iris_rows]
 
 classifier <- function(units = 3L, loss = "sparse_categorical_crossentropy", metrics = "accuracy", ...) {
   set_random_seed(1)

@@ -200,7 +200,9 @@ test_that("wide labels of the axis have room in a base plot", {
 
 test_that("autoplot() is the ggplot", {
   skip_if_not_installed("ggplot2")
-  expect_s3_class(ggplot2::autoplot(a_history(list(loss = 2:1)), log = "y"), "ggplot")
+  history <- a_history(list(loss = 2:1))
+  expected <- ggplot2::ggplot_build(plot(history, method = "ggplot2", log = "y"))
+  expect_equal(ggplot2::ggplot_build(ggplot2::autoplot(history, log = "y"))$data, expected$data)
 })
 
 test_that("runs that go on from one another are joined by c()", {
