@@ -6,7 +6,7 @@ export R_LIBS_USER := $(CURDIR)/.Rlib
 export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
 PYTHON := .venv/bin/python
 
-.PHONY: setup demo test lint test-python test-r check soak bench docs readme clean
+.PHONY: setup demo test lint test-python test-r test-oldest test-newest check soak bench docs readme clean
 
 setup:
 	@tools/setup.sh
@@ -24,13 +24,19 @@ lint: setup
 
 # the core by itself on tensorflow; by as many processes as there are cores, on every backend what depends on it, and on
 # torch, which compiles nothing, what trains often and depends on none
-ON_EVERY_BACKEND := $(patsubst %,tests/python/test_%.py,parity engines user_memory predict_sizes backup backup_interrupts)
+ON_EVERY_BACKEND := $(patsubst %,tests/python/test_%.py,parity engines kernels keras_private user_memory predict_sizes backup backup_interrupts)
 ON_TORCH := tests/python/test_backup_folder.py
 IN_PARALLEL := KERASFIT_CACHE=$(CURDIR)/build/cache $(PYTHON) -m pytest -n auto --dist worksteal
 test-python: setup
 	$(PYTHON) -m pytest $(ON_EVERY_BACKEND:%=--ignore=%) $(ON_TORCH:%=--ignore=%)
 	KERAS_BACKEND=torch $(IN_PARALLEL) $(ON_TORCH)
 	for backend in tensorflow jax torch; do KERAS_BACKEND=$$backend $(IN_PARALLEL) $(ON_EVERY_BACKEND) || exit; done
+
+# the core with the oldest versions of Keras and the backends that pyproject.toml promises, and with the newest
+ON_OTHER_VERSIONS := $(patsubst %,tests/python/test_%.py,arguments data delegate extras loop mistakes nesting sources store)
+test-oldest test-newest: setup
+	tools/test-with.sh $(@:test-%=%) "tensorflow jax torch" $(ON_EVERY_BACKEND)
+	tools/test-with.sh $(@:test-%=%) tensorflow $(ON_OTHER_VERSIONS)
 
 # what an R user sees, in the package as installed
 test-r: export KERASFIT_CACHE := $(CURDIR)/build/cache
