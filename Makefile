@@ -8,7 +8,7 @@ VENV_PYTHON := .venv/bin/python
 
 BACKENDS := tensorflow jax torch
 
-.PHONY: setup setup-demo demo test test-all lint test-python test-r check soak bench docs vignettes spelling readme clean
+.PHONY: setup setup-demo demo test test-all lint test-python test-r test-oldest test-newest check soak differential bench docs vignettes spelling readme clean
 
 # what tests and the other targets need; PYTHON=/path/to/python chooses the Python that .venv is made with
 setup:
@@ -32,7 +32,7 @@ test-all: export KERASFIT_FUZZ_CALLS := 2000
 test-all: lint
 	for backend in $(BACKENDS); do KERAS_BACKEND=$$backend $(PYTEST) -m '' || exit; done
 	for backend in $(BACKENDS); do KERASFIT_TEST_SESSIONS=$$backend $(MAKE) test-r || exit; done
-	$(MAKE) check
+	$(MAKE) check test-oldest test-newest differential
 	$(MAKE) soak SHARE="--share 0.1"
 
 lint: setup
@@ -42,10 +42,16 @@ lint: setup
 # the core by itself: all of it on PyTorch, which compiles nothing; what depends on the backend on the others too. By as
 # many processes as there are cores, each with one thread.
 PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 KERASFIT_CACHE=$(CURDIR)/build/cache $(VENV_PYTHON) -m pytest -n auto --dist worksteal
-DEPENDS_ON_BACKEND := $(patsubst %,tests/python/test_%.py,parity engines user_memory predict_sizes backup backup_interrupts)
+DEPENDS_ON_BACKEND := $(patsubst %,tests/python/test_%.py,parity engines kernels keras_private user_memory predict_sizes backup backup_interrupts)
 test-python: setup
 	KERAS_BACKEND=torch $(PYTEST)
 	for backend in jax tensorflow; do KERAS_BACKEND=$$backend $(PYTEST) $(DEPENDS_ON_BACKEND) || exit; done
+
+# the core with the oldest versions of Keras and the backends that pyproject.toml promises, and with the newest
+ON_OTHER_VERSIONS := $(patsubst %,tests/python/test_%.py,arguments data delegate extras loop mistakes nesting sources store)
+test-oldest test-newest: setup
+	tools/test-with.sh $(@:test-%=%) "$(BACKENDS)" $(DEPENDS_ON_BACKEND)
+	tools/test-with.sh $(@:test-%=%) tensorflow $(ON_OTHER_VERSIONS)
 
 # what an R user sees, in the package as installed
 test-r: export KERASFIT_CACHE := $(CURDIR)/build/cache
@@ -56,6 +62,10 @@ test-r: setup
 # what is survived: kills, interrupts, a thousand calls, a zoo of models and data; some of it is SHARE="--share 0.1" (an hour for all)
 soak: setup
 	$(VENV_PYTHON) tests/soak/soak.py $(SHARE)
+
+# random models, data and options, trained by our fit() and by Keras's
+differential: setup
+	$(VENV_PYTHON) tests/soak/differential.py $(CASES)
 
 # R CMD check of the tarball that would be released, as CRAN does it, with all tests, and with Imports only; or for example
 # make check MODES="cran imports"

@@ -46,6 +46,7 @@ evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..
     callbacks = callbacks_to_core(callbacks, call),
     verbose = verbose_to_core(verbose, call),
     plan = plan_to_core(call),
+    kernels = kernels_to_core(call),
     allow_missing = allow_missing_to_core(call),
     writer = console_writer(),
     convert = reticulate::py_to_r

@@ -102,6 +102,11 @@
 #'   CPUs for models whose layers, losses and metrics are all Keras's own; what Python prints or counts in a step of
 #'   another model, it goes on to.
 #'
+#' On CPUs, layers that Keras's backends compute slowly (convolutions, pooling, recurrent layers, dropout, narrow products)
+#' are computed by functions of kerasfit's that give the same results up to rounding. One is used only where it fits the
+#' installed version of Keras exactly, which a warning says once if it does not; a model that cannot be compiled with them
+#' is compiled without. `options(kerasfit.kernels = FALSE)`, or the environment variable `KERASFIT_KERNELS=0`, turns them off.
+#'
 #' The first epoch includes compilation. What TensorFlow and JAX compile is kept, so that the same model starts sooner in
 #' the next session; [use_backend()] says where.
 #'
@@ -271,6 +276,7 @@ fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., ba
     validation_freq = scalar(validation_freq, "validation_freq"),
     verbose = verbose_to_core(verbose, call),
     plan = plan_to_core(call),
+    kernels = kernels_to_core(call),
     allow_missing = allow_missing_to_core(call),
     writer = console_writer(),
     view = view,

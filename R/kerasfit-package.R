@@ -10,6 +10,8 @@
 #' @section Options:
 #' - `keras.verbose`: the default of `verbose` in [fit()][fit.keras.src.models.model.Model], `"auto"`.
 #' - `keras.view_metrics`: the default of `view_metrics`, `"auto"`.
+#' - `kerasfit.kernels`: whether layers may be computed by faster functions than Keras's, `TRUE`; see
+#'   [fit()][fit.keras.src.models.model.Model].
 #' - `kerasfit.cache`: the folder in which compiled programs are kept, or `FALSE`; see [use_backend()].
 #' - `keras.plot.history.smooth`, `keras.plot.history.theme_bw`: defaults of
 #'   [plot()][plot.keras_training_history], both `FALSE`.

@@ -37,6 +37,7 @@ predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NU
     callbacks = callbacks_to_core(callbacks, call),
     verbose = verbose_to_core(verbose, call),
     plan = plan_to_core(call),
+    kernels = kernels_to_core(call),
     allow_missing = allow_missing_to_core(call),
     writer = console_writer(),
     convert = function(outputs) reticulate::py_to_r(bridge$output_values(outputs))

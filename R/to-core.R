@@ -302,6 +302,13 @@ cached_documents <- new.env(parent = emptyenv())
 #' @noRd
 plan_to_core <- function(call) scalar_to_core(getOption("kerasfit.plan", default = "auto"), "kerasfit.plan", call)
 
+#' Whether layers may compute with faster functions in the place of Keras's, an option to find out whether these are at fault
+#' @noRd
+kernels_to_core <- function(call) {
+  wanted <- !tolower(Sys.getenv("KERASFIT_KERNELS")) %in% c("0", "false", "no", "off")
+  scalar_to_core(getOption("kerasfit.kernels", default = wanted), "kerasfit.kernels", call)
+}
+
 #' Whether data may have missing and infinite values, an option because few models can do with them
 #' @noRd
 allow_missing_to_core <- function(call) {

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from kerasfit import interrupts, timing
+from kerasfit import interrupts, keras_private, timing
 from kerasfit.arguments import describe, listed, quoted
 from kerasfit.errors import ArgumentError
 from kerasfit.origin import package_of
@@ -244,13 +244,11 @@ def bears_executions(callback: keras.callbacks.Callback) -> bool:
         return callback.save_freq == "epoch"
     if kind is keras.callbacks.TensorBoard:
         return (
-            callback.update_freq == "epoch" and not callback.write_steps_per_second and not profiles(callback)
+            callback.update_freq == "epoch"
+            and not callback.write_steps_per_second
+            and not keras_private.profiles(callback)
         )
     return False
-
-
-def profiles(callback: keras.callbacks.TensorBoard) -> bool:
-    return getattr(callback, "_should_trace", True)
 
 
 def overrides_any(callback: keras.callbacks.Callback, hooks: tuple[str, ...]) -> bool:

@@ -35,6 +35,7 @@ def evaluate(
     callbacks: Any = None,
     verbose: int | str = "auto",
     plan: str = "auto",
+    kernels: bool | None = None,
     allow_missing: bool = False,
     writer: Writer | None = None,
 ) -> dict[str, float]:
@@ -55,7 +56,7 @@ def evaluate(
     check_number_of_inputs(model, source)
     if has_its_own("evaluate", model):
         return columns(evaluate_by_model(model, source, steps, callbacks))
-    engine = engine_for(model, plan)
+    engine = engine_for(model, plan, kernels)
     stream = engine.open(source, steps)
     with shapes_explained(model, source):
         prepare(engine, reader, stream)
@@ -81,6 +82,7 @@ def predict(
     callbacks: Any = None,
     verbose: int | str = "auto",
     plan: str = "auto",
+    kernels: bool | None = None,
     allow_missing: bool = False,
     writer: Writer | None = None,
 ) -> Any:
@@ -99,7 +101,7 @@ def predict(
     check_number_of_inputs(model, source)
     if has_its_own("predict", model):
         return predict_by_model(model, source, steps, callbacks)
-    engine = engine_for(model, plan)
+    engine = engine_for(model, plan, kernels)
     stream = engine.open(source, steps)
     with running("Predict", engine, stream, verbose, writer) as progress:
         return loop.predict(

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from kerasfit import arguments, timing
+from kerasfit import arguments, keras_private, timing
 from kerasfit.errors import ArgumentError
 
 
@@ -197,9 +197,7 @@ def between(first: float, last: float, share: float) -> float:
 
 
 def check_rate_is_settable(model: keras.Model) -> None:
-    if isinstance(
-        getattr(model.optimizer, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule
-    ):
+    if keras_private.has_rate_schedule(model):
         raise ArgumentError(
             "callbacks",
             "`callbacks` has one that sets the learning rate, and the optimizer has a schedule for it.",

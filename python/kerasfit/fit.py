@@ -62,6 +62,7 @@ def fit(
     validation_freq: Any = 1,
     verbose: int | str = "auto",
     plan: str = "auto",
+    kernels: bool | None = None,
     allow_missing: bool = False,
     on_interrupt: str = "return",
     writer: Writer | None = None,
@@ -117,6 +118,9 @@ def fit(
         call, over data that stay on the device. "step": a call for each batch and Keras's own update of
         variables. With tensorflow also "xla", the loop compiled by XLA, and "xla_step", its steps compiled by
         XLA; with torch also "recorded", the operations of the first step replayed.
+    kernels
+        Whether layers may compute with faster functions in the place of Keras's, on CPUs. By default they
+        may, unless the environment variable KERASFIT_KERNELS is 0.
     allow_missing
         Whether x, y and weights may have NaN and infinite values, for a model that masks them.
     on_interrupt
@@ -237,7 +241,7 @@ def fit(
                 **extra,
             )
         else:
-            engine = engine_for(model, plan)
+            engine = engine_for(model, plan, kernels)
             fit_by_engine(
                 engine,
                 history,

@@ -1,32 +1,124 @@
-"""The only file that touches what Keras does not export.
+"""The only file that uses what Keras does not export.
 
-Everything else in the core uses public names, so that a new Keras release is a matter of this file, and so
-is a name that an older one lacks.
+Everything else in the core uses public names, so that a new Keras release is a matter of this file. Each
+private name is in the table ``PRIVATE_NAMES`` and is looked up by ``private()`` or ``module()``, with
+something to do where this version of Keras does not have it. ``tests/python/test_keras_private.py`` walks the
+table: on the installed Keras, and with each name taken away.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
-from threading import Lock
+from functools import cache, partial
 from typing import Any
 
 import keras
 import numpy as np
-from keras.src import backend
-from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 
 from kerasfit.origin import package_of
+
+# Each private name of Keras that is used, and what happens where it is missing. Those of objects are of the
+# class before the dot, or of classes made from it. Modules are of the package keras.src.
+PRIVATE_NAMES = {
+    "Model._symbolic_build": "state is created by a call of the model on one batch",
+    "Model._flatten_layers": "layers are found through the attributes of layers",
+    "Model._initial_epoch": "a callback of Keras cannot choose the first epoch",
+    "Model._compile_metrics": "steps are not recorded with PyTorch",
+    "CompileMetrics._user_metrics": "steps are not recorded with PyTorch",
+    "CompileMetrics._user_weighted_metrics": "steps are not recorded with PyTorch",
+    "Model._compile_loss": "with XLA on TensorFlow, the losses of outputs are weighted by batch size",
+    "MeanMetricWrapper._fn": "metrics that wrap a function count as the user's",
+    "LossFunctionWrapper._fn_kwargs": "a resumed run may have other arguments of a loss unnoticed",
+    "Layer._inbound_nodes": "rows are not added to batches; embeddings' inputs are not checked",
+    "KerasTensor._keras_history": "no input counts as optional",
+    "Model._record_training_state_sharding_spec": "nothing: only Keras's steps for JAX before 3.10 need it",
+    "Variable._direct_assign": "a value is assigned with Keras's checks",
+    "Optimizer._get_variable_index": "updates are not fused with TensorFlow",
+    "Optimizer._trainable_variables": "no warning if other weights are trainable than at compile()",
+    "Optimizer._learning_rate": "a schedule is noticed only when the rate cannot be set",
+    "Adam._momentums": "updates are not fused with TensorFlow",
+    "Adam._velocities": "updates are not fused with TensorFlow",
+    "EarlyStopping._set_monitor_op": "Keras chooses at the end of the first epoch",
+    "TensorBoard._should_trace": "it counts as profiling, and each step is a call",
+    "Callback._model": "nothing: what is not plain is not stored",
+    "backend.compute_output_spec": "targets are not compared with the shapes of outputs",
+    "backend.common.global_state.get_global_attribute": "the global seed is not stored",
+    "backend.common.global_state.set_global_attribute": "the global seed is not restored",
+    "random.seed_generator.global_seed_generator": "the global seed is not restored",
+}
+
+# Modules of the backend in which functions are replaced, by their short names, and where they have been, the
+# newest place first. A function that is in none of them is not replaced.
+BACKEND_MODULES = {
+    "nn": ("backend.ops.nn", "backend.nn"),
+    "numpy": ("backend.ops.numpy", "backend.numpy"),
+    "random": ("backend.random",),
+}
+
+
+def private(owner: Any, name: str, default: Any = None) -> Any:
+    """What an object has under a private name of Keras, which is in the table above; else a default."""
+    assert name in PRIVATE_NAMES
+    return getattr(owner, name.rpartition(".")[2], default)
+
+
+def private_function(name: str) -> Any:
+    """A function of one of Keras's modules by its name in the table above; None if it is not there."""
+    path, _, _ = name.rpartition(".")
+    return private(module(path), name)
+
+
+@cache
+def module(path: str) -> Any:
+    """A module in Keras's package, or the backend's that it has under such a name; None if there is none.
+
+    Nothing is imported: keras.src.backend.numpy is another module once it has been imported as such.
+    """
+    found = sys.modules.get("keras.src")
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def owner_of(name: str) -> Any:
+    """What has a function that may be replaced: "nn.conv" of the backend or "LSTM.inner_loop" of a layer.
+
+    None if this version of Keras has no such function.
+    """
+    place, attribute = name.split(".")
+    owners = [module(path) for path in BACKEND_MODULES.get(place, ())] or [getattr(keras.layers, place, None)]
+    return next((owner for owner in owners if hasattr(owner, attribute)), None)
 
 
 def build_state(model: keras.Model, batch: tuple) -> None:
     """Create the variables of model, loss, metrics and optimizer that a batch of this shape implies."""
-    model._symbolic_build(data_batch=batch)
+    if build := private(model, "Model._symbolic_build"):
+        build(data_batch=batch)
+    else:
+        build_by_calls(model, batch)
+
+
+def build_by_calls(model: keras.Model, batch: tuple) -> None:
+    """The same by what Keras exports: the model, its loss and its metrics compute something of the batch."""
+    x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
+    y_pred = model(x, training=False)
+    if model.compiled:
+        if y is not None:
+            model.compute_loss(x, y, y_pred, weights, training=False)
+            model.compute_metrics(x, y, y_pred, weights)
+        model.reset_metrics()
+        if isinstance(model.optimizer, keras.optimizers.Optimizer) and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+
+
+def record_shardings(model: keras.Model) -> None:
+    """Note how variables lie on devices, without which JAX steps of older versions of Keras cannot run."""
+    if record := private(model, "Model._record_training_state_sharding_spec"):
+        record()
 
 
 def output_shapes(model: keras.Model, x: Any) -> list[tuple]:
@@ -40,7 +132,7 @@ def output_shapes(model: keras.Model, x: Any) -> list[tuple]:
         x,
     )
     try:
-        outputs = backend.compute_output_spec(model, inputs, training=False)
+        outputs = private_function("backend.compute_output_spec")(model, inputs, training=False)
     except Exception:  # which a step will say in its own words
         return []
     return [output.shape for output in keras.tree.flatten(outputs)]
@@ -52,19 +144,24 @@ def choose_direction(callback: keras.callbacks.Callback) -> None:
     Keras leaves that to the end of the first epoch, and turns the sign of ``min_delta`` with it: in a run
     that is resumed, once more.
     """
-    if hasattr(callback, "_set_monitor_op") and getattr(callback, "monitor_op", None) is None:
+    choose = private(callback, "EarlyStopping._set_monitor_op")
+    if choose and getattr(callback, "monitor_op", None) is None:
         with suppress(ValueError):  # which comes at the end of the epoch
-            callback._set_monitor_op()
+            choose()
 
 
 def loss_arguments(loss: Any) -> dict[str, Any] | None:
     """The arguments of one of Keras's losses, some of which its configuration leaves out."""
-    return getattr(loss, "_fn_kwargs", None)
+    return private(loss, "LossFunctionWrapper._fn_kwargs")
 
 
 def restored_epoch(model: keras.Model) -> int | None:
     """The 1-based epoch at which a callback (``BackupAndRestore``) wants training to start, if any."""
-    return model._initial_epoch + 1 if model._initial_epoch else None
+    epoch = private(model, "Model._initial_epoch")
+    return epoch + 1 if epoch else None
+
+
+SEED = "global_seed_generator"  # Keras 3.9 has no constant for it
 
 
 def global_seed() -> keras.Variable | None:
@@ -72,16 +169,19 @@ def global_seed() -> keras.Variable | None:
 
     None if there is none yet: Keras makes it when it is first used.
     """
-    generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    get = private_function("backend.common.global_state.get_global_attribute")
+    generator = get(SEED) if get else None
     return None if generator is None else generator.state
 
 
 def set_global_seed(value: Any) -> None:
     """Give that generator a state; None if it is to be made when it is next used."""
-    if value is None:
-        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
-    else:
-        global_seed_generator().state.assign(value)
+    make = private_function("random.seed_generator.global_seed_generator")
+    forget = private_function("backend.common.global_state.set_global_attribute")
+    if value is None and forget:
+        forget(SEED, None)
+    elif value is not None and make:
+        make().state.assign(value)
 
 
 def max_epochs() -> int | None:
@@ -96,7 +196,26 @@ def max_steps_per_epoch() -> int | None:
 
 def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """All layers of a model, those inside other layers too."""
-    return list(model._flatten_layers())
+    if flatten := private(model, "Model._flatten_layers"):
+        return list(flatten())
+    return list(layers_within(model, {}))
+
+
+def layers_within(part: Any, seen: dict[int, Any]) -> Iterator[keras.layers.Layer]:
+    """A layer and those in its attributes, and in lists and dicts there; but for those seen before."""
+    if id(part) in seen:
+        return
+    seen[id(part)] = part
+    inside: Any = ()
+    if isinstance(part, keras.layers.Layer):
+        yield part
+        inside = [*getattr(part, "layers", []), *vars(part).values()]
+    elif isinstance(part, (list, tuple, set)):
+        inside = list(part)
+    elif isinstance(part, Mapping):
+        inside = list(part.values())
+    for each in inside:
+        yield from layers_within(each, seen)
 
 
 def metrics_reset_variables_only(model: keras.Model) -> bool:
@@ -110,13 +229,18 @@ def metrics_reset_variables_only(model: keras.Model) -> bool:
     return "reset_metrics" not in vars(type(model))
 
 
+UNKNOWN = object()  # a part of a model that cannot be found, and so is not known to be Keras's
+
+
 def consists_of_keras(model: keras.Model) -> bool:
     """Whether layers, metrics, losses and the optimizer of a model are all Keras's own."""
     parts = [*all_layers(model), *model.metrics]
     if model.compiled:
-        metrics = model._compile_metrics
+        metrics = private(model, "Model._compile_metrics", UNKNOWN)
         parts += [model.optimizer, model.loss]
-        parts += [metrics._user_metrics, metrics._user_weighted_metrics] if metrics else []
+        if metrics is not None:
+            parts.append(private(metrics, "CompileMetrics._user_metrics", UNKNOWN))
+            parts.append(private(metrics, "CompileMetrics._user_weighted_metrics", UNKNOWN))
     return all(map(is_of_keras, keras.tree.flatten(parts)))
 
 
@@ -124,12 +248,18 @@ def is_of_keras(part: Any) -> bool:
     """Whether a part of a model, and the function that it wraps if any, is Keras's."""
     if part is None or isinstance(part, str):
         return True
-    function = part if inspect.isfunction(part) else getattr(part, "fn", getattr(part, "_fn", None))
+    function = part if inspect.isfunction(part) else wrapped_function(part)
     return (
         package_of(part if inspect.isfunction(part) else type(part)) == "keras"
         and (function is None or package_of(function) == "keras")
         and type(part).__name__ not in ("Lambda", "TorchModuleWrapper")
     )
+
+
+def wrapped_function(part: Any) -> Any:
+    """The function that a loss or metric, or any other part of a model, wraps; None if there is none."""
+    missing = UNKNOWN if isinstance(part, keras.metrics.MeanMetricWrapper) else None
+    return getattr(part, "fn", private(part, "MeanMetricWrapper._fn", missing))
 
 
 # Layers of Keras that compute each sample's outputs from that sample alone, when they do not train.
@@ -176,17 +306,19 @@ def row_is_separate(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, keras.layers.EinsumDense):
         inputs, kernel, outputs = re.split(",|->", layer.equation.replace(" ", ""))
         return inputs[0] == outputs[0] and inputs[0] not in kernel.replace(".", "")
-    axes = keras.tree.flatten([getattr(layer, name, None) for name in ("axis", "_attention_axes")])
+    if isinstance(layer, keras.layers.MultiHeadAttention):
+        axes = keras.tree.flatten(layer.get_config()["attention_axes"])
+    else:
+        axes = keras.tree.flatten(getattr(layer, "axis", None))
     return all(axis is None or axis > 0 or axis == -1 for axis in axes)
 
 
 def is_told_something(layer: keras.layers.Layer) -> bool:
-    """Whether a model calls a layer with a flag that is on, such as ``training=True``."""
-    values = [
-        value
-        for node in layer._inbound_nodes
-        for value in (*node.arguments.args, *node.arguments.kwargs.values())
-    ]
+    """Whether a model calls a layer with a flag that is on, such as ``training=True``; or may do so."""
+    nodes = private(layer, "Layer._inbound_nodes")
+    if nodes is None:
+        return True
+    values = [value for node in nodes for value in (*node.arguments.args, *node.arguments.kwargs.values())]
     return any(value for value in values if isinstance(value, (int, np.bool_)))
 
 
@@ -196,7 +328,7 @@ def unknown_batch_size(model: keras.Model) -> Iterator[None]:
 
     Keras weights them by a batch's size where its trace knows it, and so not in TensorFlow's graphs.
     """
-    metrics = list(getattr(model._compile_loss, "metrics", []))
+    metrics = list(getattr(private(model, "Model._compile_loss"), "metrics", []))
     for metric in metrics:
         metric.__dict__["update_state"] = partial(unweighted_update, metric)
     try:
@@ -212,20 +344,22 @@ def unweighted_update(metric: keras.metrics.Metric, values: Any, sample_weight: 
 
 def put(variable: keras.Variable, value: Any) -> None:
     """Assign a value that is of the backend, and of the variable's shape and type, without a look at it."""
-    variable._direct_assign(value)
+    private(variable, "Variable._direct_assign", variable.assign)(value)
 
 
-def adam_moments(optimizer: keras.optimizers.Adam, variable: Any) -> tuple[Any, Any]:
-    """Adam's two moments of a variable, as the backend's variables."""
-    index = optimizer._get_variable_index(variable)
-    return optimizer._momentums[index].value, optimizer._velocities[index].value
+def adam_moments(optimizer: keras.optimizers.Adam, variable: Any) -> tuple[Any, Any] | None:
+    """Adam's two moments of a variable, as the backend's variables; None if they cannot be found."""
+    index_of = private(optimizer, "Optimizer._get_variable_index")
+    moments = private(optimizer, "Adam._momentums"), private(optimizer, "Adam._velocities")
+    if index_of is None or None in moments:
+        return None
+    return tuple(each[index_of(variable)].value for each in moments)
 
 
 def sgd_momentum(optimizer: keras.optimizers.SGD, variable: Any) -> Any | None:
-    """SGD's momentum of a variable, as the backend's variable, if it has momentum."""
-    if not optimizer.momentum:
-        return None
-    return optimizer.momentums[optimizer._get_variable_index(variable)].value
+    """SGD's momentum of a variable, as the backend's variable; None if it cannot be found."""
+    index_of = private(optimizer, "Optimizer._get_variable_index")
+    return optimizer.momentums[index_of(variable)].value if index_of else None
 
 
 def compiles_with_xla(model: keras.Model) -> bool:
@@ -276,7 +410,7 @@ def input_embeddings(model: keras.Model) -> list[tuple[int, keras.layers.Embeddi
         (inputs[id(layer.input)], layer)
         for layer in model.layers
         if isinstance(layer, keras.layers.Embedding)
-        and len(layer._inbound_nodes) == 1
+        and len(private(layer, "Layer._inbound_nodes", ())) == 1
         and id(layer.input) in inputs
     ]
 
@@ -285,7 +419,8 @@ def optional_inputs(model: keras.Model) -> set[int | str]:
     """The numbers and names of the inputs that a model can do without."""
     optional: set[int | str] = set()
     for number, tensor in enumerate(getattr(model, "inputs", None) or []):
-        if getattr(tensor._keras_history.operation, "optional", False):
+        history = private(tensor, "KerasTensor._keras_history")
+        if getattr(getattr(history, "operation", None), "optional", False):
             optional |= {number, tensor.name}
     return optional
 
@@ -300,41 +435,26 @@ def trains_other_weights(model: keras.Model) -> bool:
     optimizer = model.optimizer
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
-    if not getattr(optimizer, "built", False):
+    built_for = private(optimizer, "Optimizer._trainable_variables")
+    if not getattr(optimizer, "built", False) or built_for is None:
         return False
-    return set(map(id, optimizer._trainable_variables)) != set(map(id, model.trainable_variables))
+    return set(map(id, built_for)) != set(map(id, model.trainable_variables))
 
 
-@contextmanager
-def replaced(functions: Mapping[str, Callable[[Callable], Callable]]) -> Iterator[None]:
-    """Let layers compute with other functions, while a step is traced or runs.
-
-    Each function is made from the one it stands for: "nn.conv" of the backend, "LSTM.inner_loop" of layers.
-    One that this Keras does not have is passed over. Where several threads want them, or one does twice, the
-    first puts them there and the last takes them away.
-    """
-    with _replacing:
-        for name, make in functions.items():
-            owner, attribute = place_of(name)
-            if not _users[name] and (own := getattr(owner, attribute, None)):
-                _own_functions[name] = own
-                setattr(owner, attribute, make(own))
-            _users[name] += 1
-    try:
-        yield
-    finally:
-        with _replacing:
-            for name in functions:
-                _users[name] -= 1
-                if not _users[name] and name in _own_functions:
-                    setattr(*place_of(name), _own_functions.pop(name))
+def has_rate_schedule(model: keras.Model) -> bool:
+    """Whether the learning rate of a model's optimizer follows a schedule, and cannot be set."""
+    rate = private(model.optimizer, "Optimizer._learning_rate")
+    return isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
 
 
-_replacing = Lock()
-_users: Counter[str] = Counter()
-_own_functions: dict[str, Callable] = {}
+def profiles(callback: keras.callbacks.TensorBoard) -> bool:
+    """Whether a callback profiles steps, or may do so."""
+    return private(callback, "TensorBoard._should_trace", True)
 
 
-def place_of(name: str) -> tuple[Any, str]:
-    place, attribute = name.split(".")
-    return getattr(keras.layers, place, None) or getattr(backend, place), attribute
+def is_container(part: Any) -> bool:
+    """Whether a loss or metric is Keras's container for those that the user gave to ``compile()``."""
+    return type(part).__name__ in ("CompileLoss", "CompileMetrics")
+
+
+CALLBACK_MODEL = "_model"  # the attribute in which a callback has its model

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from kerasfit.keras_private import is_container
 from kerasfit.origin import package_of
 
 PARTS = {"loss": keras.losses.Loss, "metric": keras.metrics.Metric, "layer": keras.layers.Layer}
@@ -81,7 +82,7 @@ def part_at_fault(error: BaseException) -> str | None:
 
 
 def part_of_model(owner: Any, method: str) -> str | None:
-    if type(owner).__name__ in ("CompileLoss", "CompileMetrics"):
+    if is_container(owner):
         return None
     if isinstance(owner, keras.Model):
         own = package_of(type(owner)) not in ("keras", "kerasfit")

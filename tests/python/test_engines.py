@@ -15,7 +15,7 @@ from keras import layers, ops
 import kerasfit
 from kerasfit import keras_private
 from kerasfit.engines import engine_class, engine_for, kernels
-from kerasfit.engines.kernels import convolution, dropout, pooling, products, recurrent
+from kerasfit.engines.kernels import convolution, dropout, pooling, products, recurrent, replacement
 from kerasfit.live import View
 from kerasfit.tensors import aligned_copy
 
@@ -580,7 +580,7 @@ def test_the_gradients_of_a_product_are_the_backend_s(monkeypatch, rows, columns
     x, matrix = (random.normal(size=size).astype("float32") for size in ((*rows, 32), (32, columns)))
     weights = random.normal(size=(*rows, columns)).astype("float32")
     assert_same_gradients(lambda x, matrix: ops.sum(ops.tanh(ops.matmul(x, matrix)) * weights), x, matrix)
-    assert bool(seen) == (columns in (2, 3, 16))
+    assert bool(seen) == (BACKEND == "jax" and columns in (2, 3, 16))
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="only JAX has derivatives of functions that go forward")
@@ -609,6 +609,7 @@ def test_layers_may_derive_others_forward():
 def calls_of_loops(monkeypatch, kind):
     """A list that has an element more after each call of a kernel for a kind of recurrent layer."""
     seen, place, name = [], recurrent, f"{kind.lower()}_over_time"
+    replacement.fitting.cache_clear()  # of the function as it was
     if BACKEND == "torch":
         import torch
 
@@ -818,9 +819,9 @@ def test_images_stay_as_they_lie_in_memory(dimensions):
 
 
 def test_functions_that_stand_for_others_go_with_the_last_who_wants_them():
-    owner, attribute = keras_private.place_of("nn.max_pool")
+    owner, attribute = keras_private.owner_of("nn.max_pool"), "max_pool"
     own = getattr(owner, attribute)
-    first, second = (keras_private.replaced({"nn.max_pool": lambda own: partial(own)}) for _ in range(2))
+    first, second = (kernels.replaced({"nn.max_pool": lambda own: partial(own)}) for _ in range(2))
     first.__enter__()
     standing = getattr(owner, attribute)
     second.__enter__()

@@ -17,7 +17,7 @@ from kerasfit.checkpoint import store
 from kerasfit.errors import ArgumentError
 from kerasfit.origin import package_of
 
-OF_THE_RUN = {"_model", "params", "validation_data"}  # attributes that fit() sets
+OF_THE_RUN = {keras_private.CALLBACK_MODEL, "params", "validation_data"}  # attributes that fit() sets
 
 
 def check_callback_methods(callback: keras.callbacks.Callback) -> None:

@@ -12,7 +12,9 @@ from importlib import import_module
 import keras
 
 from kerasfit import cache
+from kerasfit.arguments import flag
 from kerasfit.engines.engine import Engine
+from kerasfit.engines.kernels import kernels_wanted
 from kerasfit.errors import KerasfitError
 
 __all__ = ["Engine", "engine_class", "engine_for"]
@@ -20,16 +22,20 @@ __all__ = ["Engine", "engine_class", "engine_for"]
 ENGINES = {"tensorflow": "TensorFlowEngine", "jax": "JaxEngine", "torch": "TorchEngine"}
 
 
-def engine_for(model: keras.Model, plan: str = "auto") -> Engine:
+def engine_for(model: keras.Model, plan: str = "auto", kernels: bool | None = None) -> Engine:
     """The engine of this session's backend for a model; it stays with the model, compiled steps and all.
 
-    ``plan`` says how it is to run steps: one of the engine's ``plans``, or "auto" for its choice.
+    ``plan`` says how it is to run steps: one of the engine's ``plans``, or "auto" for its choice. ``kernels``
+    says whether faster functions may be put in the place of Keras's; by default the environment variable
+    KERASFIT_KERNELS does.
     """
     if "_kerasfit_engine" not in model.__dict__:
         model.__dict__["_kerasfit_engine"] = engine_class()(model)
         cache.warn_if_refused(keras.backend.backend())
-    model.__dict__["_kerasfit_engine"].use_plan(plan)
-    return model.__dict__["_kerasfit_engine"]
+    engine = model.__dict__["_kerasfit_engine"]
+    engine.use_plan(plan)
+    engine.kernels = kernels_wanted() if kernels is None else flag("kernels", kernels)
+    return engine
 
 
 def engine_class() -> type[Engine]:

@@ -92,11 +92,12 @@ class PlainEngine:
     def __init__(self, model: keras.Model):
         self.model = model
         self.plan, self.plan_is_chosen = "step", True  # by the engine rather than by the caller
+        self.kernels = True  # whether steps may compute with functions of ours in the place of Keras's
         self.halt_on_nan = self.overlap = False
         self.planned = 0
         self.paces: dict[str, Any] = {}
         self._at_work: Future | None = None  # the step that the worker is at
-        self._steps: dict[tuple[str, str], tuple[Any, Callable]] = {}
+        self._steps: dict[tuple[str, str, bool], tuple[Any, Callable]] = {}
         self._facts: tuple[Any, dict[Callable, Any]] = None, {}
 
     def use_plan(self, plan: str) -> None:
@@ -132,10 +133,10 @@ class PlainEngine:
         # ours is good for as long as Keras's.
         getattr(self.model, f"make_{kind}_function")()
         function = getattr(self.model, f"{kind}_function")
-        if (kind, self.plan) not in self._steps or self._steps[kind, self.plan][0] is not function:
-            step = self.compiled(kind, getattr(self.model, f"{kind}_step"))
-            self._steps[kind, self.plan] = function, step
-        return self._steps[kind, self.plan][1]
+        key = kind, self.plan, self.kernels
+        if key not in self._steps or self._steps[key][0] is not function:
+            self._steps[key] = function, self.compiled(kind, getattr(self.model, f"{kind}_step"))
+        return self._steps[key][1]
 
     def fact(self, find: Callable[[keras.Model], Any]) -> Any:
         """What a function finds out about the model, good for as long as Keras's functions for its steps."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,8 +26,10 @@ def fused_updates(optimizer: Any) -> Iterator[None]:
     """
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
-    kernel = KERNELS.get(getattr(type(optimizer), "update_step", None))
-    if kernel is None or "update_step" in optimizer.__dict__:
+    plain = getattr(type(optimizer), "update_step", None)
+    kernel = KERNELS.get(plain)
+    is_known = kernel and list(inspect.signature(plain).parameters) == ARGUMENTS
+    if not is_known or "update_step" in optimizer.__dict__:
         yield
         return
     optimizer.__dict__["update_step"] = kernel(optimizer, optimizer.update_step)
@@ -40,9 +43,10 @@ def adam(optimizer: keras.optimizers.Adam, plain: Update) -> Update:
     """Kingma and Ba (2014), algorithm 1, in the order of operations of their section 2, as in Keras."""
 
     def update(gradient: Any, variable: tf.Variable, learning_rate: Any) -> Any:
-        m, v = keras_private.adam_moments(optimizer, variable)
-        if optimizer.amsgrad or not alike(gradient, variable, m, v):
+        moments = keras_private.adam_moments(optimizer, variable)
+        if moments is None or optimizer.amsgrad or not alike(gradient, variable, *moments):
             return plain(gradient, variable, learning_rate)
+        m, v = moments
         cast = lambda value: tf.cast(value, variable.dtype)  # noqa: E731
         step = cast(optimizer.iterations + 1)
         return tf.raw_ops.ResourceApplyAdam(
@@ -63,12 +67,14 @@ def adam(optimizer: keras.optimizers.Adam, plain: Update) -> Update:
 
 def sgd(optimizer: keras.optimizers.SGD, plain: Update) -> Update:
     def update(gradient: Any, variable: tf.Variable, learning_rate: Any) -> Any:
-        momentum = keras_private.sgd_momentum(optimizer, variable)
-        if not alike(gradient, variable, *([] if momentum is None else [momentum])):
+        if not alike(gradient, variable):
             return plain(gradient, variable, learning_rate)
         rate = tf.cast(learning_rate, variable.dtype)
-        if momentum is None:
+        if not optimizer.momentum:
             return tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
+        momentum = keras_private.sgd_momentum(optimizer, variable)
+        if momentum is None or not alike(gradient, momentum):
+            return plain(gradient, variable, learning_rate)
         return tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=momentum.handle,
@@ -81,6 +87,7 @@ def sgd(optimizer: keras.optimizers.SGD, plain: Update) -> Update:
     return update
 
 
+ARGUMENTS = ["self", "gradient", "variable", "learning_rate"]  # of what the kernels stand for
 KERNELS = {keras.optimizers.Adam.update_step: adam, keras.optimizers.SGD.update_step: sgd}
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine, finite_loss
 from kerasfit.engines.jax_steps import OUTPUTS, Loop, RowsWithin, State, Steps
+from kerasfit.engines.kernels import replaced
 from kerasfit.memory import aligned_empty, elements_around, is_aligned
 from kerasfit.sources import Rows, RowStream, Source, Stream
 from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack, to_backend, to_numpy
@@ -59,7 +60,7 @@ class JaxEngine(PlainEngine):
         return self.model.jit_compile and not self.model.run_eagerly
 
     def compiled(self, kind: str, step: Callable) -> Steps:
-        return Steps(self.model, kind, step, compiles=self._compiles)
+        return Steps(self.model, kind, step, compiles=self._compiles, kernels=self.kernels)
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
@@ -70,8 +71,8 @@ class JaxEngine(PlainEngine):
     def prepare(self, stream: Stream) -> None:
         """Create the state of model, loss, metrics and optimizer, which a pure step cannot."""
         if (batch := stream.example()) is not None:
-            others = {} if keras.distribution.distribution() else {"numpy.zeros": lambda _: zeros}
-            with keras_private.replaced(others):
+            may_replace = self.kernels and not keras.distribution.distribution()
+            with replaced({"numpy.zeros": zeros_for} if may_replace else {}):
                 keras_private.build_state(self.model, numbers_or_tensors(tuple(batch)))
 
     # ---- state ---------------------------------------------------------------------------------------
@@ -354,9 +355,13 @@ def shapes_of(data: Any) -> tuple:
     return tuple(getattr(leaf, "shape", None) for leaf in keras.tree.flatten(data))
 
 
-def zeros(shape: tuple[int, ...], dtype: Any = None) -> jax.Array:
+def zeros_for(plain: Callable) -> Callable:
     """Zeros, as optimizers begin with, for which JAX's own function compiles a program for each shape."""
-    return jax.device_put(np.zeros(shape, jax.dtypes.canonicalize_dtype(dtype or keras.config.floatx())))
+
+    def zeros(shape: tuple[int, ...], dtype: Any = None) -> jax.Array:
+        return jax.device_put(np.zeros(shape, jax.dtypes.canonicalize_dtype(dtype or keras.config.floatx())))
+
+    return zeros
 
 
 def copy_of(value: jax.Array) -> jax.Array | np.ndarray:

@@ -6,7 +6,8 @@ import functools
 import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -56,18 +57,20 @@ TAKEN = {
 CHANGED = {"train": TAKEN["train"], "test": ("non_trainable", "metrics"), "predict": ("non_trainable",)}
 
 
-@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class RowsWithin:
     """Rows that are a part of a flat array, from the element ``first`` on."""
 
     elements: jax.Array
     first: np.int32
-    shape: tuple[int, ...] = field(metadata={"static": True})
+    shape: tuple[int, ...]
 
     @property
     def dtype(self) -> Any:
         return self.elements.dtype
+
+
+jax.tree_util.register_dataclass(RowsWithin, data_fields=["elements", "first"], meta_fields=["shape"])
 
 
 def is_rows(leaf: Any) -> bool:
@@ -127,12 +130,13 @@ class Steps:
         Whether rows that are added to a batch to predict from change nothing but the number of outputs.
     """
 
-    def __init__(self, model: keras.Model, kind: str, step: Callable, *, compiles: bool):
+    def __init__(self, model: keras.Model, kind: str, step: Callable, *, compiles: bool, kernels: bool):
         self.model = model
         self.kind = kind
         # A step of the user's own may change whatever it takes, and may want derivatives of another kind
         # than the kernels have.
         self._is_keras_s = logs_are_metrics(model, kind)
+        self._kernels = kernels and compiles and self._is_keras_s
         self.changes = CHANGED[kind] if self._is_keras_s else TAKEN[kind]
         self.keeps = tuple(name for name in TAKEN[kind] if name not in self.changes)
         self.traces = 0
@@ -145,7 +149,7 @@ class Steps:
 
     def _forget_programs(self) -> None:
         # A new function each time: JAX keeps what it compiled for one, and for those that are equal to it.
-        self.by_itself = self._compile(functools.partial(self._one), rare=False)
+        self.by_itself = self._compile(functools.partial(self._traced, self._one), rare=False)
         self._loops: dict[Loop, Callable] = {}
         self._shapes: set[tuple] = set()
 
@@ -158,33 +162,31 @@ class Steps:
     def _compile(self, python: Callable, *, rare: bool) -> Callable:
         if not self._compiles:
             return python
-        return jax.jit(python, donate_argnums=0, compiler_options=compiler_options(rare))
+        return jax.jit(python, donate_argnums=0, **compiler_options(rare))
+
+    def _traced(self, function: Callable, *arguments: Any) -> Any:
+        """Call a function that is being traced, with kernels until an error comes up that way.
+
+        JAX has several errors for a layer that wants a derivative which kernels do not have.
+        """
+        if self._kernels:
+            with suppress(Exception), jax_kernels():
+                return function(*arguments)
+        answer = function(*arguments)
+        self._kernels = False
+        return answer
 
     def _one(self, changing: State, kept: State, data: Any) -> tuple[State, Any]:
         self.traces += 1
+        keras_private.record_shardings(self.model)
         state = changing.over(kept)
-        answer, values = self._stepped(tuple(getattr(state, name) for name in TAKEN[self.kind]), data)
+        answer, values = self._step(tuple(getattr(state, name) for name in TAKEN[self.kind]), data)
         if self.kind == "predict":
             values = (state.trainable, values)
         else:
             self._names = tuple(answer)
         after = State(**dict(zip(TAKEN[self.kind], values, strict=True)))
         return after.only(self.changes), answer
-
-    def _stepped(self, state: tuple, data: Any) -> tuple[Any, tuple]:
-        """The model's step, with the kernels where they can stand for its layers' operations."""
-        if self._is_keras_s:
-            try:
-                with jax_kernels():
-                    return self._step(state, data)
-            # JAX has two ways to say to a layer, which derives others forward, that kernels cannot be, and
-            # one to a loss that has the derivative of a derivative
-            except (NotImplementedError, TypeError):
-                pass
-            except ValueError as error:
-                if "Reverse-mode differentiation" not in str(error):
-                    raise
-        return self._step(state, data)
 
     def in_order(self, logs: Logs) -> Logs:
         """Logs in the order that the step gave them, where JAX sorts them by their names."""
@@ -198,7 +200,8 @@ class Steps:
         at most ``OUTPUTS`` steps, and zeros after them.
         """
         if kind not in self._loops:
-            self._loops[kind] = self._compile(functools.partial(self._loop, kind), rare=kind.rare)
+            loop = functools.partial(self._traced, functools.partial(self._loop, kind))
+            self._loops[kind] = self._compile(loop, rare=kind.rare)
         if compiling := self._compiling.pop(kind, None):
             wait_for(compiling)
         return self._loops[kind]
@@ -270,8 +273,8 @@ class Steps:
 
 
 @functools.cache
-def compiler_options(rare: bool) -> dict[str, Any] | None:
-    """Options with which XLA compiles on CPUs.
+def compiler_options(rare: bool) -> dict[str, dict[str, Any]]:
+    """Options with which XLA compiles on CPUs, as an argument of ``jax.jit``.
 
     The last level of optimization takes longer, for an LSTM by a tenth, and steps are no faster by it.
     What is rare compiles in a third of the time, and then takes up to twice the time to run; by one thread,
@@ -285,9 +288,10 @@ def compiler_options(rare: bool) -> dict[str, Any] | None:
             "xla_cpu_parallel_codegen_split_count": 1,
         }
     if jax.default_backend() != "cpu":
-        return None
+        return {}
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()
-    except jax.errors.JaxRuntimeError:  # they are not among those that users are promised
-        return None
-    return options
+    # they are not among those that users are promised
+    except (TypeError, RuntimeError):
+        return {}
+    return {"compiler_options": options}

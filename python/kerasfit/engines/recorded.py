@@ -160,6 +160,13 @@ class State(NamedTuple):
         """A copy of the state that there is."""
         return cls.now([variable.value.detach().clone() for variable in variables])
 
+    @torch.no_grad()
+    def restore(self, variables: list[keras.Variable]) -> None:
+        """Make this the state that there is."""
+        for variable, value in zip(variables, self.values, strict=True):
+            variable.value.copy_(value)
+        self.set_random()
+
     def set_random(self) -> None:
         for module, state in zip(random_modules(), self.random, strict=True):
             module.set_rng_state(state)

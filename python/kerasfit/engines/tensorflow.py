@@ -71,7 +71,8 @@ class TensorFlowEngine(PlainEngine):
     def compiled(self, kind: str, step: Callable) -> Callable:
         if self.model.run_eagerly:
             return step
-        return Steps(self.model, kind, step, fuse=kind == "train" and self.plan != "step")
+        fuse = self.kernels and kind == "train" and self.plan != "step"
+        return Steps(self.model, kind, step, fuse=fuse, kernels=self.kernels)
 
     def _halts(self, kind: str) -> bool:
         return self.halt_on_nan and kind == "train"
@@ -168,7 +169,7 @@ class TensorFlowEngine(PlainEngine):
         loop = self._loop_of_xla(step, stream)
         try:
             done, logs = self._resident[stream].run(step, rows, loop, reset=reset, halting=halting)
-        except (tf.errors.OpError, LookupError):
+        except tf.errors.OpError:
             if self._finished_steps() != finished:
                 raise
             # Before its first step, so XLA did not compile it.

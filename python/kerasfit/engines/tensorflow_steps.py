@@ -6,6 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
 import keras
@@ -52,15 +53,18 @@ class Steps:
         The model's ``train_step``, ``test_step`` or ``predict_step``.
     fuse
         Whether the optimizer may update a variable by one kernel, where that is the same.
+    kernels
+        Whether layers may compute with functions of ours where XLA compiles a step.
     """
 
-    def __init__(self, model: keras.Model, kind: str, step: Callable, *, fuse: bool):
+    def __init__(self, model: keras.Model, kind: str, step: Callable, *, fuse: bool, kernels: bool):
         self.model = model
         self.kind = kind
-        self.fuse = fuse
         self.traces = 0
         self.has_run = False  # by XLA, which thus can compile it
         self._step = step
+        self._fuse = fuse
+        self._kernels = kernels
         self._size = keras_private.stateful_batch_size(model)
         self._functions: dict[Any, Callable] = {}
         self._joins: dict[Any, bool] = {}
@@ -275,35 +279,50 @@ class Steps:
         dense = is_dense(spec)
         key = ("step", xla, *(types(spec) if dense else ()))
         if key not in self._functions:
-
-            def make(*, copies: bool) -> Callable:
-                python = functools.partial(self._traced_step, xla=xla, copies=copies)
-                # Without a signature tf.function opens what varies.
-                return function(python, [spec] if dense else None, jit_compile=xla)
-
-            may_call = not (xla or keras_private.consists_of_keras(self.model))
-            step = make(copies=may_call and not dense)
-            if may_call and dense and calls_python(step.get_concrete_function(spec)):
-                step = make(copies=True)
-            self._functions[key] = step
+            self._functions[key] = self._traced(spec, xla=xla) if dense else self._untraced(xla=xla)
         return self._functions[key]
 
-    def _traced_step(self, data: Any, *, xla: bool, copies: bool) -> Any:
+    def _traced(self, spec: Any, *, xla: bool) -> Callable:
+        """The step, traced with kernels; and if that fails, once more without.
+
+        A graph that could not be finished is thrown away: it has the updates up to the error in it.
+        """
+        if self._fuse or (self._kernels and xla):
+            with suppress(Exception):
+                return self._traced_with(spec, xla=xla, fuse=self._fuse, kernels=self._kernels)
+        step = self._traced_with(spec, xla=xla, fuse=False, kernels=False)
+        self._fuse = self._kernels = False
+        return step
+
+    def _traced_with(self, spec: Any, *, xla: bool, **options: bool) -> Callable:
+        def trace(*, copies: bool) -> tuple[Callable, Any]:
+            python = functools.partial(self._traced_step, xla=xla, copies=copies, **options)
+            step = function(python, [spec], jit_compile=xla)
+            return step, step.get_concrete_function(spec)
+
+        step, graph = trace(copies=False)
+        if not xla and not keras_private.consists_of_keras(self.model) and calls_python(graph):
+            step, _ = trace(copies=True)
+        return step
+
+    def _untraced(self, *, xla: bool) -> Callable:
+        """The step for data that may be sparse, traced when it is called: without kernels of layers."""
+        copies = not (xla or keras_private.consists_of_keras(self.model))
+        python = functools.partial(self._traced_step, xla=xla, copies=copies, fuse=self._fuse, kernels=False)
+        return function(python, jit_compile=xla)  # without a signature tf.function opens what varies
+
+    def _traced_step(self, data: Any, *, xla: bool, copies: bool, fuse: bool, kernels: bool) -> Any:
         """The step, on copies of the data if Python may be called with them, which can write into them."""
         self.traces += 1
         if copies:
             data = keras.tree.map_structure(copy_of, data)
-        with fused_updates(self.model.optimizer if self.fuse else None):
-            if not xla:
-                return self._step(data)
-            with keras_private.unknown_batch_size(self.model):
-                try:
-                    with tensorflow_kernels():
-                        return self._step(data)
-                except LookupError:  # the derivative of a derivative, which is not there for kernels
-                    if not self.model.jit_compile:  # nobody asked for XLA, which is slow at it
-                        raise
-                    return self._step(data)
+        with ExitStack() as block:
+            block.enter_context(fused_updates(self.model.optimizer if fuse else None))
+            if xla:
+                block.enter_context(keras_private.unknown_batch_size(self.model))
+            if xla and kernels:
+                block.enter_context(tensorflow_kernels())
+            return self._step(data)
 
     def _concrete(self, spec: Any, *, xla: bool = False) -> Callable:
         return self._function(spec, xla=xla).get_concrete_function(spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,9 +14,10 @@ import torch
 from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine, finite_loss, logs_are_metrics
 from kerasfit.engines.kernels import torch_kernels
-from kerasfit.engines.recorded import Recorded, copy_of, random_modules
+from kerasfit.engines.recorded import Recorded, State, copy_of, random_modules
 from kerasfit.sources import RowStream, Source, Stream
 from kerasfit.tensors import pack, to_backend
+from kerasfit.variables import all_variables
 
 
 class TorchEngine(PlainEngine):
@@ -42,7 +44,8 @@ class TorchEngine(PlainEngine):
         step = step if kind == "train" else torch.no_grad()(step)  # in whatever thread it runs
         if self.model.jit_compile:
             return torch.compile(step)
-        step = torch_kernels()(step)
+        if self.kernels:
+            step = WithKernels(self.model, step)
         if self.plan == "recorded" and kind == "predict":
             return Recorded(self.model, step, self._recorded_after)
         if self.plan == "step" or kind == "predict" or not logs_are_metrics(self.model, kind):
@@ -101,6 +104,41 @@ class TorchEngine(PlainEngine):
             if halting and not finite_loss(self.model.get_metrics_result()):
                 break
         return self.model.get_metrics_result()
+
+
+class WithKernels:
+    """A step that computes with functions of ours in the place of Keras's.
+
+    Steps are not traced here. If the first one with data of some shapes raises an error, all variables become
+    what they were, and this step and those that follow run without kernels.
+    """
+
+    def __init__(self, model: keras.Model, step: Callable[[Any], Any]):
+        self.model = model
+        self._step = step
+        self._kernels = True
+        self._tried: set[tuple] = set()
+
+    def __call__(self, data: Any) -> Any:
+        if not self._kernels:
+            return self._step(data)
+        shapes = tuple(getattr(leaf, "shape", None) for leaf in keras.tree.flatten(data))
+        if shapes not in self._tried:
+            return self._try(shapes, data)
+        with torch_kernels():
+            return self._step(data)
+
+    def _try(self, shapes: tuple, data: Any) -> Any:
+        variables, copied = all_variables(self.model), copy_of(data)  # a step may write into its data
+        before = State.of(variables)
+        with suppress(Exception), torch_kernels():
+            outputs = self._step(data)
+            self._tried.add(shapes)
+            return outputs
+        before.restore(variables)
+        outputs = self._step(copied)
+        self._kernels = False
+        return outputs
 
 
 class UpdatingStep:

@@ -1,7 +1,8 @@
 """Operations of layers that are slow on CPUs, put in other words: the same values, found faster.
 
 Layers call a function of the backend for each. While a step is traced for XLA on a CPU, or runs with PyTorch,
-these stand in for it. Whatever one of them is not made for, it leaves to the backend's own.
+these are put in its place. Whatever one of them is not made for, it leaves to the backend's own. A step that
+cannot be traced with them is traced without.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kerasfit import keras_private
 from kerasfit.engines.kernels.convolution import (
     depthwise_convolution,
     jax_transposed_convolution,
@@ -17,13 +17,20 @@ from kerasfit.engines.kernels.convolution import (
     tensorflow_separable_convolution,
 )
 from kerasfit.engines.kernels.dropout import jax_dropout, tensorflow_dropout
-from kerasfit.engines.kernels.pooling import average_pool, max_pool
+from kerasfit.engines.kernels.pooling import average_pool, average_pool_of_jax_3_9, max_pool
 from kerasfit.engines.kernels.products import matmul
 from kerasfit.engines.kernels.recurrent import gru, lstm
-from kerasfit.engines.kernels.torch_layers import channels_first, torch_gru, torch_lstm
+from kerasfit.engines.kernels.replacement import Makers, kernels_wanted, replaced
+from kerasfit.engines.kernels.torch_layers import (
+    channels_first,
+    channels_first_since_3_16,
+    torch_gru,
+    torch_lstm,
+)
 
-EVERYWHERE = {
-    "numpy.matmul": matmul,
+__all__ = ["jax_kernels", "kernels_wanted", "replaced", "tensorflow_kernels", "torch_kernels"]
+
+EVERYWHERE: dict[str, Makers] = {
     "LSTM.inner_loop": lstm,
     "GRU.inner_loop": gru,
     "nn.conv": ordinary_convolution,
@@ -31,13 +38,18 @@ EVERYWHERE = {
     "nn.max_pool": max_pool,
     "nn.average_pool": average_pool,
 }
-TENSORFLOW = EVERYWHERE | {
+TENSORFLOW: dict[str, Makers] = EVERYWHERE | {
     "nn.separable_conv": tensorflow_separable_convolution,
     "random.dropout": tensorflow_dropout,
 }
-JAX = EVERYWHERE | {"nn.conv_transpose": jax_transposed_convolution, "random.dropout": jax_dropout}
-TORCH = {
-    "nn._transpose_spatial_inputs": channels_first,
+JAX: dict[str, Makers] = EVERYWHERE | {
+    "numpy.matmul": matmul,
+    "nn.average_pool": (average_pool, average_pool_of_jax_3_9),
+    "nn.conv_transpose": jax_transposed_convolution,
+    "random.dropout": jax_dropout,
+}
+TORCH: dict[str, Makers] = {
+    "nn._transpose_spatial_inputs": (channels_first, channels_first_since_3_16),
     "LSTM.inner_loop": torch_lstm,
     "GRU.inner_loop": torch_gru,
 }
@@ -51,7 +63,7 @@ def tensorflow_kernels() -> Iterator[None]:
     if tf.config.list_logical_devices("GPU"):
         yield
         return
-    with keras_private.replaced(TENSORFLOW):
+    with replaced(TENSORFLOW):
         yield
 
 
@@ -63,7 +75,7 @@ def jax_kernels() -> Iterator[None]:
     if jax.default_backend() != "cpu":
         yield
         return
-    with keras_private.replaced(JAX):
+    with replaced(JAX):
         yield
 
 
@@ -75,5 +87,5 @@ def torch_kernels() -> Iterator[None]:
     if torch.get_default_device().type != "cpu":
         yield
         return
-    with keras_private.replaced(TORCH):
+    with replaced(TORCH):
         yield

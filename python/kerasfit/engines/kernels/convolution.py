@@ -242,9 +242,17 @@ def jax_transposed_convolution(plain: Callable) -> Callable:
     For the one that JAX derives, XLA takes twenty times as long.
     """
 
-    def conv(inputs: Any, kernel: Any, *args: Any, **kwargs: Any) -> Any:
+    def conv(
+        inputs: Any,
+        kernel: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        output_padding: Any = None,
+        data_format: Any = None,
+        dilation_rate: Any = 1,
+    ):
         def own(inputs: Any, kernel: Any) -> Any:
-            return plain(inputs, kernel, *args, **kwargs)
+            return plain(inputs, kernel, strides, padding, output_padding, data_format, dilation_rate)
 
         inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
         if not float32(inputs, kernel):

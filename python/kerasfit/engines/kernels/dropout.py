@@ -5,35 +5,49 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
+
+import keras
 
 
 def tensorflow_dropout(plain: Callable) -> Callable:
     """Dropout by the Threefry generator: XLA on CPUs takes fifty times as long by the one it would choose."""
     import tensorflow as tf
 
-    own = tf.nn.experimental.stateless_dropout
-    return with_other(plain, tf.nn.experimental, "stateless_dropout", partial(own, rng_alg="threefry"))
+    def drop(inputs: Any, rate: float, noise_shape: Any, seed: Any) -> Any:
+        seed = tf.cast(tf.convert_to_tensor(seed.next()), tf.int32)
+        return tf.nn.experimental.stateless_dropout(
+            inputs, rate=rate, noise_shape=noise_shape, seed=seed, rng_alg="threefry"
+        )
+
+    return dropout(plain, drop)
 
 
 def jax_dropout(plain: Callable) -> Callable:
     """Dropout with JAX's random bits, made without the loop that JAX has for them on CPUs."""
-    import jax
+    import jax.numpy as jnp
 
-    return with_other(plain, jax.random, "bernoulli", jax_bernoulli)
+    def drop(inputs: Any, rate: float, noise_shape: Any, seed: Any) -> Any:
+        kept = jax_bernoulli(seed.next(), 1.0 - rate, noise_shape)
+        return jnp.where(kept, inputs / (1.0 - rate), jnp.zeros_like(inputs))
+
+    return dropout(plain, drop)
 
 
-def with_other(plain: Callable, module: Any, name: str, other: Callable) -> Callable:
-    """A function that finds another one under a name in a module while it runs."""
+def dropout(plain: Callable, drop: Callable) -> Callable:
+    """Dropout by a function, for what layers call it with: a rate, known shapes and a generator of seeds."""
 
-    def function(*args: Any, **kwargs: Any) -> Any:
-        own = getattr(module, name)
-        setattr(module, name, other)
-        try:
-            return plain(*args, **kwargs)
-        finally:
-            setattr(module, name, own)
+    def function(inputs: Any, rate: Any, noise_shape: Any = None, seed: Any = None) -> Any:
+        shape = tuple(inputs.shape if noise_shape is None else noise_shape)
+        if (
+            not isinstance(rate, (int, float))
+            or not 0 < rate < 1
+            or not isinstance(seed, keras.random.SeedGenerator)
+            or not all(isinstance(size, int) for size in shape)
+            or not keras.backend.is_float_dtype(inputs.dtype)
+        ):
+            return plain(inputs, rate, noise_shape, seed)
+        return drop(inputs, rate, shape, seed)
 
     return function
 

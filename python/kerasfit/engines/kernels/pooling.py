@@ -33,6 +33,16 @@ def average_pool(plain: Callable) -> Callable:
     return pooling(plain, average)
 
 
+def average_pool_of_jax_3_9(plain: Callable) -> Callable:
+    """The same for Keras 3.9 on JAX, where all but the last argument must be given."""
+    average = average_pool(plain)
+
+    def pool(inputs: Any, pool_size: Any, strides: Any, padding: str, data_format: Any = None):
+        return average(inputs, pool_size, strides, padding, data_format)
+
+    return pool
+
+
 def pooling(plain: Callable, pooled: Callable) -> Callable:
     def pool(
         inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: Any = None

@@ -29,9 +29,10 @@ def gru(plain: Callable) -> Callable:
 
 def inner_loop(plain: Callable, cell: type, over_time: Callable) -> Callable:
     def loop(
-        layer: layers.RNN, sequences: Any, initial_state: list, mask: Any = None, training: bool = False
+        self: layers.RNN, sequences: Any, initial_state: list, mask: Any, training: bool = False
     ) -> tuple[Any, Any, list]:
         """The last output, all outputs and the states, as Keras's own gives them."""
+        layer = self
         state = keras.tree.flatten(initial_state)
         step_mask = mask[0] if isinstance(mask, (list, tuple)) else mask
         if not suits(layer, cell, [sequences, *state], step_mask):

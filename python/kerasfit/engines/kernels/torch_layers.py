@@ -27,6 +27,16 @@ def channels_first(own: Callable) -> Callable:
     return transposed
 
 
+def channels_first_since_3_16(own: Callable) -> Callable:
+    """The same for Keras 3.16, which may be asked for the channels where they are."""
+    transpose = channels_first(own)
+
+    def transposed(inputs: Any, channels_last_memory_format: bool = False) -> Any:
+        return transpose(inputs)
+
+    return transposed
+
+
 def torch_lstm(plain: Callable) -> Callable:
     """A long short-term memory by ``torch.lstm``: what stands for ``LSTM.inner_loop``."""
     import torch
@@ -50,8 +60,9 @@ def inner_loop(plain: Callable, cell: type, run: Callable) -> Callable:
     """A layer's loop by a function of inputs, states and weights: it gives outputs and further states."""
 
     def loop(
-        layer: layers.RNN, sequences: Any, initial_state: list, mask: Any = None, training: bool = False
+        self: layers.RNN, sequences: Any, initial_state: list, mask: Any, training: bool = False
     ) -> tuple[Any, Any, list]:
+        layer = self
         state = keras.tree.flatten(initial_state)
         present = mask[0] if isinstance(mask, (list, tuple)) else mask
         wants_others = len(state) > 1 and (layer.return_state or layer.stateful)

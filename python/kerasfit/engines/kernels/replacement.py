@@ -1,0 +1,118 @@
+"""Puts functions in the places of Keras's own, where they fit exactly."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from kerasfit import keras_private
+
+# Makes a function to replace another from that other one. Several are for versions of Keras in which the
+# function has different arguments.
+Maker = Callable[[Callable], Callable]
+Makers = Maker | tuple[Maker, ...]
+
+OFF = {"0", "false", "no", "off"}
+
+
+def kernels_wanted() -> bool:
+    """Whether the environment variable KERASFIT_KERNELS leaves kernels on."""
+    return os.environ.get("KERASFIT_KERNELS", "").lower() not in OFF
+
+
+@contextmanager
+def replaced(functions: Mapping[str, Makers]) -> Iterator[None]:
+    """Replace functions of Keras while a step is traced or runs, by names as in ``kernels.EVERYWHERE``.
+
+    A function is replaced only by one of the same signature, and where this version of Keras has it in a
+    known place. Otherwise it stays, and a warning says so once in a session. Only the thread that enters the
+    block sees the others. Where several threads replace a function, or one does so twice, the last to leave
+    puts it back.
+    """
+    with _lock:
+        for name, makers in functions.items():
+            if not _users[name] and (found := replacement_for(name, makers)):
+                owner, attribute, own, other = found
+                _own_functions[name] = owner, attribute, own
+                setattr(owner, attribute, other)
+            _users[name] += 1
+    wanted = wanted_here()
+    wanted.update(list(functions))
+    try:
+        yield
+    finally:
+        wanted.subtract(list(functions))
+        with _lock:
+            for name in functions:
+                _users[name] -= 1
+                if not _users[name] and name in _own_functions:
+                    setattr(*_own_functions.pop(name))
+
+
+_lock = threading.Lock()
+_users: Counter[str] = Counter()
+_own_functions: dict[str, tuple[Any, str, Callable]] = {}
+_here = threading.local()
+_warned: set[str] = set()
+
+
+def wanted_here() -> Counter[str]:
+    """How often this thread has entered a block in which a function is replaced, by its name."""
+    if not hasattr(_here, "wanted"):
+        _here.wanted = Counter()
+    return _here.wanted
+
+
+def replacement_for(name: str, makers: Makers) -> tuple[Any, str, Callable, Callable] | None:
+    """Where a function of Keras is, under which attribute, the function, and the one to replace it."""
+    owner, attribute = keras_private.owner_of(name), name.rpartition(".")[2]
+    own = getattr(owner, attribute, None)
+    other = own and fitting(name, own, makers if isinstance(makers, tuple) else (makers,))
+    if not other:
+        warn_once(name)
+        return None
+    return owner, attribute, own, other
+
+
+@functools.lru_cache(maxsize=256)
+def fitting(name: str, own: Callable, makers: tuple[Maker, ...]) -> Callable | None:
+    """The first function made that has the signature of Keras's own, for threads that want it."""
+    for make in makers:
+        other = make(own)
+        if parameters(other) == parameters(own):
+
+            @functools.wraps(own)
+            def function(*args: Any, **kwargs: Any) -> Any:
+                return (other if wanted_here()[name] else own)(*args, **kwargs)  # noqa: B023
+
+            return function
+    return None
+
+
+def parameters(function: Callable) -> list[tuple] | None:
+    """The names, kinds and defaults of a function's parameters; None if Python cannot tell."""
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return [(parameter.name, parameter.kind, parameter.default) for parameter in found]
+
+
+def warn_once(name: str) -> None:
+    if name not in _warned:
+        _warned.add(name)
+        warnings.warn(
+            f"Keras {keras.__version__} has changed its function {name}, for which kerasfit has a faster "
+            "one. Keras's own is used, with the same results. options(kerasfit.kernels = FALSE), or the "
+            "environment variable KERASFIT_KERNELS=0, uses Keras's own functions only, without this warning.",
+            stacklevel=3,
+        )

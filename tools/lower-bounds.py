@@ -1,0 +1,16 @@
+#!/usr/bin/env python3
+"""Prints the oldest versions that pyproject.toml promises to work with, as constraints for pip and uv.
+
+A bound of few places means the newest release that it begins: "2.17" is 2.17.1.
+"""
+
+import re
+from pathlib import Path
+
+import tomllib
+
+project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+optional = project["optional-dependencies"]
+for requirement in [*project["dependencies"], *optional["tensorflow"], *optional["jax"]]:
+    name, version = re.fullmatch(r"([\w-]+) *>= *([\d.]+)", requirement).groups()
+    print(f"{name} == {version}" + ("" if version.count(".") > 1 else ".*"))
