@@ -55,7 +55,7 @@ abort_loading <- function(error) {
   )
 }
 
-#' Have PyTorch, where it is the backend, use its own BLAS and not R's: `python/kerasfit/torch_library.py` says why
+#' Have PyTorch, where it is the backend, use its own BLAS and not R's: `inst/python/kerasfit/torch_library.py` says why
 #' @return `FALSE` if it is too late for that.
 #' @noRd
 load_torch_library <- function(python) {
@@ -85,7 +85,7 @@ set_python_environment <- function(name, value) {
   }
 }
 
-#' The folder that is to hold the folder of compiled programs, "" for none: `python/kerasfit/cache.py` makes it
+#' The folder that is to hold the folder of compiled programs, "" for none: `inst/python/kerasfit/cache.py` makes it
 #' @noRd
 program_cache <- function() {
   cache <- getOption("kerasfit.cache", default = Sys.getenv("KERASFIT_CACHE", NA))

@@ -196,7 +196,7 @@ listen_to_stop <- function(stop) {
   shiny::observeEvent(session$input[[pressed]], stop(), domain = session)
 }
 
-#' The folder that `fit()` makes in the one that it is given, with a file that says so: see python/kerasfit/own_folder.py
+#' The folder that `fit()` makes in the one that it is given, with a file that says so: see inst/python/kerasfit/own_folder.py
 #' @noRd
 view_folder <- function(folder) file.path(folder, "kerasfit-view")
 

@@ -193,9 +193,8 @@ install_kerasfit() {
   R CMD INSTALL --library="$RLIB" --no-test-load . > "$RLIB/kerasfit.log" 2>&1 || { cat "$RLIB/kerasfit.log" >&2; exit 1; }
 }
 
-# inst/python leads to the core
 package_files() {
-  find -L DESCRIPTION NAMESPACE R man inst -type f -not -path '*/__pycache__/*' -not -path 'inst/doc/*' | LC_ALL=C sort
+  find DESCRIPTION NAMESPACE R man inst -type f -not -path '*/__pycache__/*' -not -path 'inst/doc/*' | LC_ALL=C sort
 }
 
 # needs STAMP FILE : must what the FILE says be installed for this purpose? What tests need is more than a demo does.

@@ -2,7 +2,7 @@
 //
 // The value is {runs, live, log}. A run is {name, epoch, metrics, best}; its validation metrics begin with "val_".
 // live, for training that goes on, is {poll: URL of state.json} on a page that asks for it, or {state} in Shiny, where
-// each value brings the whole state; see python/kerasfit/live.py for what a state is.
+// each value brings the whole state; see inst/python/kerasfit/live.py for what a state is.
 (function () {
   const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
   const DARK_COLOURS = ["#56b4e9", "#ff8c42", "#2fc79b", "#e39cc4", "#f0c33c", "#9ad0f5"];

@@ -108,7 +108,7 @@ def text_files():
 
 def test_no_other_file_names_a_module_inside_keras():
     """But for the name that R gives to the class of models, which is that of the package keras3."""
-    allowed = {ROOT / "python/kerasfit/keras_private.py", Path(__file__).absolute()}
+    allowed = {ROOT / "inst/python/kerasfit/keras_private.py", Path(__file__).absolute()}
     found = [
         str(path.relative_to(ROOT))
         for path in text_files()
@@ -121,7 +121,7 @@ def test_no_other_file_names_a_module_inside_keras():
 def test_no_other_file_of_the_core_uses_a_private_name():
     ours = {name.rpartition(".")[2] for name in PRIVATE_NAMES if "._" in name}
     found = []
-    for path in (ROOT / "python/kerasfit").rglob("*.py"):
+    for path in (ROOT / "inst/python/kerasfit").rglob("*.py"):
         if path.name == "keras_private.py":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
