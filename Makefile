@@ -36,8 +36,8 @@ test-all: lint
 	$(MAKE) soak SHARE="--share 0.1"
 
 lint: setup
-	$(VENV_PYTHON) -m ruff check inst/python tests benchmarks
-	$(VENV_PYTHON) -m ruff format --check inst/python tests benchmarks
+	$(VENV_PYTHON) -m ruff check inst/python tests benchmarks tools
+	$(VENV_PYTHON) -m ruff format --check inst/python tests benchmarks tools
 
 # the core by itself: all of it on PyTorch, which compiles nothing; what depends on the backend on the others too. By as
 # many processes as there are cores, each with one thread.

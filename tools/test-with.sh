@@ -38,7 +38,7 @@ if [ "$(cat "$environment/.made-from" 2>/dev/null)" != "$(cat pyproject.toml; da
 fi
 
 uv pip list -q --python "$python" | grep -E "^(keras|tensorflow|jax|torch|numpy|pandas)" >&2
-export PYTHONPATH=$PWD/python KERASFIT_CACHE=$PWD/build/cache-$which
+export PYTHONPATH=$PWD/inst/python KERASFIT_CACHE=$PWD/build/cache-$which
 for backend in $backends; do
   echo "== $which versions, $backend" >&2
   KERAS_BACKEND=$backend "$python" -m pytest -n auto --dist worksteal "$@"

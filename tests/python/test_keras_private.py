@@ -98,7 +98,7 @@ def test_training_goes_on_without_a_private_name(monkeypatch, name):
 
 
 def text_files():
-    for folder in ("R", "python", "tests", "benchmarks", "tools", "inst", "vignettes"):
+    for folder in ("R", "tests", "benchmarks", "tools", "inst", "vignettes"):
         for path, folders, files in os.walk(ROOT / folder):
             folders[:] = [f for f in folders if f not in ("__pycache__", "doc")]
             for file in files:
