@@ -27,7 +27,7 @@ test:
 	@began=$$(date +%s); $(MAKE) --no-print-directory lint test-python test-r && \
 	  echo "make test took $$(( ($$(date +%s) - began) / 60 )) min $$(( ($$(date +%s) - began) % 60 )) s"
 
-# a night: all of that on every backend, the whole product of models and plans, and what is survived
+# for a night: all of that on every backend, the whole product of models and plans, and the longer trials below
 test-all: export KERASFIT_FUZZ_CALLS := 2000
 test-all: lint
 	for backend in $(BACKENDS); do KERAS_BACKEND=$$backend $(PYTEST) -m '' || exit; done
