@@ -340,7 +340,7 @@ def test_names_are_only_text_in_documents(browser, tmp_path):
       class = "keras_training_history"
     )
     runs <- stats::setNames(rep(list(history), length(names)), names)
-    widget <- plot(runs, method = "interactive")
+    widget <- plot(training_histories(runs), method = "interactive")
     htmltools::save_html(widget, "{tmp_path}/page.html", libdir = "lib")
     """
     subprocess.run(["Rscript", "-e", code], check=True, capture_output=True)
