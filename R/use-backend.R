@@ -67,7 +67,7 @@ default_backend <- function() {
   if (nzchar(backend)) backend else "tensorflow"
 }
 
-backend_packages <- c(tensorflow = "tensorflow>=2.17", jax = "jax>=0.6", torch = "torch>=2.4")
+backend_packages <- c(tensorflow = "tensorflow>=2.17", jax = "jax>=0.5.3", torch = "torch>=2.4")
 core_packages <- c("keras>=3.9", "numpy>=1.26", "pandas>=2.0")
 
 #' Declare what Python needs, for reticulate to provide where no environment has been chosen

@@ -138,7 +138,7 @@ test_that("loading declares the Python requirements of the backend", {
     list(before, reticulate::py_require()$packages)
   }, c(KERAS_BACKEND = ""))
   expect_true(all(c("keras>=3.9", "numpy>=1.26", "pandas>=2.0", "tensorflow>=2.17") %in% required[[1]]))
-  expect_true("jax>=0.6" %in% required[[2]])
+  expect_true("jax>=0.5.3" %in% required[[2]])
   expect_false("tensorflow>=2.17" %in% required[[2]])
 })
 
