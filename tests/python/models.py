@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 SAMPLES = 70  # with batches of 16: four whole ones and a rest of 6
+
+
+def few_where_compiled(cases, few):
+    """Cases of a test. On backends that compile each of them, most are left to the whole product."""
+    compiled = keras.backend.backend() != "torch"
+    return [
+        pytest.param(case, marks=pytest.mark.full if compiled and case not in few else ()) for case in cases
+    ]
 
 
 def numbers(*shape: int) -> np.ndarray:

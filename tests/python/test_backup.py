@@ -112,7 +112,7 @@ def resumed(folder, crashes, **arguments):
     return train(folder, **arguments)
 
 
-@pytest.mark.parametrize("save_freq", ["epoch", 1, 3, 8, 20])
+@pytest.mark.parametrize("save_freq", models.few_where_compiled(["epoch", 1, 3, 8, 20], ["epoch", 3]))
 def test_a_run_that_crashed_ends_like_one_that_did_not(tmp_path, save_freq):
     expected = undisturbed()
     crashes = [Crash(2, 4), Crash(4), Crash(5, 1), Crash(5, 6)]
@@ -120,15 +120,10 @@ def test_a_run_that_crashed_ends_like_one_that_did_not(tmp_path, save_freq):
     assert not (tmp_path / "state").exists()
 
 
-# a state has nothing that only one backend has, so that all kinds by one are proof for most days
-FEW_KINDS = models.KINDS if keras.backend.backend() == "torch" else [models.unbuilt, models.batch_norm]
-KINDS = [
-    pytest.param(build, id=build.__name__, marks=() if build in FEW_KINDS else pytest.mark.full)
-    for build in [*models.KINDS, models.stateful]
-]
+KINDS = models.few_where_compiled([*models.KINDS, models.stateful], [models.unbuilt, models.batch_norm])
 
 
-@pytest.mark.parametrize("build", KINDS)
+@pytest.mark.parametrize("build", KINDS, ids=lambda build: build.__name__)
 def test_a_model_of_any_kind_goes_on(tmp_path, build):
     if build is models.stateful and keras.backend.backend() == "torch":
         pytest.skip("Keras cannot train one there")
@@ -150,8 +145,8 @@ def test_a_model_of_any_kind_goes_on(tmp_path, build):
         np.testing.assert_array_equal(value, other)
 
 
-@pytest.mark.parametrize("steps_per_epoch", [3, 7, 11])
-@pytest.mark.parametrize("save_freq", ["epoch", 2])
+@pytest.mark.parametrize("steps_per_epoch", models.few_where_compiled([3, 7, 11], [7]))
+@pytest.mark.parametrize("save_freq", models.few_where_compiled(["epoch", 2], [2]))
 def test_epochs_that_cut_a_pass_go_on_in_it(tmp_path, steps_per_epoch, save_freq):
     arguments = {"options": {"steps_per_epoch": steps_per_epoch, "batch_size": 32}}
     expected = train(tmp_path / "plain", **arguments)
@@ -199,7 +194,7 @@ def batch_or_none():
     return batch
 
 
-@pytest.mark.parametrize("save_freq", ["epoch", 2])
+@pytest.mark.parametrize("save_freq", models.few_where_compiled(["epoch", 2], [2]))
 @pytest.mark.parametrize(
     "source", [Dataset, random_batches, batch_or_none], ids=lambda source: source.__name__
 )
@@ -218,7 +213,7 @@ def test_datasets_and_generators_are_drawn_again_to_where_they_were(tmp_path, so
     assert run("state", save_freq=save_freq) == expected
 
 
-@pytest.mark.parametrize("save_freq", ["epoch", 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("save_freq", models.few_where_compiled(["epoch", 1, 2, 3, 4, 5], [2]))
 def test_steps_in_the_background_are_all_in_the_state_and_the_history(tmp_path, save_freq):
     def batches(crash_at):
         for number in range(15):
@@ -295,7 +290,7 @@ def in_a_process(folder, timeout=None):
     reason="make soak kills on every backend",
 )
 def test_processes_that_are_killed_at_any_time(tmp_path):
-    kills = int(os.environ.get("KERASFIT_SOAK", 4))
+    kills = int(os.environ.get("KERASFIT_SOAK", 2))
     began = time.perf_counter()
     expected = in_a_process(tmp_path / "whole")
     seconds = time.perf_counter() - began

@@ -6,6 +6,7 @@ import random
 import signal
 
 import keras
+import models
 import numpy as np
 import pytest
 
@@ -123,20 +124,17 @@ def run(folder=None, place="", interrupt=None, **options):
 PLACES = [*HOOKS, "generator", "generator of passes", "validation generator"]
 
 
-# elsewhere the other way to interrupt a run is left to the whole product
-RAISED = pytest.param(
-    False, id="raised", marks=() if keras.backend.backend() == "torch" else pytest.mark.full
-)
+WAYS = {"raised": False, "asked for": True}
 
 
-@pytest.mark.parametrize("signal", [RAISED, pytest.param(True, id="asked for")])
+@pytest.mark.parametrize("way", models.few_where_compiled(WAYS, ["asked for"]))
 @pytest.mark.parametrize("place", PLACES)
-def test_a_run_that_was_interrupted_anywhere_goes_on_exactly(tmp_path, place, signal):
+def test_a_run_that_was_interrupted_anywhere_goes_on_exactly(tmp_path, place, way):
     count = Counter()
     _, expected = run(place=place, interrupt=count)
     assert run(tmp_path / "whole", place)[1] == expected
     at = count.calls // 2 + 1
-    history, _ = run(tmp_path / "state", place, Counter(at, signal), save_freq=1000)
+    history, _ = run(tmp_path / "state", place, Counter(at, WAYS[way]), save_freq=1000)
     assert history.params["interrupted"]
     assert (tmp_path / "state" / "state.npz").exists()
     history, outcome = run(tmp_path / "state", place, save_freq=1000)
