@@ -306,7 +306,12 @@ plan_to_core <- function(call) scalar_to_core(getOption("kerasfit.plan", default
 #' @noRd
 kernels_to_core <- function(call) {
   wanted <- !tolower(Sys.getenv("KERASFIT_KERNELS")) %in% c("0", "false", "no", "off")
-  scalar_to_core(getOption("kerasfit.kernels", default = wanted), "kerasfit.kernels", call)
+  kernels <- getOption("kerasfit.kernels", default = wanted)
+  if (!isTRUE(kernels) && !isFALSE(kernels)) {
+    message <- sprintf("`options(kerasfit.kernels = )` must be TRUE or FALSE, not %s.", describe(kernels))
+    abort_argument("kerasfit.kernels", message, call)
+  }
+  kernels
 }
 
 #' Whether data may have missing and infinite values, an option because few models can do with them

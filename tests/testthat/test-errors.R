@@ -54,3 +54,14 @@ test_that("errors of the core and of Python have the call too, and warnings", {
   error <- expect_error(compile(model, "abacus"), class = "kerasfit_error")
   expect_identical(conditionCall(error), quote(compile()))
 })
+
+test_that("the option kerasfit.kernels, or else the environment variable, turns faster functions off", {
+  withr::local_envvar(KERASFIT_KERNELS = NA)
+  expect_true(kernels_to_core(quote(fit())))
+  withr::local_envvar(KERASFIT_KERNELS = "0")
+  expect_false(kernels_to_core(quote(fit())))
+  withr::local_options(kerasfit.kernels = TRUE)
+  expect_true(kernels_to_core(quote(fit())))
+  withr::local_options(kerasfit.kernels = "maybe")
+  expect_error(kernels_to_core(quote(fit())), "must be TRUE or FALSE, not", class = "kerasfit_error_argument")
+})
