@@ -214,9 +214,20 @@ request_stop <- function(folder) {
 #' @noRd
 read_state <- function(folder) {
   file <- file.path(view_folder(folder), "state.json")
-  if (file.exists(file)) return(jsonlite::read_json(file))
+  if (file.exists(file)) return(read_replaced(file))
   list(
     status = "starting", message = "", name = "", epoch = 0, epochs = NULL, initial_epoch = 1, step = 0, steps = NULL,
     elapsed = 0, left = NULL, from = 0, rows = list(epoch = list(), metrics = list())
   )
+}
+
+#' Read a JSON file that another process replaces all the time, which on Windows nobody can open at that moment
+#' @noRd
+read_replaced <- function(file, read = jsonlite::read_json) {
+  for (i in 1:20) {
+    state <- tryCatch(suppressWarnings(read(file)), error = function(error) NULL)
+    if (!is.null(state)) return(state)
+    Sys.sleep(0.01)
+  }
+  read(file)
 }

@@ -217,3 +217,43 @@ test_that("Jupyter gets a picture of a history", {
   expect_identical(picture[2:4], charToRaw("PNG"))
   expect_null(repr::repr_png(a_history(list(), epoch = integer())))
 })
+
+test_that("render_training() shows histories, a folder with training in another process, or nothing, and stops it", {
+  skip_if_not_installed("shiny")
+  folder <- withr::local_tempdir()
+  fit(regressor(), iris_x, iris_x[, 1], epochs = 2, verbose = 0, view_metrics = folder)
+  shown <- shiny::reactiveVal(NULL)
+  server <- function(input, output, session) output$metrics <- render_training(shown())
+  shiny::testServer(server, {
+    drawn <- function(value) {
+      shown(value)
+      session$flushReact()
+      jsonlite::fromJSON(output$metrics, simplifyVector = FALSE)$x
+    }
+    expect_null(drawn(NULL))
+    expect_identical(drawn(a_history(list(loss = c(2, 1))))$runs[[1]]$metrics, list(loss = list(2L, 1L)))
+    both <- training_histories(a = a_history(list(loss = 2)), b = a_history(list(loss = 1)))
+    expect_identical(lapply(drawn(both)$runs, `[[`, "name"), list("a", "b"))
+    live <- drawn(folder)$live$state
+    expect_identical(live[c("status", "epoch", "epochs")], list(status = "ended", epoch = 2L, epochs = 2L))
+    session$setInputs(metrics_stop = 1)
+    expect_true(file.exists(file.path(folder, "kerasfit-view", "stop")))
+  })
+})
+
+test_that("the state of training is read again where it is being replaced", {
+  reads <- 0
+  read <- function(file) {
+    reads <<- reads + 1
+    if (reads < 3) stop("cannot open the connection") else list(file)
+  }
+  expect_identical(read_replaced("state.json", read), list("state.json"))
+  expect_error(read_replaced("state.json", function(file) stop("no such thing")), "no such thing")
+})
+
+test_that("training_output() is the place of the widget in a page", {
+  skip_if_not_installed("shiny")
+  html <- as.character(training_output("metrics", height = "300px"))
+  expect_match(html, 'id="metrics"[^>]*kerasfitMetrics|kerasfitMetrics[^>]*id="metrics"')
+  expect_match(html, "height: ?300px")
+})
