@@ -14,11 +14,16 @@ def all_variables(model: keras.Model) -> list[keras.Variable]:
     variables = [
         *model.variables,
         *recurrent_states(model),
-        *(model.optimizer.variables if model.optimizer else []),
+        *(optimizer.variables if (optimizer := optimizer_of(model)) else []),
         *(variable for optimizer in own_optimizers(model) for variable in optimizer.variables),
         *model.metrics_variables,
     ]
     return list({id(variable): variable for variable in variables}.values())
+
+
+def optimizer_of(model: keras.Model) -> keras.optimizers.Optimizer | None:
+    """That of ``compile()``; the attribute is missing where a functional model was not compiled."""
+    return getattr(model, "optimizer", None)
 
 
 def own_optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
@@ -28,7 +33,7 @@ def own_optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
         inside = attribute.values() if isinstance(attribute, dict) else attribute
         values.extend(inside if isinstance(attribute, (dict, list, tuple)) else [attribute])
     found = {id(value): value for value in values if isinstance(value, keras.optimizers.Optimizer)}
-    found.pop(id(model.optimizer), None)
+    found.pop(id(optimizer_of(model)), None)
     return list(found.values())
 
 
