@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from choices import Choices
 from keras import layers, losses, metrics, ops, optimizers
+from own_layers import Counting, Measuring, Penalty, TrainingOnly
 
 SAMPLES = 14  # in batches of 4: three whole ones and a rest of 2
 BACKEND = keras.backend.backend()
@@ -174,45 +175,6 @@ def attention(kind: str) -> Callable[[Choices], layers.Layer]:
         return SelfAttention(getattr(layers, kind)(use_scale=True), 2, **causal)
 
     return make
-
-
-class Penalty(layers.Layer):
-    """Adds a loss of its own."""
-
-    def call(self, x):
-        self.add_loss(0.01 * ops.sum(ops.square(x)))
-        return x
-
-
-class Counting(layers.Layer):
-    """Counts its calls in a weight that does not train, and divides by it."""
-
-    def build(self, shape):
-        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
-        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
-
-    def call(self, x):
-        self.calls.assign_add(1.0)
-        return x * self.scale / (1 + ops.cast(self.calls, x.dtype))
-
-
-class Measuring(layers.Layer):
-    """Has a metric."""
-
-    def __init__(self):
-        super().__init__()
-        self.size = keras.metrics.Mean(name="size")
-
-    def call(self, x):
-        self.size.update_state(ops.mean(ops.abs(x)))
-        return x
-
-
-class TrainingOnly(layers.Layer):
-    """Does something else in training."""
-
-    def call(self, x, training=False):
-        return 0.5 * x if training else x
 
 
 def torch_module(c: Choices) -> layers.Layer:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from keras import layers, losses, ops
 from models import classes, numbers
+from own_layers import Counting, Measuring
 
 MODELS: dict[str, Callable[[], tuple]] = {}
 DATA: dict[str, Callable[[], tuple]] = {}
@@ -296,29 +297,9 @@ def variational():
     return of_functions(inputs, outputs), numbers(5), numbers(5)
 
 
-class Counting(layers.Layer):
-    def build(self, shape):
-        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
-        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
-
-    def call(self, x):
-        self.calls.assign_add(1.0)
-        return x * self.scale / (1 + self.calls)
-
-
 @model
 def layer_with_state():
     return regression((5,), Counting())
-
-
-class Measuring(layers.Layer):
-    def __init__(self):
-        super().__init__()
-        self.mean = keras.metrics.Mean(name="activation")
-
-    def call(self, x):
-        self.mean.update_state(ops.mean(ops.abs(x)))
-        return x
 
 
 @model
