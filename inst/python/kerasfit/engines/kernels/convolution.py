@@ -21,7 +21,36 @@ MANY_FILTERS = 32
 LARGE_BATCH = 64
 
 
-def ordinary_convolution(plain: Callable) -> Callable:
+def convolution(computed: Callable) -> Callable[[Callable], Callable]:
+    """A kernel for a backend's convolution, of a function that is called where ``suits()`` says so.
+
+    Its arguments are the backend's own convolution as a function of inputs and kernel, these two, strides,
+    padding and dilation.
+    """
+
+    def kernel_for(plain: Callable) -> Callable:
+        def conv(
+            inputs: Any,
+            kernel: Any,
+            strides: Any = 1,
+            padding: str = "valid",
+            data_format: Any = None,
+            dilation_rate: Any = 1,
+        ):
+            def own(inputs: Any, kernel: Any) -> Any:
+                return plain(inputs, kernel, strides, padding, data_format, dilation_rate)
+
+            inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
+            if not suits(data_format, inputs, kernel):
+                return own(inputs, kernel)
+            return computed(own, inputs, kernel, strides, padding, dilation_rate)
+
+        return conv
+
+    return kernel_for
+
+
+def ordinary(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rate: Any) -> Any:
     """Convolution in the words that XLA finds it faster in, by the shapes that were measured.
 
     Outputs that are sums of few terms, as of images with one channel, are sums: one loop over the outputs.
@@ -32,78 +61,63 @@ def ordinary_convolution(plain: Callable) -> Callable:
     gradient of one with groups takes up to a hundred times as long.
     """
 
-    def conv(
-        inputs: Any,
-        kernel: Any,
-        strides: Any = 1,
-        padding: str = "valid",
-        data_format: Any = None,
-        dilation_rate: Any = 1,
-    ):
-        options = strides, padding, data_format, dilation_rate
-
-        def own(inputs: Any, kernel: Any) -> Any:
-            return plain(inputs, kernel, *options)
-
-        inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
-        *size, channels, filters = kernel.shape
-        groups, more = divmod(inputs.shape[-1], channels)
-        if more or not suits(data_format, inputs, kernel):
-            return own(inputs, kernel)
-        if groups > 1 and channels == 1:
-            each = ops.reshape(kernel, (*size, groups, filters // groups))
-            return depthwise(
-                lambda inputs, each: own(inputs, ops.reshape(each, kernel.shape)),
-                inputs,
-                each,
-                strides,
-                padding,
-                dilation_rate,
-            )
-        if groups > 1:
-            parts = ops.split(inputs, groups, -1), ops.split(kernel, groups, -1)
-            return ops.concatenate([conv(*part, *options) for part in zip(*parts, strict=True)], -1)
-        if set(per_dimension(dilation_rate, inputs)) != {1}:
-            return own(inputs, kernel)
-
-        steps = per_dimension(strides, inputs)
-        on_jax = keras.backend.backend() == "jax"
-        solid = len(size) == 3
-        few = math.prod(size) * channels <= (FEW_TERMS_IN_SPACE if solid else FEW_TERMS)
-        at_once = set(size) == {1} or (on_jax and channels < FEW_CHANNELS and filters >= MANY_FILTERS)
-        apart = solid or (
-            on_jax
-            and padding == "valid"
-            and set(steps) == {1}
-            and len(size) > 1
-            and channels >= 16
-            and inputs.shape[0] >= LARGE_BATCH
+    *size, channels, filters = kernel.shape
+    groups, more = divmod(inputs.shape[-1], channels)
+    if more:
+        return own(inputs, kernel)
+    if groups > 1 and channels == 1:
+        each = ops.reshape(kernel, (*size, groups, filters // groups))
+        return depthwise(
+            lambda inputs, each: own(inputs, ops.reshape(each, kernel.shape)),
+            inputs,
+            each,
+            strides,
+            padding,
+            dilation_rate,
         )
-        if not (few or at_once or apart):
-            return own(inputs, kernel)
-        seen = partial(by_place, size=size, strides=steps, padding=padding)
+    if groups > 1:
+        parts = zip(ops.split(inputs, groups, -1), ops.split(kernel, groups, -1), strict=True)
+        each = [ordinary(own, *part, strides, padding, dilation_rate) for part in parts]
+        return ops.concatenate(each, -1)
+    if set(per_dimension(dilation_rate, inputs)) != {1}:
+        return own(inputs, kernel)
 
-        def gradient(inputs: Any, kernel: Any, upstream: Any) -> tuple[Any, Any]:
-            of_inputs, of_kernel = gradients(own, [inputs, kernel], upstream)
-            if solid:
-                of_places = [upstream @ ops.transpose(matrix) for matrix in matrices(kernel)]
-                (of_inputs,) = gradients(seen, [inputs], of_places)
-            if at_once or apart:
-                of_kernel = kernel_gradient(seen(inputs), upstream, at_once=at_once)
-                of_kernel = ops.reshape(of_kernel, kernel.shape)
-            return of_inputs, of_kernel
+    steps = per_dimension(strides, inputs)
+    on_jax = keras.backend.backend() == "jax"
+    solid = len(size) == 3
+    few = math.prod(size) * channels <= (FEW_TERMS_IN_SPACE if solid else FEW_TERMS)
+    at_once = set(size) == {1} or (on_jax and channels < FEW_CHANNELS and filters >= MANY_FILTERS)
+    apart = solid or (
+        on_jax
+        and padding == "valid"
+        and set(steps) == {1}
+        and len(size) > 1
+        and channels >= 16
+        and inputs.shape[0] >= LARGE_BATCH
+    )
+    if not (few or at_once or apart):
+        return own(inputs, kernel)
+    seen = partial(by_place, size=size, strides=steps, padding=padding)
 
-        def sum_of_terms(inputs: Any, kernel: Any) -> Any:
-            return sum(
-                part[..., channel : channel + 1] * matrix[channel]
-                for part, matrix in zip(seen(inputs), matrices(kernel), strict=True)
-                for channel in range(channels)
-            )
+    def gradient(inputs: Any, kernel: Any, upstream: Any) -> tuple[Any, Any]:
+        of_inputs, of_kernel = gradients(own, [inputs, kernel], upstream)
+        if solid:
+            of_places = [upstream @ ops.transpose(matrix) for matrix in matrices(kernel)]
+            (of_inputs,) = gradients(seen, [inputs], of_places)
+        if at_once or apart:
+            of_kernel = kernel_gradient(seen(inputs), upstream, at_once=at_once)
+            of_kernel = ops.reshape(of_kernel, kernel.shape)
+        return of_inputs, of_kernel
 
-        forward = computed_once(sum_of_terms, own) if few else own
-        return with_gradient(forward, gradient)(inputs, kernel)
+    def sum_of_terms(inputs: Any, kernel: Any) -> Any:
+        return sum(
+            part[..., channel : channel + 1] * matrix[channel]
+            for part, matrix in zip(seen(inputs), matrices(kernel), strict=True)
+            for channel in range(channels)
+        )
 
-    return conv
+    forward = computed_once(sum_of_terms, own) if few else own
+    return with_gradient(forward, gradient)(inputs, kernel)
 
 
 def computed_once(function: Callable, own: Callable) -> Callable:
@@ -146,28 +160,6 @@ def kernel_gradient(seen: list[Any], upstream: Any, *, at_once: bool) -> Any:
 def product(a: Any, b: Any) -> Any:
     """The product a' b."""
     return transposed_product(a, b) if b.shape[1] <= a.shape[1] else ops.transpose(a) @ b
-
-
-def depthwise_convolution(plain: Callable) -> Callable:
-    """Convolution of each channel by itself."""
-
-    def conv(
-        inputs: Any,
-        kernel: Any,
-        strides: Any = 1,
-        padding: str = "valid",
-        data_format: Any = None,
-        dilation_rate: Any = 1,
-    ):
-        def own(inputs: Any, kernel: Any) -> Any:
-            return plain(inputs, kernel, strides, padding, data_format, dilation_rate)
-
-        inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
-        if not suits(data_format, inputs, kernel):
-            return own(inputs, kernel)
-        return depthwise(own, inputs, kernel, strides, padding, dilation_rate)
-
-    return conv
 
 
 def depthwise(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rate: Any) -> Any:
@@ -213,6 +205,10 @@ def depthwise(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: st
         return of_inputs, ops.reshape(of_kernel, kernel.shape)
 
     return with_gradient(computed_once(convolved, own), gradient)(inputs, kernel)
+
+
+ordinary_convolution = convolution(ordinary)
+depthwise_convolution = convolution(depthwise)
 
 
 def tensorflow_separable_convolution(plain: Callable) -> Callable:
