@@ -29,6 +29,7 @@ test:
 
 # for a night: all of that on every backend, the whole product of models and plans, and the longer trials below
 test-all: export KERASFIT_FUZZ_CALLS := 2000
+test-all: export KERASFIT_TEST_ALL := 1
 test-all: lint
 	for backend in $(BACKENDS); do KERAS_BACKEND=$$backend $(PYTEST) -m '' || exit; done
 	for backend in $(BACKENDS); do KERASFIT_TEST_SESSIONS=$$backend $(MAKE) test-r || exit; done

@@ -10,11 +10,18 @@ from keras import layers, ops
 SAMPLES = 70  # with batches of 16: four whole ones and a rest of 6
 
 
+COMPILED = keras.backend.backend() != "torch"  # where each test takes seconds
+
+
+def full_where_compiled(test):
+    """Marks a test of what does not depend on how steps are compiled: there, part of the whole product."""
+    return pytest.mark.full(test) if COMPILED else test
+
+
 def few_where_compiled(cases, few):
-    """Cases of a test. On backends that compile each of them, most are left to the whole product."""
-    compiled = keras.backend.backend() != "torch"
+    """Cases of a test. Where steps are compiled, most are part of the whole product."""
     return [
-        pytest.param(case, marks=pytest.mark.full if compiled and case not in few else ()) for case in cases
+        pytest.param(case, marks=pytest.mark.full if COMPILED and case not in few else ()) for case in cases
     ]
 
 

@@ -145,6 +145,7 @@ def test_a_model_of_any_kind_goes_on(tmp_path, build):
         np.testing.assert_array_equal(value, other)
 
 
+@models.full_where_compiled
 @pytest.mark.parametrize("steps_per_epoch", models.few_where_compiled([3, 7, 11], [7]))
 @pytest.mark.parametrize("save_freq", models.few_where_compiled(["epoch", 2], [2]))
 def test_epochs_that_cut_a_pass_go_on_in_it(tmp_path, steps_per_epoch, save_freq):
@@ -194,6 +195,7 @@ def batch_or_none():
     return batch
 
 
+@models.full_where_compiled
 @pytest.mark.parametrize("save_freq", models.few_where_compiled(["epoch", 2], [2]))
 @pytest.mark.parametrize(
     "source", [Dataset, random_batches, batch_or_none], ids=lambda source: source.__name__
@@ -285,10 +287,7 @@ def in_a_process(folder, timeout=None):
         return None
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow" and "KERASFIT_SOAK" not in os.environ,
-    reason="make soak kills on every backend",
-)
+@models.full_where_compiled
 def test_processes_that_are_killed_at_any_time(tmp_path):
     kills = int(os.environ.get("KERASFIT_SOAK", 2))
     began = time.perf_counter()
@@ -312,6 +311,7 @@ def test_processes_that_are_killed_at_any_time(tmp_path):
     print(f"{killed} processes killed; all {runs + 1} that ended were as one that ran through")
 
 
+@models.full_where_compiled
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
 @pytest.mark.parametrize("call, which", [("fsync", 1), ("replace", 1), ("replace", 2), ("fsync", 2)])
 def test_a_process_that_is_killed_within_a_write_leaves_whole_files(tmp_path, call, which):
@@ -339,6 +339,7 @@ def test_a_process_that_is_killed_within_a_write_leaves_whole_files(tmp_path, ca
     assert store.read(file) == {"number": 4}
 
 
+@models.full_where_compiled
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="jax has one optimizer in a train step")
 @pytest.mark.parametrize("save_freq", ["epoch", 3])
 def test_a_train_step_with_optimizers_of_its_own(tmp_path, save_freq):
@@ -408,6 +409,7 @@ OTHERS = {
 }
 
 
+@models.full_where_compiled
 @pytest.mark.parametrize("fault", OTHERS)
 def test_the_state_of_another_run_is_no_state_of_this_one(tmp_path, fault):
     kept = crashed(tmp_path / "state").read_bytes()
@@ -417,6 +419,7 @@ def test_the_state_of_another_run_is_no_state_of_this_one(tmp_path, fault):
     assert (tmp_path / "state" / "state.npz").read_bytes() == kept
 
 
+@models.full_where_compiled
 def test_another_model_and_other_callbacks_are_another_run(tmp_path):
     crashed(tmp_path / "state")
     backup = kerasfit.BackupAndRestore(tmp_path / "state")
@@ -433,6 +436,7 @@ def test_another_model_and_other_callbacks_are_another_run(tmp_path):
         np.testing.assert_array_equal(old, new)
 
 
+@models.full_where_compiled
 @pytest.mark.parametrize(
     "activation, compiled, what",
     [
@@ -451,6 +455,7 @@ def test_a_model_with_the_same_variables_is_another_one(tmp_path, activation, co
         kerasfit.fit(model, X, Y, validation_split=0.2, callbacks=backup)
 
 
+@models.full_where_compiled
 @pytest.mark.parametrize("damage", ["cut", "foreign", "flipped", "empty"])
 def test_a_damaged_state_is_told_and_left_alone(tmp_path, damage):
     file = crashed(tmp_path / "state")
@@ -464,6 +469,7 @@ def test_a_damaged_state_is_told_and_left_alone(tmp_path, damage):
     assert file.read_bytes() == spoilt[damage]
 
 
+@models.full_where_compiled
 def test_with_two_states_the_one_before_replaces_a_damaged_one(tmp_path):
     expected = undisturbed()
     file = crashed(tmp_path / "state", save_freq=8, double_checkpoint=True)
@@ -471,6 +477,7 @@ def test_with_two_states_the_one_before_replaces_a_damaged_one(tmp_path):
     assert train(tmp_path / "state", save_freq="epoch", double_checkpoint=True)[:3] == expected[:3]
 
 
+@models.full_where_compiled
 def test_a_relative_folder_stays_where_it_was(tmp_path, monkeypatch):
     class Move(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -483,6 +490,7 @@ def test_a_relative_folder_stays_where_it_was(tmp_path, monkeypatch):
     assert len((tmp_path / "log").read_text().splitlines()) == 4
 
 
+@models.full_where_compiled
 def test_a_folder_that_cannot_be_written_is_a_mistake_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
@@ -490,6 +498,7 @@ def test_a_folder_that_cannot_be_written_is_a_mistake_before_training(tmp_path):
             train(folder, save_freq="epoch")
 
 
+@models.full_where_compiled
 def test_a_full_disk_ends_training_and_keeps_the_state_before(tmp_path, monkeypatch):
     expected = undisturbed()
     kept = crashed(tmp_path / "state").read_bytes()
@@ -506,6 +515,7 @@ def test_a_full_disk_ends_training_and_keeps_the_state_before(tmp_path, monkeypa
     assert train(tmp_path / "state", save_freq="epoch")[:3] == expected[:3]
 
 
+@models.full_where_compiled
 def test_a_run_that_is_kept_can_be_made_longer(tmp_path):
     folder = tmp_path / "state"
     model = network()
@@ -521,6 +531,7 @@ def test_a_run_that_is_kept_can_be_made_longer(tmp_path):
         np.testing.assert_array_equal(old, new)
 
 
+@models.full_where_compiled
 def test_a_callback_says_what_its_state_is(tmp_path):
     class Counter(keras.callbacks.Callback):
         def __init__(self):

@@ -128,7 +128,9 @@ WAYS = {"raised": False, "asked for": True}
 
 
 @pytest.mark.parametrize("way", models.few_where_compiled(WAYS, ["asked for"]))
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place", models.few_where_compiled(PLACES, ["on_train_batch_end", "on_test_end", "generator"])
+)
 def test_a_run_that_was_interrupted_anywhere_goes_on_exactly(tmp_path, place, way):
     count = Counter()
     _, expected = run(place=place, interrupt=count)
@@ -151,6 +153,7 @@ def test_an_interrupt_at_any_batch_of_an_epoch_stores_what_was_trained(tmp_path)
         assert run(folder, "generator", save_freq=1000)[1] == expected
 
 
+@models.full_where_compiled
 def test_swapped_weights_are_swapped_back_when_validation_is_interrupted():
     def weights(*more):
         model = network()
@@ -163,6 +166,7 @@ def test_swapped_weights_are_swapped_back_when_validation_is_interrupted():
         np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
+@models.full_where_compiled
 def test_an_interrupt_in_a_callback_is_whole_also_where_the_process_ignores_signals(tmp_path):
     """As in the background of a shell."""
     _, expected = run(place="on_train_batch_end")

@@ -21,6 +21,24 @@ PLANS = {"tensorflow": ("auto", "loop", "step"), "torch": ("recorded", "loop", "
     BACKEND, ("loop", "step")
 )
 FEW_KINDS = [models.dense, models.several_outputs]
+KINDS_WHERE_COMPILED = [
+    *FEW_KINDS,
+    models.unbuilt,
+    models.batch_norm,
+    models.convolution,
+    models.recurrent,
+    models.embedding,
+    models.custom_loss_and_metric,
+    models.own_train_step,
+]
+OPTIMIZERS_WHERE_COMPILED = [
+    "momentum",
+    "accumulation",
+    "moving average",
+    "schedule",
+    "loss scaling",
+    "eager",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -99,41 +117,55 @@ def split_off(x, y, rows):
     return tuple(keras.tree.map_structure(lambda leaf: leaf[rows], part) for part in (x, y))
 
 
-def by_all_plans(cases, few=()):
-    """Cases and plans: all by the first plan, a few by each; the rest is part of the whole product."""
+def by_all_plans(cases, by_each=(), where_compiled=None):
+    """Cases and plans: by the first plan, and some by each; the rest is part of the whole product.
+
+    Where steps are compiled, only those of ``where_compiled`` are not, if there is such a list.
+    """
+    left_out = [case for case in cases if models.COMPILED and where_compiled and case not in where_compiled]
     return [
-        pytest.param(case, plan, marks=() if plan == PLANS[0] or case in few else pytest.mark.full)
+        pytest.param(
+            case,
+            plan,
+            marks=() if case not in left_out and (plan == PLANS[0] or case in by_each) else pytest.mark.full,
+        )
         for case in cases
         for plan in PLANS
     ]
 
 
-@pytest.mark.parametrize("build, plan", by_all_plans(models.KINDS, FEW_KINDS), ids=name_of)
+@pytest.mark.parametrize(
+    "build, plan", by_all_plans(models.KINDS, FEW_KINDS, KINDS_WHERE_COMPILED), ids=name_of
+)
 def test_a_model_of_any_kind_trains_validates_evaluates_and_predicts_as_in_keras(build, plan):
     compare(build, {"validation_split": 0.3}, plan=plan, asks=build.__name__, used=True)
 
 
 @pytest.mark.parametrize("plan", engine_class().plans)
 def test_any_plan_can_be_asked_for(plan):
-    for build in (models.dense, models.convolution, models.several_outputs):
+    for build in (
+        (models.dense,) if models.COMPILED else (models.dense, models.convolution, models.several_outputs)
+    ):
         compare(build, plan=plan, asks=f"{build.__name__}, training alone")
 
 
-@pytest.mark.parametrize("task, plan", by_all_plans(models.METRICS))
+@pytest.mark.parametrize("task, plan", by_all_plans(models.METRICS, (), ["classes"]))
 def test_keras_s_metrics_start_anew_each_epoch_as_keras_s_do(task, plan):
     # with PyTorch, Keras gives counts as the tensor that validation goes on to count in
     split = 0.0 if BACKEND == "torch" else 0.3
     compare(lambda: models.with_metrics(task), {"validation_split": split}, plan=plan, asks=f"metrics {task}")
 
 
-@pytest.mark.parametrize("name, plan", by_all_plans(models.optimizers(), ["accumulation", "moving average"]))
+@pytest.mark.parametrize(
+    "name, plan", by_all_plans(models.optimizers(), ["accumulation"], OPTIMIZERS_WHERE_COMPILED)
+)
 def test_optimizers_end_in_the_state_that_keras_gives_them(name, plan):
     compare(lambda: models.dense(**models.optimizers()[name]), plan=plan, asks=name)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras cannot train one there")
-@pytest.mark.parametrize("plan", engine_class().plans)
-@pytest.mark.parametrize("size", [1, 10])
+@pytest.mark.parametrize("plan", models.few_where_compiled(engine_class().plans, ["loop", "xla"]))
+@pytest.mark.parametrize("size", models.few_where_compiled([1, 10], [10]))
 def test_a_stateful_network_is_given_batches_of_its_size_only(size, plan):
     def build():
         return models.stateful(size)
@@ -153,6 +185,7 @@ def test_mixed_precision_is_keras_s():
     compare(models.dense, plan="auto")
 
 
+@models.full_where_compiled
 @pytest.mark.parametrize("build", [models.dense, models.one_hot], ids=["sparse", "one-hot"])
 def test_class_weights_by_code_are_keras_s(build):
     weights = {0: 1.0, 1: 5.0, 2: 0.5}
@@ -170,16 +203,19 @@ def test_sample_weights_are_keras_s():
     compare(models.one_hot, {"sample_weight": weights, "validation_split": 0.3}, plan="auto")
 
 
+@models.full_where_compiled
 def test_temporal_sample_weights_are_keras_s():
     weights = np.random.default_rng(5).random((models.SAMPLES, 6))
     compare(models.recurrent, {"sample_weight": weights}, plan="auto")
 
 
+@models.full_where_compiled
 def test_sample_weights_of_several_outputs_are_keras_s():
     weights = {"u": np.linspace(0, 1, models.SAMPLES), "v": np.linspace(1, 0, models.SAMPLES)}
     compare(models.several_outputs, {"sample_weight": weights}, plan="auto")
 
 
+@models.full_where_compiled
 def test_class_and_sample_weights_together_are_their_product():
     _, _, y = models.dense()
     sample_weight, class_weight = np.linspace(0, 2, models.SAMPLES), np.array([1.0, 5.0, 0.5])
@@ -190,46 +226,55 @@ def test_class_and_sample_weights_together_are_their_product():
     )
 
 
+@models.full_where_compiled
 def test_validation_data_with_weights_is_keras_s():
     _, x, y = models.one_hot()
     validation_data = (*split_off(x, y, slice(40, None)), np.linspace(0, 2, 30))
     compare(models.one_hot, {"validation_data": validation_data, "validation_batch_size": 7})
 
 
+@models.full_where_compiled
 def test_validation_data_override_validation_split():
     _, x, y = models.dense()
     compare(models.dense, {"validation_data": split_off(x, y, slice(60, None)), "validation_split": 0.5})
 
 
+@models.full_where_compiled
 def test_validation_steps_use_the_same_batches_each_time():
     _, x, y = models.dense()
     compare(models.dense, {"validation_data": (x, y), "validation_steps": 2, "validation_batch_size": 10})
 
 
+@models.full_where_compiled
 def test_validation_freq_leaves_the_epochs_between_unmeasured():
     history = compare(models.dense, {"validation_split": 0.3, "validation_freq": 2, "epochs": 5})
     assert [value is not None for value in history.metrics["val_loss"]] == [False, True, False, True, False]
 
 
+@models.full_where_compiled
 def test_validation_freq_can_name_the_epochs():
     history = compare(models.dense, {"validation_split": 0.3, "validation_freq": [1, 4], "epochs": 5})
     assert [value is not None for value in history.metrics["val_loss"]] == [True, False, False, True, False]
 
 
+@models.full_where_compiled
 def test_initial_epoch_counts_from_one():
     history = compare(models.dense, {"initial_epoch": 6, "epochs": 10}, {"initial_epoch": 5})
     assert history.epochs == [6, 7, 8, 9, 10]
 
 
+@models.full_where_compiled
 def test_steps_per_epoch_go_on_through_the_data():
     compare(models.dense, {"steps_per_epoch": 2, "epochs": 2})
 
 
+@models.full_where_compiled
 def test_steps_share_the_samples_where_no_batch_size_is_given():
     compare(models.dense, {"steps_per_epoch": 10, "batch_size": None})
     compare(models.dense, {"validation_split": 0.5, "validation_steps": 3, "batch_size": None})
 
 
+@models.full_where_compiled
 def test_validation_on_generators_and_datasets_is_keras_s():
     import tensorflow as tf
 
@@ -244,15 +289,18 @@ def test_validation_on_generators_and_datasets_is_keras_s():
     )
 
 
+@models.full_where_compiled
 def test_a_model_that_was_never_built_can_predict():
     model, x, _ = models.unbuilt()
     assert kerasfit.predict(model, x, verbose=0).shape == (models.SAMPLES, 1)
 
 
+@models.full_where_compiled
 def test_a_batch_size_larger_than_the_data_is_one_batch():
     compare(models.dense, {"batch_size": 500})
 
 
+@models.full_where_compiled
 def test_early_stopping_stops_where_keras_stops():
     def stop():
         return [

@@ -29,7 +29,7 @@ def assert_as_keras(model, x, **common):
 
 
 @on_jax
-@pytest.mark.parametrize("plan", ["loop", "step"])
+@pytest.mark.parametrize("plan", models.few_where_compiled(["loop", "step"], ["loop"]))
 @pytest.mark.parametrize("batch_size", [None, 8, "all"])
 def test_numbers_of_rows_share_few_programs(plan, batch_size):
     model, x, _ = models.dense()
@@ -58,7 +58,7 @@ def test_many_batches_share_the_programs_of_few():
 
 
 @on_jax
-@pytest.mark.parametrize("plan", ["loop", "step"])
+@pytest.mark.parametrize("plan", models.few_where_compiled(["loop", "step"], ["loop"]))
 @pytest.mark.parametrize(
     "build",
     [models.batch_norm, models.gated, models.several_inputs, models.several_outputs, models.convolution],
@@ -123,7 +123,7 @@ LOOKING_AT_THE_BATCH = {
 
 @on_jax
 @pytest.mark.parametrize("name", LOOKING_AT_THE_BATCH)
-@pytest.mark.parametrize("plan", ["loop", "step"])
+@pytest.mark.parametrize("plan", models.few_where_compiled(["loop", "step"], ["loop"]))
 def test_models_that_look_at_the_batch_see_it_as_it_is(name, plan):
     model = LOOKING_AT_THE_BATCH[name]()
     for rows in (3, 7):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import models
 import numpy as np
 import pandas as pd
 import pytest
@@ -257,7 +258,7 @@ def check_as_keras(build, source=arrays, plan="auto", oracle=None):
                 np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("plan", models.few_where_compiled(PLANS, ["loop", "step"]))
 @pytest.mark.parametrize("build", KINDS, ids=lambda build: build.__name__)
 def test_no_plan_writes_into_arrays_and_results_are_keras_s(build, plan):
     check_as_keras(build, plan=plan)
@@ -274,7 +275,7 @@ def test_eager_steps_do_not_write_into_arrays():
         check_as_keras(eager, source, oracle=scaling_parts)  # Keras's own eager steps do, with JAX
 
 
-@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("plan", models.few_where_compiled(PLANS, ["loop", "step"]))
 def test_a_batch_is_met_once_when_samples_are_shuffled(plan):
     """One batch has all samples, so that their order does not matter."""
     model, x, y, w = built(embedding)
@@ -286,7 +287,7 @@ def test_a_batch_is_met_once_when_samples_are_shuffled(plan):
         np.testing.assert_allclose(ours.metrics[name], values, rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("plan", models.few_where_compiled(PLANS, ["loop", "step"]))
 def test_data_frames_and_shared_arrays_are_not_changed(plan):
     """The targets are the inputs, in the same memory."""
     x = floats(4)

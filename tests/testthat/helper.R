@@ -30,6 +30,10 @@ weights_after <- function(model, ...) {
 # For sessions of their own that are not about a backend: the one that loads soonest, or the one that is asked for
 session_backend <- c(KERAS_BACKEND = Sys.getenv("KERASFIT_TEST_SESSIONS", "jax"))
 
+#' What takes long and seldom finds anything is left to `make test-all`
+tests_all <- nzchar(Sys.getenv("KERASFIT_TEST_ALL"))
+skip_unless_all <- function() skip_if_not(tests_all, "part of `make test-all`")
+
 #' The environment of a program that this session starts
 env_of_child <- function() c("current", session_backend, R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep))
 

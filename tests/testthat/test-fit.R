@@ -430,8 +430,8 @@ test_that("an R function may collect garbage and call Python while a step runs i
     as.numeric(keras$backend$floatx() == "float32")
     list(iris_x[rows, ], iris_y[rows])
   }
-  for (times in 1:3) {
-    history <- fit(classifier(), batch, steps_per_epoch = 20, epochs = 2, verbose = 0)
+  for (times in 1:2) {
+    history <- fit(classifier(), batch, steps_per_epoch = 6, epochs = 2, verbose = 0)
     expect_true(all(is.finite(history$metrics$loss)))
   }
 })

@@ -76,7 +76,7 @@ expect_trained <- function(history, arguments, label) {
 }
 
 test_that("whatever fit() is given, it trains as it says or is one kerasfit_error, and nothing else", {
-  calls <- as.integer(Sys.getenv("KERASFIT_FUZZ_CALLS", "400"))
+  calls <- as.integer(Sys.getenv("KERASFIT_FUZZ_CALLS", "150"))
   set.seed(20)
   model <- classifier()
   outcomes <- character()
