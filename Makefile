@@ -40,9 +40,10 @@ lint: setup
 	$(VENV_PYTHON) -m ruff check inst/python tests benchmarks tools
 	$(VENV_PYTHON) -m ruff format --check inst/python tests benchmarks tools
 
-# the core by itself: all of it on PyTorch, which compiles nothing; what depends on the backend on the others too. By as
-# many processes as there are cores, each with one thread.
-PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 KERASFIT_CACHE=$(CURDIR)/build/cache $(VENV_PYTHON) -m pytest -n auto --dist worksteal
+# the core by itself: all of it on PyTorch, which compiles nothing; what depends on the backend on the others too. By one
+# process more than there are cores, since tests wait for other processes; each with one thread.
+WORKERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 KERASFIT_CACHE=$(CURDIR)/build/cache $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal
 DEPENDS_ON_BACKEND := $(patsubst %,tests/python/test_%.py,parity engines kernels keras_private user_memory predict_sizes backup backup_interrupts)
 test-python: setup
 	KERAS_BACKEND=torch $(PYTEST)
@@ -56,7 +57,7 @@ test-oldest test-newest: setup
 
 # what an R user sees, in the package as installed
 test-r: export KERASFIT_CACHE := $(CURDIR)/build/cache
-test-r: export TESTTHAT_CPUS ?= $(shell getconf _NPROCESSORS_ONLN)
+test-r: export TESTTHAT_CPUS ?= $(WORKERS)
 test-r: setup
 	NOT_CRAN=true Rscript -e 'testthat::test_local(".", load_package = "installed", reporter = "check")'
 

@@ -18,11 +18,14 @@ def full_where_compiled(test):
     return pytest.mark.full(test) if COMPILED else test
 
 
-def few_where_compiled(cases, few):
-    """Cases of a test. Where steps are compiled, most are part of the whole product."""
-    return [
-        pytest.param(case, marks=pytest.mark.full if COMPILED and case not in few else ()) for case in cases
-    ]
+def few(cases, chosen):
+    """Cases of a test, of which all but the chosen ones are part of the whole product."""
+    return [pytest.param(case, marks=() if case in chosen else pytest.mark.full) for case in cases]
+
+
+def few_where_compiled(cases, chosen):
+    """Cases of a test. Where steps are compiled, only the chosen ones are not part of the whole product."""
+    return few(cases, chosen if COMPILED else cases)
 
 
 def numbers(*shape: int) -> np.ndarray:

@@ -244,7 +244,7 @@ def test_after_an_interrupt_at_any_line_the_next_calls_are_as_ever(times, is_hos
     with hosted(), counter:
         call_all()
     assert counter.lines > 400
-    for line in range(1, counter.lines + 1, 1 if os.environ.get("KERASFIT_SOAK") else 7):
+    for line in range(1, counter.lines + 1, 1 if os.environ.get("KERASFIT_SOAK") else 13):
         with hosted(), contextlib.suppress(KeyboardInterrupt), Interrupter(line, times, send):
             call_all()
         flag.value = 0

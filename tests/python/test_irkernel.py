@@ -63,6 +63,7 @@ def notebook(tmp_path_factory) -> Iterator[Notebook]:
         x <- matrix(rnorm(20000), ncol = 10)
         model <- keras$Sequential(list(keras$layers$Dense(1L)))
         compile(model, "adam", "mse")
+        history <- fit(model, x, x[, 1], epochs = 3, verbose = 0)
         """
     )
     yield notebook

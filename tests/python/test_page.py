@@ -258,6 +258,7 @@ def test_a_session_that_is_gone_is_told(browser, tmp_path):
     page.close()
 
 
+@pytest.mark.full
 def test_the_shiny_app_shows_training_in_another_process_and_stops_it(browser):
     app = subprocess.Popen(
         [

@@ -20,9 +20,10 @@ BATCH = 16
 PLANS = {"tensorflow": ("auto", "loop", "step"), "torch": ("recorded", "loop", "step")}.get(
     BACKEND, ("loop", "step")
 )
-FEW_KINDS = [models.dense, models.several_outputs]
+FEW_KINDS = [models.dense] if models.COMPILED else [models.dense, models.several_outputs]
 KINDS_WHERE_COMPILED = [
-    *FEW_KINDS,
+    models.dense,
+    models.several_outputs,
     models.unbuilt,
     models.batch_norm,
     models.convolution,

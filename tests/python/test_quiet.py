@@ -12,7 +12,11 @@ from sessions import ENVIRONMENT
 
 @pytest.mark.parametrize(
     ("before", "freezes"),
-    [("pass", True), ("import keras", False), ("gc.disable()", False)],
+    [
+        ("pass", True),
+        pytest.param("import keras", False, marks=pytest.mark.full),
+        pytest.param("gc.disable()", False, marks=pytest.mark.full),
+    ],
     ids=["nothing", "Keras is there", "nobody collects"],
 )
 def test_loading_leaves_the_garbage_collector_as_it_was(before, freezes):

@@ -1,6 +1,7 @@
 # The long version of this is part of `make soak`.
 
 skip_on_cran()
+skip_unless_all()
 skip_if_not_installed("callr")
 skip_if_not(file.exists("/proc/self/status"), "only Linux tells what a process uses")
 
