@@ -26,10 +26,7 @@ KINDS_WHERE_COMPILED = [
     models.several_outputs,
     models.unbuilt,
     models.batch_norm,
-    models.convolution,
     models.recurrent,
-    models.embedding,
-    models.custom_loss_and_metric,
     models.own_train_step,
 ]
 OPTIMIZERS_WHERE_COMPILED = [
