@@ -49,6 +49,12 @@ BENCHMARKS = {
         "Microseconds for each step of 32 samples, medians of 7 interleaved rounds of 2 epochs: layers of "
         "each kind, in sizes as on a laptop, and a last layer of one unit.",
     ),
+    "kernels": Benchmark(
+        "kernels.py",
+        "Convolutions alone, warm",
+        "Milliseconds for the value and both gradients of one convolution that XLA compiles: as Keras writes "
+        "it and as kerasfit does. Medians of 31 interleaved rounds.",
+    ),
     "cold": Benchmark(
         "cold.py",
         "Whole jobs in fresh processes",

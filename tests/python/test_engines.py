@@ -454,22 +454,25 @@ POOLS = [  # shape, size of windows, strides, padding
 ]
 EVERYWHERE, ON_JAX = ("jax", "tensorflow"), ("jax",)
 CONVOLUTIONS = [  # shapes of inputs and kernel, strides, padding, and where it is put otherwise
-    ((3, 9, 8, 4), (3, 2, 4, 6), 2, "same", ()),
+    ((3, 9, 8, 6), (3, 2, 6, 6), 2, "same", ()),
+    ((3, 9, 8, 4), (3, 2, 4, 6), 1, "same", ON_JAX),
+    ((3, 9, 8, 6), (3, 3, 6, 4), 1, "same", ON_JAX),
     ((2, 6, 6, 20), (1, 1, 20, 8), 2, "valid", EVERYWHERE),
     ((2, 6, 6, 3), (1, 1, 3, 8), 1, "same", EVERYWHERE),
     ((3, 9, 8, 1), (3, 3, 1, 6), 2, "same", EVERYWHERE),
     ((3, 12, 2), (4, 2, 5), 1, "valid", EVERYWHERE),
-    ((3, 9, 8, 2), (3, 3, 2, 32), (2, 1), "same", ON_JAX),
-    ((3, 12, 2), (9, 2, 32), 3, "valid", ON_JAX),
-    ((64, 7, 6, 16), (3, 2, 16, 5), 1, "valid", ON_JAX),
-    ((64, 5, 4, 16), (3, 3, 16, 20), 1, "valid", ON_JAX),
+    ((3, 9, 8, 4), (3, 3, 4, 64), 1, "same", ON_JAX),
+    ((3, 9, 8, 2), (3, 3, 2, 32), (2, 1), "same", ()),
+    ((3, 12, 2), (9, 2, 32), 3, "valid", ()),
+    ((4, 7, 6, 16), (3, 2, 16, 5), 1, "valid", ON_JAX),
+    ((4, 5, 4, 16), (3, 3, 16, 20), 1, "valid", ON_JAX),
     ((2, 5, 5, 5, 1), (3, 3, 3, 1, 4), 1, "same", EVERYWHERE),
     ((2, 5, 6, 4, 3), (3, 2, 3, 3, 4), 2, "same", EVERYWHERE),
 ]
 POINTWISE = np.random.default_rng(1).normal(size=(1, 1, 8, 5)).astype("float32")
 OTHER_CONVOLUTIONS = {  # shapes of inputs and kernel, the operation, and where its gradient is ours
     "groups": ((3, 7, 6, 4), (3, 2, 2, 6), lambda x, k: ops.conv(x, k, 2, "same"), EVERYWHERE),
-    "groups of more channels": ((3, 7, 6, 20), (3, 2, 10, 6), lambda x, k: ops.conv(x, k), ()),
+    "groups of more channels": ((3, 7, 6, 20), (3, 2, 10, 6), lambda x, k: ops.conv(x, k), ON_JAX),
     "groups of one channel": ((3, 7, 6, 4), (3, 2, 1, 8), lambda x, k: ops.conv(x, k), EVERYWHERE),
     "depthwise": (
         (3, 9, 8, 4),

@@ -14,11 +14,8 @@ from kerasfit.engines.kernels.derivatives import gradients, with_gradient
 from kerasfit.engines.kernels.products import transposed_product
 from kerasfit.engines.kernels.space import by_place, channels_last, per_dimension
 
-FEW_TERMS = 16
-FEW_TERMS_IN_SPACE = 32  # in three dimensions
-FEW_CHANNELS = 4
-MANY_FILTERS = 32
-LARGE_BATCH = 64
+# Sums of so many terms are fast, by the dimensions of space; `make bench ONLY=kernels` measures them.
+FEW_TERMS = {1: 16, 2: 16, 3: 27}
 
 
 def convolution(computed: Callable) -> Callable[[Callable], Callable]:
@@ -54,11 +51,10 @@ def ordinary(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: str
     """Convolution in the words that XLA finds it faster in, by the shapes that were measured.
 
     Outputs that are sums of few terms, as of images with one channel, are sums: one loop over the outputs.
-    The gradient for the kernel is made of products of matrices where there is one place in the kernel or
-    space has three dimensions; there the gradient for the inputs is, too. JAX, whose convolutions have no
-    library's kernels, has these products also where few channels become many, and in large batches without
-    padding: they take a half to a sixth of the time. Groups of channels are convolutions of their own: the
-    gradient of one with groups takes up to a hundred times as long.
+    The gradient for the kernel is made of products of matrices, one for each place in it, where there is one
+    place or space has three dimensions; there the gradient for the inputs is, too. With JAX, whose
+    convolutions have no library's kernels, it is so for images without strides, too. Groups of channels are
+    convolutions of their own: the gradient of one with groups takes up to a hundred times as long.
     """
 
     *size, channels, filters = kernel.shape
@@ -83,19 +79,11 @@ def ordinary(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: str
         return own(inputs, kernel)
 
     steps = per_dimension(strides, inputs)
-    on_jax = keras.backend.backend() == "jax"
     solid = len(size) == 3
-    few = math.prod(size) * channels <= (FEW_TERMS_IN_SPACE if solid else FEW_TERMS)
-    at_once = set(size) == {1} or (on_jax and channels < FEW_CHANNELS and filters >= MANY_FILTERS)
-    apart = solid or (
-        on_jax
-        and padding == "valid"
-        and set(steps) == {1}
-        and len(size) > 1
-        and channels >= 16
-        and inputs.shape[0] >= LARGE_BATCH
-    )
-    if not (few or at_once or apart):
+    few = math.prod(size) * channels <= FEW_TERMS[len(size)]
+    on_jax = keras.backend.backend() == "jax"
+    by_places = solid or set(size) == {1} or (on_jax and len(size) == 2 and set(steps) == {1})
+    if not (few or by_places):
         return own(inputs, kernel)
     seen = partial(by_place, size=size, strides=steps, padding=padding)
 
@@ -104,8 +92,8 @@ def ordinary(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: str
         if solid:
             of_places = [upstream @ ops.transpose(matrix) for matrix in matrices(kernel)]
             (of_inputs,) = gradients(seen, [inputs], of_places)
-        if at_once or apart:
-            of_kernel = kernel_gradient(seen(inputs), upstream, at_once=at_once)
+        if by_places:
+            of_kernel = kernel_gradient(seen(inputs), upstream)
             of_kernel = ops.reshape(of_kernel, kernel.shape)
         return of_inputs, of_kernel
 
@@ -148,11 +136,12 @@ def matrices(kernel: Any) -> list[Any]:
     return ops.unstack(ops.reshape(kernel, (-1, *kernel.shape[-2:])))
 
 
-def kernel_gradient(seen: list[Any], upstream: Any, *, at_once: bool) -> Any:
-    """The gradient for a kernel, as one product or as one for each of the places in it."""
+def kernel_gradient(seen: list[Any], upstream: Any) -> Any:
+    """The gradient for a kernel: a product for each of the places in it, or one where that is no wider than
+    the outputs."""
     channels, filters = seen[0].shape[-1], upstream.shape[-1]
     out = ops.reshape(upstream, (-1, filters))
-    if at_once:
+    if len(seen) * channels <= filters:
         return product(ops.reshape(ops.concatenate(seen, -1), (-1, len(seen) * channels)), out)
     return ops.stack([product(ops.reshape(part, (-1, channels)), out) for part in seen])
 
