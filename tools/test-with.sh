@@ -39,7 +39,9 @@ fi
 
 uv pip list -q --python "$python" | grep -E "^(keras|tensorflow|jax|torch|numpy|pandas)" >&2
 export PYTHONPATH=$PWD/inst/python KERASFIT_CACHE=$PWD/build/cache-$which
+failed=
 for backend in $backends; do
   echo "== $which versions, $backend" >&2
-  KERAS_BACKEND=$backend "$python" -m pytest -n auto --dist worksteal "$@"
+  KERAS_BACKEND=$backend "$python" -m pytest -n auto --dist worksteal "$@" || failed="$failed $backend"
 done
+[ -z "$failed" ] || { echo "With the $which versions, tests failed on:$failed" >&2; exit 1; }

@@ -200,11 +200,14 @@ class PlainEngine:
 
     def results(self, logs: Logs) -> Logs:
         logs = self.latest(logs)
-        if self.fact(all_logs_are_metrics):
-            return numbers(logs)
-        self.sync()
-        metrics = self.model.get_metrics_result()
-        return numbers(metrics if set(metrics) == set(logs) else logs)
+        if not self.fact(all_logs_are_metrics):
+            self.sync()
+            metrics = self.model.get_metrics_result()
+            logs = metrics if set(metrics) == set(logs) else logs
+        if len(logs) > 2 and list(logs) == sorted(logs):  # as older versions of Keras sort them
+            first = [name for name in self.fact(metric_names) if name in logs]
+            logs = {name: logs[name] for name in dict.fromkeys([*first, *logs])}
+        return numbers(logs)
 
     def state(self) -> Any:
         return None
@@ -226,6 +229,14 @@ def wait_for(future: Future) -> None:
 
 def finite_loss(logs: Logs) -> bool:
     return "loss" not in logs or bool(keras.ops.isfinite(logs["loss"]))
+
+
+def metric_names(model: keras.Model) -> list[str]:
+    """The names of a model's metrics in the order of ``compile()``."""
+    results = {metric.name: metric.result() for metric in model.metrics}
+    return [
+        one for name, result in results.items() for one in (result if isinstance(result, dict) else [name])
+    ]
 
 
 def all_logs_are_metrics(model: keras.Model) -> bool:
