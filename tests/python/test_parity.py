@@ -78,11 +78,29 @@ def compare(build, fit_arguments=None, keras_arguments=None, data=None, plan="lo
     assert_same(state(ours), weights, "weights and optimizer")
     assert set(history.metrics) == set(keras_history)
     for name, values in history.metrics.items():
+        if counts_batches_otherwise(name):
+            continue
         measured = [value for value in values if value is not None]
         assert_same(measured, keras_history[name], name)
     for _ in range(2 if used else 0):  # with data that are the same each time, and with others
-        assert_same(answers(ours, x, y, plan), keras_answers, "evaluation and prediction")
+        evaluated = answers(ours, x, y, plan)
+        for one, other in zip(evaluated[:2], keras_answers[:2], strict=True):
+            assert set(one) == set(other)
+            kept = [name for name in one if not counts_batches_otherwise(name)]
+            assert_same([one[name] for name in kept], [other[name] for name in kept], "evaluation")
+        assert_same(evaluated[2], keras_answers[2], "prediction")
     return history
+
+
+def counts_batches_otherwise(name):
+    """Whether Keras's mean of an output's loss depends on what TensorFlow's traces know of batches' sizes.
+
+    Before 3.16 they know no size, and all batches count alike. Since then they know that of the first one.
+    """
+    version = tuple(map(int, keras.__version__.split(".")[:2]))
+    return (
+        BACKEND == "tensorflow" and version >= (3, 16) and name.removeprefix("val_") in ("u_loss", "v_loss")
+    )
 
 
 def answers(model, x, y, plan=None):

@@ -110,7 +110,7 @@ def is_categorical(loss: Any) -> bool:
 def is_sparse(loss: Any) -> bool:
     loss = keras.losses.get(loss) if isinstance(loss, str) else loss
     if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
-        return loss.ignore_class is None
+        return (keras_private.loss_arguments(loss) or {}).get("ignore_class") is None
     return loss is keras.losses.sparse_categorical_crossentropy
 
 

@@ -43,10 +43,18 @@ def shapes_explained(model: keras.Model, source: Source, phase: str = "train") -
     except KerasfitError:
         raise
     except Exception as error:
-        if ABOUT_SHAPES.search(f"{type(error).__name__}: {error}"):
+        raised = error_of_loss(error)
+        if ABOUT_SHAPES.search(f"{type(raised).__name__}: {raised}"):
             for mistake in mistakes_of_shape(model, source, phase):
                 raise mistake from error
         raise
+
+
+def error_of_loss(error: BaseException) -> BaseException:
+    """The error of a loss itself, around which Keras puts the shapes of its arguments since 3.16."""
+    if error.__cause__ and str(error).startswith("Error when computing loss for output"):
+        return error.__cause__
+    return error
 
 
 def check_shapes(model: keras.Model, training: Source, validation: Source | None = None) -> None:
