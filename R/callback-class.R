@@ -10,6 +10,9 @@
 #' `on_test_begin`, `on_test_end`, `on_predict_begin`, `on_predict_end` (logs). A function may have fewer arguments:
 #' `function(epoch)`, `function(logs)`, `function()`.
 #'
+#' A function that returns a named list, such as changed `logs`, updates the logs with the numbers in it: at the end of an epoch
+#' the history has them, and the callbacks that come later see them.
+#'
 #' In functions, `self` is the callback, with `self$model` and `self$params`; `self$model$stop_training <- TRUE` ends training
 #' after the step. `private` has the private members, and `super` the functions of the class that is inherited from.
 #' Where a function watches batches, each step is a call of its own; without such functions many steps are one call.
@@ -19,13 +22,21 @@
 #' Python object among them is an error that names it.
 #'
 #' @param classname The name of the class, which errors mention.
-#' @param ... Functions by the names of hooks.
-#' @param public,private Named lists of further members: values and functions. A function `initialize` in `public` gets the
-#'   arguments of the call that makes a callback; without it, they go to the class that is inherited from.
-#' @param inherit The class to inherit from: another one that this function made, or a Python class of callbacks such as
-#'   `keras$callbacks$EarlyStopping`.
+#' @param on_epoch_begin,on_epoch_end,on_train_begin,on_train_end,on_train_batch_begin,on_train_batch_end
+#'   Functions that are called while a model is trained.
+#' @param on_test_begin,on_test_end,on_test_batch_begin,on_test_batch_end Functions that are called in validation and by
+#'   [evaluate()].
+#' @param on_predict_begin,on_predict_end,on_predict_batch_begin,on_predict_batch_end Functions that are called by
+#'   [predict()][predict.keras.src.models.model.Model].
+#' @param ... Further members by their names: values and functions. A function `initialize` gets the arguments of the call that
+#'   makes a callback; without it, they go to the class that is inherited from.
+#' @param public,private,active Named lists of members: those of `public` are as if they were in `...`; those of `private` are in
+#'   `private` for the functions of the class; those of `active` are functions that are used like values, as in [R6::R6Class()].
+#' @param inherit The class to inherit from: another one that this function made, a Python class of callbacks such as
+#'   `keras$callbacks$EarlyStopping`, its name, or the function that makes such callbacks, `callback_early_stopping`.
+#' @param parent_env The environment in which functions look for what they do not find in the callback.
 #' @return A function that makes callbacks of the class: R6 objects.
-#' @section Errors: `kerasfit_error_argument` if there is no hook of a name, or no function for it.
+#' @section Errors: `kerasfit_error_argument` if a name begins with `on_` and there is no such hook, or no function for it.
 #' @examplesIf kerasfit:::has_keras()
 #' LossBelow <- Callback(
 #'   "LossBelow",
@@ -53,20 +64,27 @@
 #' )
 #' @seealso [callbacks]
 #' @export
-Callback <- function(classname, ..., public = list(), private = list(), inherit = NULL) {
+Callback <- function(classname, on_epoch_begin = NULL, on_epoch_end = NULL, on_train_begin = NULL, on_train_end = NULL,
+                     on_train_batch_begin = NULL, on_train_batch_end = NULL, on_test_begin = NULL, on_test_end = NULL,
+                     on_test_batch_begin = NULL, on_test_batch_end = NULL, on_predict_begin = NULL,
+                     on_predict_end = NULL, on_predict_batch_begin = NULL, on_predict_batch_end = NULL, ...,
+                     public = list(), private = list(), active = list(), inherit = NULL,
+                     parent_env = parent.frame()) {
   call <- sys.call()
   if (!is.character(classname) || length(classname) != 1 || is.na(classname)) {
     abort_argument("classname", sprintf("`classname` must be a name, not %s.", describe(classname)), call)
   }
-  hooks <- list(...)
-  check_hooks(hooks, call)
+  named_hooks <- setdiff(names(formals()), c("classname", "...", "public", "private", "active", "inherit", "parent_env"))
+  members <- c(Filter(Negate(is.null), mget(named_hooks)), all_of(...))
+  members[names(public)] <- public
+  check_members(members, call)
   parent <- callback_parent(inherit, call)
-  overridden <- union(parent$private_fields$.overridden, intersect(names(c(hooks, public)), names(callback_hooks)))
+  overridden <- union(parent$private_fields$.overridden, intersect(names(members), names(callback_hooks)))
   class <- R6::R6Class(
     classname,
-    public = c(hooks, public), private = c(private, list(.overridden = overridden)), inherit = parent,
+    public = members, private = c(private, list(.overridden = overridden)), active = active, inherit = parent,
     lock_objects = FALSE, cloneable = FALSE,
-    parent_env = rlang::env(rlang::caller_env(), parent = parent)
+    parent_env = rlang::env(parent_env, parent = parent)
   )
   structure(function(...) class$new(...), class = "kerasfit_callback_class", generator = class)
 }
@@ -84,6 +102,16 @@ callback_hooks <- local({
     stats::setNames(rep(list("logs"), 6), whole)
   )
 })
+
+#' Members of a callback have names, and those that begin like hooks are hooks
+#' @noRd
+check_members <- function(members, call) {
+  unnamed <- which(!nzchar(rlang::names2(members)))
+  if (length(unnamed)) {
+    abort_argument("...", sprintf("Members of a callback have names, and element %d of `...` has none.", unnamed[[1]]), call)
+  }
+  check_hooks(members[grepl("^on_", names(members))], call)
+}
 
 check_hooks <- function(hooks, call) {
   unknown <- setdiff(rlang::names2(hooks), names(callback_hooks))
@@ -106,15 +134,43 @@ callback_parent <- function(inherit, call) {
   if (inherits(inherit, "kerasfit_callback_class")) {
     return(attr(inherit, "generator"))
   }
-  python <- inherit %||% keras$callbacks$Callback
+  python <- callback_class_in_python(inherit)
   if (!reticulate::is_py_object(python) || !reticulate::py_to_r(bridge$is_callback_class(python))) {
     abort_argument(
       "inherit", sprintf("`inherit` must be a class of callbacks, not %s.", describe(inherit)), call,
-      hint = "`Callback()` makes those, and Keras has some, such as `keras$callbacks$EarlyStopping`."
+      hint = paste(
+        "`Callback()` makes those, and Keras has some, such as `keras$callbacks$EarlyStopping`,",
+        '`callback_early_stopping` or "EarlyStopping".'
+      )
     )
   }
   callback_of_python(python)
 }
+
+#' The Python class that a class, its name, or a function `callback_...()` of kerasfit's or keras3's stands for
+#' @noRd
+callback_class_in_python <- function(inherit) {
+  if (is.null(inherit)) return(keras$callbacks$Callback)
+  if (rlang::is_string(inherit)) return(tryCatch(keras$callbacks[[inherit]], error = function(error) NULL))
+  if (!is.function(inherit) || reticulate::is_py_object(inherit)) return(inherit)
+  for (package in intersect(c("kerasfit", "keras3"), loadedNamespaces())) {
+    for (name in grep("^callback_", getNamespaceExports(package), value = TRUE)) {
+      if (!identical(inherit, getExportedValue(package, name))) next
+      class <- callback_classes[[name]]
+      return(if (!is.null(class)) keras$callbacks[[class]])
+    }
+  }
+  # keras3::Callback() makes functions that make objects of a Python class
+  get0("__class__", environment(inherit), inherits = FALSE)
+}
+
+callback_classes <- list(
+  callback_csv_logger = "CSVLogger", callback_early_stopping = "EarlyStopping", callback_lambda = "LambdaCallback",
+  callback_learning_rate_scheduler = "LearningRateScheduler", callback_model_checkpoint = "ModelCheckpoint",
+  callback_reduce_lr_on_plateau = "ReduceLROnPlateau", callback_remote_monitor = "RemoteMonitor",
+  callback_swap_ema_weights = "SwapEMAWeights", callback_tensorboard = "TensorBoard",
+  callback_terminate_on_nan = "TerminateOnNaN"
+)
 
 # R6 gives these to the methods of an object
 utils::globalVariables(c("self", "private"))
@@ -164,7 +220,7 @@ callback_of_python <- function(python) {
 #' @noRd
 callback_in_python <- function(self, private) {
   hooks <- lapply(stats::setNames(nm = private$.overridden), function(name) {
-    with_arguments_of(self[[name]], callback_hooks[[name]])
+    hook_to_core(self[[name]], callback_hooks[[name]])
   })
   state <- Filter(Negate(is.null), list(
     get_state = if (is.function(self$get_state)) {
@@ -176,7 +232,7 @@ callback_in_python <- function(self, private) {
   named <- nzchar(rlang::names2(arguments))
   bridge$callback(
     class(self)[[1]], private$.class,
-    reticulate::dict(lapply(hooks, reticulate::r_to_py, convert = TRUE), convert = FALSE),
+    reticulate::dict(hooks, convert = FALSE),
     reticulate::dict(lapply(state, reticulate::r_to_py, convert = FALSE), convert = FALSE),
     unname(arguments[!named]), reticulate::dict(arguments[named], convert = FALSE)
   )
@@ -194,6 +250,19 @@ end_callbacks <- function(callbacks) {
     lapply(callbacks, end_callbacks)
   }
   invisible()
+}
+
+#' A function as a hook of Python's, which gives back what the logs are to have besides: the numbers in a named list
+#' @noRd
+hook_to_core <- function(f, arguments) {
+  f <- with_arguments_of(f, arguments)
+  hook <- function(...) {
+    value <- f(...)
+    if (!is.list(value) || is.object(value) || !length(value) || !all(nzchar(rlang::names2(value)))) return(NULL)
+    is_number <- function(x) length(x) == 1 && (is.numeric(x) || is.logical(x)) || reticulate::is_py_object(x)
+    Filter(is_number, value)
+  }
+  reticulate::r_to_py(hook, convert = TRUE)
 }
 
 #' A function of some arguments that calls another one, of the user's, with those that it has: by name, or else the first

@@ -167,8 +167,9 @@ callback_lambda <- function(on_epoch_begin = NULL, on_epoch_end = NULL, on_train
                             on_train_batch_begin = NULL, on_train_batch_end = NULL, ...) {
   hooks <- list(
     on_epoch_begin = on_epoch_begin, on_epoch_end = on_epoch_end, on_train_begin = on_train_begin,
-    on_train_end = on_train_end, on_train_batch_begin = on_train_batch_begin, on_train_batch_end = on_train_batch_end, ...
+    on_train_end = on_train_end, on_train_batch_begin = on_train_batch_begin, on_train_batch_end = on_train_batch_end
   )
+  hooks <- c(hooks, all_of(...))
   hooks <- Filter(Negate(is.null), hooks)
   check_hooks(hooks, sys.call())
   bridge$FunctionCallback(functions_to_core(hooks))

@@ -49,7 +49,7 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
   )
   # a compile() of the model's own may not know them all
   given <- given[names(given) %in% names(match.call())]
-  outputs <- tryCatch(reticulate::import_builtins()$list(object$output_names), error = function(error) NULL)
+  outputs <- reticulate::py_to_r(bridge$output_names(object))
   metrics <- intersect(c("metrics", "weighted_metrics"), names(given))
   for (name in metrics) check_metrics(name, given[[name]], outputs, call)
   given <- Map(function(value, name) function_of_user(value, outputs, name %in% metrics), given, names(given))

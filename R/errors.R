@@ -213,12 +213,16 @@ describe <- function(value) {
   }
 }
 
+#' Dots as a list; what is between two commas, or after the last one, is none
+#' @noRd
+all_of <- function(...) rlang::dots_list(..., .ignore_empty = "all")
+
 #' What is in the dots of a method: nothing without a name, and nothing at all where nobody would take it
 #' @param known Whether there is a taker.
 #' @return The dots as a named list.
 #' @noRd
 check_extra <- function(..., call, known = TRUE) {
-  extra <- list(...)
+  extra <- all_of(...)
   unnamed <- sum(!nzchar(rlang::names2(extra)))
   if (unnamed) {
     abort_argument(

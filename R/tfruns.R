@@ -25,11 +25,11 @@ tfruns_callback <- function(model, epochs, initial_epoch, batch_size) {
   }
   describe_run <- function() {
     summary <- utils::capture.output(summary(model))
-    config <- reticulate::py_to_r(model$get_compile_config())
+    compiled <- reticulate::py_to_r(bridge$compiled_with(model))
     tfruns::write_run_metadata("properties", Filter(length, list(
       epochs = epochs, batch_size = batch_size, model = paste(summary, collapse = "\n"),
-      optimizer = reticulate::py_to_r(model$optimizer$name),
-      loss_function = if (rlang::is_string(config$loss)) config$loss else "custom"
+      optimizer = compiled$optimizer,
+      loss_function = if (rlang::is_string(compiled$loss)) compiled$loss else "custom"
     )))
   }
   list(on_train_begin = describe_run, on_epoch_end = write_metrics)

@@ -264,7 +264,7 @@ callbacks_to_core <- function(value, call) {
 functions_to_core <- function(hooks) {
   functions <- Map(function(f, name) {
     known <- is.function(f) && name %in% names(callback_hooks)
-    if (known) reticulate::r_to_py(with_arguments_of(f, callback_hooks[[name]]), convert = TRUE) else reticulate::r_to_py(f)
+    if (known) hook_to_core(f, callback_hooks[[name]]) else reticulate::r_to_py(f)
   }, hooks, names(hooks))
   reticulate::dict(functions, convert = FALSE)
 }

@@ -94,7 +94,7 @@ def test_fit_of_the_same_model_in_a_callback_is_an_error_and_training_works_afte
     for got, wanted in zip(run(model), run(new_model()), strict=True):
         assert got == wanted
     with pytest.raises(kerasfit.KerasfitError, match=r"while predict\(\) of the same"):
-        refit = {"on_predict_end": lambda: kerasfit.fit(model, X, Y, verbose=0)}
+        refit = {"on_predict_end": lambda logs: kerasfit.fit(model, X, Y, verbose=0)}
         kerasfit.predict(model, X, callbacks=refit, verbose=0)
 
 

@@ -331,3 +331,96 @@ test_that("the condition of an error in a function of the user's is kept as it i
   expect_identical(conditionMessage(parent$parent), "deep")
   expect_s3_class(parent$trace, "rlang_trace")
 })
+
+test_that("a hook that returns a named list updates the logs", {
+  f1 <- Callback("F1", on_epoch_end = function(epoch, logs = NULL) {
+    logs$val_f1 <- epoch / 10
+    logs
+  })
+  stopping <- callback_early_stopping("val_f1", mode = "min", patience = 1)
+  history <- fit(classifier(), iris_x, iris_y, epochs = 5, callbacks = list(f1(), stopping), verbose = 0)
+  expect_identical(history$metrics$val_f1, c(0.1, 0.2))
+
+  file <- withr::local_tempfile(fileext = ".csv")
+  twice <- list(on_epoch_end = function(epoch, logs) {
+    list(twice = 2 * logs$loss, many = 1:2, text = "no number", with = NULL)
+  })
+  history <- fit(classifier(), iris_x, iris_y, epochs = 2, callbacks = list(twice, callback_csv_logger(file)), verbose = 0)
+  expect_equal(history$metrics$twice, 2 * history$metrics$loss)
+  expect_named(history$metrics, c("loss", "accuracy", "twice"))
+  expect_equal(utils::read.csv(file)$twice, history$metrics$twice, tolerance = 1e-5)
+
+  # of a batch, those that come later see it
+  seen <- NULL
+  batches <- list(
+    list(on_train_batch_end = function(batch, logs) list(number = batch)),
+    list(on_train_batch_end = function(batch, logs) {
+      seen <<- c(seen, logs$number)
+      invisible()
+    })
+  )
+  fit(classifier(), iris_x, iris_y, batch_size = 50, callbacks = batches, verbose = 0)
+  expect_identical(as.integer(seen), 1:3)
+
+  # what is no named list changes nothing
+  for (value in list(NULL, 1, c(loss = 0), "a", list(0), iris)) {
+    history <- fit(regressor(), iris_x, iris_x[, 1], callbacks = list(on_epoch_end = function() value), verbose = 0)
+    expect_named(history$metrics, "loss")
+  }
+})
+
+test_that("each hook gets what Keras gives it, an empty named list where there are no logs", {
+  given <- list()
+  hook <- function(name) {
+    force(name)
+    function(...) {
+      given[[name]] <<- list(...)
+      invisible()
+    }
+  }
+  hooks <- stats::setNames(nm = names(callback_hooks))
+  hooks <- lapply(hooks[!hooks %in% c("on_batch_begin", "on_batch_end")], hook)
+  model <- classifier()
+  fit(model, iris_x, iris_y, validation_split = 0.2, callbacks = hooks, verbose = 0)
+  predict(model, iris_x, callbacks = hooks, verbose = 0)
+  expect_setequal(names(given), names(hooks))
+  for (name in names(given)) {
+    expect_length(given[[name]], length(callback_hooks[[name]]))
+    logs <- given[[name]][[length(given[[name]])]]
+    expect_type(logs, "list")
+    if (grepl("_begin$|predict_end$", name)) expect_identical(unname(logs), list(), label = name)
+  }
+  takes_logs <- Callback("Takes", on_predict_end = function(logs) stopifnot(is.list(logs)))
+  expect_identical(dim(predict(model, iris_x, callbacks = takes_logs(), verbose = 0)), c(150L, 3L))
+})
+
+test_that("Callback() takes members in `...`, active ones, and a class to inherit from in any form", {
+  Counting <- Callback("Counting",
+    value = 7, initialize = function(n = 2) {
+      super$initialize()
+      self$n <- n
+    }, doubled = function() self$n * 2, active = list(tripled = function() 3 * self$n), private = list(own = 1),
+    get_own = function() private$own
+  )
+  counting <- Counting(5)
+  expect_identical(c(counting$value, counting$doubled(), counting$tripled, counting$get_own()), c(7, 10, 15, 1))
+  said <- "outside"
+  inside <- list2env(list(said = "inside"), parent = environment())
+  Saying <- Callback("Saying", on_train_end = function(logs) said <<- paste(said, "changed"), parent_env = inside)
+  fit(regressor(), iris_x, iris_x[, 1], callbacks = Saying(), verbose = 0)
+  for (class in list(callback_early_stopping, "EarlyStopping", keras$callbacks$EarlyStopping)) {
+    ended <- FALSE
+    Stopping <- Callback("Stopping", inherit = class, on_train_end = function(logs) {
+      super$on_train_end(logs)
+      ended <<- TRUE
+    })
+    stops <- Stopping(monitor = "loss", min_delta = 1e9, patience = 1L)
+    history <- fit(regressor(), iris_x, iris_x[, 1], epochs = 5, callbacks = stops, verbose = 0)
+    expect_length(history$metrics$loss, 2)
+    expect_true(ended)
+  }
+  expect_error(Callback("X", inherit = "Stopping"), "class of callbacks", class = "kerasfit_error_argument")
+  expect_error(Callback("X", inherit = mean), "class of callbacks", class = "kerasfit_error_argument")
+  expect_error(Callback("X", on_epoch_ends = function() 1), "no hook of the name", class = "kerasfit_error_argument")
+  expect_error(Callback("X", public = list(on_epoch_end = 1)), "must be a function", class = "kerasfit_error_argument")
+})

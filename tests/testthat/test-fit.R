@@ -451,3 +451,43 @@ test_that("functions by the names of hooks are a callback, whose epochs and batc
     "In `on_epoch_end\\(\\)` of `callbacks`, epoch 1.*no disk", class = "kerasfit_error_user"
   )
 })
+
+test_that("an argument after the last comma is none", {
+  model <- classifier()
+  expect_s3_class(fit(model, iris_x, iris_y, verbose = 0, ), "keras_training_history")
+  expect_s3_class(fit(model, iris_x, iris_y, , verbose = 0), "keras_training_history")
+  expect_named(evaluate(model, iris_x, iris_y, verbose = 0, ), c("loss", "accuracy"))
+  expect_identical(dim(predict(model, iris_x, verbose = 0, )), c(150L, 3L))
+  expect_error(fit(model, iris_x, iris_y, , 3), "must be named", class = "kerasfit_error_argument")
+})
+
+test_that("a model may have been made by a module that converts to R's values", {
+  for (convert in c(TRUE, FALSE)) {
+    library <- reticulate::import("keras", convert = convert)
+    inputs <- library$Input(list(4L))
+    model <- library$Model(inputs, library$layers$Dense(3L, activation = "softmax", name = "outpt")(inputs))
+    model |> compile(library$optimizers$SGD(0.1), "sparse_categorical_crossentropy", metrics = c("accuracy", "mae")[1])
+    history <- fit(model, iris_x, iris_y, verbose = 0, callbacks = library$callbacks$EarlyStopping(monitor = "loss"))
+    expect_named(history$metrics, c("loss", "accuracy"))
+    expect_named(evaluate(model, iris_x, iris_y, verbose = 0), c("loss", "accuracy"))
+    expect_identical(dim(predict(model, iris_x, verbose = 0)), c(150L, 3L))
+    expect_output(summary(model), "outpt")
+    two <- library$Model(inputs, list(library$layers$Dense(1L, name = "a")(inputs), library$layers$Dense(1L, name = "b")(inputs)))
+    expect_error(compile(two, "sgd", "mse", metrics = "mae"), "1 element for the 2 outputs of the model: a, b")
+  }
+})
+
+test_that("a weight of a class may have a name of its own, as one taken from a table has", {
+  counts <- table(as.integer(iris_y) - 1L)
+  named <- list("0" = 2 / counts["0"], "1" = 1 / counts["1"], "2" = 3 / counts["2"])
+  plain <- list("0" = 2 / 50, "1" = 1 / 50, "2" = 3 / 50)
+  expect_identical(
+    weights_after(classifier(), iris_x, as.integer(iris_y) - 1L, class_weight = named),
+    weights_after(classifier(), iris_x, as.integer(iris_y) - 1L, class_weight = plain)
+  )
+  by_level <- list(setosa = c(a = 2), virginica = c(virginica = 3), versicolor = 1)
+  expect_identical(
+    weights_after(classifier(), iris_x, iris_y, class_weight = by_level),
+    weights_after(classifier(), iris_x, iris_y, class_weight = c(setosa = 2, virginica = 3, versicolor = 1))
+  )
+})

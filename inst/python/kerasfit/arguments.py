@@ -393,6 +393,8 @@ class ClassWeightsByBatch:
 
 def class_weights_of(class_weight: Any, levels: Any, outputs: Sequence[str]) -> ClassWeighting | None:
     """Class weights for the targets of a model, whose levels are as ``levels_of`` gives them."""
+    if isinstance(class_weight, Mapping):
+        class_weight = {name: number_itself(name, weight, outputs) for name, weight in class_weight.items()}
     if isinstance(class_weight, Mapping) and any(isinstance(w, Mapping) for w in class_weight.values()):
         if not isinstance(levels, Mapping):
             levels = {} if levels is None else dict.fromkeys(outputs, levels)
@@ -401,6 +403,14 @@ def class_weights_of(class_weight: Any, levels: Any, outputs: Sequence[str]) -> 
     if isinstance(levels, Mapping):
         levels = next(iter(levels.values())) if len(outputs) == len(levels) == 1 else None
     return ClassWeights.of(class_weight, levels)
+
+
+def number_itself(name: Any, weight: Any, outputs: Sequence[str]) -> Any:
+    """A weight that has a name of its own, as ``list("0" = 1 / counts["0"])`` has, without that name."""
+    if isinstance(weight, Mapping) and len(weight) == 1 and name not in outputs:
+        (value,) = weight.values()
+        return weight if isinstance(value, Mapping) else value
+    return weight
 
 
 def class_code(label: str, name: Any, levels: list[str]) -> int:

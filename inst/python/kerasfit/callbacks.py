@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import keras
@@ -54,11 +54,17 @@ class FunctionCallback(keras.callbacks.Callback):
 
 
 def counting_from_1(function: Callable) -> Callable:
-    """A function as a hook, which Keras calls with an epoch or batch that counts from 0, and logs."""
+    """A function as a hook, which Keras calls with an epoch or batch that counts from 0, and logs.
+
+    If it returns a mapping, the logs get its values, which the callbacks after it and the history see.
+    """
 
     def hook(*args: Any, logs: Any = None) -> None:
         args = args if logs is None else (*args, logs)
-        function(*(argument + 1 if isinstance(argument, int) else argument for argument in args))
+        logs = args[-1] if args else None
+        new = function(*(argument + 1 if isinstance(argument, int) else argument for argument in args))
+        if isinstance(new, Mapping) and isinstance(logs, MutableMapping):
+            logs.update(new)
 
     return hook
 
@@ -182,7 +188,7 @@ class Callbacks:
         self._tell(f"on_{phase}_begin", {})
 
     def end(self, phase: str, logs: dict[str, Any] | None = None) -> None:
-        self._tell(f"on_{phase}_end", *(() if phase == "predict" else (logs,)))
+        self._tell(f"on_{phase}_end", {} if logs is None else logs)
 
     def epoch_begin(self, epoch: int) -> None:
         self._tell("on_epoch_begin", epoch - 1, {})

@@ -36,6 +36,7 @@ __all__ = [
     "call",
     "call_hook",
     "callback",
+    "compiled_with",
     "data_frame",
     "explain",
     "factor",
@@ -44,6 +45,7 @@ __all__ = [
     "is_callback_class",
     "metric",
     "named",
+    "output_names",
     "output_values",
     "overrides",
     "place",
@@ -204,6 +206,16 @@ def r_interrupts_pending() -> ctypes.c_int | None:
         return ctypes.c_int.in_dll(ctypes.CDLL(library), name)
     except (OSError, ValueError):
         return None
+
+
+def output_names(model: keras.Model) -> list[str]:
+    """The names of a model's outputs, none where they are not known before it has been called."""
+    return [str(name) for name in getattr(model, "output_names", None) or []]
+
+
+def compiled_with(model: keras.Model) -> dict[str, Any]:
+    """The name of a model's optimizer, and its loss as ``compile()`` got it."""
+    return {"optimizer": model.optimizer.name, "loss": model.get_compile_config().get("loss")}
 
 
 def has_metrics(model: keras.Model) -> bool:
