@@ -11,6 +11,7 @@
 #' What TensorFlow and JAX compile is kept for the next session in the folder `kerasfit-programs`, which kerasfit makes in
 #' `tools::R_user_dir("kerasfit", "cache")`. `options(kerasfit.cache = )` or the environment variable `KERASFIT_CACHE`, set
 #' before Keras loads, names another folder to make it in; `options(kerasfit.cache = FALSE)` keeps nothing.
+#' JAX before 0.6 has faults in running what it has kept, so training steps are compiled anew with it.
 #'
 #' When Keras loads, programs that were not used for 60 days are deleted, those that are damaged, and the least recently
 #' used ones beyond 500 MB. Nothing else is ever deleted: no file outside `kerasfit-programs`, and in it only files of yours

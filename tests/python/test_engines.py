@@ -251,6 +251,14 @@ def test_epochs_that_nobody_sees_are_run_in_one_go_and_are_the_same(
 
 
 @on_jax
+def test_programs_that_were_kept_are_run_by_those_versions_of_jax_that_can():
+    import jax
+
+    engine_for(models.dense()[0])
+    assert jax.config.jax_enable_compilation_cache == (jax.__version_info__ >= (0, 6))
+
+
+@on_jax
 def test_evaluation_copies_no_weights(monkeypatch):
     model, x, y = models.dense()
     copied = []

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import jax
 import keras
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine, finite_loss
@@ -26,6 +27,20 @@ AHEAD = 2
 
 SMALL = 2**16  # bytes: numpy copies less than that ten times as fast as JAX
 LARGE = 2**20  # bytes: data of less are copied to where they are aligned, for the simpler program
+
+
+def run_no_kept_programs() -> None:
+    """Have JAX compile all that it runs from now on.
+
+    Before 0.6, it runs programs from its cache wrongly on CPUs: those that may use up their arguments, as
+    steps do, write into memory that is in use. Losses were wrong, or not a number.
+    """
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # or it would not look at the setting again
+
+
+if jax.__version_info__ < (0, 6):
+    run_no_kept_programs()
 
 
 class JaxEngine(PlainEngine):
