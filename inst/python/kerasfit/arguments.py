@@ -394,7 +394,9 @@ class ClassWeightsByBatch:
 def class_weights_of(class_weight: Any, levels: Any, outputs: Sequence[str]) -> ClassWeighting | None:
     """Class weights for the targets of a model, whose levels are as ``levels_of`` gives them."""
     if isinstance(class_weight, Mapping):
-        class_weight = {name: number_itself(name, weight, outputs) for name, weight in class_weight.items()}
+        of_outputs = levels.values() if isinstance(levels, Mapping) else [levels or ()]
+        known = {str(level) for each in of_outputs for level in each} - set(outputs)
+        class_weight = {name: number_itself(name, weight, known) for name, weight in class_weight.items()}
     if isinstance(class_weight, Mapping) and any(isinstance(w, Mapping) for w in class_weight.values()):
         if not isinstance(levels, Mapping):
             levels = {} if levels is None else dict.fromkeys(outputs, levels)
@@ -405,9 +407,10 @@ def class_weights_of(class_weight: Any, levels: Any, outputs: Sequence[str]) -> 
     return ClassWeights.of(class_weight, levels)
 
 
-def number_itself(name: Any, weight: Any, outputs: Sequence[str]) -> Any:
-    """A weight that has a name of its own, as ``list("0" = 1 / counts["0"])`` has, without that name."""
-    if isinstance(weight, Mapping) and len(weight) == 1 and name not in outputs:
+def number_itself(name: Any, weight: Any, levels: set[str]) -> Any:
+    """A class's weight that has a name of its own, as in ``list("0" = 1 / counts["0"])``, without it."""
+    is_class = str(name) in levels or str(name).isdigit()
+    if is_class and isinstance(weight, Mapping) and len(weight) == 1:
         (value,) = weight.values()
         return weight if isinstance(value, Mapping) else value
     return weight
