@@ -259,8 +259,7 @@ hook_to_core <- function(f, arguments) {
   hook <- function(...) {
     value <- f(...)
     if (!is.list(value) || is.object(value) || !length(value) || !all(nzchar(rlang::names2(value)))) return(NULL)
-    is_number <- function(x) length(x) == 1 && (is.numeric(x) || is.logical(x)) || reticulate::is_py_object(x)
-    Filter(is_number, value)
+    Filter(function(x) length(x) == 1 && (is.numeric(x) || is.logical(x)), value) # not a model that somebody keeps
   }
   reticulate::r_to_py(hook, convert = TRUE)
 }

@@ -343,7 +343,7 @@ test_that("a hook that returns a named list updates the logs", {
 
   file <- withr::local_tempfile(fileext = ".csv")
   twice <- list(on_epoch_end = function(epoch, logs) {
-    list(twice = 2 * logs$loss, many = 1:2, text = "no number", with = NULL)
+    list(twice = 2 * logs$loss, many = 1:2, text = "no number", with = NULL, layers = keras$layers)
   })
   history <- fit(classifier(), iris_x, iris_y, epochs = 2, callbacks = list(twice, callback_csv_logger(file)), verbose = 0)
   expect_equal(history$metrics$twice, 2 * history$metrics$loss)
