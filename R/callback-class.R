@@ -1,8 +1,8 @@
 #' A callback class
 #'
 #' Makes a class of callbacks from functions by the names of Keras's hooks. Calling what it returns makes a callback, for
-#' the argument `callbacks` of [fit()][fit.keras.src.models.model.Model], [evaluate()] and
-#' [predict()][predict.keras.src.models.model.Model]. The class is one of the package R6.
+#' the argument `callbacks` of [fit()][fit.keras.src.trainers.trainer.Trainer], [evaluate()] and
+#' [predict()][predict.keras.src.trainers.trainer.Trainer]. The class is one of the package R6.
 #'
 #' Hooks are called with the epoch, or batch, counted from 1, and `logs`, a named list of metrics:
 #' `on_epoch_begin`, `on_epoch_end` (epoch, logs); `on_train_batch_begin`, `on_train_batch_end`, `on_test_batch_begin`,
@@ -27,7 +27,7 @@
 #' @param on_test_begin,on_test_end,on_test_batch_begin,on_test_batch_end Functions that are called in validation and by
 #'   [evaluate()].
 #' @param on_predict_begin,on_predict_end,on_predict_batch_begin,on_predict_batch_end Functions that are called by
-#'   [predict()][predict.keras.src.models.model.Model].
+#'   [predict()][predict.keras.src.trainers.trainer.Trainer].
 #' @param ... Further members by their names: values and functions. A function `initialize` gets the arguments of the call that
 #'   makes a callback; without it, they go to the class that is inherited from.
 #' @param public,private,active Named lists of members: those of `public` are as if they were in `...`; those of `private` are in

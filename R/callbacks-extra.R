@@ -151,7 +151,7 @@ print.kerasfit.extras.Profile <- function(x, ...) {
 
 #' How progress is shown
 #'
-#' For [fit()][fit.keras.src.models.model.Model] with a `verbose` of 1 or 2.
+#' For [fit()][fit.keras.src.trainers.trainer.Trainer] with a `verbose` of 1 or 2.
 #'
 #' @param metrics Names of the metrics that are shown, in this order; `NULL` for all.
 #' @param digits Decimals of metrics.

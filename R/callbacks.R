@@ -1,6 +1,6 @@
 #' Keras's callbacks
 #'
-#' What happens beside training: for the argument `callbacks` of [fit()][fit.keras.src.models.model.Model], alone or in a
+#' What happens beside training: for the argument `callbacks` of [fit()][fit.keras.src.trainers.trainer.Trainer], alone or in a
 #' list. These are Keras's own, with whole numbers as R writes them (`patience = 3`) and epochs that count from 1;
 #' [callback_backup_and_restore()] is kerasfit's.
 #'
@@ -32,8 +32,10 @@
 #' @param factor What the learning rate is multiplied by.
 #' @param cooldown Epochs to wait after the learning rate has changed.
 #' @param min_lr The smallest learning rate.
-#' @param schedule A function of the epoch, counted from 1, and the learning rate so far, that returns the learning rate
-#'   for that epoch. It may have the first argument only, or none.
+#' @param schedule A function of the epoch and the learning rate so far that returns the learning rate for that epoch. It may
+#'   have the first argument only, or none.
+#' @param first_epoch What `schedule` gets as the first epoch: 1, or 0 while the package keras3 is attached, whose function of
+#'   this name counts from 0. All other functions in R count epochs from 1, with keras3 too.
 #' @param filename The file.
 #' @param separator What is between two values.
 #' @param append Whether to add to a file that is there.
@@ -52,7 +54,8 @@
 #' @param on_epoch_begin,on_epoch_end Functions of the epoch, counted from 1, and a named list of metrics.
 #' @param on_train_begin,on_train_end Functions of a named list of metrics.
 #' @param on_train_batch_begin,on_train_batch_end Functions of the batch, counted from 1, and a named list of metrics.
-#' @param ... Functions by the names of other hooks, such as `on_test_begin`.
+#' @param ... For `callback_lambda()`, functions by the names of other hooks, such as `on_test_begin`; for
+#'   `callback_reduce_lr_on_plateau()`, further arguments of Keras's.
 #' @return A callback: a Python object.
 #' @section Errors: `kerasfit_error_argument` if an argument cannot be used.
 #' @examplesIf kerasfit:::has_keras()
@@ -96,28 +99,31 @@ callback_model_checkpoint <- function(filepath, monitor = "val_loss", verbose = 
 #' @rdname callbacks
 #' @export
 callback_reduce_lr_on_plateau <- function(monitor = "val_loss", factor = 0.1, patience = 10, verbose = 0, mode = "auto",
-                                          min_delta = 1e-4, cooldown = 0, min_lr = 0) {
-  keras_callback("ReduceLROnPlateau", whole = c("patience", "verbose", "cooldown"))
+                                          min_delta = 1e-4, cooldown = 0, min_lr = 0, ...) {
+  keras_callback("ReduceLROnPlateau", whole = c("patience", "verbose", "cooldown"), ...)
 }
 
 #' @rdname callbacks
 #' @export
-callback_learning_rate_scheduler <- function(schedule, verbose = 0) {
+callback_learning_rate_scheduler <- function(schedule, verbose = 0, first_epoch = if (is_attached("keras3")) 0 else 1) {
   call <- sys.call()
   if (missing(schedule)) abort_argument("schedule", "`schedule` must be given.", call)
   if (!is.function(schedule)) {
     abort_argument("schedule", sprintf("`schedule` must be a function, not %s.", describe(schedule)), call)
   }
+  if (!is_whole(first_epoch) || length(first_epoch) != 1 || !first_epoch %in% 0:1) {
+    abort_argument("first_epoch", sprintf("`first_epoch` must be 0 or 1, not %s.", describe(first_epoch)), call)
+  }
   rate <- with_arguments_of(schedule, c("epoch", "lr"))
   checked <- function(epoch, lr) {
-    value <- rate(epoch, lr)
+    value <- rate(epoch - 1L + as.integer(first_epoch), lr)
     if (!is.numeric(value) || length(value) != 1 || is.na(value)) {
       abort_argument("schedule", sprintf("`schedule` must return a number, not %s.", describe(value)), call)
     }
     as.double(value)
   }
   schedule <- bridge$schedule(reticulate::r_to_py(checked, convert = TRUE))
-  keras_callback("LearningRateScheduler", whole = "verbose")
+  keras_callback("LearningRateScheduler", whole = "verbose", own = "first_epoch")
 }
 
 #' @rdname callbacks
@@ -177,7 +183,7 @@ callback_lambda <- function(on_epoch_begin = NULL, on_epoch_end = NULL, on_train
 
 #' Go on where a crash left off
 #'
-#' Keeps the state of a run in a folder. If [fit()][fit.keras.src.models.model.Model] is called again with the same model,
+#' Keeps the state of a run in a folder. If [fit()][fit.keras.src.trainers.trainer.Trainer] is called again with the same model,
 #' data and arguments, after a crash of any kind or an interrupt, it goes on from there, in this or another R session. The
 #' final weights, the optimizer and the metrics in the history are then those of a run that was never interrupted, bit for bit
 #' on the same machine.
@@ -264,12 +270,14 @@ callback_backup_and_restore <- function(backup_dir, save_freq = "epoch", double_
 #' @param whole Names of arguments that are whole numbers in Python.
 #' @param paths Names of arguments that are paths of files.
 #' @param numbers Names of arguments that are numbers or NULL.
+#' @param own Names of arguments that are not for Python.
 #' @param ... More arguments.
 #' @noRd
-keras_callback <- function(class, whole = character(), paths = character(), numbers = character(),
+keras_callback <- function(class, whole = character(), paths = character(), numbers = character(), own = character(),
                            module = keras$callbacks, ...) {
   call <- sys.call(-1)
   defaults <- as.list(formals(sys.function(-1)))
+  defaults <- defaults[setdiff(names(defaults), c(own, "..."))]
   arguments <- mget(as.character(names(defaults)), parent.frame())
   # an older Keras may not know an argument that nobody has set
   set <- !mapply(identical, arguments, defaults)
@@ -289,7 +297,7 @@ keras_callback <- function(class, whole = character(), paths = character(), numb
     arguments[name] <- list(callback_argument(arguments[[name]], name, kind, call))
   }
   rlang::try_fetch(
-    with_r_errors(rlang::inject(module[[class]](!!!lapply(arguments, reticulate::r_to_py), ...)), call),
+    with_r_errors(rlang::inject(module[[class]](!!!lapply(arguments, reticulate::r_to_py), !!!all_of(...))), call),
     kerasfit_error_python = function(error) {
       named <- Filter(function(name) grepl(sprintf("\\b%s\\b", name), conditionMessage(error)), names(arguments))
       if (!length(named)) return(rlang::zap())

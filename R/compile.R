@@ -7,8 +7,7 @@
 #' @param loss The name of a loss, an object from `keras$losses`, or a function of `y_true` and `y_pred`; a list of
 #'   them for several outputs, a named list for named outputs.
 #' @param metrics Metrics to report: the names, objects from `keras$metrics` or functions, one or a list of them; a
-#'   list of lists or a named list for several outputs. Other names in a list are those that functions have in the
-#'   history: `list(my_error = function(y_true, y_pred) ...)`. Such functions get `y_true` with as many dimensions as
+#'   list of lists or a named list for several outputs. Such functions get `y_true` with as many dimensions as
 #'   `y_pred` where that has a last one of 1, as losses do.
 #' @param ... For a model class with a `compile` of its own: further arguments for that. It gets only those arguments that
 #'   were given.
@@ -19,6 +18,16 @@
 #' @param jit_compile Whether to compile the model with XLA (for torch, with `torch.compile`); "auto" leaves it to Keras.
 #' @param auto_scale_loss Whether to scale the loss of models in half precision.
 #' @return The model, invisibly. It is compiled in place.
+#'
+#' @section The names of functions:
+#' A loss or metric that is a function of R's has a name, for the history and in a saved model: its name in a list,
+#' `list(my_error = function(y_true, y_pred) ...)`; or the attribute `"py_function_name"`, which `keras3::custom_metric()`
+#' sets; or that of the variable, `metrics = my_error`. Others are `custom_loss` and `custom_metric`, with
+#' their place or name in a list: `custom_metric_2`. While the package keras3 is loaded, names of variables do not count,
+#' so that names are as keras3 makes them. A saved model is loaded with the same functions by these names:
+#' `keras$models$load_model("model.keras", custom_objects = list(my_error = my_error))`.
+#'
+#' With the package keras3, its functions need not be called: `metrics = metric_binary_accuracy`.
 #' @examplesIf kerasfit:::has_keras()
 #' model <- keras$Sequential(list(keras$layers$Dense(1L)))
 #' model |> compile(optimizer = "adam", loss = "mse", metrics = "mae")
@@ -35,7 +44,7 @@
 #' @importFrom generics compile
 #' @rawNamespace export(compile)
 #' @export
-compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", loss = NULL, metrics = NULL, ...,
+compile.keras.src.trainers.trainer.Trainer <- function(object, optimizer = "rmsprop", loss = NULL, metrics = NULL, ...,
                                                  loss_weights = NULL, weighted_metrics = NULL, run_eagerly = FALSE,
                                                  steps_per_execution = 1L, jit_compile = "auto",
                                                  auto_scale_loss = TRUE) {
@@ -43,16 +52,20 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
   check_model(object, call)
   extra <- check_extra(..., call = call, known = reticulate::py_to_r(bridge$overrides(object, "compile")))
   given <- list(
-    optimizer = optimizer, loss = loss, metrics = as_plain_list(metrics), loss_weights = as_plain_list(loss_weights),
-    weighted_metrics = as_plain_list(weighted_metrics), run_eagerly = run_eagerly,
+    optimizer = made_by_keras3(optimizer), loss = loss, metrics = metrics, loss_weights = as_plain_list(loss_weights),
+    weighted_metrics = weighted_metrics, run_eagerly = run_eagerly,
     steps_per_execution = as.integer(steps_per_execution), jit_compile = jit_compile, auto_scale_loss = auto_scale_loss
   )
   # a compile() of the model's own may not know them all
   given <- given[names(given) %in% names(match.call())]
   outputs <- reticulate::py_to_r(bridge$output_names(object))
-  metrics <- intersect(c("metrics", "weighted_metrics"), names(given))
-  for (name in metrics) check_metrics(name, given[[name]], outputs, call)
-  given <- Map(function(value, name) function_of_user(value, outputs, name %in% metrics), given, names(given))
+  written <- as.list(match.call())
+  if (!is.null(given$loss)) given$loss <- function_of_user(loss, outputs, "loss", written$loss)
+  for (name in intersect(c("metrics", "weighted_metrics"), names(given))) {
+    check_metrics(name, as_plain_list(given[[name]]), outputs, call)
+    functions <- function_of_user(given[[name]], outputs, "metric", written[[name]])
+    given[name] <- list(as_plain_list(functions))
+  }
   rlang::inject(call_core(call, object$compile, !!!given, !!!extra))
   invisible(object)
 }
@@ -80,23 +93,47 @@ check_metrics <- function(name, value, outputs, call) {
 
 #' A loss or metric that is a function of R's, or a list of such, as Python may call it
 #' @param outputs The names of the model's outputs; other names in a list are those of functions.
-#' @param metric Whether the functions are metrics.
+#' @param kind "loss" or "metric".
+#' @param written The code that was given for the value.
+#' @param default The name of a function that has none.
 #' @param inner Whether this is in a list, which names no outputs then.
 #' @noRd
-function_of_user <- function(value, outputs, metric, inner = FALSE) {
+function_of_user <- function(value, outputs, kind, written = NULL, default = paste0("custom_", kind), inner = FALSE) {
+  value <- made_by_keras3(value)
   if (reticulate::is_py_object(value)) {
     value
   } else if (is.list(value)) {
     own <- setdiff(names(value), c("", outputs))
     value[own] <- lapply(own, function(name) with_name(value[[name]], name))
-    lapply(if (inner) unname(value) else value, function_of_user, outputs, metric, inner = TRUE)
+    elements <- if (is.call(written) && length(written) == length(value) + 1) as.list(written)[-1]
+    defaults <- paste(default, if (is.null(names(value))) seq_along(value) else names(value), sep = "_")
+    result <- lapply(seq_along(value), function(i) {
+      function_of_user(value[[i]], outputs, kind, elements[[i]], defaults[[i]], inner = TRUE)
+    })
+    if (inner) result else stats::setNames(result, names(value))
   } else if (is.function(value)) {
-    function_of_r <- `attributes<-`(function(...) user_code(value(...)), attributes(value))
-    if (!metric) return(function_of_r)
-    bridge$metric(reticulate::r_to_py(function_of_r, convert = TRUE), attr(value, "py_function_name"))
+    name <- name_of_function(value, written, default)
+    function_of_r <- structure(function(...) user_code(value(...)), py_function_name = name)
+    if (kind == "loss") return(function_of_r)
+    bridge$metric(reticulate::r_to_py(function_of_r, convert = TRUE), name)
   } else {
     value
   }
+}
+
+name_of_function <- function(f, written, default) {
+  given <- attr(f, "py_function_name", TRUE) %||% attr(f, "__name__", TRUE) %||% attr(f, "name", TRUE)
+  variable <- if (is.symbol(written) && !isNamespaceLoaded("keras3")) as.character(written)
+  given %||% variable %||% default
+}
+
+#' What a function of keras3's, or a class made with it, makes if nobody has called it: an optimizer, loss or metric
+#' @noRd
+made_by_keras3 <- function(value) {
+  if (!is.function(value) || reticulate::is_py_object(value) || !isNamespaceLoaded("keras3")) return(value)
+  if (!identical(topenv(environment(value) %||% baseenv()), asNamespace("keras3"))) return(value)
+  made <- tryCatch(value(), error = function(error) NULL)
+  if (reticulate::is_py_object(made)) made else value
 }
 
 #' A function with the name that reticulate gives it in Python, where it has none

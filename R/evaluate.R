@@ -21,13 +21,13 @@ evaluate.default <- function(object, ...) {
 }
 
 #' @rdname evaluate
-#' @rawNamespace S3method(generics::evaluate, keras.src.models.model.Model)
-#' @inheritParams fit.keras.src.models.model.Model
+#' @rawNamespace S3method(generics::evaluate, keras.src.trainers.trainer.Trainer)
+#' @inheritParams fit.keras.src.trainers.trainer.Trainer
 #' @param y Targets, as for [fit()].
 #' @param sample_weight Weights of the samples in the loss and in weighted metrics.
 #' @param steps Steps to evaluate; if `NULL`, one pass over the data.
 #' @export
-evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., batch_size = NULL,
+evaluate.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NULL, ..., batch_size = NULL,
                                                   sample_weight = NULL, steps = NULL, callbacks = NULL,
                                                   verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("evaluate")

@@ -70,7 +70,7 @@
 #' an error of class `kerasfit_error_user` instead. Endless recursion in your function is such an error too.
 #'
 #' @section Calls within calls:
-#' A callback or generator may call [evaluate()] and [predict()][predict.keras.src.models.model.Model] of the model that trains,
+#' A callback or generator may call [evaluate()] and [predict()][predict.keras.src.trainers.trainer.Trainer] of the model that trains,
 #' which goes on as if they had not been called, and `fit()` of another model. `fit()` of the same model is a
 #' `kerasfit_error_state`.
 #'
@@ -136,7 +136,7 @@
 #' @param sample_weight Weights of the samples in the loss during training: a vector as long as the data, or a matrix
 #'   (samples, timesteps) for temporal data; a list of them for several outputs, whose samples weigh 1 for outputs that a
 #'   named list leaves out. For arrays only. Metrics are
-#'   weighted if they were given to [compile()][compile.keras.src.models.model.Model] as `weighted_metrics`.
+#'   weighted if they were given to [compile()][compile.keras.src.trainers.trainer.Trainer] as `weighted_metrics`.
 #' @param initial_epoch The first epoch to train, to go on with an earlier run.
 #' @param steps_per_epoch Steps in each epoch. If `NULL`, an epoch is one pass over the data; needed for data that
 #'   never end. The next epoch goes on where the last one stopped. -1: go on until the data end, if ever.
@@ -234,9 +234,9 @@
 #' @aliases fit
 #' @importFrom generics fit
 #' @rawNamespace export(fit)
-#' @seealso [evaluate()], [predict()][predict.keras.src.models.model.Model], [keras_training_history]
+#' @seealso [evaluate()], [predict()][predict.keras.src.trainers.trainer.Trainer], [keras_training_history]
 #' @export
-fit.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..., batch_size = NULL, epochs = 1L,
+fit.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NULL, ..., batch_size = NULL, epochs = 1L,
                                              callbacks = NULL, validation_split = 0, validation_data = NULL,
                                              shuffle = TRUE, class_weight = NULL, sample_weight = NULL,
                                              initial_epoch = 1L, steps_per_epoch = NULL, validation_steps = NULL,

@@ -1,6 +1,6 @@
 #' The history of a training run
 #'
-#' What [fit()][fit.keras.src.models.model.Model] returns: plain R values, which can be saved with [saveRDS()] and need
+#' What [fit()][fit.keras.src.trainers.trainer.Trainer] returns: plain R values, which can be saved with [saveRDS()] and need
 #' no Python to be printed, plotted or analysed.
 #'
 #' @format A list of class `keras_training_history`:
@@ -60,7 +60,7 @@ as_training_history <- function(history) {
     value
   }, values$values, values$measured)
   if (length(metrics)) Encoding(names(metrics)) <- "UTF-8" # which reticulate does not say in other locales
-  structure(list(params = params, metrics = metrics), class = "keras_training_history")
+  structure(list(params = params, metrics = metrics), class = c("kerasfit_history", "keras_training_history"))
 }
 
 #' The epoch of each row. Histories that other packages made do not say; theirs count from 1.
@@ -72,7 +72,7 @@ history_epochs <- function(history) {
 
 #' @rdname keras_training_history
 #' @export
-as.data.frame.keras_training_history <- function(x, row.names = NULL, optional = FALSE, ...) {
+as.data.frame.kerasfit_history <- function(x, row.names = NULL, optional = FALSE, ...) {
   columns <- as.character(names(x$metrics))
   validation <- startsWith(columns, "val_")
   metric <- sub("^val_", "", columns)
@@ -87,7 +87,7 @@ as.data.frame.keras_training_history <- function(x, row.names = NULL, optional =
 
 #' @rdname keras_training_history
 #' @export
-print.keras_training_history <- function(x, ...) {
+print.kerasfit_history <- function(x, ...) {
   cat(format(x), sep = "\n")
   invisible(x)
 }
@@ -207,7 +207,7 @@ followed_by <- function(earlier, later) {
 history_of <- function(params, epochs, metrics, seconds) {
   params$epoch <- epochs
   params$seconds <- seconds
-  structure(list(params = params, metrics = metrics), class = "keras_training_history")
+  structure(list(params = params, metrics = metrics), class = c("kerasfit_history", "keras_training_history"))
 }
 
 in_words <- function(epochs) {

@@ -139,7 +139,7 @@ pages <- new.env(parent = emptyenv())
 #' Training in a Shiny app
 #'
 #' Shows the metrics of training in a [Shiny][shiny::shiny] app: of a [keras_training_history], or of a
-#' [fit()][fit.keras.src.models.model.Model] that goes on in another process, with its progress and a button that stops it.
+#' [fit()][fit.keras.src.trainers.trainer.Trainer] that goes on in another process, with its progress and a button that stops it.
 #'
 #' An app that trained in its own process would not answer meanwhile. Let it start another one, by callr for example, where
 #' `fit(view_metrics = folder)` keeps the folder up to date, and let `render_training()` return the folder.

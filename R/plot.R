@@ -25,12 +25,12 @@
 #'     params = list(epochs = 4, initial_epoch = 1, epoch = 1:4),
 #'     metrics = list(loss = c(0.9, 0.6, 0.5, 0.45), val_loss = c(0.95, 0.7, 0.65, 0.66))
 #'   ),
-#'   class = "keras_training_history"
+#'   class = c("kerasfit_history", "keras_training_history")
 #' )
 #' plot(history, method = "base")
 #' plot(training_histories(all = history, first = history[1:3]), method = "base", log = "y")
 #' @export
-plot.keras_training_history <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base", "interactive"),
+plot.kerasfit_history <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base", "interactive"),
                                         smooth = getOption("keras.plot.history.smooth", FALSE),
                                         theme_bw = getOption("keras.plot.history.theme_bw", FALSE),
                                         log = "", ...) {
@@ -39,7 +39,7 @@ plot.keras_training_history <- function(x, y, metrics = NULL, method = c("auto",
   plot_histories(as_histories(list(x)), metrics, method, smooth, theme_bw, log, call, ...)
 }
 
-#' @rdname plot.keras_training_history
+#' @rdname plot.kerasfit_history
 #' @export
 plot.keras_training_histories <- function(x, y, metrics = NULL, method = c("auto", "ggplot2", "base", "interactive"),
                                           smooth = getOption("keras.plot.history.smooth", FALSE),
@@ -59,11 +59,11 @@ check_no_y <- function(y, call) {
   }
 }
 
-#' @rdname plot.keras_training_history
+#' @rdname plot.kerasfit_history
 #' @exportS3Method ggplot2::autoplot
 autoplot.keras_training_history <- function(object, ...) plot(object, ..., method = "ggplot2")
 
-#' @rdname plot.keras_training_history
+#' @rdname plot.kerasfit_history
 #' @exportS3Method ggplot2::autoplot
 autoplot.keras_training_histories <- autoplot.keras_training_history
 

@@ -6,9 +6,9 @@
 #' models, such as one with batch normalization in training mode or a `predict_step()` of its own, see each batch as it
 #' is. JAX compiles a program for each size of those, and few programs are kept.
 #'
-#' @inheritParams fit.keras.src.models.model.Model
+#' @inheritParams fit.keras.src.trainers.trainer.Trainer
 #' @param object A Keras model; it need not be compiled.
-#' @param x Inputs, as for [fit()][fit.keras.src.models.model.Model].
+#' @param x Inputs, as for [fit()][fit.keras.src.trainers.trainer.Trainer].
 #' @param ... Not used.
 #' @param steps Steps to predict; if `NULL`, one pass over the data.
 #' @return An array with the samples along the first dimension: for a classifier, a matrix with a row for each sample
@@ -21,7 +21,7 @@
 #' probabilities <- model |> predict(x)
 #' table(levels(iris$Species)[max.col(probabilities)], iris$Species)
 #' @export
-predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NULL, steps = NULL, callbacks = NULL,
+predict.keras.src.trainers.trainer.Trainer <- function(object, x, ..., batch_size = NULL, steps = NULL, callbacks = NULL,
                                                  verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("predict")
   check_model(object, call)

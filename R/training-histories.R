@@ -1,14 +1,14 @@
 #' Several training histories
 #'
-#' Puts histories of different models or runs together, to be [plotted][plot.keras_training_history] in one picture or read
+#' Puts histories of different models or runs together, to be [plotted][plot.kerasfit_history] in one picture or read
 #' as one data frame. Parts of one run are joined by [c()][c.keras_training_history] instead.
 #'
-#' @param ... Histories that [fit()][fit.keras.src.models.model.Model] returned, by the names that they shall have, or
+#' @param ... Histories that [fit()][fit.keras.src.trainers.trainer.Trainer] returned, by the names that they shall have, or
 #'   one list of them. Those without a name are called by their number.
 #' @return A list of the histories, of class `keras_training_histories`. `as.data.frame()` has the columns of
-#'   [as.data.frame()][as.data.frame.keras_training_history] for one history, and `run`, a factor of the names.
+#'   [as.data.frame()][as.data.frame.kerasfit_history] for one history, and `run`, a factor of the names.
 #' @section Errors: `kerasfit_error_argument` if there are none, or one of them is something else.
-#' @seealso [plot()][plot.keras_training_history]
+#' @seealso [plot()][plot.kerasfit_history]
 #' @examples
 #' history <- function(loss) {
 #'   structure(

@@ -11,26 +11,61 @@ bridge <- NULL
   delayedAssign("core", import_core("kerasfit", python), assign.env = namespace)
   delayedAssign("bridge", import_core("kerasfit.bridges.reticulate", python), assign.env = namespace)
   setHook("reticulate.onPyInit", function(...) try(load_torch_library(python), silent = TRUE))
-  # keras3 has methods for the same classes; whoever loads kerasfit wants these
-  if (isNamespaceLoaded("keras3")) register_methods(asNamespace("keras3"))
-  setHook(packageEvent("keras3", "onLoad"), function(...) register_methods(asNamespace("keras3")))
-}
-
-#' Register kerasfit's methods for those of a package's generics that keras3 has methods for too
-#' @noRd
-register_methods <- function(package) {
-  model <- "keras.src.models.model.Model"
-  history <- "keras_training_history"
-  classes <- c(
-    fit = model, compile = model, evaluate = model, predict = model, summary = model,
-    print = history, plot = history, as.data.frame = history
-  )
-  for (generic in names(classes)) {
-    if (exists(generic, package, mode = "function")) {
-      method <- get(paste0(generic, ".", classes[[generic]]), topenv(), mode = "function")
-      registerS3method(generic, classes[[generic]], method, envir = package)
+  if (isNamespaceLoaded("keras3")) share_with_keras3(namespace)
+  setHook(packageEvent("keras3", "onLoad"), function(...) {
+    require_python(default_backend()) # keras3 asks for the backend, in its own way
+    if (is_attached("kerasfit")) train_models_by("kerasfit")
+  })
+  setHook(packageEvent("keras3", "attach"), function(...) if (is_attached("kerasfit")) tell_of_epochs())
+  # histories made by keras3 and kept in a file, where keras3 cannot come later with its own methods for them
+  if (!nzchar(system.file(package = "keras3"))) {
+    for (generic in c("print", "plot", "as.data.frame")) {
+      method <- get(paste0(generic, ".kerasfit_history"), namespace)
+      registerS3method(generic, "keras_training_history", method, envir = namespace)
     }
   }
+}
+
+.onAttach <- function(libname, pkgname) {
+  if (isNamespaceLoaded("keras3")) train_models_by("kerasfit")
+  if (is_attached("keras3")) tell_of_epochs()
+}
+
+.onDetach <- function(libpath) {
+  if (isNamespaceLoaded("keras3")) train_models_by("keras3")
+}
+
+is_attached <- function(package) paste0("package:", package) %in% search()
+
+#' Have keras3's generics train and use models by the methods of a package
+#'
+#' keras3 has methods for models, so kerasfit has its own for the class that these inherit from: neither overwrites the
+#' other's when it is loaded. Those who attach kerasfit want its methods.
+#' @param package "kerasfit" or "keras3".
+#' @noRd
+train_models_by <- function(package) {
+  model <- "keras.src.models.model.Model"
+  class <- c(kerasfit = "keras.src.trainers.trainer.Trainer", keras3 = model)[[package]]
+  for (generic in c("fit", "compile", "evaluate", "predict")) {
+    method <- get0(paste0(generic, ".", class), asNamespace(package), mode = "function", inherits = FALSE)
+    if (is.null(method) || !exists(generic, asNamespace("keras3"), mode = "function")) next
+    registerS3method(generic, model, method, envir = asNamespace("keras3"))
+  }
+}
+
+#' Export the objects of keras3 that do the same as kerasfit's, so that neither masks the other
+#' @noRd
+share_with_keras3 <- function(namespace) {
+  for (name in intersect("evaluate", getNamespaceExports("keras3"))) {
+    assign(name, getExportedValue("keras3", name), namespace)
+  }
+}
+
+tell_of_epochs <- function() {
+  packageStartupMessage(
+    "While keras3 is attached, `callback_learning_rate_scheduler()` counts epochs from 0, as keras3 does. ",
+    "kerasfit's counts from 1 otherwise, and with `first_epoch = 1`."
+  )
 }
 
 #' Stop an installation that would have no core, as where a checkout has lost its files

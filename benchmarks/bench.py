@@ -94,9 +94,16 @@ BENCHMARKS = {
         "`verbose = 1`, and with the live page, which a reader has open. Medians of 15 interleaved rounds "
         "of 500 epochs.",
     ),
+    "keras3": Benchmark(
+        "keras3.R",
+        "From R, beside keras3",
+        "Milliseconds for each epoch, after a first call: `fit()` of the package keras3, and of kerasfit "
+        "with the same call. Medians of 7 interleaved rounds of 2 epochs. keras3 has to be in R's library.",
+    ),
     "conditions": Benchmark("", "Measured with", "When and with what each table was measured last."),
 }
 TABLES = [name for name, benchmark in BENCHMARKS.items() if benchmark.script]
+ON_REQUEST = {"keras3"}  # needs a package that is not set up
 
 
 def main(wanted: Iterable[str]) -> int:
@@ -105,7 +112,8 @@ def main(wanted: Iterable[str]) -> int:
         known = f"{TABLES=}, {BACKENDS=}, {WORKS=}"
         sys.exit(f"No such table, backend or work: {', '.join(sorted(unknown))}. {known}")
     works = [name for name in WORKS if name in wanted]
-    tables = [name for name in TABLES if name in wanted] or (BY_WORK if works else TABLES)
+    usual = BY_WORK if works else [name for name in TABLES if name not in ON_REQUEST]
+    tables = [name for name in TABLES if name in wanted] or usual
     if works and not {*tables} <= {*BY_WORK}:
         sys.exit(f"Only these tables have rows by work: {', '.join(BY_WORK)}.")
     backends = [name for name in BACKENDS if name in wanted] or BACKENDS

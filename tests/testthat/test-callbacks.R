@@ -129,6 +129,9 @@ test_that("mistakes in callbacks are told where they are made", {
     class = "kerasfit_error_argument"
   )
   expect_identical(error$argument, "factor")
+  expect_error(
+    callback_learning_rate_scheduler(mean, first_epoch = 2), "`first_epoch` must be 0 or 1, not 2", class = "kerasfit_error_argument"
+  )
   expect_error(callback_learning_rate_scheduler(0.1), "`schedule` must be a function", class = "kerasfit_error_argument")
   expect_error(callback_csv_logger("a.csv", ", "), '`separator` must be one character, not', class = "kerasfit_error_argument")
   expect_error(callback_csv_logger("no/folder/a.csv"), "The folder of `filename`, no/folder, does not exist", class = "kerasfit_error_argument")
@@ -195,6 +198,13 @@ test_that("learning rates are set by an R function of the epoch", {
     callback_lambda(on_epoch_end = function(logs) rates <<- c(rates, logs$learning_rate))
   ))
   expect_equal(rates, 1:3 / 100, tolerance = 1e-6)
+  seen <- numeric()
+  scheduler <- callback_learning_rate_scheduler(first_epoch = 0, schedule = function(epoch, lr) {
+    seen <<- c(seen, epoch)
+    lr
+  })
+  fit(classifier(), iris_x, iris_y, epochs = 2, verbose = 0, callbacks = scheduler)
+  expect_equal(seen, 0:1)
 })
 
 test_that("a run with an R generator and R callbacks goes on where it crashed", {

@@ -1,7 +1,7 @@
 skip_on_cran()
 
 test_that("fit() has the signature of the specification", {
-  f <- getS3method("fit", "keras.src.models.model.Model")
+  f <- getS3method("fit", "keras.src.trainers.trainer.Trainer")
   expect_named(formals(f), c(
     "object", "x", "y", "...", "batch_size", "epochs", "callbacks", "validation_split", "validation_data", "shuffle",
     "class_weight", "sample_weight", "initial_epoch", "steps_per_epoch", "validation_steps", "validation_batch_size",
@@ -305,6 +305,28 @@ test_that("metrics that are R functions have the names that they have in the lis
   expect_true(all(c("a_own", "b_mae") %in% names(fit(model, iris_x, list(y, y), verbose = 0)$metrics)))
 })
 
+test_that("a loss or metric that is an R function has the name of its variable, and a saved model loads with it", {
+  my_error <- function(y_true, y_pred) keras$ops$mean(keras$ops$square(y_true - y_pred), axis = -1L)
+  of_compiled <- function(model) setdiff(names(evaluate(model, iris_x, y, verbose = 0)), "loss")
+  y <- matrix(iris_x[, 1])
+  model <- regressor()
+  expect_identical(of_compiled(compile(model, "sgd", "mse", metrics = my_error)), "my_error")
+  expect_identical(of_compiled(compile(model, "sgd", "mse", metrics = list("mae", my_error))), c("mae", "my_error"))
+  expect_identical(of_compiled(compile(model, "sgd", "mse", metrics = function(y_true, y_pred) y_pred)), "custom_metric")
+  expect_identical(of_compiled(compile(model, "sgd", "mse", metrics = list(function(y_true, y_pred) y_pred))), "custom_metric_1")
+  several <- list(my_error, structure(my_error, py_function_name = "second"))
+  expect_identical(of_compiled(compile(model, "sgd", "mse", metrics = several)), c("custom_metric_1", "second"))
+
+  file <- withr::local_tempfile(fileext = ".keras")
+  for (metrics in list(list(my_error = my_error), list("Error, mine" = my_error))) {
+    compile(model, "sgd", my_error, metrics = metrics)
+    model$save(file)
+    loaded <- keras$models$load_model(file, custom_objects = list(my_error = my_error, Error_mine = my_error))
+    values <- lapply(list(loaded, model), function(model) unlist(evaluate(model, iris_x, y, verbose = 0)))
+    expect_equal(unname(values[[1]]), unname(values[[2]]), tolerance = 1e-6)
+  }
+})
+
 test_that("names are the same ones in a session that knows ASCII only", {
   losses <- in_new_session(env = c(LC_ALL = "C"), function() {
     library(kerasfit)
@@ -357,11 +379,18 @@ test_that("predictions in half precision are numbers", {
   expect_equal(rowSums(predict(classifier(), iris_x, verbose = 0)), rep(1, 150), tolerance = 0.02)
 })
 
-test_that("summary() prints the model's layers through R", {
+test_that("summary() prints the model's layers, compactly, and which are trained if not all are", {
   model <- classifier()
   printed <- capture.output(value <- withVisible(summary(model)))
-  expect_match(paste(printed, collapse = "\n"), "Total params: 67")
-  expect_identical(value, list(value = model, visible = FALSE))
+  expect_match(printed, "Total params: 67", all = FALSE)
+  expect_no_match(printed, "\u2502 *[YN] *\u2502")
+  expect_false(any(printed == ""))
+  expect_identical(value, list(value = paste(printed, collapse = "\n"), visible = FALSE))
+  layer <- model$layers[[1]]
+  layer$trainable <- FALSE
+  expect_match(capture.output(summary(model)), "\u2502 *N *\u2502", all = FALSE)
+  expect_no_match(capture.output(summary(model, show_trainable = FALSE)), "\u2502 *[YN] *\u2502")
+  expect_lte(max(nchar(capture.output(summary(model, line_length = 50)))), 50)
 })
 
 test_that("compile() returns the model and takes metrics in a vector", {

@@ -125,12 +125,18 @@ test_that("loading declares the Python requirements of the backend", {
   required <- in_new_session(function() {
     library(kerasfit)
     before <- reticulate::py_require()$packages
-    use_backend("jax")
-    list(before, reticulate::py_require()$packages)
-  }, c(KERAS_BACKEND = ""))
+    use_backend("jax", gpu = FALSE)
+    hidden <- Sys.getenv("JAX_PLATFORMS")
+    after <- reticulate::py_require()$packages
+    use_backend("jax", gpu = TRUE)
+    list(before, after, reticulate::py_require()$packages, hidden, Sys.getenv("JAX_PLATFORMS", "not set"))
+  }, c(KERAS_BACKEND = "", JAX_PLATFORMS = NA))
   expect_true(all(c("keras>=3.9", "numpy>=1.26", "pandas>=2.0", "tensorflow>=2.17") %in% required[[1]]))
   expect_true("jax>=0.5.3" %in% required[[2]])
   expect_false("tensorflow>=2.17" %in% required[[2]])
+  if (Sys.info()[["sysname"]] == "Linux") expect_true("jax[cuda12]>=0.5.3" %in% required[[3]])
+  expect_identical(required[4:5], list("cpu", "not set"))
+  expect_error(use_backend("jax", gpu = "no"), "`gpu` must be TRUE, FALSE or NA", class = "kerasfit_error_argument")
 })
 
 test_that("Keras loads without a word on the console", {
@@ -151,15 +157,15 @@ test_that("set_random_seed() seeds R and Keras", {
   expect_error(set_random_seed(-1), "not -1", class = "kerasfit_error_argument")
 })
 
-test_that("kerasfit's methods stand when keras3 loads, whichever comes first", {
+test_that("beside keras3, kerasfit's methods are used while it is attached, and nothing is said of methods", {
   # a package of that name with methods for the same classes, as keras3 has them
   library_with_keras3 <- withr::local_tempdir()
   source <- file.path(withr::local_tempdir(), "keras3")
   dir.create(file.path(source, "R"), recursive = TRUE)
   writeLines(c("Package: keras3", "Version: 1.0", "Title: T", "Description: D.", "License: MIT", "Imports: generics"),
     file.path(source, "DESCRIPTION"))
-  writeLines(c("S3method(generics::fit, keras.src.models.model.Model)", "S3method(print, keras_training_history)",
-    "export(evaluate)", "S3method(evaluate, keras.src.models.model.Model)"), file.path(source, "NAMESPACE"))
+  writeLines(c("importFrom(generics, fit)", "export(evaluate, fit)", "S3method(generics::fit, keras.src.models.model.Model)",
+    "S3method(print, keras_training_history)", "S3method(evaluate, keras.src.models.model.Model)"), file.path(source, "NAMESPACE"))
   writeLines(c("fit.keras.src.models.model.Model <- function(object, ...) 'keras3'",
     "evaluate <- function(object, ...) UseMethod('evaluate')",
     "evaluate.keras.src.models.model.Model <- function(object, ...) 'keras3'",
@@ -168,19 +174,42 @@ test_that("kerasfit's methods stand when keras3 loads, whichever comes first", {
 
   for (order in list(c("kerasfit", "keras3"), c("keras3", "kerasfit"))) {
     answer <- in_new_session(function(order) {
-      for (package in order) suppressMessages(library(package, character.only = TRUE))
-      model <- structure(list(), class = "keras.src.models.model.Model")
-      history <- structure(list(params = list(), metrics = list()), class = "keras_training_history")
-      list(
-        fit = inherits(try(generics::fit(model, view_metrics = "no"), silent = TRUE), "try-error"),
-        evaluate = inherits(try(keras3::evaluate(model, 1, 2, 3), silent = TRUE), "try-error"),
-        print = capture.output(print(history))
+      said <- character()
+      withCallingHandlers(
+        for (package in order) library(package, character.only = TRUE, warn.conflicts = FALSE),
+        packageStartupMessage = function(m) {
+          said <<- c(said, conditionMessage(m))
+          invokeRestart("muffleMessage")
+        }
       )
+      model <- structure(list(), class = c("keras.src.models.model.Model", "keras.src.trainers.trainer.Trainer"))
+      history <- structure(list(params = list(), metrics = list()), class = "keras_training_history")
+      ours <- history
+      class(ours) <- c("kerasfit_history", class(ours))
+      by_keras3 <- function(value) identical(try(value, silent = TRUE), "keras3")
+      trained <- function() {
+        c(fit = by_keras3(generics::fit(model, view_metrics = "no")), evaluate = by_keras3(keras3::evaluate(model, 1, 2, 3)))
+      }
+      attached <- trained()
+      printed <- c(capture.output(print(ours)), capture.output(print(history)))
+      schedule <- eval(formals(callback_learning_rate_scheduler)$first_epoch, asNamespace("kerasfit"))
+      detach("package:kerasfit")
+      list(said = said, attached = attached, detached = trained(), printed = printed, schedule = schedule)
     }, args = list(order), libpath = c(library_with_keras3, .libPaths()))
-    expect_true(answer$fit)
-    expect_true(answer$evaluate)
-    expect_match(answer$print, "Training history")
+    expect_identical(answer$attached, c(fit = FALSE, evaluate = FALSE))
+    expect_identical(answer$detached, c(fit = TRUE, evaluate = TRUE))
+    expect_match(answer$printed[[1]], "Training history")
+    expect_identical(answer$printed[-1], "keras3")
+    expect_length(answer$said, 1)
+    expect_match(answer$said, "counts epochs from 0")
   }
+})
+
+test_that("histories that keras3 has made are printed and plotted without it", {
+  skip_if(nzchar(system.file(package = "keras3")), "keras3 is installed")
+  history <- structure(list(params = list(), metrics = list(loss = c(3, 2))), class = "keras_training_history")
+  expect_output(print(history), "epochs 1 to 2")
+  expect_identical(as.data.frame(history)$value, c(3, 2))
 })
 
 test_that("compiled programs are kept where the option says, and nowhere if it says FALSE", {
@@ -301,5 +330,5 @@ test_that("a copy of a process that Keras has not loaded in may load and use it"
       class(fit(model, matrix(1:30 / 30, 10), 1:10 / 10, verbose = 0))
     })
     unname(parallel::mccollect(job, wait = TRUE))[[1]]
-  }), "keras_training_history")
+  }), c("kerasfit_history", "keras_training_history"))
 })

@@ -49,8 +49,9 @@ class ModelData(Reader):
     read.
     """
 
-    def __init__(self, model: keras.Model, *, allow_missing: bool = False):
+    def __init__(self, model: keras.Model, *, allow_missing: bool = False, checked: bool = True):
         self.model = model
+        self.checked = checked
         self.allow_missing = allow_missing
         self.named_inputs = {tensor.name: tensor for tensor in getattr(model, "inputs", None) or []}
         self.outputs = list(getattr(model, "output_names", None) or [])
@@ -89,7 +90,10 @@ class ModelData(Reader):
         """Raise a ``DataError`` for text where the model takes numbers, and for indices that it cannot have.
 
         Before a model is built it has no outputs to say how many classes there are: ``knows_outputs``.
+        What a model takes that makes its inputs of data itself is its own to say.
         """
+        if not self.checked:
+            return
         self._check_parts(names.x, x)
         self._check_text(names.x, x)
         if y is not None and not self.knows_outputs:

@@ -12,7 +12,7 @@ from kerasfit import arguments, interrupts, loop
 from kerasfit.callbacks import Callbacks, check_callbacks
 from kerasfit.checks import check_compiled, check_end, prepare
 from kerasfit.data import ModelData
-from kerasfit.delegate import evaluate_by_model, has_its_own, predict_by_model
+from kerasfit.delegate import evaluate_by_model, has_its_own, overrides, predict_by_model
 from kerasfit.engines import Engine, engine_for
 from kerasfit.history import columns
 from kerasfit.nesting import may_be_nested
@@ -49,11 +49,14 @@ def evaluate(
     batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
     callbacks = check_callbacks(callbacks)
     verbose = arguments.verbosity(verbose)
-    reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
+    takes_any_data = overrides(model, "evaluate")
+    allow_missing = arguments.flag("allow_missing", allow_missing)
+    reader = ModelData(model, allow_missing=allow_missing, checked=not takes_any_data)
     reader.recall()
     source = open_source(x, y, sample_weight, batch_size=batch_size, steps=steps, reader=reader)
     check_end(source, "steps", steps)
-    check_number_of_inputs(model, source)
+    if not takes_any_data:
+        check_number_of_inputs(model, source)
     if has_its_own("evaluate", model):
         return columns(evaluate_by_model(model, source, steps, callbacks))
     engine = engine_for(model, plan, kernels)
@@ -94,11 +97,14 @@ def predict(
     batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
     callbacks = check_callbacks(callbacks)
     verbose = arguments.verbosity(verbose)
-    reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
+    takes_any_data = overrides(model, "predict")
+    allow_missing = arguments.flag("allow_missing", allow_missing)
+    reader = ModelData(model, allow_missing=allow_missing, checked=not takes_any_data)
     reader.recall(targets=False)
     source = open_source(x, batch_size=batch_size, steps=steps, reader=reader)
     check_end(source, "steps", steps)
-    check_number_of_inputs(model, source)
+    if not takes_any_data:
+        check_number_of_inputs(model, source)
     if has_its_own("predict", model):
         return predict_by_model(model, source, steps, callbacks)
     engine = engine_for(model, plan, kernels)

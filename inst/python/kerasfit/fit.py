@@ -17,7 +17,7 @@ from kerasfit.callbacks import Callbacks, check_callbacks, check_paths
 from kerasfit.checkpoint import Backup, backup_among, run_fingerprint
 from kerasfit.checks import check_compiled, check_end, check_trainable, prepare
 from kerasfit.data import ModelData, levels_of
-from kerasfit.delegate import fit_by_model, has_its_own
+from kerasfit.delegate import fit_by_model, has_its_own, overrides
 from kerasfit.engines import Engine, engine_for
 from kerasfit.errors import ArgumentError
 from kerasfit.extras import ProgressStyle
@@ -165,7 +165,9 @@ def fit(
         raise ArgumentError(
             "callbacks", "The state of a run cannot be kept for a model that has a fit() of its own."
         )
-    reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
+    takes_any_data = overrides(model, "fit")
+    allow_missing = arguments.flag("allow_missing", allow_missing)
+    reader = ModelData(model, allow_missing=allow_missing, checked=not takes_any_data)
     levels = levels_of(y)
     if class_weight is not None and is_iterator_like(x):
         class_weights = ClassWeightsByBatch(class_weight, reader.outputs, lambda: reader.levels)
@@ -204,7 +206,8 @@ def fit(
         check_end(validation, "validation_steps", validation_steps)
     elif not own_fit:
         check_paths(callbacks)
-    check_shapes(model, training, validation)
+    if not takes_any_data:
+        check_shapes(model, training, validation)
     check_trainable(model)
 
     history = History(

@@ -53,6 +53,7 @@ __all__ = [
     "session",
     "set_random_seed",
     "sparse_matrix",
+    "summary",
     "take_interrupt",
     "writer",
 ]
@@ -84,8 +85,11 @@ def schedule(function: Callable) -> Callable:
     return lambda epoch, lr: float(function(epoch + 1, lr))
 
 
-def metric(function: Callable, name: str | None) -> Callable | keras.metrics.Metric:
-    """A metric that is a function of R's, and gets targets of the rank of the outputs, as a loss does."""
+def metric(function: Callable, name: str) -> Callable | keras.metrics.Metric:
+    """A metric that is a function of R's, and gets targets of the rank of the outputs, as a loss does.
+
+    A saved model names the function: by the name, with ``_`` for what names of functions cannot have.
+    """
 
     @functools.wraps(function)
     def of_equal_ranks(y_true: Any, y_pred: Any) -> Any:
@@ -93,9 +97,11 @@ def metric(function: Callable, name: str | None) -> Callable | keras.metrics.Met
             y_true = keras.ops.expand_dims(y_true, -1)
         return function(y_true, y_pred)
 
-    if name is None or re.fullmatch("[a-z_0-9]+", name):
+    of_equal_ranks.__name__ = re.sub(r"\W+", "_", name)
+    if re.fullmatch("[a-z_0-9]+", name):
         return of_equal_ranks
-    return keras.metrics.MeanMetricWrapper(of_equal_ranks, name)  # Keras would drop other characters
+    # Keras would write another name. (In what it saves of this, it takes a name that is the function's for the function.)
+    return keras.metrics.MeanMetricWrapper(of_equal_ranks, name)
 
 
 def is_callback_class(value: Any) -> bool:
@@ -211,6 +217,20 @@ def r_interrupts_pending() -> ctypes.c_int | None:
 def output_names(model: keras.Model) -> list[str]:
     """The names of a model's outputs, none where they are not known before it has been called."""
     return [str(name) for name in getattr(model, "output_names", None) or []]
+
+
+def summary(model: keras.Model, show_trainable: bool | None, layer_range: list[str], **options: Any) -> str:
+    """The table of a model's layers, with a column of what is trained if that is asked for, or None and not all is."""
+    if show_trainable is None:
+        show_trainable = bool(model.built and model.non_trainable_weights)
+    printed: list[str] = []
+    model.summary(
+        print_fn=lambda text, **_: printed.append(text),
+        show_trainable=show_trainable,
+        layer_range=layer_range or None,
+        **options,
+    )
+    return "\n".join(printed).strip()
 
 
 def compiled_with(model: keras.Model) -> dict[str, Any]:

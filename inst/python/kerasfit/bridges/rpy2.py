@@ -270,5 +270,5 @@ def history_to_r(history: History) -> ri.ListSexpVector:
         for name, values in history.metrics.items()
     }
     value = ro.ListVector({"params": ro.ListVector(params), "metrics": ro.ListVector(metrics)})
-    value.rclass = ro.StrVector(["keras_training_history"])
+    value.rclass = ro.StrVector(["kerasfit_history", "keras_training_history"])
     return value
