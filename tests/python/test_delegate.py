@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import keras
 import models
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -31,6 +32,27 @@ class OwnTrainFunction(keras.Sequential):
             return train_function(*args)
 
         self.train_function = counting
+
+
+class TakesText(keras.Sequential):
+    """Makes numbers of text itself, as the models of keras_hub do."""
+
+    def numbers(self, x):
+        texts = x["text"] if isinstance(x, dict) else x
+        if getattr(texts, "ndim", 1) == 2:
+            return texts  # Keras's fit() calls evaluate()
+        return np.array([[len(text), text.count("a"), 0, 0, 0] for text in texts], "float32")
+
+    def fit(self, x=None, y=None, validation_data=None, **kwargs):
+        if validation_data is not None:
+            validation_data = (self.numbers(validation_data[0]), *validation_data[1:])
+        return super().fit(self.numbers(x), y, validation_data=validation_data, **kwargs)
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        return super().evaluate(self.numbers(x), y, **kwargs)
+
+    def predict(self, x, **kwargs):
+        return super().predict(self.numbers(x), **kwargs)
 
 
 def compiled(cls):
@@ -139,10 +161,11 @@ def test_other_methods_of_a_subclass_do_not_hand_training_over(method):
 
 
 @pytest.mark.parametrize("replicas, delegated", [(None, False), (1, False), (2, True)])
-def test_a_model_of_several_replicas_is_trained_by_keras(replicas, delegated):
+def test_a_model_of_several_replicas_is_trained_by_keras(monkeypatch, replicas, delegated):
     model, *_ = models.unbuilt()
     if replicas:
-        model.__dict__["distribute_strategy"] = SimpleNamespace(num_replicas_in_sync=replicas)
+        strategy = SimpleNamespace(num_replicas_in_sync=replicas)
+        monkeypatch.setattr(type(model), "distribute_strategy", strategy, raising=False)
     assert has_its_own("fit", model) is delegated
 
 
@@ -150,3 +173,28 @@ def test_a_model_is_trained_by_keras_where_a_distribution_is_set(monkeypatch):
     model, *_ = models.unbuilt()
     monkeypatch.setattr(keras.distribution, "distribution", object)
     assert has_its_own("fit", model)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        np.array,
+        list,
+        pd.Series,
+        lambda text: pd.DataFrame({"text": text}),
+        lambda text: pd.DataFrame({"text": text, "other": 1.0}),
+        lambda text: {"text": np.array(text)},
+    ],
+    ids=["array", "list", "series", "column", "columns", "dict"],
+)
+def test_a_model_with_a_fit_of_its_own_gets_text_as_it_is_and_makes_numbers_of_it(form):
+    text = ["a", "bb", "aba", "dada"] * 3
+    y = pd.Categorical(["no", "yes"] * 6)
+    model = compiled(TakesText)
+    data = form(text), y
+    history = kerasfit.fit(model, *data, validation_data=data, class_weight={"yes": 2}, epochs=2, verbose=0)
+    assert set(history.metrics) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    numbers = model.numbers(text)
+    expected = keras.Sequential.evaluate(model, numbers, y.codes, verbose=0, return_dict=True)
+    assert kerasfit.evaluate(model, *data, verbose=0) == pytest.approx(expected, rel=1e-5)
+    assert kerasfit.predict(model, data[0], verbose=0) == pytest.approx(np.array(model(numbers)), rel=1e-5)

@@ -8,7 +8,7 @@ positional <- function(f) {
 }
 
 expect_superset_of_keras3 <- function(name, ours, theirs, other_defaults = character()) {
-  known <- setdiff(names(formals(theirs)), "...")
+  known <- setdiff(as.character(names(formals(theirs))), "...")
   expect_identical(setdiff(known, names(formals(ours))), character(), info = name)
   expect_identical(head(positional(ours), length(positional(theirs))), positional(theirs), info = name)
   for (argument in setdiff(known, other_defaults)) {

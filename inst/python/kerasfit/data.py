@@ -75,6 +75,9 @@ class ModelData(Reader):
 
         if isinstance(x, (pd.DataFrame, pd.Series)):
             frame = x.to_frame() if isinstance(x, pd.Series) else x
+            if not self.checked and any(map(pd.api.types.is_string_dtype, frame.dtypes)):
+                columns = {name: column.to_numpy() for name, column in frame.items()}
+                return columns if len(columns) > 1 else next(iter(columns.values()))
             if len(self.named_inputs) > 1 or [*frame.columns] == [*self.named_inputs] != []:
                 inputs = self._columns_to_inputs(label, frame)
                 by_name = len(inputs) > 1 or isinstance(self.model.input, dict)
@@ -83,7 +86,7 @@ class ModelData(Reader):
         x = nested(label, x, read)
         # one that is built adds the axis by itself
         is_vector = isinstance(x, np.ndarray) and x.ndim == 1
-        takes_columns = getattr(first_input_spec(self.model), "min_ndim", None) == 2
+        takes_columns = self.checked and getattr(first_input_spec(self.model), "min_ndim", None) == 2
         return x[:, None] if is_vector and takes_columns else x
 
     def check(self, names: Names, x: Any, y: Any) -> None:
