@@ -113,12 +113,20 @@ function_of_user <- function(value, outputs, kind, written = NULL, default = pas
     if (inner) result else stats::setNames(result, names(value))
   } else if (is.function(value)) {
     name <- name_of_function(value, written, default)
-    function_of_r <- structure(function(...) user_code(value(...)), py_function_name = name)
+    function_of_r <- structure(function(...) check_tensor(user_code(value(...)), kind, name), py_function_name = name)
     if (kind == "loss") return(function_of_r)
     bridge$metric(reticulate::r_to_py(function_of_r, convert = TRUE), name)
   } else {
     value
   }
+}
+
+#' What a loss or metric in R returns, unless it is what R's functions make of tensors, such as NA by `mean()`
+#' @noRd
+check_tensor <- function(value, kind, name) {
+  if (reticulate::is_py_object(value) || is.numeric(value) && !anyNA(value)) return(value)
+  message <- sprintf("The %s `%s` must return a tensor, not %s.", kind, name, describe(value))
+  abort_argument(if (kind == "loss") "loss" else "metrics", message, NULL, tensors_in_words("mean"))
 }
 
 name_of_function <- function(f, written, default) {

@@ -164,7 +164,34 @@ abort_python <- function(error, call) {
     if (endsWith(explained, where %||% "\n")) where <- NULL # the same function has called itself
     signal(c(explained, i = where), sub("^kerasfit_error_", "", mistake[[1]]), argument = python_string(error$argument))
   }
-  signal(if (is.null(where)) "In a function of yours." else where, "user", parent = r_condition(raised))
+  parent <- r_condition(raised)
+  hint <- if (grepl("^in the (loss|metric)", place$text)) tensors_hint(parent)
+  signal(c(if (is.null(where)) "In a function of yours." else where, i = hint), "user", parent = parent)
+}
+
+#' What to write in a loss or metric for one of R's functions that cannot take tensors, if that is why it failed
+#' @noRd
+tensors_hint <- function(condition) {
+  reasons <- c(
+    "non-numeric", "environment", "requires numeric", "must be an array", "condition has length", "not meaningful", "not implemented",
+    "argument is not", "comparison.*is possible only"
+  )
+  if (!grepl(paste(reasons, collapse = "|"), conditionMessage(condition))) return(NULL)
+  name <- tryCatch(rlang::call_name(conditionCall(condition)), error = function(error) NULL) %||% ""
+  others <- c(
+    ifelse = "where", `if` = "where", as.logical = "where", rowSums = "sum", colSums = "sum", rowMeans = "mean", pmax = "maximum",
+    pmin = "minimum", `%*%` = "matmul", length = "size"
+  )
+  name <- if (name %in% names(others)) others[[name]] else name
+  if (!grepl("^[a-z]+$", name) || !reticulate::py_has_attr(keras$ops, name)) name <- "abs"
+  tensors_in_words(name)
+}
+
+#' @param name The name of one of Keras's functions of tensors.
+#' @noRd
+tensors_in_words <- function(name) {
+  attach <- if (!is_attached("keras3")) ", or attach the package keras3, by which many of R's take them"
+  sprintf("`y_true` and `y_pred` are tensors. Use functions of these, such as `keras$ops$%s()`%s.", name, attach %||% "")
 }
 
 #' Whether a Python exception was an R error, or has been made by Keras of one

@@ -65,3 +65,22 @@ test_that("the option kerasfit.kernels, or else the environment variable, turns 
   withr::local_options(kerasfit.kernels = "maybe")
   expect_error(kernels_to_core(quote(fit())), "must be TRUE or FALSE, not", class = "kerasfit_error_argument")
 })
+
+test_that("the error of a loss or metric that gives tensors to R's own functions names Keras's", {
+  given <- list(
+    abs = function(y_true, y_pred) abs(y_true - y_pred), max = function(y_true, y_pred) max(y_true, y_pred),
+    where = function(y_true, y_pred) ifelse(y_true > 0, 1, 0), mean = function(y_true, y_pred) mean(y_true - y_pred),
+    matmul = function(y_true, y_pred) y_true %*% y_pred, sum = function(y_true, y_pred) rowSums(y_true)
+  )
+  for (name in names(given)) {
+    for (kind in c("loss", "metrics")) {
+      model <- regressor()
+      if (kind == "loss") compile(model, "sgd", given[[name]]) else compile(model, "sgd", "mse", metrics = given[[name]])
+      error <- tryCatch(suppressWarnings(evaluate(model, iris_x, iris_x[, 1], verbose = 0)), kerasfit_error = identity)
+      expect_match(rlang::cnd_message(error), sprintf("are tensors.*keras.ops.%s", name), info = paste(name, kind))
+    }
+  }
+  compile(model, "sgd", function(y_true, y_pred) stop("mine"))
+  error <- tryCatch(evaluate(model, iris_x, iris_x[, 1], verbose = 0), kerasfit_error_user = identity)
+  expect_no_match(rlang::cnd_message(error), "tensors")
+})

@@ -100,7 +100,7 @@ def metric(function: Callable, name: str) -> Callable | keras.metrics.Metric:
     of_equal_ranks.__name__ = re.sub(r"\W+", "_", name)
     if re.fullmatch("[a-z_0-9]+", name):
         return of_equal_ranks
-    # Keras would write another name. In what it saves of this, it takes a name that is the function's for that.
+    # Keras would write another name; where it loads this, it takes a name that is the function's for that
     return keras.metrics.MeanMetricWrapper(of_equal_ranks, name)
 
 
@@ -220,7 +220,7 @@ def output_names(model: keras.Model) -> list[str]:
 
 
 def summary(model: keras.Model, show_trainable: bool | None, layer_range: list[str], **options: Any) -> str:
-    """The table of a model's layers, with a column of what is trained; with None, only if not all of it is."""
+    """The table of a model's layers, with a column of what is trained; if None, where not all is."""
     if show_trainable is None:
         show_trainable = bool(model.built and model.non_trainable_weights)
     printed: list[str] = []
