@@ -1,4 +1,4 @@
-"""Attributes of a model or optimizer that change between steps count for the next one where they do in Keras."""
+"""Attributes of a model that change between steps count for the next step where they do in Keras."""
 
 from __future__ import annotations
 

@@ -229,6 +229,12 @@ def metrics_reset_variables_only(model: keras.Model) -> bool:
     return "reset_metrics" not in vars(type(model))
 
 
+def metrics_are_built(model: keras.Model) -> bool:
+    """Whether a model's losses and metrics have seen what targets and outputs look like; False if unknown."""
+    parts = (private(model, name, UNKNOWN) for name in ("Model._compile_loss", "Model._compile_metrics"))
+    return all(part is None or getattr(part, "built", False) for part in parts)
+
+
 UNKNOWN = object()  # a part of a model that cannot be found, and so is not known to be Keras's
 
 
