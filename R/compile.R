@@ -1,6 +1,7 @@
 #' Say how a Keras model is to be trained
 #'
-#' Sets a model's optimizer, loss and metrics. A model must be compiled before it is trained or evaluated.
+#' Sets a model's optimizer, loss and metrics. A model must be compiled before it is trained or evaluated. A model that is
+#' compiled again has the metrics of the last call, and none if that names none; its loss stays if `loss` is not given.
 #'
 #' @param object A Keras model.
 #' @param optimizer The name of an optimizer or an object from `keras$optimizers`.
@@ -53,7 +54,7 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
   metrics <- intersect(c("metrics", "weighted_metrics"), names(given))
   for (name in metrics) check_metrics(name, given[[name]], outputs, call)
   given <- Map(function(value, name) function_of_user(value, outputs, name %in% metrics), given, names(given))
-  rlang::inject(call_core(call, object$compile, !!!given, !!!extra))
+  rlang::inject(call_core(call, bridge$compile_model, object, !!!given, !!!extra))
   invisible(object)
 }
 

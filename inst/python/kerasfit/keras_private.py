@@ -27,7 +27,7 @@ PRIVATE_NAMES = {
     "Model._symbolic_build": "state is created by a call of the model on one batch",
     "Model._flatten_layers": "layers are found through the attributes of layers",
     "Model._initial_epoch": "a callback of Keras cannot choose the first epoch",
-    "Model._compile_metrics": "steps are not recorded with PyTorch",
+    "Model._compile_metrics": "steps are not recorded with PyTorch; a model keeps its metrics",
     "CompileMetrics._user_metrics": "steps are not recorded with PyTorch",
     "CompileMetrics._user_weighted_metrics": "steps are not recorded with PyTorch",
     "Model._compile_loss": "with XLA on TensorFlow, the losses of outputs are weighted by batch size",
@@ -227,6 +227,21 @@ def metrics_reset_variables_only(model: keras.Model) -> bool:
             return False
         metrics.extend(getattr(metric, "metrics", None) or [])
     return "reset_metrics" not in vars(type(model))
+
+
+@contextmanager
+def metrics_forgotten(model: keras.Model) -> Iterator[None]:
+    """Forget the metrics of ``compile()``, for another one; they are there again if it fails."""
+    name = "_compile_metrics"
+    before = vars(model).get(name)
+    if before is not None:
+        vars(model)[name] = None  # as compile() sets it, without tracking it as a part of the model
+    try:
+        yield
+    except BaseException:
+        if before is not None:
+            vars(model)[name] = before
+        raise
 
 
 def metrics_are_built(model: keras.Model) -> bool:

@@ -24,6 +24,7 @@ from kerasfit.callbacks import FunctionCallback, counting_from_1
 from kerasfit.delegate import overrides
 from kerasfit.files import IS_WINDOWS
 from kerasfit.history import History
+from kerasfit.keras_private import metrics_forgotten
 from kerasfit.live import View
 from kerasfit.places import place_of
 from kerasfit.quiet import quiet
@@ -36,6 +37,7 @@ __all__ = [
     "call",
     "call_hook",
     "callback",
+    "compile_model",
     "compiled_with",
     "data_frame",
     "explain",
@@ -211,6 +213,12 @@ def r_interrupts_pending() -> ctypes.c_int | None:
 def output_names(model: keras.Model) -> list[str]:
     """The names of a model's outputs, none where they are not known before it has been called."""
     return [str(name) for name in getattr(model, "output_names", None) or []]
+
+
+def compile_model(model: keras.Model, **arguments: Any) -> None:
+    """Compile a model; without metrics it has none, where Keras keeps those of an earlier ``compile()``."""
+    with metrics_forgotten(model):
+        model.compile(**arguments)
 
 
 def compiled_with(model: keras.Model) -> dict[str, Any]:
