@@ -25,6 +25,7 @@ from kerasfit.history import History
 from kerasfit.live import View, viewed
 from kerasfit.monitors import Monitors
 from kerasfit.nesting import may_be_nested
+from kerasfit.output import with_forgiving_output
 from kerasfit.places import at, tell_place
 from kerasfit.progress import Progress, Writer
 from kerasfit.shapes import check_shapes, shapes_explained
@@ -43,6 +44,7 @@ from kerasfit.sources import (
 
 @may_be_nested
 @interrupts.with_sigint_deferred
+@with_forgiving_output
 def fit(
     model: keras.Model,
     x: Any = None,

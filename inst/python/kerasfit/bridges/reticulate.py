@@ -26,6 +26,7 @@ from kerasfit.files import IS_WINDOWS
 from kerasfit.history import History
 from kerasfit.keras_private import metrics_forgotten
 from kerasfit.live import View
+from kerasfit.output import sigpipe_ignored
 from kerasfit.places import place_of
 from kerasfit.quiet import quiet
 
@@ -182,7 +183,13 @@ def call(guards: Guards, function: Callable, *args: Any, **kwargs: Any) -> tuple
     writer = kwargs.get("writer")
     printing = printing_by(writer.printed) if writer else nullcontext()
     watched = guards.watching(), interrupts.hosted(guards.host)
-    with watched[0], watched[1], printing, warnings.catch_warnings(record=True) as caught:
+    with (
+        sigpipe_ignored(),
+        watched[0],
+        watched[1],
+        printing,
+        warnings.catch_warnings(record=True) as caught,
+    ):
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         try:
