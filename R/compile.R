@@ -1,6 +1,7 @@
 #' Say how a Keras model is to be trained
 #'
-#' Sets a model's optimizer, loss and metrics. A model must be compiled before it is trained or evaluated.
+#' Sets a model's optimizer, loss and metrics. A model must be compiled before it is trained or evaluated. A model that is
+#' compiled again has the metrics of the last call, and none if that names none; its loss stays if `loss` is not given.
 #'
 #' @param object A Keras model.
 #' @param optimizer The name of an optimizer or an object from `keras$optimizers`.
@@ -60,13 +61,13 @@ compile.keras.src.trainers.trainer.Trainer <- function(object, optimizer = "rmsp
   given <- given[names(given) %in% names(match.call())]
   outputs <- reticulate::py_to_r(bridge$output_names(object))
   written <- as.list(match.call())
-  if (!is.null(given$loss)) given$loss <- function_of_user(loss, outputs, "loss", written$loss)
+  if (!is.null(given[["loss"]])) given[["loss"]] <- function_of_user(loss, outputs, "loss", written[["loss"]])
   for (name in intersect(c("metrics", "weighted_metrics"), names(given))) {
     check_metrics(name, as_plain_list(given[[name]]), outputs, call)
     functions <- function_of_user(given[[name]], outputs, "metric", written[[name]])
     given[name] <- list(as_plain_list(functions))
   }
-  rlang::inject(call_core(call, object$compile, !!!given, !!!extra))
+  rlang::inject(call_core(call, bridge$compile_model, object, !!!given, !!!extra))
   invisible(object)
 }
 

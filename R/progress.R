@@ -37,7 +37,20 @@ console_writer <- function() {
       if (!is.null(bar)) bar <<- do.call(begin_bar, begun)
     }
   )
-  bridge$writer(lapply(functions, reticulate::r_to_py, convert = TRUE))
+  bridge$writer(lapply(lapply(functions, forgiving), reticulate::r_to_py, convert = TRUE))
+}
+
+#' A function that writes, and takes it for no error if that cannot be done
+#' @noRd
+forgiving <- function(f) {
+  force(f)
+  function(...) tryCatch(f(...), error = function(error) if (is_time_limit(error)) stop(error))
+}
+
+#' Run code that writes a message; that nobody reads it any more is no error
+#' @noRd
+forgiving_closed_pipe <- function(code) {
+  tryCatch(code, error = function(error) if (!grepl("SIGPIPE", conditionMessage(error), fixed = TRUE)) stop(error))
 }
 
 #' Whether lines go to a console where somebody looks at them, not into a file, a document or a variable

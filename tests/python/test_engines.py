@@ -784,7 +784,7 @@ def test_recorded_steps_do_what_the_steps_themselves_do(case, plan):
 
     engine, ours = train(plan)
     if (case, plan) != ("numpy in the loss", "auto"):
-        assert engine.step("train").update.replays == (case == "plain")
+        assert engine.step("train").recorded.replays == (case == "plain")
         assert engine.step("predict").replays
     keras.tree.map_structure(np.testing.assert_array_equal, ours, train("loop")[1])
 
@@ -812,7 +812,7 @@ def test_long_steps_are_recorded_when_that_pays():
 
     def fit(epochs):
         kerasfit.fit(model, x, y, batch_size=len(x), epochs=epochs, verbose=0)
-        return engine.step("train").update.replays
+        return engine.step("train").recorded.replays
 
     assert not fit(100)
     assert fit(3)

@@ -317,7 +317,7 @@ def test_only_recordings_that_write_into_their_data_get_copies(monkeypatch):
         model, x, y, w = built(build)
         common = {"sample_weight": w, "batch_size": BATCH, "verbose": 0, "plan": "recorded"}
         kerasfit.fit(model, x, y, shuffle=False, epochs=2, **common)
-        recordings = engine_for(model, "recorded").step("train").update._recordings.values()
+        recordings = engine_for(model, "recorded").step("train").recorded._recordings.values()
         assert [recording.writes_into_data for recording in recordings] == [writes]
         with monkeypatch.context() as patched:
             patched.setattr(recorded.torch.Tensor, "clone", lambda *args: copies.append(1) or clone(*args))

@@ -116,3 +116,20 @@ test_that("a script with its output in a file writes lines without control chara
   expect_match(readLines(file.path(dir, "log")), "^Epoch [123]/3 - [^\r\033]*$")
   expect_identical(readLines(file.path(dir, "err")), character())
 })
+
+test_that("a pipe that nobody reads any more does not end training", {
+  skip_on_os("windows")
+  skip_if_not_installed("processx")
+  done <- withr::local_tempfile()
+  script <- withr::local_tempfile(fileext = ".R", lines = c(
+    "library(kerasfit)", "x <- matrix(1:400 / 400, ncol = 10)",
+    "model <- compile(keras$Sequential(list(keras$layers$Dense(1L))), 'sgd', 'mse')",
+    "speaking <- list(callback_early_stopping('loss', min_delta = 9, patience = 30, verbose = 1), list(on_epoch_end = function() cat('own\\n')))",
+    "for (verbose in 1:2) h <- fit(model, x, x[, 1], epochs = 40, verbose = verbose, callbacks = speaking)",
+    sprintf("writeLines(format(length(h$metrics$loss)), '%s')", done)
+  ))
+  program <- paste(shQuote(file.path(R.home("bin"), "Rscript")), shQuote(script), "2>/dev/null | head -1")
+  first <- processx::run("sh", c("-c", program), env = env_of_child(), error_on_status = FALSE)$stdout
+  expect_match(first, "own|Epoch")
+  expect_identical(readLines(done), "31")
+})

@@ -399,6 +399,18 @@ test_that("compile() returns the model and takes metrics in a vector", {
   expect_named(evaluate(model, iris_x, iris_x[, 1], verbose = 0), c("loss", "mae", "mape"))
 })
 
+test_that("a model that is compiled again has the metrics of the last compile(), and none without any", {
+  metrics_of <- function(model) setdiff(names(fit(model, iris_x, iris_x[, 1], verbose = 0)$metrics), "loss")
+  model <- compile(regressor(), "sgd", "mse", metrics = list(failing = function(y_true, y_pred) stop("no idea")))
+  expect_error(metrics_of(model), "no idea", class = "kerasfit_error_user")
+  expect_length(metrics_of(compile(model, "sgd", "mse")), 0)
+  expect_identical(metrics_of(compile(model, "sgd", "mse", metrics = "mae")), "mae")
+  expect_error(compile(model, "abacus"), class = "kerasfit_error_python")
+  expect_identical(metrics_of(model), "mae") # a compile() that fails changes nothing
+  expect_identical(metrics_of(compile(model, "sgd", "mse", weighted_metrics = "mape")), "mape")
+  expect_length(metrics_of(compile(model, "sgd", "mse", metrics = NULL)), 0)
+})
+
 test_that("validation_steps and validation_batch_size are what they say", {
   losses <- function(...) {
     fit(classifier(), iris_x, iris_y, shuffle = FALSE, verbose = 0, ...)$metrics$val_loss

@@ -22,17 +22,21 @@ def check_compiled(model: keras.Model, verb: str) -> None:
 
 
 def check_trainable(model: keras.Model) -> None:
-    """Look for layers that were frozen, unfrozen or added since the model was compiled.
+    """Look for layers that were frozen, unfrozen or added since the optimizer was built.
 
-    With JAX they cannot be trained; elsewhere training goes on as if nothing had changed, as Keras's does
-    with TensorFlow.
+    JAX cannot train then. A step that TensorFlow has traced goes on as if nothing had changed, as Keras's
+    does. Others do not train what is frozen, and no optimizer trains what it was not built for.
     """
-    if not logs_are_metrics(model, "train") or not keras_private.trains_other_weights(model):
+    if not logs_are_metrics(model, "train"):
         return
+    added, removed = keras_private.changes_of_trainable_weights(model)
+    backend = keras.backend.backend()
+    is_traced = backend == "tensorflow" and model.train_function is not None and not model.run_eagerly
     what = "Layers were frozen, unfrozen or added since the model was compiled."
-    if keras.backend.backend() == "jax":
+    if is_traced and (added or removed):
+        warnings.warn(f"{what} That has no effect before you compile() it again.", stacklevel=3)
+    elif added or (removed and backend == "jax"):
         raise ArgumentError("object", what, "compile() it again.")
-    warnings.warn(f"{what} That has no effect before you compile() it again.", stacklevel=3)
 
 
 def check_end(source: Source, argument: str, steps: int | None) -> None:

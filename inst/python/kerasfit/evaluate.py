@@ -16,6 +16,7 @@ from kerasfit.delegate import evaluate_by_model, has_its_own, overrides, predict
 from kerasfit.engines import Engine, engine_for
 from kerasfit.history import columns
 from kerasfit.nesting import may_be_nested
+from kerasfit.output import with_forgiving_output
 from kerasfit.places import tell_place
 from kerasfit.progress import Progress, Writer
 from kerasfit.shapes import check_number_of_inputs, shapes_explained
@@ -24,6 +25,7 @@ from kerasfit.sources import Stream, open_source
 
 @may_be_nested
 @interrupts.with_sigint_deferred
+@with_forgiving_output
 def evaluate(
     model: keras.Model,
     x: Any = None,
@@ -76,6 +78,7 @@ def evaluate(
 
 @may_be_nested
 @interrupts.with_sigint_deferred
+@with_forgiving_output
 def predict(
     model: keras.Model,
     x: Any,

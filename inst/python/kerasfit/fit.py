@@ -23,7 +23,9 @@ from kerasfit.errors import ArgumentError
 from kerasfit.extras import ProgressStyle
 from kerasfit.history import History
 from kerasfit.live import View, viewed
+from kerasfit.monitors import Monitors
 from kerasfit.nesting import may_be_nested
+from kerasfit.output import with_forgiving_output
 from kerasfit.places import at, tell_place
 from kerasfit.progress import Progress, Writer
 from kerasfit.shapes import check_shapes, shapes_explained
@@ -42,6 +44,7 @@ from kerasfit.sources import (
 
 @may_be_nested
 @interrupts.with_sigint_deferred
+@with_forgiving_output
 def fit(
     model: keras.Model,
     x: Any = None,
@@ -305,7 +308,7 @@ def fit_by_engine(
                     lambda with_state: run_fingerprint(model, *sources, with_state, given),
                     schedule.epochs,
                 )
-            prepare_run(engine, reader, stream, validation_stream, backup)
+            monitors = prepare_run(engine, reader, stream, validation_stream, callbacks, backup)
         told = Callbacks(
             callbacks,
             model,
@@ -314,7 +317,7 @@ def fit_by_engine(
             epochs=schedule.epochs,
             steps=stream.steps,
         )
-        loop.Training(engine, stream, validation, schedule, told, progress, history, backup).run()
+        loop.Training(engine, stream, validation, schedule, told, progress, history, monitors, backup).run()
     except interrupts.AtOnce:
         raise
     except KeyboardInterrupt:
@@ -328,17 +331,24 @@ def fit_by_engine(
 
 
 def prepare_run(
-    engine: Engine, reader: ModelData, stream: Stream, validation: Stream | None, backup: Backup | None
-) -> None:
-    """Create the state that a model has in a run; see whether the one that a backup has found fits."""
+    engine: Engine,
+    reader: ModelData,
+    stream: Stream,
+    validation: Stream | None,
+    callbacks: list[keras.callbacks.Callback],
+    backup: Backup | None,
+) -> Monitors:
+    """Create the state that a model has in a run; see whether callbacks, and a state found, fit it."""
     try:
         prepare(engine, reader, stream, *([validation] if validation else []))
+        monitors = Monitors(engine.model, callbacks, validates=validation is not None)
         if backup:
             backup.check_variables()
     except BaseException:
         if backup:
             backup.abandon()
         raise
+    return monitors
 
 
 def returned(history: History, on_interrupt: str) -> History:

@@ -107,8 +107,17 @@ def is_categorical(loss: Any) -> bool:
     ) or loss in (keras.losses.categorical_crossentropy, keras.losses.categorical_focal_crossentropy)
 
 
-def is_sparse(loss: Any) -> bool:
+def loss_of_keras(loss: Any) -> Any:
+    """A loss as Keras has it, if it is Keras's own; None for one of the user's, whose targets are its affair.
+
+    A class that inherits from one of Keras's is the user's, too.
+    """
     loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    return loss if keras_private.is_of_keras(loss) else None
+
+
+def is_sparse(loss: Any) -> bool:
+    loss = loss_of_keras(loss)
     if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
         return (keras_private.loss_arguments(loss) or {}).get("ignore_class") is None
     return loss is keras.losses.sparse_categorical_crossentropy
@@ -127,21 +136,20 @@ TAKE_CLASSES = [
 
 def takes_classes(loss: Any) -> bool:
     """Whether a loss of Keras's takes a whole number for each sample, whatever the length of its output."""
-    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    loss = loss_of_keras(loss)
     return any(loss is one or type(loss) is one for one in TAKE_CLASSES)
 
 
 def compares_outputs(loss: Any) -> bool:
     """Whether a loss of Keras's takes targets of the shape of the output."""
-    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
-    if loss is None or takes_classes(loss) or loss is keras.losses.ctc or type(loss) is keras.losses.CTC:
-        return False
-    return keras_private.is_of_keras(loss)
+    loss = loss_of_keras(loss)
+    is_ctc = loss is keras.losses.ctc or type(loss) is keras.losses.CTC
+    return loss is not None and not is_ctc and not takes_classes(loss)
 
 
 def is_binary(loss: Any) -> bool:
     """Whether a loss is the binary crossentropy, which takes no target for a mistake."""
-    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    loss = loss_of_keras(loss)
     return isinstance(
         loss, (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
     ) or loss in (keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy)
@@ -164,7 +172,7 @@ ELEMENTWISE = (
 
 def is_elementwise(loss: Any) -> bool:
     """Whether a loss of Keras's compares elements, of any shapes that broadcast."""
-    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    loss = loss_of_keras(loss)
     function = getattr(loss, "fn", loss)
     return any(function is one for one in ELEMENTWISE)
 

@@ -27,7 +27,7 @@ PRIVATE_NAMES = {
     "Model._symbolic_build": "state is created by a call of the model on one batch",
     "Model._flatten_layers": "layers are found through the attributes of layers",
     "Model._initial_epoch": "a callback of Keras cannot choose the first epoch",
-    "Model._compile_metrics": "steps are not recorded with PyTorch",
+    "Model._compile_metrics": "steps are not recorded with PyTorch; a model keeps its metrics",
     "CompileMetrics._user_metrics": "steps are not recorded with PyTorch",
     "CompileMetrics._user_weighted_metrics": "steps are not recorded with PyTorch",
     "Model._compile_loss": "with XLA on TensorFlow, the losses of outputs are weighted by batch size",
@@ -38,7 +38,7 @@ PRIVATE_NAMES = {
     "Model._record_training_state_sharding_spec": "nothing: only Keras's steps for JAX before 3.10 need it",
     "Variable._direct_assign": "a value is assigned with Keras's checks",
     "Optimizer._get_variable_index": "updates are not fused with TensorFlow",
-    "Optimizer._trainable_variables": "no warning if other weights are trainable than at compile()",
+    "Optimizer._trainable_variables": "no word if other weights are trainable than at compile()",
     "Optimizer._learning_rate": "a schedule is noticed only when the rate cannot be set",
     "Adam._momentums": "updates are not fused with TensorFlow",
     "Adam._velocities": "updates are not fused with TensorFlow",
@@ -227,6 +227,27 @@ def metrics_reset_variables_only(model: keras.Model) -> bool:
             return False
         metrics.extend(getattr(metric, "metrics", None) or [])
     return "reset_metrics" not in vars(type(model))
+
+
+@contextmanager
+def metrics_forgotten(model: keras.Model) -> Iterator[None]:
+    """Forget the metrics of ``compile()``, for another one; they are there again if it fails."""
+    name = "_compile_metrics"
+    before = vars(model).get(name)
+    if before is not None:
+        vars(model)[name] = None  # as compile() sets it, without tracking it as a part of the model
+    try:
+        yield
+    except BaseException:
+        if before is not None:
+            vars(model)[name] = before
+        raise
+
+
+def metrics_are_built(model: keras.Model) -> bool:
+    """Whether a model's losses and metrics have seen what targets and outputs look like; False if unknown."""
+    parts = (private(model, name, UNKNOWN) for name in ("Model._compile_loss", "Model._compile_metrics"))
+    return all(part is None or getattr(part, "built", False) for part in parts)
 
 
 UNKNOWN = object()  # a part of a model that cannot be found, and so is not known to be Keras's
@@ -430,15 +451,16 @@ def is_convolutional(model: keras.Model) -> bool:
     return any("Conv" in type(layer).__name__ for layer in all_layers(model))
 
 
-def trains_other_weights(model: keras.Model) -> bool:
-    """Whether the optimizer was built for other weights than are trainable now."""
+def changes_of_trainable_weights(model: keras.Model) -> tuple[int, int]:
+    """How many weights are trainable that the optimizer was not built for, and how many no longer are."""
     optimizer = model.optimizer
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
     built_for = private(optimizer, "Optimizer._trainable_variables")
     if not getattr(optimizer, "built", False) or built_for is None:
-        return False
-    return set(map(id, built_for)) != set(map(id, model.trainable_variables))
+        return 0, 0
+    before, now = (set(map(id, variables)) for variables in (built_for, model.trainable_variables))
+    return len(now - before), len(before - now)
 
 
 def has_rate_schedule(model: keras.Model) -> bool:
@@ -450,6 +472,58 @@ def has_rate_schedule(model: keras.Model) -> bool:
 def profiles(callback: keras.callbacks.TensorBoard) -> bool:
     """Whether a callback profiles steps, or may do so."""
     return private(callback, "TensorBoard._should_trace", True)
+
+
+# Attributes of a model's parts in which Keras, or the backend's class below, keeps account of what it has
+# done. No step computes with them, and some change at each step. A name that a version of Keras does not have
+# does no harm here.
+BOOKKEEPING = frozenset(
+    """
+    _tracker _inbound_nodes _outbound_nodes _losses _loss_ids _losses_override _called _lock _path
+    _parent_path _build_shapes_dict _call_signature _call_context_args _call_has_context_arg
+    call_signature_parameters _call_has_training_arg _call_has_mask_arg _supports_masking
+    _allow_non_tensor_positional_args _convert_input_args _auto_config _saved_model_inputs_spec
+    _saved_model_arg_spec _api_export_path _input_spec name build quantize built autocast supports_jit
+    quantization_config _dtype _direction _tracked _trainable_variables _non_trainable_variables
+    _trainable_variables_indices _variables _metrics _seed_generators _exclude_from_weight_decay_cache
+    _distribution_strategy _iterations _momentums _velocities _user_metrics _user_weighted_metrics
+    _user_loss output_name output_names _resolved_output_names _y_pred_build_structure
+    _y_true_build_structure _backward_hooks _backward_pre_hooks _buffers _forward_hooks
+    _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks
+    _forward_pre_hooks_with_kwargs _is_full_backward_hook _load_state_dict_post_hooks
+    _load_state_dict_pre_hooks _non_persistent_buffers_set _parameters _state_dict_hooks
+    _state_dict_pre_hooks _torch_params training _nodes _nodes_by_depth _operations _operations_by_depth
+    _inputs _outputs _inputs_struct _outputs_struct _input_shape history stop_training stop_evaluating
+    stop_predicting train_function test_function predict_function _compile_config
+    _compiled_trainable_state _eval_epoch_iterator _initial_epoch compiled steps_per_execution
+    unrolled_steps_per_execution _distribute_strategy _jax_state _jax_state_synced _run_eagerly
+    _jit_compile _compute_loss_has_training_arg
+    """.split()  # noqa: SIM905
+)
+# Objects that steps do not look into: they never change, or what they were made for is over.
+OPAQUE = (keras.KerasTensor, keras.initializers.Initializer, keras.layers.InputLayer, keras.layers.InputSpec)
+
+VARIABLE_SETTINGS = ("_trainable", "_regularizer", "_constraint", "_overwrite_with_gradient")
+
+
+def is_bookkeeping(name: Any) -> bool:
+    """Whether an attribute is one by which Keras or its backend keeps account, and no step computes."""
+    if not isinstance(name, str):
+        return False
+    return name in BOOKKEEPING or name.startswith(("_self_", "_tf_", "_obj_reference", "_kerasfit"))
+
+
+def has_settings(value: Any) -> bool:
+    """Whether an object of Keras's has attributes that steps may read."""
+    if isinstance(value, (type, *OPAQUE)) or package_of(type(value)) != "keras":
+        return False
+    kinds = ("Node", "KerasHistory", "SymbolicArguments", "Tracker", "SeedGenerator")
+    return not type(value).__name__.endswith(("DTypePolicy", "DTypePolicyMap", *kinds))
+
+
+def settings_of_variable(variable: keras.Variable) -> list[str]:
+    """The names of those attributes of a variable that steps read."""
+    return [name for name in VARIABLE_SETTINGS if name in vars(variable)]
 
 
 def is_container(part: Any) -> bool:

@@ -25,6 +25,7 @@ from kerasfit.checkpoint import Backup, Position
 from kerasfit.engines import Engine
 from kerasfit.errors import DataError
 from kerasfit.history import History
+from kerasfit.monitors import Monitors
 from kerasfit.places import at, note_place
 from kerasfit.progress import Progress
 from kerasfit.shapes import shapes_explained
@@ -48,6 +49,7 @@ class Training:
     callbacks: Callbacks
     progress: Progress
     history: History
+    monitors: Monitors
     backup: Backup | None = None
 
     def run(self) -> None:
@@ -154,7 +156,8 @@ class Training:
             logs = logs | self._validate(epoch, logs)
         if backup and callbacks.users_hear("on_epoch_end"):
             backup.before_callbacks(epoch, logs)
-        callbacks.epoch_end(epoch, logs)
+        with self.monitors.seeing(logs):
+            callbacks.epoch_end(epoch, logs)
         self.history.record(epoch, logs)
         if backup and not callbacks.cut_short:
             backup.epoch_end(epoch, logs)

@@ -76,7 +76,7 @@ def check_shapes(model: keras.Model, training: Source, validation: Source | None
             raise mistake
     if validation is None or not is_strict(model) or any(mistakes_of_shape(model, training)):
         return
-    for mistake in mistakes_of_shape(model, validation, certain=True):
+    for mistake in mistakes_of_shape(model, validation):
         raise mistake
 
 
@@ -120,19 +120,16 @@ def is_strict(model: keras.Model) -> bool:
     return not isinstance(model, keras.Sequential) or all(len(tensor.shape) == 2 for tensor in inputs)
 
 
-def mistakes_of_shape(
-    model: keras.Model, source: Source, phase: str = "train", *, certain: bool = False
-) -> Iterator[DataError]:
+def mistakes_of_shape(model: keras.Model, source: Source, phase: str = "train") -> Iterator[DataError]:
     """What is wrong with the shapes of a source's data, by a model's inputs, outputs and losses.
 
-    A loss that the core does not know may take targets of any shape. Where no step has failed yet, only
-    mistakes that are ``certain`` count.
+    A loss of the user's may take targets of any shape.
     """
     if source.example is not None:
         x, y, sample_weight = source.example
         yield from mistakes_of_inputs(model, x, source.names.x)
         if phase != "predict":
-            yield from mistakes_of_targets(model, y, source.names.y, certain=certain)
+            yield from mistakes_of_targets(model, y, source.names.y)
             yield from mistakes_of_weights(model, sample_weight, source.names.sample_weight)
             yield from mistakes_of_lengths(source.example, source.names)
 
@@ -165,9 +162,7 @@ def mistakes_of_inputs(model: keras.Model, x: Any, label: str) -> Iterator[DataE
             yield DataError(name, different(name, leaf.shape, tensor.shape, "the model takes"))
 
 
-def mistakes_of_targets(
-    model: keras.Model, y: Any, label: str, *, certain: bool = False
-) -> Iterator[DataError]:
+def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[DataError]:
     losses, outputs = model.loss, list(getattr(model, "outputs", None) or [])
     if losses is not None and y is None:
         yield DataError(label, f"`{label}` is missing: the model's loss needs targets.")
@@ -179,7 +174,7 @@ def mistakes_of_targets(
         yield mistake
     else:
         for name, leaf, loss, output in targets_with_losses(model, y, label, outputs):
-            if not certain or takes_classes(loss) or compares_outputs(loss):
+            if takes_classes(loss) or compares_outputs(loss):
                 yield from mistake_of_target(name, tuple(leaf.shape), output.shape, loss)
 
 

@@ -24,7 +24,9 @@ from kerasfit.callbacks import FunctionCallback, counting_from_1
 from kerasfit.delegate import overrides
 from kerasfit.files import IS_WINDOWS
 from kerasfit.history import History
+from kerasfit.keras_private import metrics_forgotten
 from kerasfit.live import View
+from kerasfit.output import sigpipe_ignored
 from kerasfit.places import place_of
 from kerasfit.quiet import quiet
 
@@ -36,6 +38,7 @@ __all__ = [
     "call",
     "call_hook",
     "callback",
+    "compile_model",
     "compiled_with",
     "data_frame",
     "explain",
@@ -186,7 +189,13 @@ def call(guards: Guards, function: Callable, *args: Any, **kwargs: Any) -> tuple
     writer = kwargs.get("writer")
     printing = printing_by(writer.printed) if writer else nullcontext()
     watched = guards.watching(), interrupts.hosted(guards.host)
-    with watched[0], watched[1], printing, warnings.catch_warnings(record=True) as caught:
+    with (
+        sigpipe_ignored(),
+        watched[0],
+        watched[1],
+        printing,
+        warnings.catch_warnings(record=True) as caught,
+    ):
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         try:
@@ -231,6 +240,12 @@ def summary(model: keras.Model, show_trainable: bool | None, layer_range: list[s
         **options,
     )
     return "\n".join(printed).strip()
+
+
+def compile_model(model: keras.Model, **arguments: Any) -> None:
+    """Compile a model; without metrics it has none, where Keras keeps those of an earlier ``compile()``."""
+    with metrics_forgotten(model):
+        model.compile(**arguments)
 
 
 def compiled_with(model: keras.Model) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from kerasfit import keras_private
+from kerasfit.engines.attributes import Attributes
 from kerasfit.variables import all_variables
 
 Tensors = list[torch.Tensor]
@@ -55,8 +58,26 @@ class Recorded:
         self._after = after
         self._calls: Counter[tuple] = Counter()
         self._recordings: dict[tuple, Recording | None] = {}
+        self._attributes: Attributes | None = None  # with which the recordings were made
+        self._is_of_keras = False  # as the model was then
 
-    def __call__(self, data: Any, *, is_own: bool = True) -> Any:
+    def check_attributes(self) -> None:
+        """Forget all recordings if the model's parts have other attributes than they were made with."""
+        if self._attributes is None or self._attributes.are_unchanged():
+            return
+        self._attributes = None
+        self._recordings.clear()
+        self._calls.clear()
+        self._after = max(1, 2 * self._after)
+        if self._is_of_keras and not keras_private.consists_of_keras(self.model):
+            self._after = sys.maxsize  # a function of the user's may do more than compute
+
+    def __call__(self, data: Any) -> Any:
+        """The same as ``run()``, after ``check_attributes()``."""
+        self.check_attributes()
+        return self.run(data)
+
+    def run(self, data: Any, *, is_own: bool = True) -> Any:
         """Call the function, or what stands for it.
 
         What writes into its data gets a copy of them, unless they are this call's own.
@@ -93,6 +114,9 @@ class Recorded:
         recorder = Recorder([variable.value for variable in variables], tensors_in(data))
         with StayingInTorch(recorder), recorder:
             outputs = self._function(data)
+        if self._attributes is None:
+            self._attributes = Attributes(self.model)
+            self._is_of_keras = keras_private.consists_of_keras(self.model)
         return outputs, None if recorder.has_given_up else Recording(variables, recorder, outputs)
 
     def _verify(self, recording: Recording, data: Any) -> Any:

@@ -131,23 +131,33 @@ class TensorFlowEngine(PlainEngine):
         return self._last(step, stream, steps)
 
     def _who_compiles(self, step: Steps, stream: RowStream, steps: int) -> tuple[bool, int]:
-        """Whether XLA compiles the loop over the next steps, and how many of them are for that loop."""
+        """Whether XLA compiles the loop over the next steps, and how many of them are for that loop.
+
+        XLA takes over no step whose layers or optimizer have other attributes than it was traced with: Keras
+        goes on with what it has traced, until the model is compiled again.
+        """
         if not self.plan.startswith("xla"):
             return False, steps
-        if not self.plan_is_chosen or self.step("train").has_run:
+        if not self.plan_is_chosen:
             return True, steps
+        if self.step("train").has_run:
+            return step.has_run or step.is_up_to_date, steps
         enough = keras_private.xla_pays_after(self.model)
         if step.kind == "train":
             before = enough - self._finished_steps()
             if 0 < before < min(0.8 * enough, self.planned - stream.taken):
                 self._compile_ahead(step, stream)
-            return before <= 0, min(steps, before) if before > 0 else steps
-        return (stream.steps or 0) >= enough, steps
+            if before <= 0:
+                return step.is_up_to_date, steps
+            return False, min(steps, before)
+        return (stream.steps or 0) >= enough and step.is_up_to_date, steps
 
     def _compile_ahead(self, step: Steps, stream: RowStream) -> None:
         """Have XLA compile its loop while the graph trains."""
-        if self._ahead is not step and self.model.count_params() <= COPIED_PARAMETERS:
-            self._ahead = step
+        if self._ahead is step or self.model.count_params() > COPIED_PARAMETERS:
+            return
+        self._ahead = step
+        if step.is_up_to_date:
             with contextlib.suppress(Exception):  # which comes up, and is seen to, when the loop is to run
                 self._resident[stream].compile_ahead(
                     step,

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from kerasfit import keras_private
 from kerasfit.arguments import unpack
+from kerasfit.engines.attributes import Attributes
 from kerasfit.engines.engine import logs_are_metrics, wait_for
 from kerasfit.engines.fused import fused_updates
 from kerasfit.engines.kernels import tensorflow_kernels
@@ -66,6 +67,7 @@ class Steps:
         self._fuse = fuse
         self._kernels = kernels
         self._size = keras_private.stateful_batch_size(model)
+        self._attributes: Attributes | None = None  # of the model's parts when the step was first traced
         self._functions: dict[Any, Callable] = {}
         self._joins: dict[Any, bool] = {}
 
@@ -280,7 +282,13 @@ class Steps:
         key = ("step", xla, *(types(spec) if dense else ()))
         if key not in self._functions:
             self._functions[key] = self._traced(spec, xla=xla) if dense else self._untraced(xla=xla)
+            self._attributes = self._attributes or Attributes(self.model)
         return self._functions[key]
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether another trace would find the model's parts as the first one did, or there is no trace."""
+        return self._attributes is None or self._attributes.are_unchanged()
 
     def _traced(self, spec: Any, *, xla: bool) -> Callable:
         """The step, traced with kernels; and if that fails, once more without.

@@ -15,8 +15,8 @@ from kerasfit import keras_private
 from kerasfit.engines.engine import Logs, PlainEngine, finite_loss, logs_are_metrics
 from kerasfit.engines.kernels import torch_kernels
 from kerasfit.engines.recorded import Recorded, State, copy_of, random_modules
-from kerasfit.sources import RowStream, Source, Stream
-from kerasfit.tensors import pack, to_backend
+from kerasfit.sources import IteratorSource, RowStream, Source, Stream
+from kerasfit.tensors import pack, to_backend, to_numpy
 from kerasfit.variables import all_variables
 
 
@@ -77,7 +77,11 @@ class TorchEngine(PlainEngine):
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         self.model.eval()
-        return super().predict(stream, steps)
+        step = self.step("predict")
+        if isinstance(step, Recorded) and not isinstance(stream.source, IteratorSource):
+            step.check_attributes()
+            step = step.run
+        return [keras.tree.map_structure(to_numpy, step(data)) for data in self._batches(stream, steps)]
 
     def sync(self) -> None:
         super().sync()
@@ -99,6 +103,7 @@ class TorchEngine(PlainEngine):
         if stream not in self._resident or not isinstance(step, UpdatingStep):
             return self._last(step, stream, steps)
         halting = self.halt_on_nan and kind == "train"
+        step.check_attributes()  # no code of the user's runs between the steps of an execution
         for data, is_own in self._resident[stream].batches(stream, steps):
             step.update(data, is_own=is_own)
             if halting and not finite_loss(self.model.get_metrics_result()):
@@ -152,10 +157,18 @@ class UpdatingStep:
         self.model = model
         self._step = step
         self.update = self._unrecorded
+        self.recorded: Recorded | None = None
         if recorded_after is not None:
-            self.update = Recorded(model, self._update, recorded_after)
+            self.recorded = Recorded(model, self._update, recorded_after)
+            self.update = self.recorded.run
+
+    def check_attributes(self) -> None:
+        """See to it that the next update regards what the attributes of the model's parts are now."""
+        if self.recorded:
+            self.recorded.check_attributes()
 
     def __call__(self, data: Any) -> Logs:
+        self.check_attributes()  # whatever makes batches may have changed some
         self.update(data, is_own=True)
         return self.model.get_metrics_result()
 

@@ -1,0 +1,83 @@
+"""Standard output that cannot be written, as after ``python train.py | head -1``: no reason to lose a run."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import Any
+
+
+class Forgiving:
+    """A stream that takes what another one cannot write, and forgets it."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._give_up(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        """Have what is still in the stream written nowhere, once nobody is left to read it.
+
+        Python would fail at its end otherwise.
+        """
+        if isinstance(error, BrokenPipeError):
+            with suppress(OSError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
+
+
+def with_forgiving_output(function: Callable) -> Callable:
+    """A function during which the process's own standard output is forgiving.
+
+    A stream that somebody has put in its place is left alone.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if sys.stdout is None or sys.stdout is not sys.__stdout__:
+            return function(*args, **kwargs)
+        with redirect_stdout(Forgiving(sys.stdout)):
+            return function(*args, **kwargs)
+
+    return call
+
+
+@contextmanager
+def sigpipe_ignored() -> Iterator[None]:
+    """Ignore the signal of a pipe that nobody reads, of which R makes an error wherever it comes.
+
+    That jumps over Python's frames. What writes finds that it cannot, and R's ``cat()`` does not mind.
+    """
+    get = getattr(ctypes.pythonapi, "PyOS_getsig", None)
+    put = getattr(ctypes.pythonapi, "PyOS_setsig", None)
+    if get is None or put is None or not hasattr(signal, "SIGPIPE"):
+        yield
+        return
+    get.restype = put.restype = ctypes.c_void_p
+    put.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    before = get(signal.SIGPIPE)
+    put(signal.SIGPIPE, int(signal.SIG_IGN))
+    try:
+        yield
+    finally:
+        put(signal.SIGPIPE, before)
