@@ -49,6 +49,6 @@ evaluate.keras.src.models.model.Model <- function(object, x = NULL, y = NULL, ..
     kernels = kernels_to_core(call),
     allow_missing = allow_missing_to_core(call),
     writer = console_writer(),
-    convert = reticulate::py_to_r
+    convert = from_core
   )
 }
