@@ -9,7 +9,7 @@
 #' @param metrics Metrics to report: the names, objects from `keras$metrics` or functions, one or a list of them; a
 #'   list of lists or a named list for several outputs. Other names in a list are those that functions have in the
 #'   history: `list(my_error = function(y_true, y_pred) ...)`. Such functions get `y_true` with as many dimensions as
-#'   `y_pred` where that has a last one of 1, as losses do.
+#'   `y_pred` where that has a last one of 1, as losses do: a vector of targets is a column for them.
 #' @param ... For a model class with a `compile` of its own: further arguments for that. It gets only those arguments that
 #'   were given.
 #' @param loss_weights Weights of the losses of several outputs: a list or named list of numbers.
@@ -43,17 +43,17 @@ compile.keras.src.models.model.Model <- function(object, optimizer = "rmsprop", 
   check_model(object, call)
   extra <- check_extra(..., call = call, known = reticulate::py_to_r(bridge$overrides(object, "compile")))
   given <- list(
-    optimizer = optimizer, loss = loss, metrics = as_plain_list(metrics), loss_weights = as_plain_list(loss_weights),
-    weighted_metrics = as_plain_list(weighted_metrics), run_eagerly = run_eagerly,
-    steps_per_execution = as.integer(steps_per_execution), jit_compile = jit_compile, auto_scale_loss = auto_scale_loss
+    optimizer = optimizer, loss = loss, metrics = as_plain_list(metrics),
+    loss_weights = as_plain_list(plain_numbers(loss_weights)), weighted_metrics = as_plain_list(weighted_metrics),
+    run_eagerly = run_eagerly, steps_per_execution = as.integer(plain_numbers(steps_per_execution)), jit_compile = jit_compile, auto_scale_loss = auto_scale_loss
   )
   # a compile() of the model's own may not know them all
   given <- given[names(given) %in% names(match.call())]
-  outputs <- reticulate::py_to_r(bridge$output_names(object))
+  outputs <- from_core(bridge$output_names(object))
   metrics <- intersect(c("metrics", "weighted_metrics"), names(given))
   for (name in metrics) check_metrics(name, given[[name]], outputs, call)
   given <- Map(function(value, name) function_of_user(value, outputs, name %in% metrics), given, names(given))
-  rlang::inject(call_core(call, object$compile, !!!given, !!!extra))
+  rlang::inject(call_core(call, object$compile, !!!lapply(given, names_to_core), !!!extra))
   invisible(object)
 }
 

@@ -11,6 +11,10 @@ bridge <- NULL
   delayedAssign("core", import_core("kerasfit", python), assign.env = namespace)
   delayedAssign("bridge", import_core("kerasfit.bridges.reticulate", python), assign.env = namespace)
   setHook("reticulate.onPyInit", function(...) try(load_torch_library(python), silent = TRUE))
+  # keras3 may load Keras, and models, before kerasfit's own Python is needed
+  restore <- function(...) try(restore_schemas(python), silent = TRUE)
+  setHook("reticulate::keras::load", restore)
+  if (reticulate::py_available() && reticulate::py_eval("'keras' in __import__('sys').modules")) restore()
   # keras3 has methods for the same classes; whoever loads kerasfit wants these
   if (isNamespaceLoaded("keras3")) register_methods(asNamespace("keras3"))
   setHook(packageEvent("keras3", "onLoad"), function(...) register_methods(asNamespace("keras3")))
@@ -31,6 +35,12 @@ register_methods <- function(package) {
       registerS3method(generic, classes[[generic]], method, envir = package)
     }
   }
+}
+
+#' Have models that are loaded from files know the data that they were trained on: `inst/python/kerasfit/saved_schema.py`
+#' @noRd
+restore_schemas <- function(python) {
+  reticulate::import_from_path("saved_schema", file.path(python, "kerasfit"))$restore_when_loaded()
 }
 
 #' Stop an installation that would have no core, as where a checkout has lost its files

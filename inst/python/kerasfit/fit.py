@@ -166,6 +166,8 @@ def fit(
             "callbacks", "The state of a run cannot be kept for a model that has a fit() of its own."
         )
     reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
+    reader.recall()
+    y = reader.in_known_levels("y", y)
     levels = levels_of(y)
     if class_weight is not None and is_iterator_like(x):
         class_weights = ClassWeightsByBatch(class_weight, reader.outputs, lambda: reader.levels)
@@ -223,7 +225,7 @@ def fit(
     style = next((callback for callback in callbacks if isinstance(callback, ProgressStyle)), None)
     others = [callback for callback in callbacks if callback is not style]
     progress = Progress(verbose, writer, schedule.epochs, style, view, prompt=bool(others) or own_fit)
-    with viewed(view, model, history):
+    with viewed(view, model, history), reader.remembering():
         if own_fit:
             fit_by_model(
                 model,
@@ -260,7 +262,6 @@ def fit(
                     "the levels of `y`": levels,
                 },
             )
-    reader.remember()
     if levels is None and reader.levels:  # in the batches of a generator
         history.params["levels"] = reader.levels
     return returned(history, on_interrupt)
@@ -303,6 +304,7 @@ def fit_by_engine(
                     schedule.epochs,
                 )
             prepare_run(engine, reader, stream, validation_stream, backup)
+            reader.remember()  # which checkpoints of the model keep too
         told = Callbacks(
             callbacks,
             model,
