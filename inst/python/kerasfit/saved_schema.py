@@ -1,8 +1,8 @@
 """A model keeps what its data were like, also in the file that ``model.save()`` writes.
 
-R imports this file by itself when Keras is loaded by others than kerasfit, so it imports nothing of kerasfit's.
-The file of a model has the schema beside the shapes that the model was built with, where Keras does not look
-at it. So it can be loaded without kerasfit.
+R imports this file by itself when Keras is loaded by others than kerasfit, so it imports nothing of kerasfit.
+The file of a model has the schema beside the shapes that the model was built with, where Keras does not look.
+So it can be loaded without kerasfit.
 """
 
 from __future__ import annotations
