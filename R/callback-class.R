@@ -257,9 +257,10 @@ end_callbacks <- function(callbacks) {
 hook_to_core <- function(f, arguments) {
   f <- with_arguments_of(f, arguments)
   hook <- function(...) {
-    value <- f(...)
+    value <- do.call(f, lapply(list(...), mark_utf8))
     if (!is.list(value) || is.object(value) || !length(value) || !all(nzchar(rlang::names2(value)))) return(NULL)
-    Filter(function(x) length(x) == 1 && (is.numeric(x) || is.logical(x)), value) # not a model that somebody keeps
+    is_number <- function(x) length(x) == 1 && (is.numeric(x) || is.logical(x)) # not a model that somebody keeps
+    list_to_core(Filter(is_number, lapply(value, plain_numbers)))
   }
   reticulate::r_to_py(hook, convert = TRUE)
 }

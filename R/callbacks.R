@@ -325,6 +325,7 @@ callback_argument <- function(value, name, kind, call) {
   )[[name]]
   if (name %in% c("mode", "learning_rate")) return(check_choice(value, words, name, call))
   if (name == "verbose" && is.logical(value)) value <- as.integer(value)
+  value <- plain_numbers(value)
   one <- is.atomic(value) && length(value) == 1 && !is.na(value)
   string <- one && is.character(value)
   if (reticulate::is_py_object(value) || string && value %in% words) return(value)

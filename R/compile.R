@@ -9,7 +9,7 @@
 #'   them for several outputs, a named list for named outputs.
 #' @param metrics Metrics to report: the names, objects from `keras$metrics` or functions, one or a list of them; a
 #'   list of lists or a named list for several outputs. Such functions get `y_true` with as many dimensions as
-#'   `y_pred` where that has a last one of 1, as losses do.
+#'   `y_pred` where that has a last one of 1, as losses do: a vector of targets is a column for them.
 #' @param ... For a model class with a `compile` of its own: further arguments for that. It gets only those arguments that
 #'   were given.
 #' @param loss_weights Weights of the losses of several outputs: a list or named list of numbers.
@@ -53,13 +53,14 @@ compile.keras.src.trainers.trainer.Trainer <- function(object, optimizer = "rmsp
   check_model(object, call)
   extra <- check_extra(..., call = call, known = reticulate::py_to_r(bridge$overrides(object, "compile")))
   given <- list(
-    optimizer = made_by_keras3(optimizer), loss = loss, metrics = metrics, loss_weights = as_plain_list(loss_weights),
+    optimizer = made_by_keras3(optimizer), loss = loss, metrics = metrics, loss_weights = as_plain_list(plain_numbers(loss_weights)),
     weighted_metrics = weighted_metrics, run_eagerly = run_eagerly,
-    steps_per_execution = as.integer(steps_per_execution), jit_compile = jit_compile, auto_scale_loss = auto_scale_loss
+    steps_per_execution = as.integer(plain_numbers(steps_per_execution)), jit_compile = jit_compile,
+    auto_scale_loss = auto_scale_loss
   )
   # a compile() of the model's own may not know them all
   given <- given[names(given) %in% names(match.call())]
-  outputs <- reticulate::py_to_r(bridge$output_names(object))
+  outputs <- from_core(bridge$output_names(object))
   written <- as.list(match.call())
   if (!is.null(given[["loss"]])) given[["loss"]] <- function_of_user(loss, outputs, "loss", written[["loss"]])
   for (name in intersect(c("metrics", "weighted_metrics"), names(given))) {
@@ -67,7 +68,7 @@ compile.keras.src.trainers.trainer.Trainer <- function(object, optimizer = "rmsp
     functions <- function_of_user(given[[name]], outputs, "metric", written[[name]])
     given[name] <- list(as_plain_list(functions))
   }
-  rlang::inject(call_core(call, bridge$compile_model, object, !!!given, !!!extra))
+  rlang::inject(call_core(call, bridge$compile_model, object, !!!lapply(given, names_to_core), !!!extra))
   invisible(object)
 }
 

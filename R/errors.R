@@ -73,7 +73,7 @@ call_core <- function(call, f, ..., convert = identity) {
     answer <- with_r_errors(rlang::inject(bridge$call(guards(), f, ...)), call)
     interrupted <- reticulate::py_to_r(answer[2])
     list(
-      value = if (!interrupted) convert(answer[0]), interrupted = interrupted, warnings = reticulate::py_to_r(answer[1])
+      value = if (!interrupted) convert(answer[0]), interrupted = interrupted, warnings = from_core(answer[1])
     )
   })
   for (message in answer$warnings) warn_kerasfit(message, call)
@@ -133,7 +133,7 @@ with_r_errors <- function(code, call) {
 #' @noRd
 abort_python <- function(error, call) {
   raised <- reticulate::py_last_error()
-  place <- reticulate::py_to_r(bridge$place(error))
+  place <- mark_utf8(reticulate::py_to_r(bridge$place(error)))
   where <- if (nzchar(place$text)) paste0(toupper(substr(place$text, 1, 1)), substring(place$text, 2), ".")
   history <- if (!is.null(place$history)) as_training_history(place$history)
   signal <- function(message, kind, ...) {
@@ -154,7 +154,7 @@ abort_python <- function(error, call) {
     message <- c(python_string(error$reason), i = python_string(error$hint), i = if (in_batch) where)
     signal(message, python_string(error$kind), argument = python_string(error$argument))
   }
-  explained <- reticulate::py_to_r(bridge$explain(error))
+  explained <- from_core(bridge$explain(error))
   if (!came_from_r(raised)) {
     signal(c(explained, i = where), "python")
   }
@@ -215,7 +215,7 @@ r_condition <- function(raised) {
   condition
 }
 
-python_string <- function(value) if (is.null(value)) NULL else as.character(value)
+python_string <- function(value) if (is.null(value)) NULL else mark_utf8(as.character(value))
 
 check_choice <- function(value, choices, argument = "backend", call = rlang::caller_call()) {
   if (!is.character(value) || length(value) != 1 || !value %in% choices) {

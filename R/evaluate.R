@@ -49,6 +49,6 @@ evaluate.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NU
     kernels = kernels_to_core(call),
     allow_missing = allow_missing_to_core(call),
     writer = console_writer(),
-    convert = reticulate::py_to_r
+    convert = from_core
   )
 }

@@ -27,7 +27,8 @@
 #' several inputs, each column goes to the input of its name instead: to an input of type "string" as text, and the
 #' codes of a factor, counted from 0, to an input of an integer type. A factor or text that no input takes is an
 #' error: `model.matrix()` makes numbers of it, or a preprocessing layer of Keras. Several data frames, one for each
-#' input, are a list. As `y`, a data frame has a column for each output of the model by name, or for each target.
+#' input, are a list. As `y`, a data frame has a column for each output of the model by name, or for each target. The names of
+#' outputs that are a named list, `list(price = keras$layers$Dense(1L)(x))`, are those of the list; else those of the layers.
 #'
 #' @section Classes by number and by name:
 #' A factor as `y` stands for its codes counted from 0: the first level is class 0. If the loss is
@@ -38,9 +39,17 @@
 #' it may name these, `list(species = list(virginica = 5), size = c("0" = 1, "1" = 2))`: that is a sample weight for
 #' each output, 1 for outputs that are not named. The levels of a generator are those of its first batch.
 #'
-#' Levels are matched by their names. A factor to validate, evaluate or predict on, as target or as input, that lacks some
-#' of the levels that the model was trained on in this session, or has them in another order, is coded by the latter;
-#' a level that it has and training had not is an error.
+#' Levels are matched by their names. A model keeps the levels of the factors that it was first trained on, as targets and as
+#' inputs, and the columns of data frames. A factor that lacks some of these levels, or has them in another order, is coded by
+#' them wherever it is given later: to go on with `fit()`, to validate, to evaluate or to predict. A value at another level is an
+#' error. To begin anew with other levels, make a new model.
+#'
+#' The file that `model$save("model.keras")` writes has these levels and columns, and `keras$models$load_model()` of a session
+#' with kerasfit gives them back to the model. Without kerasfit the file loads too. Files of weights alone, files in the
+#' formats ".h5" and SavedModel, and copies by `keras$models$clone_model()` do not have them.
+#'
+#' As an input, a factor is its codes where the input has an integer type or goes into an embedding, and its labels where it
+#' has the type "string". For other inputs it is an error.
 #'
 #' @section Errors:
 #' A mistake in an argument is a condition of class `kerasfit_error_argument` or `kerasfit_error_data`, both
@@ -115,13 +124,15 @@
 #'   matrix of the package Matrix; a list of them for several inputs; a named list for named inputs; a tensor. Or
 #'   something that makes batches: a `tf.data.Dataset`, a `keras$utils$PyDataset` (its `workers` are threads, not
 #'   processes), a `DataLoader` of PyTorch, a Python generator, or an R function (see below). A table of the package
-#'   arrow is the data frame that `as.data.frame()` makes of it. An array of numpy's that is mapped from a file is read
+#'   arrow is the data frame that `as.data.frame()` makes of it. Ragged tensors are for the batches of datasets and generators,
+#'   with the backend TensorFlow. Integers of 64 bits, of the package bit64, are numbers here and in all arguments. An array of numpy's that is mapped from a file is read
 #'   batch by batch. Arrays may have more than 2^31 elements, and up to that many rows.
 #' @param y Targets: like `x`, or a factor; a list of them for several outputs. Not for datasets and generators, whose
 #'   batches hold the targets.
 #' @param ... For a model class with a `fit` of its own: further arguments for that. Otherwise there are none.
-#' @param batch_size Samples in each step; if `NULL`, 32, or as many as make `steps_per_epoch` steps
-#'   of the data, as in Keras. For arrays only.
+#' @param batch_size Samples in each step; if `NULL`, as many as the model's input says, `batch_shape = c(8, 5, 2)` for example;
+#'   else as many as make `steps_per_epoch` steps of the data, as in Keras; else 32. Another number than the model's input says
+#'   is an error. For arrays only.
 #' @param epochs The last epoch to train. With `initial_epoch = 6`, `epochs = 10` trains five epochs: 6 to 10.
 #' @param callbacks A [callback][callbacks] or a list of them, such as `callback_early_stopping(patience = 3)`; also a Keras
 #'   callback in Python, or one of a class that [Callback()] has made. Functions by the names of hooks stand for one,
@@ -134,7 +145,7 @@
 #' @param shuffle Whether the samples of arrays get a new order each epoch. [set_random_seed()] makes it repeatable.
 #' @param class_weight A named list or vector with a weight for each class, for the loss during training. See below.
 #' @param sample_weight Weights of the samples in the loss during training: a vector as long as the data, or a matrix
-#'   (samples, timesteps) for temporal data; a list of them for several outputs, whose samples weigh 1 for outputs that a
+#'   (samples, timesteps) for temporal data, as the loss has a value for each; other dimensions are an error. A list of them for several outputs, whose samples weigh 1 for outputs that a
 #'   named list leaves out. For arrays only. Metrics are
 #'   weighted if they were given to [compile()][compile.keras.src.trainers.trainer.Trainer] as `weighted_metrics`.
 #' @param initial_epoch The first epoch to train, to go on with an earlier run.

@@ -50,7 +50,7 @@ NULL
 #' A history as the core records it, as R values
 #' @noRd
 as_training_history <- function(history) {
-  values <- reticulate::py_to_r(bridge$history_values(history))
+  values <- from_core(bridge$history_values(history))
   params <- lapply(values$params, function(value) value %||% NA_integer_)
   params$epoch <- as.integer(values$epoch)
   params$seconds <- as.double(values$seconds)
@@ -59,7 +59,6 @@ as_training_history <- function(history) {
     value[!measured] <- NA
     value
   }, values$values, values$measured)
-  if (length(metrics)) Encoding(names(metrics)) <- "UTF-8" # which reticulate does not say in other locales
   structure(list(params = params, metrics = metrics), class = c("kerasfit_history", "keras_training_history"))
 }
 

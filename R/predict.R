@@ -40,6 +40,6 @@ predict.keras.src.trainers.trainer.Trainer <- function(object, x, ..., batch_siz
     kernels = kernels_to_core(call),
     allow_missing = allow_missing_to_core(call),
     writer = console_writer(),
-    convert = function(outputs) reticulate::py_to_r(bridge$output_values(outputs))
+    convert = function(outputs) from_core(bridge$output_values(outputs))
   )
 }

@@ -25,7 +25,7 @@ tfruns_callback <- function(model, epochs, initial_epoch, batch_size) {
   }
   describe_run <- function() {
     summary <- utils::capture.output(summary(model))
-    compiled <- reticulate::py_to_r(bridge$compiled_with(model))
+    compiled <- from_core(bridge$compiled_with(model))
     tfruns::write_run_metadata("properties", Filter(length, list(
       epochs = epochs, batch_size = batch_size, model = paste(summary, collapse = "\n"),
       optimizer = compiled$optimizer,

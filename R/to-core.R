@@ -25,8 +25,7 @@ data_to_core <- function(value, label, call) {
   } else if (inherits(value, c("Date", "POSIXt", "difftime"))) {
     refuse_object(value, label, "Give numbers, for example `as.numeric()` of it, on a scale that suits training.", call)
   } else if (inherits(value, "integer64")) {
-    if (!requireNamespace("bit64", quietly = TRUE)) refuse_object(value, label, "Install the package bit64, or give doubles.", call)
-    array_to_core(structure(as.double(value), dim = dim(value)))
+    data_to_core(plain_numbers(value), label, call)
   } else if (is.list(value) && !is.object(value)) {
     if (!all(nzchar(names(value)))) {
       abort_argument(argument_of(label), sprintf("`%s` is a list with some elements named and others not.", label), call)
@@ -36,6 +35,31 @@ data_to_core <- function(value, label, call) {
   } else {
     refuse_object(value, label, "Give an ordinary vector, matrix, array, or a list of them.", call)
   }
+}
+
+#' A value with 64-bit integers, as of the package bit64, as doubles; also those in a list
+#'
+#' R keeps them as the bits of doubles that mean something else. Integers beyond 2^53 are rounded.
+#' @noRd
+plain_numbers <- function(value) {
+  if (inherits(value, "integer64")) {
+    doubles <- doubles_of_bits(value)
+    attributes(doubles) <- attributes(value)[intersect(names(attributes(value)), c("names", "dim", "dimnames"))]
+    doubles
+  } else if (is.list(value) && !is.object(value)) {
+    lapply(value, plain_numbers)
+  } else {
+    value
+  }
+}
+
+doubles_of_bits <- function(value) {
+  bits <- writeBin(as.double(unclass(value)), raw(), endian = "little")
+  halves <- matrix(as.double(readBin(bits, "integer", 2 * length(value), endian = "little")), nrow = 2)
+  is_missing <- is.na(halves[2, ]) & !is.na(halves[1, ]) & halves[1, ] == 0
+  halves[is.na(halves)] <- -2^31 # whose bits are those of NA
+  low <- ifelse(halves[1, ] < 0, halves[1, ] + 2^32, halves[1, ])
+  ifelse(is_missing, NA, halves[2, ] * 2^32 + low)
 }
 
 #' A vector, matrix or array without a class
@@ -77,6 +101,7 @@ data_frame_to_core <- function(value, label, call) {
     twice <- names[anyDuplicated(names)]
     abort_argument(argument_of(label), sprintf("`%s` has two columns of the name `%s`.", label, twice), call)
   }
+  check_missing_in_columns(value, label, call)
   columns <- Map(function(column, name) {
     label <- paste0(label, "$", name)
     if (is.matrix(column) && ncol(column) == 1) column <- as.vector(column) # such as scale() gives
@@ -127,6 +152,32 @@ check_missing <- function(value, label, call) {
       "data", call, argument = argument_of(label)
     )
   }
+}
+
+#' Count the missing values of all columns, if one has some that Python would not have; else the core finds them
+#' @noRd
+check_missing_in_columns <- function(frame, label, call) {
+  columns <- Filter(is.atomic, as.list(frame))
+  if (!any(vapply(columns, function(column) !is.double(column) && anyNA(column), NA))) return(invisible())
+  if (isTRUE(getOption("kerasfit.allow_missing"))) columns <- Filter(Negate(is.double), columns)
+  missing <- vapply(columns, function(column) sum(is.na(column)), 0L)
+  missing <- missing[missing > 0]
+  if (length(missing) == 1) check_missing(columns[[names(missing)]], paste0(label, "$", names(missing)), call)
+  abort_kerasfit(
+    c(
+      sprintf("`%s` has missing values in %s.", label, in_columns(missing)),
+      i = "Leave out or impute what is missing before training."
+    ),
+    "data", call, argument = argument_of(label)
+  )
+}
+
+#' Columns with the number of something in each: "the columns `a` (2) and `b` (1)"
+#' @noRd
+in_columns <- function(counts) {
+  words <- sprintf("`%s` (%d)", names(counts), counts)
+  last <- length(words)
+  paste("the columns", paste(paste(words[-last], collapse = ", "), "and", words[last]))
 }
 
 refuse_object <- function(value, label, hint, call) {
@@ -208,6 +259,7 @@ falls_through <- function(code) {
 #' A scalar argument; the core says whether it is the right one
 #' @noRd
 scalar_to_core <- function(value, argument, call) {
+  value <- plain_numbers(value)
   if (is.atomic(value) && !is.null(value) && anyNA(value)) {
     abort_argument(argument, sprintf("`%s` must not be NA.", argument), call)
   }
@@ -223,6 +275,7 @@ class_weight_to_core <- function(value, call) {
   if (is.null(value) || reticulate::is_py_object(value)) {
     return(value)
   }
+  value <- plain_numbers(value)
   if (anyDuplicated(names(value))) {
     name <- names(value)[duplicated(names(value))][[1]]
     abort_argument("class_weight", sprintf('`class_weight` names "%s" more than once.', name), call)
@@ -238,6 +291,15 @@ class_weight_to_core <- function(value, call) {
 list_to_core <- function(value) {
   if (is.null(names(value))) return(reticulate::r_to_py(value))
   bridge$named(reticulate::r_to_py(as.list(names(value))), reticulate::r_to_py(unname(value)))
+}
+
+#' A list whose names have letters beyond ASCII as a dict with these; any other value as it is
+#' @noRd
+names_to_core <- function(value) {
+  if (!is.list(value) || is.object(value)) return(value)
+  value <- lapply(value, names_to_core)
+  if (!any(grepl("[^ -~]", names(value), useBytes = TRUE))) return(value)
+  list_to_core(lapply(value, reticulate::r_to_py, convert = TRUE))
 }
 
 #' A callback, or a list of callbacks; functions by the names of hooks are one

@@ -11,6 +11,10 @@ bridge <- NULL
   delayedAssign("core", import_core("kerasfit", python), assign.env = namespace)
   delayedAssign("bridge", import_core("kerasfit.bridges.reticulate", python), assign.env = namespace)
   setHook("reticulate.onPyInit", function(...) try(load_torch_library(python), silent = TRUE))
+  # keras3 may load Keras, and models, before kerasfit's own Python is needed
+  restore <- function(...) try(restore_schemas(python), silent = TRUE)
+  setHook("reticulate::keras::load", restore)
+  if (reticulate::py_available() && reticulate::py_eval("'keras' in __import__('sys').modules")) restore()
   if (isNamespaceLoaded("keras3")) share_with_keras3(namespace)
   setHook(packageEvent("keras3", "onLoad"), function(...) {
     require_python(default_backend()) # keras3 asks for the backend, in its own way
@@ -66,6 +70,12 @@ tell_of_epochs <- function() {
     "While keras3 is attached, `callback_learning_rate_scheduler()` counts epochs from 0, as keras3 does. ",
     "kerasfit's counts from 1 otherwise, and with `first_epoch = 1`."
   )
+}
+
+#' Have models that are loaded from files know the data that they were trained on: `inst/python/kerasfit/saved_schema.py`
+#' @noRd
+restore_schemas <- function(python) {
+  reticulate::import_from_path("saved_schema", file.path(python, "kerasfit"))$restore_when_loaded()
 }
 
 #' Stop an installation that would have no core, as where a checkout has lost its files

@@ -8,6 +8,7 @@ import keras
 import models
 import numpy as np
 import pytest
+from keras import layers
 
 import kerasfit
 from kerasfit.errors import ArgumentError, DataError
@@ -86,6 +87,40 @@ def test_a_mistake_names_its_argument_and_changes_nothing(mistake):
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     assert int(model.optimizer.iterations) == 0
+
+
+def shared_embedding():
+    """An embedding that two inputs share."""
+    inputs = [keras.Input((3,), dtype="int32") for _ in range(2)]
+    embedding = layers.Embedding(9, 2)
+    return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(embedding(inputs[0]) + embedding(inputs[1]))))
+
+
+def shared_encoder():
+    """A model with an embedding that another model applies to two inputs."""
+    encoder = keras.Sequential([keras.Input((3,)), layers.Embedding(9, 2), layers.Flatten()])
+    inputs = [keras.Input((3,)) for _ in range(2)]
+    return keras.Model(inputs, layers.Dense(1)(layers.Concatenate()([encoder(one) for one in inputs])))
+
+
+def embedded_together():
+    """An embedding of two inputs that are put together before."""
+    inputs = [keras.Input((3,)) for _ in range(2)]
+    words = layers.Embedding(9, 2)(layers.Reshape((6,))(layers.Concatenate()(inputs)))
+    return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(words)))
+
+
+@pytest.mark.parametrize("build", [shared_embedding, shared_encoder, embedded_together])
+def test_indices_of_all_inputs_that_share_an_embedding_are_looked_at(build):
+    model = build()
+    model.compile("sgd", "mse")
+    right, y = np.arange(30).reshape(10, 3) % 9, np.zeros((10, 1))
+    for number, x in enumerate([[right + 1, right], [right, right + 1]], 1):
+        for data in ((x, y), (iter([(tuple(x), y)]),)):
+            message = rf"\[\[{number}\]\]` has the value 9, and the embedding .* 9 values"
+            with pytest.raises(DataError, match=message):
+                kerasfit.fit(model, *data, verbose=0)
+    kerasfit.fit(model, [right, right], y, verbose=0)
 
 
 def test_an_index_without_an_embedding_is_a_mistake():

@@ -62,6 +62,8 @@ def test_raw_arrays_and_scaled_columns_are_numbers():
         ("list(a = 1)", {"a": 1}),
         ("TRUE", True),
         ("table(c('a', 'b', 'a'))", {"a": 2, "b": 1}),
+        ("structure(4.94065645841247e-324, class = 'integer64')", 1.0),
+        ("structure(4.94065645841247e-324, class = 'integer64', names = 'a')", {"a": 1.0}),
     ],
 )
 def test_arguments_that_are_no_data(code, value):
@@ -77,6 +79,7 @@ MISTAKES = {
     "list(a = x, x)": "some elements named and others not",
     "list(a = x, a = x)": '`x` names "a" more than once',
     "data.frame(a = c(1L, NA))": r"`x\$a` has 1 missing value",
+    "data.frame(a = c(1L, NA), b = c(NA, 1))": r"missing values in the columns `a` \(1\) and `b` \(1\)",
     "y ~ x": "`x` is an object of class formula",
     "quote(f(x))": "`x` is an object of class call",
 }

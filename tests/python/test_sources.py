@@ -102,6 +102,26 @@ class TestArrays:
             check_arrays(x, y)
         assert caught.value.argument == argument
 
+    def test_ragged_tensors_are_refused_and_not_padded(self):
+        import tensorflow as tf
+
+        rows = tf.RaggedTensor.from_row_lengths([1.0, 2.0, 0.5], [2, 1])
+        for x in (rows, [rows], {"a": rows}):
+            with pytest.raises(DataError, match=r"is a ragged tensor, .*: in memory it cannot be used"):
+                check_arrays(x)
+        torch = pytest.importorskip("torch")
+        with pytest.raises(DataError, match="`x` is a ragged tensor"):
+            check_arrays(torch.nested.nested_tensor([torch.ones(2), torch.ones(1)]))
+
+    @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="which has ragged tensors")
+    def test_ragged_batches_are_refused_where_the_backend_has_none(self):
+        import tensorflow as tf
+
+        rows = tf.RaggedTensor.from_row_lengths([1.0, 2.0, 0.5], [2, 1])
+        for x in (iter([rows]), tf.data.Dataset.from_tensors(rows)):
+            with pytest.raises(DataError, match=r"is a ragged tensor, .*: with this backend"):
+                next(iter(open_source(x)))
+
     def test_the_kind_of_mistake_in_data_is_data(self):
         with pytest.raises(DataError):
             check_arrays(np.zeros((5, 2)), np.zeros(4))

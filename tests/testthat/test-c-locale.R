@@ -57,10 +57,33 @@ test_that("names of metrics may have any letters, and a home whose name the loca
           invokeRestart("muffleWarning")
         }
       ))
-      list(names(history$metrics), kerasfit:::read_state(folder)$status, length(grep("^Epoch [12]", lines)), said)
+      umlaut <- "\u00e4"
+      seen <- NULL
+      callback <- list(on_epoch_end = function(epoch, logs) {
+        seen <<- logs[[umlaut]]
+        stats::setNames(list(7), paste0("o", umlaut))
+      })
+      data <- stats::setNames(data.frame(1:20 / 20), umlaut)
+      y <- factor(rep(c(umlaut, "b"), 10), c("b", umlaut))
+      more <- fit(model, data, y, callbacks = callback, verbose = 0)
+      error <- tryCatch(fit(model, data, factor(rep("\u00fc", 20))), error = identity)
+      x <- keras$Input(list(1L))
+      two <- keras$Model(x, reticulate::py_eval("lambda a, b: {'\u00e4': a, 'b': b}")(keras$layers$Dense(1L)(x), keras$layers$Dense(1L)(x)))
+      compile(two, "sgd", stats::setNames(list("mse", "mae"), c(umlaut, "b")))
+      found <- list(
+        history$metrics[[umlaut]], seen, more$metrics[[paste0("o", umlaut)]], evaluate(model, data, y, verbose = 0)[[umlaut]],
+        predict(two, 1:3, verbose = 0)[[umlaut]], fit(two, 1:3, stats::setNames(list(1:3, 1:3), c(umlaut, "b")), verbose = 0)
+      )
+      list(
+        names(history$metrics), kerasfit:::read_state(folder)$status, length(grep("^Epoch [12]", lines)), said,
+        lengths(found), more$params$levels, conditionMessage(error)
+      )
     }, env, list(python_first))
     expect_identical(trained[[1]], c("loss", "\u00e4"))
     expect_identical(trained[2:3], list("ended", 2L))
+    expect_identical(trained[[5]], c(2L, 1L, 1L, 1L, 3L, 2L))
+    expect_identical(trained[[6]], c("b", "\u00e4"))
+    expect_match(trained[[7]], "has a level \u00fc that there was not before: the levels are b and \u00e4", fixed = TRUE)
     expect_match(trained[[4]], "Compiled programs are not kept .* letters that are none in the locale")
     expect_identical(list.files(dirname(home)), basename(home))
   }

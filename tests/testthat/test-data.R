@@ -137,6 +137,74 @@ test_that("raw, logical and 64-bit integers are numbers", {
   expect_error(fit(classifier(), x + 1i, iris_y), "class complex", class = "kerasfit_error_data")
 })
 
+test_that("64-bit integers are numbers in every argument", {
+  skip_if_not_installed("bit64")
+  long <- function(...) bit64::as.integer64(c(...))
+  values <- c(0, -1, 1, 2^31, -2^31, 2^32 - 1, 2^40 + 5, -2^40 - 5, NA)
+  expect_identical(plain_numbers(list(long(values)))[[1]], values)
+
+  weights <- long(1, 4, 2)
+  names(weights) <- levels(iris_y)
+  expected <- weights_after(classifier(), iris_x, iris_y, class_weight = c(setosa = 1, versicolor = 4, virginica = 2), batch_size = 30)
+  counted <- weights_after(
+    classifier(), iris_x, iris_y,
+    class_weight = weights, batch_size = long(30), epochs = long(1), initial_epoch = long(1), steps_per_epoch = long(5)
+  )
+  expect_equal(counted, expected)
+  one_by_one <- list(setosa = long(1), versicolor = long(4), virginica = long(2))
+  expect_equal(weights_after(classifier(), iris_x, iris_y, class_weight = one_by_one, batch_size = 30), expected)
+  stopping <- callback_early_stopping("loss", patience = long(3))
+  expect_equal(stopping$patience, 3L)
+  expect_error(fit(classifier(), iris_x, iris_y, epochs = long(NA)), "`epochs` must not be NA", class = "kerasfit_error_argument")
+})
+
+test_that("fit() goes on with the levels that it had, and a loaded model has them", {
+  model <- classifier()
+  fit(model, iris_x, iris_y, epochs = 3, verbose = 0)
+  rows <- iris_y != "setosa"
+  path <- withr::local_tempfile(fileext = ".keras")
+  model$save(path)
+  backwards <- factor(iris_y, rev(levels(iris_y)))
+  expected <- evaluate(model, iris_x, backwards, verbose = 0)
+  expect_equal(expected, evaluate(model, iris_x, as.integer(iris_y) - 1L, verbose = 0))
+  loaded <- keras$models$load_model(path)
+  expect_equal(evaluate(loaded, iris_x, backwards, verbose = 0), expected)
+  history <- fit(loaded, iris_x[rows, ], droplevels(iris_y[rows]), verbose = 0, shuffle = FALSE)
+  expect_identical(history$params$levels, levels(iris_y))
+  fit(model, iris_x[rows, ], as.integer(iris_y[rows]) - 1L, verbose = 0, shuffle = FALSE)
+  expect_equal(loaded$get_weights(), model$get_weights(), tolerance = 1e-5)
+  skip_if_not_installed("callr")
+  # by Python's Keras, as keras3 does it, before kerasfit's own Python is needed
+  elsewhere <- in_new_session(function(path, x, y) {
+    library(kerasfit)
+    loaded <- reticulate::import("keras")$saving$load_model(path)
+    evaluate(loaded, x, y, verbose = 0)
+  }, args = list(path, iris_x, backwards))
+  expect_equal(elsewhere, expected, tolerance = 1e-4)
+})
+
+test_that("a vector of targets is a column for losses and metrics written in R", {
+  two_outputs <- function(loss, ...) {
+    set_random_seed(1)
+    x <- keras$Input(list(4L))
+    model <- keras$Model(x, list(a = keras$layers$Dense(1L)(x), b = keras$layers$Dense(1L)(x)))
+    compile(model, "sgd", loss, ...)
+  }
+  error <- function(y_true, y_pred) keras$ops$mean(keras$ops$square(y_true - y_pred), axis = -1L)
+  whole <- function(y_true, y_pred) keras$ops$mean(keras$ops$square(y_true - y_pred))
+  Whole <- reticulate::PyClass("Whole", inherit = keras$losses$Loss, defs = list(
+    call = function(self, y_true, y_pred) keras$ops$mean(keras$ops$square(y_true - y_pred), axis = -1L)
+  ))
+  y <- list(a = iris_x[, 1], b = iris_x[, 2])
+  expected <- evaluate(two_outputs("mse"), iris_x, y, verbose = 0)
+  for (loss in list(error, whole, list(a = error, b = whole), Whole())) {
+    model <- two_outputs(loss, metrics = list(a = whole))
+    expect_equal(evaluate(model, iris_x, y, verbose = 0)$loss, expected$loss, tolerance = 1e-5)
+    batches <- function() list(iris_x, y)
+    expect_equal(evaluate(model, batches, steps = 1, verbose = 0)$loss, expected$loss, tolerance = 1e-5)
+  }
+})
+
 test_that("a sparse matrix trains as the dense one", {
   skip_if_not_installed("Matrix")
   skip_if_not(reticulate::py_module_available("scipy"))

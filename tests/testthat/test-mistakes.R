@@ -15,6 +15,9 @@ world <- function() {
   words <- keras$Sequential(list(
     keras$Input(list(3L), dtype = "int32"), keras$layers$Embedding(10L, 2L), keras$layers$Flatten(), keras$layers$Dense(1L)
   ))
+  at_once <- keras$Input(batch_shape = list(40L, 4L))
+  normal <- keras$layers$BatchNormalization()(at_once) # which looks at the whole batch
+  fixed <- keras$Model(at_once, keras$layers$Dense(1L)(keras$layers$Lambda(function(x) x - keras$ops$mean(x, axis = 0L))(normal)))
   env <- list(
     x = iris_x, y = iris_y, codes = codes, onehot = diag(3)[codes + 1L, ], holes = holes,
     endless = function() list(iris_x, codes),
@@ -22,7 +25,7 @@ world <- function() {
     model = classifier(),
     categorical = classifier(loss = "categorical_crossentropy"),
     two = compile(keras$Model(list(a = a, b = b), outputs), "adam", list(u = "sparse_categorical_crossentropy", v = "mse")),
-    words = compile(words, "adam", "mse"),
+    words = compile(words, "adam", "mse"), fixed = compile(fixed, "adam", "mse"),
     bare = keras$Sequential(list(keras$Input(list(4L)), keras$layers$Dense(3L)))
   )
   list2env(env, parent = globalenv())

@@ -247,7 +247,9 @@ def match_levels(y: Any, y_val: Any) -> Any:
     return y_val
 
 
-def coded_by(levels: list, factor: pd.Categorical, label: str, about: str) -> pd.Categorical:
+def coded_by(
+    levels: list, factor: pd.Categorical, label: str, about: str, hint: str | None = None
+) -> pd.Categorical:
     """A factor with these levels, in this order.
 
     Raises
@@ -259,7 +261,7 @@ def coded_by(levels: list, factor: pd.Categorical, label: str, about: str) -> pd
         return factor
     unknown = [level for level in factor.remove_unused_categories().categories if level not in levels]
     if unknown:
-        raise DataError(label, about.format(listed(unknown, "a level", "levels"), listed(levels)))
+        raise DataError(label, about.format(listed(unknown, "a level", "levels"), listed(levels)), hint)
     return factor.set_categories(levels)
 
 

@@ -60,4 +60,5 @@ def prepare(engine: Engine, reader: ModelData, *streams: Stream) -> None:
     for source in [stream.source for stream in streams]:
         if source.example is not None and not known:
             reader.check(source.names, source.example.x, source.example.y)
+            reader.check_weights(source.names.sample_weight, source.example.sample_weight, source.example.y)
         check_targets(reader.model, source)

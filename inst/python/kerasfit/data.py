@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -14,32 +13,34 @@ import pandas as pd
 
 from kerasfit import keras_private
 from kerasfit.arguments import coded_by, listed, quoted
+from kerasfit.batch_size import (
+    batch_size_of_model,
+    check_batch,
+    check_batch_size,
+    check_whole_batches,
+    needs_whole_batches,
+)
+from kerasfit.data_schema import DataSchema, restore_schema, save_schema
 from kerasfit.errors import DataError
 from kerasfit.indices import check_indices, in_input_order, is_categorical, is_elementwise, is_sparse
+from kerasfit.model_traits import has_keras_losses, output_names
+from kerasfit.shapes import mistakes_of_weights
 from kerasfit.sources import Names, Reader
 from kerasfit.sources.arrays import factor_codes, is_text, labelled_leaves
-from kerasfit.tensors import check_finite, has_finite_norm, matrix_of_columns
+from kerasfit.tensors import check_finite_columns, has_finite_norm, matrix_of_columns
 
 USE_NUMBERS = (
     "Make numbers of it, for example by model.matrix(), or give the model an input of that name with a Keras "
     "preprocessing layer."
 )
 
-# what the factors and data frames were like that models were trained on last
-_trained_on: WeakKeyDictionary[keras.Model, Known] = WeakKeyDictionary()
-
-
-@dataclass
-class Known:
-    """What the first factors and data frames were like: those that come after them are read alike.
-
-    They are known by their places: "$kind" or "[[2]]" among the inputs, and so on; targets by name or number.
-    """
-
-    levels_of_inputs: dict[str, list] = field(default_factory=dict)
-    levels_of_targets: dict[str | int, list] = field(default_factory=dict)
-    columns_of_inputs: dict[str, list[str]] = field(default_factory=dict)
-    columns_of_targets: dict[str, list[str]] = field(default_factory=dict)
+# layers that look up whole numbers, of whatever type
+TAKE_INDICES = (
+    keras.layers.CategoryEncoding,
+    keras.layers.Embedding,
+    keras.layers.Hashing,
+    keras.layers.IntegerLookup,
+)
 
 
 class ModelData(Reader):
@@ -54,9 +55,11 @@ class ModelData(Reader):
         self.checked = checked
         self.allow_missing = allow_missing
         self.named_inputs = {tensor.name: tensor for tensor in getattr(model, "inputs", None) or []}
-        self.outputs = list(getattr(model, "output_names", None) or [])
-        self._known = Known()
+        self.outputs = output_names(model)
+        self._known = DataSchema()
         self._output_shapes: list[Sequence[int | None]] = []
+        self._embeddings: list[tuple[int, keras.layers.Embedding]] | None = None
+        self._fitting_weights: list[list[tuple]] = []
 
     def inputs(self, label: str, x: Any) -> Any:
         """Inputs without data frames: a matrix, or each column goes to the input of its name.
@@ -70,7 +73,7 @@ class ModelData(Reader):
         def read(part: str, value: pd.DataFrame | pd.Categorical) -> np.ndarray:
             place = part[len(label) :]
             if isinstance(value, pd.Categorical):
-                return codes_as_before(part, value, self._known.levels_of_inputs, place)
+                return self._factor_input(part, value, place)
             return self._matrix(part, in_order(part, value, self._known.columns_of_inputs, place))
 
         if isinstance(x, (pd.DataFrame, pd.Series)):
@@ -89,6 +92,42 @@ class ModelData(Reader):
         takes_columns = self.checked and getattr(first_input_spec(self.model), "min_ndim", None) == 2
         return x[:, None] if is_vector and takes_columns else x
 
+    def _factor_input(self, label: str, factor: pd.Categorical, place: str) -> np.ndarray:
+        """A factor that is an input: its labels for one of text, its codes for one that takes indices."""
+        tensors, number = list(self.named_inputs.values()), self._number_of_input(place)
+        if number is not None:
+            return factor_for(
+                label,
+                factor,
+                tensors[number],
+                self._takes_indices(number),
+                self._known.levels_of_inputs,
+                place,
+            )
+        if (
+            getattr(first_input_spec(self.model), "min_ndim", None) == 2
+        ):  # a dense layer that is not built yet
+            raise DataError(label, f"`{label}` is a factor, and the model takes numbers there.", USE_NUMBERS)
+        return codes_as_before(label, factor, self._known.levels_of_inputs, place)
+
+    def _number_of_input(self, place: str) -> int | None:
+        """The number, counted from 0, of the input at a place: "", "[[2]]" or "$kind"."""
+        names = list(self.named_inputs)
+        if place.startswith("$"):
+            return names.index(place[1:]) if place[1:] in names else None
+        number = int(place[2:-2]) - 1 if place.startswith("[[") and place[2:-2].isdigit() else 0
+        return number if number < len(names) and (place or len(names) == 1) else None
+
+    def _takes_indices(self, number: int) -> bool:
+        """Whether an input has an integer type, or is looked up whatever type it has."""
+        tensor = list(self.named_inputs.values())[number]
+        if "int" in keras.backend.standardize_dtype(tensor.dtype):
+            return True
+        is_sequential = isinstance(self.model, keras.Sequential) and self.model.layers
+        if is_sequential and isinstance(self.model.layers[0], TAKE_INDICES):
+            return True
+        return any(number == one for one, _ in self._input_embeddings())
+
     def check(self, names: Names, x: Any, y: Any) -> None:
         """Raise a ``DataError`` for text where the model takes numbers, and for indices that it cannot have.
 
@@ -101,7 +140,43 @@ class ModelData(Reader):
         self._check_text(names.x, x)
         if y is not None and not self.knows_outputs:
             self._output_shapes = self._find_output_shapes(x)
-        check_indices(self.model, x, y, (names.x, names.y), self._output_shapes)
+        check_indices(self.model, x, y, (names.x, names.y), self._input_embeddings(), self._output_shapes)
+
+    def _input_embeddings(self) -> list[tuple[int, keras.layers.Embedding]]:
+        if self._embeddings is not None:
+            return self._embeddings
+        found = keras_private.input_embeddings(self.model)
+        self._embeddings = found if self.model.built else None
+        return found
+
+    def check_weights(self, label: str, sample_weight: Any, y: Any) -> None:
+        """Raise a ``DataError`` for weights that do not fit the values of the losses.
+
+        A weight for each sample fits any.
+        """
+        shapes = [tuple(leaf.shape)[1:] for leaf in keras.tree.flatten(sample_weight) if leaf is not None]
+        if any(shapes) and shapes not in self._fitting_weights and has_keras_losses(self.model):
+            for mistake in mistakes_of_weights(self.model, sample_weight, y, label):
+                raise mistake
+            self._fitting_weights.append(shapes)
+
+    @cached_property
+    def samples_in_batch(self) -> int | None:
+        size = keras_private.fixed_batch_size(self.model)
+        return size if size and needs_whole_batches(self.model) else None
+
+    def batch_size_for(self, names: Names, given: int | None, samples: int) -> int | None:
+        size = batch_size_of_model(self.model, given)
+        if size is None:
+            return given
+        check_batch_size(names.batch_size, given, size)
+        if samples % size and needs_whole_batches(self.model):
+            check_whole_batches(names.x, samples, size)
+        return size
+
+    def check_batch(self, label: str, x: Any) -> None:
+        if self.samples_in_batch is not None:
+            check_batch(label, x, self.samples_in_batch)
 
     @property
     def knows_outputs(self) -> bool:
@@ -150,8 +225,7 @@ class ModelData(Reader):
             raise DataError(label, f"`{label}` is a data frame without columns.")
         matrix = matrix_of_columns(list(columns.values()), np.dtype(keras.config.floatx()))
         if not self.allow_missing and not has_finite_norm(matrix):
-            for name, column in columns.items():
-                check_finite(f"{label}${name}", column)
+            check_finite_columns(label, columns)
         return matrix
 
     def _columns_to_inputs(self, label: str, frame: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -165,10 +239,16 @@ class ModelData(Reader):
             )
         check_columns(label, frame, "input", self.named_inputs)
         levels = self._known.levels_of_inputs
-        return {
-            name: column_for(f"{label}${name}", frame[name], tensor, levels, f"${name}")
-            for name, tensor in self.named_inputs.items()
+        columns = {
+            name: column_for(
+                f"{label}${name}", frame[name], tensor, self._takes_indices(number), levels, f"${name}"
+            )
+            for number, (name, tensor) in enumerate(self.named_inputs.items())
         }
+        floats = {name: column for name, column in columns.items() if column.dtype.kind == "f"}
+        if not self.allow_missing and not all(map(has_finite_norm, floats.values())):
+            check_finite_columns(label, floats)
+        return columns
 
     def targets(self, label: str, y: Any) -> Any:
         """Targets without data frames and factors: the codes of a factor, one-hot if the loss wants that.
@@ -183,7 +263,7 @@ class ModelData(Reader):
             elif len(y.columns) == 1:
                 return self._target(f"{label}${y.columns[0]}", y.iloc[:, 0], 0)
             else:
-                return self._matrix(label, in_order(label, y, self._known.columns_of_targets, ""))
+                return self._target(label, y, 0)
         if isinstance(y, Mapping) and self._has_one_output():
             name = next(iter(y), "")
             if len(y) != 1 or self.outputs not in ([], [name]):
@@ -194,6 +274,7 @@ class ModelData(Reader):
             target = self._target(f"{label}${name}", y[name], name)
             return {name: target} if isinstance(getattr(self.model, "output", None), Mapping) else target
         if isinstance(y, Mapping):
+            self._check_output_names(label, y)
             return self._by_output(
                 {name: self._target(f"{label}${name}", value, name) for name, value in y.items()}
             )
@@ -223,9 +304,9 @@ class ModelData(Reader):
         is_vector = isinstance(weights, np.ndarray) and weights.ndim == 1
         if not is_vector or not has_a_value_for_each_row(self._loss(output)):
             return weights
-        shapes = [tensor.shape for tensor in getattr(self.model, "outputs", None) or []]
-        ranks = [len(shapes[0])] if len(shapes) == 1 else []
-        rank = max([*ranks, getattr(y, "ndim", 0)])
+        outputs, place = getattr(self.model, "outputs", None) or [], self._place_of(output)
+        known = isinstance(place, int) and place < len(outputs)
+        rank = max(len(outputs[place].shape) if known else 0, getattr(y, "ndim", 0))
         return weights.reshape(-1, *[1] * (rank - 2))
 
     def _weights_by_output(self, label: str, sample_weight: Any) -> Any:
@@ -258,10 +339,10 @@ class ModelData(Reader):
 
     def _weights_of_all(self, label: str, weights: Mapping) -> Any:
         """Weights by output with those that are not given; or those of the one output there is."""
+        self._check_output_names(label, weights)
         known = self.outputs or list(weights)
-        if unknown := [name for name in weights if name not in known]:
-            outputs = listed(quoted(known), "output is", "outputs are")
-            raise DataError(label, f"`{label}` names {listed(quoted(unknown))}, and the model's {outputs}.")
+        if not set(weights) <= set(known):  # which a step of the model's own may know
+            return weights
         given = {name: value for name, value in weights.items() if value is not None}
         if not given or (self._has_one_output() and len(given) == 1):
             return next(iter(given.values()), None)
@@ -279,42 +360,106 @@ class ModelData(Reader):
             return [values[name] for name in self.outputs]
         return values
 
+    def _check_output_names(self, label: str, values: Mapping) -> None:
+        """Raise a ``DataError`` for a name that is not an output's: Keras would go by the order of names."""
+        unknown = [name for name in values if name not in self.outputs] if self.outputs else []
+        if unknown and has_keras_losses(self.model):
+            outputs = listed(quoted(self.outputs), "output is", "outputs are")
+            raise DataError(label, f"`{label}` names {listed(quoted(unknown))}, and the model's {outputs}.")
+
     def _has_one_output(self) -> bool:
         return len(self.outputs) == 1 or isinstance(self.model, keras.Sequential)
 
     def _target(self, label: str, value: Any, output: str | int) -> Any:
         if isinstance(value, pd.DataFrame):
-            return self._matrix(label, in_order(label, value, self._known.columns_of_targets, output))
+            columns = self._known.columns_of_targets
+            return self._matrix(label, in_order(label, value, columns, self._place_of(output)))
         if isinstance(value, pd.Series):
             value = value.array if isinstance(value.dtype, pd.CategoricalDtype) else value.to_numpy()
         if not isinstance(value, pd.Categorical):
             return value
-        codes = codes_as_before(label, value, self._known.levels_of_targets, output)
+        place = self._place_of(output)
+        codes = codes_as_before(label, value, self._known.levels_of_targets, place)
         if not is_categorical(self._loss(output)):
             return codes
-        classes = len(self._known.levels_of_targets[output])
+        classes = len(self._known.levels_of_targets[place])
         return np.eye(classes, dtype=keras.config.floatx())[codes]
 
     def remember(self) -> None:
-        """Keep what is known for those who read data to evaluate this model on, or to predict from."""
-        _trained_on[self.model] = self._known
+        """Keep what is known for those who read data to go on with training, to evaluate or to predict."""
+        save_schema(self.model, self._known)
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Keep what is known when training has ended, unless an error came before its first step."""
+        before, steps = restore_schema(self.model), self._finished_steps()
+        try:
+            yield
+        except BaseException:
+            if self._finished_steps() == steps:
+                save_schema(self.model, before)
+            raise
+        self.remember()
+
+    def _finished_steps(self) -> int | None:
+        iterations = getattr(self.model.optimizer, "iterations", None)
+        return None if iterations is None else int(iterations)
 
     def recall(self, *, targets: bool = True) -> None:
-        """Have data be read as those that the model was trained on last."""
-        self._known = copy.deepcopy(_trained_on.get(self.model, Known()))
+        """Have data be read as those that the model was trained on."""
+        self._known = restore_schema(self.model)
         if not targets:
             self._known.levels_of_targets, self._known.columns_of_targets = {}, {}
+
+    def in_known_levels(self, label: str, y: Any) -> Any:
+        """Targets in which each factor has the levels that the model was trained on, in their order.
+
+        Raises
+        ------
+        DataError
+            If a factor has values at other levels.
+        """
+        if not self._known.levels_of_targets:
+            return y
+
+        def recoded(part: str, value: Any, output: str | int) -> Any:
+            if isinstance(value, pd.Series) and isinstance(value.dtype, pd.CategoricalDtype):
+                value = value.array
+            known = self._known.levels_of_targets.get(self._place_of(output))
+            if known is None or not isinstance(value, pd.Categorical):
+                return value
+            return with_levels(part, value, known)
+
+        if isinstance(y, pd.DataFrame):
+            one = len(y.columns) == 1
+            parts = {name: recoded(f"{label}${name}", y[name], 0 if one else name) for name in y.columns}
+            return pd.DataFrame(parts, index=y.index)
+        if isinstance(y, Mapping):
+            return {name: recoded(f"{label}${name}", value, name) for name, value in y.items()}
+        if isinstance(y, (list, tuple)) and any(map(is_table, y)):
+            return [recoded(f"{label}[[{i + 1}]]", value, i) for i, value in enumerate(y)]
+        return recoded(label, y, 0)
 
     @property
     def levels(self) -> list[str] | dict[str, list[str]] | None:
         """The levels of the factors that targets were, as ``levels_of`` gives them."""
-        levels = self._known.levels_of_targets
-        if list(levels) == [0]:
-            return [str(level) for level in levels[0]]
-        return {
-            str(output + 1 if isinstance(output, int) else output): [str(level) for level in levels]
-            for output, levels in levels.items()
-        } or None
+        levels = {
+            place: [str(level) for level in levels] for place, levels in self._known.levels_of_targets.items()
+        }
+        if list(levels) == [0] and len(self.outputs) <= 1:
+            return levels[0]
+        return {self._name_of(place): each for place, each in levels.items()} or None
+
+    def _place_of(self, output: str | int) -> str | int:
+        """The number of an output, counted from 0, by which targets are known; its name if it has none."""
+        if isinstance(output, str) and output in self.outputs:
+            return self.outputs.index(output)
+        return 0 if self._has_one_output() else output
+
+    def _name_of(self, place: str | int) -> str:
+        if isinstance(place, int):
+            return self.outputs[place] if place < len(self.outputs) else str(place + 1)
+        return place
 
     def _loss(self, output: str | int) -> Any:
         loss = getattr(self.model, "loss", None)
@@ -422,30 +567,58 @@ def numbers_of(label: str, column: pd.Series) -> np.ndarray:
 
 def codes_as_before(label: str, factor: pd.Categorical, levels: dict[Any, list], key: Any) -> np.ndarray:
     """The codes of a factor, from 0, by the levels at a key; if there are none, its own are from now on."""
-    about = f"`{label}` has {{}} that there was not before: the levels are {{}}."
     known = levels.setdefault(key, list(factor.categories))
-    return factor_codes(label, coded_by(known, factor, label, about))
+    return factor_codes(label, with_levels(label, factor, known))
 
 
-def column_for(label: str, column: pd.Series, tensor: Any, levels: dict[str, list], place: str) -> np.ndarray:
+def with_levels(label: str, factor: pd.Categorical, levels: list) -> pd.Categorical:
+    """A factor with the levels that the model was trained on.
+
+    Raises
+    ------
+    DataError
+        If it has values at other levels.
+    """
+    about = f"`{label}` has {{}} that there was not before: the levels are {{}}."
+    hint = (
+        "A model keeps the levels that it was first trained on. To begin anew with others, make a new model."
+    )
+    return coded_by(levels, factor, label, about, hint)
+
+
+def column_for(
+    label: str, column: pd.Series, tensor: Any, takes_indices: bool, levels: dict[str, list], place: str
+) -> np.ndarray:
     """A column as an input of the model takes it: text, the codes of a factor by the levels, or numbers."""
-    dtype = keras.backend.standardize_dtype(tensor.dtype)
-    categorical = isinstance(column.dtype, pd.CategoricalDtype)
-    if dtype == "string":
-        if categorical:
-            factor_codes(label, column.array)  # raises an error if some are missing
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        values = factor_for(label, column.array, tensor, takes_indices, levels, place)
+    elif keras.backend.standardize_dtype(tensor.dtype) == "string":
         values = np.asarray(column.astype(object), dtype=str)
-    elif categorical and "int" in dtype:
-        values = codes_as_before(label, column.array, levels, place)
-    elif categorical:
-        raise DataError(
-            label,
-            f"`{label}` is a factor, and the model's input `{tensor.name}` is of type {dtype}.",
-            'An input of type "int32" gets its codes, counted from 0; one of type "string" its labels.',
-        )
     else:
         values = numbers_of(label, column)
     return values[:, None] if len(tensor.shape) == 2 else values
+
+
+def factor_for(
+    label: str,
+    factor: pd.Categorical,
+    tensor: Any,
+    takes_indices: bool,
+    levels: dict[str, list],
+    place: str,
+) -> np.ndarray:
+    """A factor as an input of the model takes it: its labels, or its codes by the levels."""
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    if dtype == "string":
+        factor_codes(label, factor)  # raises an error if some are missing
+        return np.asarray(factor.astype(object), dtype=str)
+    if takes_indices:
+        return codes_as_before(label, factor, levels, place)
+    raise DataError(
+        label,
+        f"`{label}` is a factor, and the model's input `{tensor.name}` is of type {dtype}.",
+        'An input of type "int32" gets its codes, counted from 0; one of type "string" its labels.',
+    )
 
 
 def kind_of(column: pd.Series) -> str:

@@ -171,6 +171,8 @@ def fit(
     takes_any_data = overrides(model, "fit")
     allow_missing = arguments.flag("allow_missing", allow_missing)
     reader = ModelData(model, allow_missing=allow_missing, checked=not takes_any_data)
+    reader.recall()
+    y = reader.in_known_levels("y", y)
     levels = levels_of(y)
     if class_weight is not None and is_iterator_like(x):
         class_weights = ClassWeightsByBatch(class_weight, reader.outputs, lambda: reader.levels)
@@ -229,7 +231,7 @@ def fit(
     style = next((callback for callback in callbacks if isinstance(callback, ProgressStyle)), None)
     others = [callback for callback in callbacks if callback is not style]
     progress = Progress(verbose, writer, schedule.epochs, style, view, prompt=bool(others) or own_fit)
-    with viewed(view, model, history):
+    with viewed(view, model, history), reader.remembering():
         if own_fit:
             fit_by_model(
                 model,
@@ -266,7 +268,6 @@ def fit(
                     "the levels of `y`": levels,
                 },
             )
-    reader.remember()
     if levels is None and reader.levels:  # in the batches of a generator
         history.params["levels"] = reader.levels
     return returned(history, on_interrupt)
@@ -309,6 +310,7 @@ def fit_by_engine(
                     schedule.epochs,
                 )
             monitors = prepare_run(engine, reader, stream, validation_stream, callbacks, backup)
+            reader.remember()  # which checkpoints of the model keep too
         told = Callbacks(
             callbacks,
             model,

@@ -14,6 +14,7 @@ import numpy as np
 
 from kerasfit import keras_private
 from kerasfit.errors import DataError
+from kerasfit.model_traits import output_names
 from kerasfit.sources.arrays import labelled_leaves
 
 HINTS = {
@@ -29,6 +30,7 @@ def check_indices(
     x: Any,
     y: Any,
     labels: tuple[str, str],
+    embeddings: Sequence[tuple[int, keras.layers.Embedding]],
     output_shapes: Sequence[Sequence[int | None]],
 ) -> None:
     """Look at the whole numbers in arrays that a model takes as indices.
@@ -39,6 +41,8 @@ def check_indices(
         Inputs and targets: nested numpy arrays, y possibly None.
     labels
         What errors call them.
+    embeddings
+        Those that take values of an input, with its number.
     output_shapes
         The shape of each of the model's outputs; none if that is not known.
 
@@ -47,8 +51,7 @@ def check_indices(
     DataError
         If one is negative, or not less than the number of classes or of embedded values.
     """
-    inputs = list(labelled_leaves(labels[0], in_input_order(model, x)))
-    embeddings = keras_private.input_embeddings(model)
+    inputs = list(labelled_leaves(labels[0], in_input_order(model, x))) if embeddings else []
     if embeddings and len(inputs) == len(model.inputs):
         for number, layer in embeddings:
             check_range(*inputs[number], layer.input_dim, f"the embedding `{layer.name}` has")
@@ -66,24 +69,28 @@ def targets_with_losses(
 
     Empty if it is not plain which goes with which.
     """
-    known = list(getattr(model, "output_names", None) or [])
-    losses, leaves = model.loss, list(labelled_leaves(label, in_tree_order(y)))
+    known = output_names(model)
+    leaves = list(labelled_leaves(label, in_tree_order(y)))
     names = sorted(y) if isinstance(y, dict) else known
     if known and not set(names) <= set(known):
         return []
-    if isinstance(losses, dict):
-        losses = [losses.get(name) for name in names]
-    else:
-        losses = keras.tree.flatten(losses)
-        if len(losses) == 1:
-            losses = losses * len(outputs)
-        elif len(losses) == len(known):
-            losses = [losses[known.index(name)] for name in names]
+    losses = losses_of_outputs(model, names, len(outputs))
     if len(outputs) == len(known):
         outputs = [outputs[known.index(name)] for name in names]
     if not len(leaves) == len(losses) == len(outputs):
         return []
     return [(*leaf, loss, output) for leaf, loss, output in zip(leaves, losses, outputs, strict=True)]
+
+
+def losses_of_outputs(model: keras.Model, names: Sequence[str], count: int) -> list[Any]:
+    """The loss of each output of these names, of a model that has so many outputs."""
+    losses, known = model.loss, output_names(model)
+    if isinstance(losses, dict):
+        return [losses.get(name) for name in names]
+    losses = keras.tree.flatten(losses)
+    if len(losses) == 1:
+        return losses * count
+    return [losses[known.index(name)] for name in names] if len(losses) == len(known) else losses
 
 
 def in_input_order(model: keras.Model, x: Any) -> Any:

@@ -45,7 +45,7 @@ PRIVATE_NAMES = {
     "EarlyStopping._set_monitor_op": "Keras chooses at the end of the first epoch",
     "TensorBoard._should_trace": "it counts as profiling, and each step is a call",
     "Callback._model": "nothing: what is not plain is not stored",
-    "backend.compute_output_spec": "targets are not compared with the shapes of outputs",
+    "backend.compute_output_spec": "targets are not compared with outputs, nor weights with losses",
     "backend.common.global_state.get_global_attribute": "the global seed is not stored",
     "backend.common.global_state.set_global_attribute": "the global seed is not restored",
     "random.seed_generator.global_seed_generator": "the global seed is not restored",
@@ -136,6 +136,26 @@ def output_shapes(model: keras.Model, x: Any) -> list[tuple]:
     except Exception:  # which a step will say in its own words
         return []
     return [output.shape for output in keras.tree.flatten(outputs)]
+
+
+def shape_of_loss(loss: Any, y: Any, output: Any) -> tuple | None:
+    """The shape of what a loss computes for each batch, before weights; None if it cannot be told.
+
+    Weights are to have it: losses may have a value for each sample, for each of its times, or for each
+    element.
+    """
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    function = loss.call if isinstance(loss, keras.losses.Loss) else loss
+    shape = tuple(y.shape)
+    if len(shape) + 1 == len(output.shape) and output.shape[-1] == 1:
+        shape = (*shape, 1)
+    target, prediction = (
+        keras.KerasTensor((None, *shape[1:]), keras.config.floatx()) for shape in (shape, tuple(output.shape))
+    )
+    try:
+        return tuple(private_function("backend.compute_output_spec")(function, target, prediction).shape)
+    except Exception:  # which a step will say in its own words
+        return None
 
 
 def choose_direction(callback: keras.callbacks.Callback) -> None:
@@ -309,6 +329,11 @@ def rows_are_separate(model: keras.Model) -> bool:
     inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
     if own_step or not inputs or any(tensor.shape[0] is not None for tensor in inputs):
         return False
+    return layers_separate_rows(model)
+
+
+def layers_separate_rows(model: keras.Model) -> bool:
+    """Whether each layer of a model computes a sample's outputs from that sample alone."""
     return all(map(row_is_separate, all_layers(model)))
 
 
@@ -390,13 +415,14 @@ def compiles_with_xla(model: keras.Model) -> bool:
     looked at those that come straight from the data. Keras says of recurrent layers that XLA does not
     compile them, because of a kernel for GPUs.
     """
-    embeddings = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding)]
+    embeddings = {id(layer) for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding)}
+    calls = list(embedding_calls(model, own_inputs(model)))
     return all(
         layer.supports_jit
         or isinstance(layer, (keras.layers.LSTM, keras.layers.GRU, keras.layers.Bidirectional))
         for layer in all_layers(model)
         if not isinstance(layer, keras.Model)
-    ) and len(embeddings) == len(input_embeddings(model))
+    ) and (embeddings == {id(layer) for layer, _ in calls} and all(inputs for _, inputs in calls))
 
 
 def xla_pays_after(model: keras.Model) -> int:
@@ -416,24 +442,77 @@ def has_long_steps(model: keras.Model) -> bool:
     return is_convolutional(model) or any(isinstance(layer, recurrent) for layer in all_layers(model))
 
 
+def is_stateful(model: keras.Model) -> bool:
+    """Whether a layer of a model keeps a state for each sample of a batch, as recurrent layers may."""
+    return any(getattr(layer, "stateful", False) for layer in all_layers(model))
+
+
 def stateful_batch_size(model: keras.Model) -> int | None:
     """The size of the batches that a model with stateful recurrent layers takes, and no others."""
-    inputs = getattr(model, "inputs", None) or []
-    if inputs and any(getattr(layer, "stateful", False) for layer in all_layers(model)):
-        return inputs[0].shape[0]
-    return None
+    size = fixed_batch_size(model)
+    return size if size and is_stateful(model) else None
+
+
+def fixed_batch_size(model: keras.Model) -> int | None:
+    """The number of samples that the inputs of a model say each batch has, if they do.
+
+    A Sequential model may have the size of the first batch that it was called on there, which means nothing
+    unless a layer keeps a state for each sample.
+    """
+    sizes = {tensor.shape[0] for tensor in getattr(model, "inputs", None) or []} - {None}
+    if len(sizes) != 1 or (isinstance(model, keras.Sequential) and not is_stateful(model)):
+        return None
+    return sizes.pop()
 
 
 def input_embeddings(model: keras.Model) -> list[tuple[int, keras.layers.Embedding]]:
-    """The embeddings in a model that take one of its inputs as it is, with the number of that input."""
-    inputs = {id(tensor): number for number, tensor in enumerate(getattr(model, "inputs", None) or [])}
-    return [
-        (inputs[id(layer.input)], layer)
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Embedding)
-        and len(private(layer, "Layer._inbound_nodes", ())) == 1
-        and id(layer.input) in inputs
-    ]
+    """The embeddings in a model that take values of one of its inputs, with the number of that input.
+
+    An embedding may take several inputs, one after the other, and may be in a model within the model.
+    """
+    calls = embedding_calls(model, own_inputs(model))
+    found = {(number, id(layer)): layer for layer, inputs in calls for number in inputs}
+    return [(number, layer) for (number, _), layer in found.items()]
+
+
+def own_inputs(model: keras.Model) -> dict[int, set[int]]:
+    """The numbers of a model's inputs by the ids of their tensors."""
+    return {id(tensor): {number} for number, tensor in enumerate(getattr(model, "inputs", None) or [])}
+
+
+# Layers whose outputs are values of their inputs in another order or form.
+KEEP_VALUES = (
+    keras.layers.Concatenate,
+    keras.layers.Flatten,
+    keras.layers.Identity,
+    keras.layers.Permute,
+    keras.layers.RepeatVector,
+    keras.layers.Reshape,
+)
+
+
+def embedding_calls(
+    model: keras.Model, inputs: dict[int, set[int]]
+) -> Iterator[tuple[keras.layers.Embedding, set[int]]]:
+    """Each call of an embedding in a model, with the numbers of the inputs whose values it takes.
+
+    The inputs are given by the ids of the tensors that are known to have their values. Calls that take other
+    tensors have no number.
+    """
+    inputs = dict(inputs)
+    for layer in model.layers:
+        within: dict[int, set[int]] = {}
+        for node in private(layer, "Layer._inbound_nodes", ()):
+            numbers = [inputs.get(id(tensor), set()) for tensor in node.input_tensors]
+            if isinstance(layer, keras.layers.Embedding):
+                yield layer, numbers[0] if numbers else set()
+            elif isinstance(layer, KEEP_VALUES) and all(numbers):
+                inputs |= {id(tensor): set().union(*numbers) for tensor in node.output_tensors}
+            elif isinstance(layer, keras.Model):
+                for tensor, known in zip(getattr(layer, "inputs", None) or [], numbers, strict=False):
+                    within.setdefault(id(tensor), set()).update(known)
+        if within:
+            yield from embedding_calls(layer, within)
 
 
 def optional_inputs(model: keras.Model) -> set[int | str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from kerasfit import keras_private
 from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError, KerasfitError
 from kerasfit.indices import (
@@ -17,9 +18,11 @@ from kerasfit.indices import (
     in_tree_order,
     is_categorical,
     is_elementwise,
+    losses_of_outputs,
     takes_classes,
     targets_with_losses,
 )
+from kerasfit.model_traits import output_names
 from kerasfit.sources import Batch, DatasetSource, Names, Source
 from kerasfit.sources.arrays import labelled_leaves
 
@@ -63,17 +66,10 @@ def check_shapes(model: keras.Model, training: Source, validation: Source | None
     Raises
     ------
     DataError
-        If there are more or fewer arrays than inputs, of which Keras would use the first; if weights fit
-        no loss; or if the validation data, which come after an epoch, have another shape than the model and
-        the training data.
+        If there are more or fewer arrays than inputs, of which Keras would use the first; or if the
+        validation data, which come after an epoch, have another shape than the model and the training data.
     """
     check_number_of_inputs(model, training)
-    if training.example is not None:
-        # a compiled step has counted itself when it fails for these
-        for mistake in mistakes_of_weights(
-            model, training.example.sample_weight, training.names.sample_weight
-        ):
-            raise mistake
     if validation is None or not is_strict(model) or any(mistakes_of_shape(model, training)):
         return
     for mistake in mistakes_of_shape(model, validation):
@@ -130,7 +126,7 @@ def mistakes_of_shape(model: keras.Model, source: Source, phase: str = "train") 
         yield from mistakes_of_inputs(model, x, source.names.x)
         if phase != "predict":
             yield from mistakes_of_targets(model, y, source.names.y)
-            yield from mistakes_of_weights(model, sample_weight, source.names.sample_weight)
+            yield from mistakes_of_weights(model, sample_weight, y, source.names.sample_weight)
             yield from mistakes_of_lengths(source.example, source.names)
 
 
@@ -168,7 +164,7 @@ def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[Data
         yield DataError(label, f"`{label}` is missing: the model's loss needs targets.")
     if losses is None or not outputs:
         return
-    known = getattr(model, "output_names", None) or [tensor.name for tensor in outputs]
+    known = output_names(model) or [tensor.name for tensor in outputs]
     leaves = list(labelled_leaves(label, in_tree_order(y)))
     if mistake := mistake_of_structure(label, y, len(leaves), known, "output"):
         yield mistake
@@ -178,26 +174,58 @@ def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[Data
                 yield from mistake_of_target(name, tuple(leaf.shape), output.shape, loss)
 
 
-def mistakes_of_weights(model: keras.Model, sample_weight: Any, label: str) -> Iterator[DataError]:
+def mistakes_of_weights(model: keras.Model, sample_weight: Any, y: Any, label: str) -> Iterator[DataError]:
+    """Weights that Keras would broadcast against the values of a loss, or that fit none of them."""
     outputs = list(getattr(model, "outputs", None) or [])
-    leaves = list(labelled_leaves(label, in_tree_order(sample_weight)))
-    if len(outputs) > 1:
-        return  # which weights go with which output depends on the losses too
-    for name, leaf in leaves:
-        for output in outputs:
-            given = leaf.shape[1:]
-            # a custom loss may have a value for each element of the output
-            if (
-                given
-                and set(given) - {1}
-                and not fits(given, output.shape[1:-1])
-                and not fits(given, output.shape[1:])
-            ):
-                expected = dims(("samples", *output.shape[1:-1]))
-                yield DataError(
-                    name,
-                    f"`{name}` has dimensions {dims(leaf.shape)}, and the loss takes weights of {expected}.",
-                )
+    known = output_names(model) or [tensor.name for tensor in outputs]
+    targets = by_output(known, y, "y")
+    losses = losses_of_outputs(model, known, len(outputs))
+    if not len(known) == len(outputs) == len(losses):
+        return
+    weights = by_output(known, sample_weight, label, same_for_all=True)
+    for name, output, loss in zip(known, outputs, losses, strict=True):
+        if name not in weights or loss is None:
+            continue
+        part, leaf = weights[name]
+        given = tuple(leaf.shape)[1:]
+        if not given:
+            continue
+        values = keras_private.shape_of_loss(loss, targets[name][1], output) if name in targets else None
+        if values is None and keras_private.is_of_keras(loss):
+            values = tuple(output.shape)[:-1]
+        # where the shape is not known, a loss of the user's may have a value for each element of the output
+        wanted = [tuple(output.shape)[1:-1], tuple(output.shape)[1:]] if values is None else [values[1:]]
+        if values != () and not any(weighs(given, each) for each in wanted):
+            expected = dims(("samples", *wanted[0]))
+            yield DataError(
+                part, f"`{part}` has dimensions {dims(leaf.shape)}, and the loss takes weights of {expected}."
+            )
+
+
+def by_output(
+    known: Sequence[str], values: Any, label: str, *, same_for_all: bool = False
+) -> dict[str, tuple[str, Any]]:
+    """Targets or weights by the name of their output, each with what errors call it."""
+    if isinstance(values, dict):
+        return {name: (f"{label}${name}", value) for name, value in values.items() if value is not None}
+    if isinstance(values, (list, tuple)):
+        parts = [(f"{label}[[{i}]]", value) for i, value in enumerate(values, 1)]
+        return dict(zip(known, parts, strict=False)) if len(parts) == len(known) else {}
+    if values is None or (len(known) > 1 and not same_for_all):
+        return {}
+    return dict.fromkeys(known, (label, values))
+
+
+def weighs(given: Sequence[int | None], values: Sequence[int | None]) -> bool:
+    """Whether weights of this shape go with the values of a loss: one for each, or 1 along an axis.
+
+    Keras adds or drops a last axis of 1.
+    """
+    if len(given) == len(values) + 1 and given[-1] == 1:
+        given = given[:-1]
+    return len(given) == len(values) and all(
+        a == b or a in (1, None) or b is None for a, b in zip(given, values, strict=True)
+    )
 
 
 def mistake_of_structure(label: str, value: Any, count: int, known: list[str], noun: str) -> DataError | None:

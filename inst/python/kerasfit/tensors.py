@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,6 +20,14 @@ def is_backend_tensor(value: Any) -> bool:
     """Whether a value is a tensor of a deep-learning framework, this session's backend or another one."""
     framework = package_of(type(value)) in ("tensorflow", "jax", "jaxlib", "torch")
     return framework and hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def is_ragged(value: Any) -> bool:
+    """Whether a value is a tensor whose rows have different lengths, of TensorFlow's or PyTorch's."""
+    package = package_of(type(value))
+    if package == "tensorflow":
+        return "Ragged" in type(value).__name__
+    return package == "torch" and bool(getattr(value, "is_nested", False))
 
 
 def to_numpy(value: Any) -> np.ndarray:
@@ -71,13 +79,42 @@ def has_finite_norm(array: np.ndarray) -> bool:
 
 def check_finite(label: str, array: np.ndarray) -> None:
     """Raise a ``DataError`` that counts what is not finite, if anything is not."""
-    found = {
-        "missing": (int(np.isnan(array).sum()), MISSING),
-        "infinite": (int(np.isinf(array).sum()), f"Numbers are of type {array.dtype}."),
-    }
-    for kind, (count, hint) in found.items():
-        if count:
+    for kind, is_kind, hint in not_finite(array.dtype):
+        if count := int(is_kind(array).sum()):
             raise DataError(label, f"`{label}` has {count} {kind} value{'s' * (count > 1)}.", hint)
+
+
+def check_finite_columns(label: str, columns: Mapping[str, np.ndarray]) -> None:
+    """The same for the columns of a data frame: all that have missing values are in one error."""
+    dtype = np.dtype(keras.config.floatx())
+    for kind, is_kind, hint in not_finite(dtype):
+        counts = {
+            name: int(is_kind(column.astype(dtype)).sum())
+            for name, column in columns.items()
+            if column.dtype.kind == "f"
+        }
+        if any(counts.values()):
+            raise not_finite_in_columns(label, kind, counts, hint)
+
+
+def not_finite_in_columns(label: str, kind: str, counts: Mapping[str, int], hint: str) -> DataError:
+    """The mistake that some columns of a data frame have missing values, or others of a kind."""
+    found = {name: count for name, count in counts.items() if count}
+    if len(found) == 1:
+        ((name, count),) = found.items()
+        return DataError(label, f"`{label}${name}` has {count} {kind} value{'s' * (count > 1)}.", hint)
+    *words, last = [f"`{name}` ({count})" for name, count in found.items()]
+    return DataError(
+        label, f"`{label}` has {kind} values in the columns {', '.join(words)} and {last}.", hint
+    )
+
+
+def not_finite(dtype: np.dtype) -> list[tuple[str, Callable, str]]:
+    """What numbers can be that are not finite: in words, how it is found, and what to say of it."""
+    return [
+        ("missing", np.isnan, MISSING),
+        ("infinite", np.isinf, f"Numbers are of type {dtype}."),
+    ]
 
 
 MISSING = "Leave out or impute what is missing before training."

@@ -26,6 +26,8 @@ from kerasfit.files import IS_WINDOWS
 from kerasfit.history import History
 from kerasfit.keras_private import metrics_forgotten
 from kerasfit.live import View
+from kerasfit.model_traits import output_names
+from kerasfit.origin import package_of
 from kerasfit.output import sigpipe_ignored
 from kerasfit.places import place_of
 from kerasfit.quiet import quiet
@@ -94,17 +96,36 @@ def metric(function: Callable, name: str) -> Callable | keras.metrics.Metric:
     A saved model names the function: by the name, with ``_`` for what names of functions cannot have.
     """
 
+    function = of_equal_ranks(function)
+    function.__name__ = re.sub(r"\W+", "_", name)
+    if re.fullmatch("[a-z_0-9]+", name):
+        return function
+    # Keras would write another name; where it loads this, it takes a name that is the function's for that
+    return keras.metrics.MeanMetricWrapper(function, name)
+
+
+def of_equal_ranks(function: Callable) -> Callable:
+    """A function of targets and outputs that gets a vector of targets as a column, as the outputs are.
+
+    Keras does so for losses that are functions. Others would compare each target with each output.
+    """
+
     @functools.wraps(function)
-    def of_equal_ranks(y_true: Any, y_pred: Any) -> Any:
-        if len(y_true.shape) + 1 == len(y_pred.shape) and y_pred.shape[-1] == 1:
+    def call(y_true: Any, y_pred: Any) -> Any:
+        ranks = [len(getattr(part, "shape", ())) for part in (y_true, y_pred)]
+        if ranks[0] + 1 == ranks[1] and y_pred.shape[-1] == 1:
             y_true = keras.ops.expand_dims(y_true, -1)
         return function(y_true, y_pred)
 
-    of_equal_ranks.__name__ = re.sub(r"\W+", "_", name)
-    if re.fullmatch("[a-z_0-9]+", name):
-        return of_equal_ranks
-    # Keras would write another name; where it loads this, it takes a name that is the function's for that
-    return keras.metrics.MeanMetricWrapper(of_equal_ranks, name)
+    return call
+
+
+def give_columns(model: keras.Model) -> None:
+    """Have losses of classes that are the user's get vectors of targets as columns, as R's matrices are."""
+    for loss in keras.tree.flatten(getattr(model, "loss", None)):
+        is_users = isinstance(loss, keras.losses.Loss) and package_of(type(loss)) != "keras"
+        if is_users and "call" not in vars(loss):
+            vars(loss)["call"] = of_equal_ranks(loss.call)
 
 
 def is_callback_class(value: Any) -> bool:
@@ -186,6 +207,8 @@ def call(guards: Guards, function: Callable, *args: Any, **kwargs: Any) -> tuple
     interrupts suspended meanwhile, but for functions of the user's.
     """
     value, interrupted = None, False
+    if args and isinstance(args[0], keras.Model):
+        give_columns(args[0])
     writer = kwargs.get("writer")
     printing = printing_by(writer.printed) if writer else nullcontext()
     watched = guards.watching(), interrupts.hosted(guards.host)
@@ -221,11 +244,6 @@ def r_interrupts_pending() -> ctypes.c_int | None:
         return ctypes.c_int.in_dll(ctypes.CDLL(library), name)
     except (OSError, ValueError):
         return None
-
-
-def output_names(model: keras.Model) -> list[str]:
-    """The names of a model's outputs, none where they are not known before it has been called."""
-    return [str(name) for name in getattr(model, "output_names", None) or []]
 
 
 def summary(model: keras.Model, show_trainable: bool | None, layer_range: list[str], **options: Any) -> str:

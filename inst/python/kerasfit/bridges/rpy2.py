@@ -17,6 +17,7 @@ from kerasfit.callbacks import HOOKS
 from kerasfit.errors import ArgumentError, DataError
 from kerasfit.history import History
 from kerasfit.sources.iterators import never_ends
+from kerasfit.tensors import MISSING, not_finite_in_columns
 
 DATA = ("x", "y", "sample_weight", "validation_data")
 NUMBERS = (ri.FloatSexpVector, ri.IntSexpVector, ri.BoolSexpVector, ri.ByteSexpVector)
@@ -66,7 +67,7 @@ def data_from_r(label: str, value: Any) -> Any:
     if value.typeof == ri.RTYPES.CPLXSXP:
         raise refused(label, value, "Give numbers, for example `Mod()` of it.")
     if "integer64" in classes:
-        return array_from_r(ro.r("bit64::as.double.integer64")(value))
+        return data_from_r(label, doubles_of_integer64(value))
     if is_object(value):
         raise refused(label, value, "Give an ordinary vector, matrix or array.")
     if isinstance(value, ri.ListSexpVector):
@@ -86,6 +87,8 @@ def plain_from_r(argument: str, value: Any) -> Any:
         return within_containers(argument, value, plain_from_r)
     if value.typeof == ri.RTYPES.NILSXP:
         return None
+    if "integer64" in value.rclass:
+        return plain_from_r(argument, doubles_of_integer64(value))
     if isinstance(value, ri.ListSexpVector):
         return list_from_r(argument, value, plain_from_r)
     if isinstance(value, ri.SexpClosure):
@@ -175,7 +178,30 @@ def check_missing(label: str, value: ri.SexpVector) -> None:
         )
 
 
+def doubles_of_integer64(value: ri.FloatSexpVector) -> ri.FloatSexpVector:
+    """64-bit integers of the R package bit64 as doubles: R keeps them as the bits of other ones."""
+    load_r_package()
+    return ro.r("kerasfit:::plain_numbers")(value)
+
+
+def check_missing_in_columns(label: str, frame: ri.ListSexpVector) -> None:
+    """Count the missing values of all columns, if one has some that numpy would not have."""
+    columns = {
+        name: column
+        for name, column in zip(names_of(frame), frame, strict=True)
+        if isinstance(column, (*NUMBERS, ri.StrSexpVector))
+    }
+    if any(
+        ro.r["anyNA"](column)[0]
+        for column in columns.values()
+        if not isinstance(column, (ri.FloatSexpVector, ri.ByteSexpVector))
+    ):
+        counts = {name: int(is_missing(column).sum()) for name, column in columns.items()}
+        raise not_finite_in_columns(label, "missing", counts, MISSING)
+
+
 def data_frame_from_r(label: str, frame: ri.ListSexpVector) -> Any:
+    check_missing_in_columns(label, frame)
     columns = []
     for name, column in zip(names_of(frame), frame, strict=True):
         if dim_of(column)[1:] == (1,):  # such as scale() gives

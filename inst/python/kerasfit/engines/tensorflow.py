@@ -80,7 +80,7 @@ class TensorFlowEngine(PlainEngine):
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         if self.plan == "step":
             return super().open(source, steps_per_epoch)
-        if isinstance(source, DatasetSource) and source.class_weight is None:
+        if isinstance(source, DatasetSource) and not source.looks_at_batches:
             return DatasetStream(source, steps_per_epoch)
         stream = super().open(source, steps_per_epoch)
         if isinstance(stream, RowStream) and source.in_memory:

@@ -69,7 +69,7 @@ def open_source(
         ``PyDataset``, an iterator, an iterable, or a function of no arguments that returns a batch, and
         None when there are no more.
     batch_size
-        For arrays only.
+        For arrays only; by default the one that the model says, if it does.
     shuffle
         Whether the samples of arrays, or the batches of a ``PyDataset``, get a new order each pass.
     steps
@@ -91,6 +91,8 @@ def open_source(
         x, y = reader.inputs(names.x, x), reader.targets(names.y, y)
         arrays = check_arrays(x, y, reader.weights(names.sample_weight, sample_weight, y), names=names)
         reader.check(names, *arrays[:2])
+        reader.check_weights(names.sample_weight, arrays[2], arrays[1])
+        batch_size = reader.batch_size_for(names, batch_size, count_samples(arrays[0]))
         if batch_size is None and steps is not None and steps > 0:
             batch_size = math.ceil(count_samples(arrays[0]) / steps)
         return ArraySource(
@@ -115,5 +117,5 @@ def open_source(
                 "Let each batch be (x, y) or (x, y, sample_weight).",
             )
     if kind == "dataset":
-        return DatasetSource(x, class_weight, names)
+        return DatasetSource(x, class_weight, names, reader)
     return IteratorSource(x, class_weight, names.iterator, reader, shuffle=shuffle)

@@ -15,7 +15,7 @@ from kerasfit.arguments import DEFAULT_BATCH_SIZE, ClassWeighting, describe
 from kerasfit.errors import ArgumentError, DataError
 from kerasfit.sources.lazy import LazyArray, is_sparse, lazy
 from kerasfit.sources.source import NAMES, Batch, Names, Shuffling, weighted
-from kerasfit.tensors import aligned_copy, is_backend_tensor, to_model_dtype, to_numpy
+from kerasfit.tensors import aligned_copy, is_backend_tensor, is_ragged, to_model_dtype, to_numpy
 
 
 class ArraySource:
@@ -170,6 +170,8 @@ def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
     """
 
     def convert(label: str, leaf: Any) -> Any:
+        if is_ragged(leaf) and keras.backend.backend() != "tensorflow":
+            raise ragged(label, "with this backend")
         if is_backend_tensor(leaf):
             return copy_of_tensor(leaf) if hasattr(leaf, "detach") else leaf  # others cannot be written into
         array = as_array(label, leaf)
@@ -179,6 +181,15 @@ def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
         return aligned_copy(converted) if converted is array else converted
 
     return as_arrays(label, value, convert)
+
+
+def ragged(label: str, where: str) -> DataError:
+    return DataError(
+        label,
+        f"`{label}` is a ragged tensor, with rows of different lengths: {where} it cannot be used as it is.",
+        "Pad its rows, as its `to_tensor()` does with zeros, for a model that masks what is added. With the "
+        "backend tensorflow, the batches of a dataset may be ragged.",
+    )
 
 
 def copy_of_tensor(tensor: Any) -> Any:
@@ -193,6 +204,8 @@ def as_array(label: str, value: Any) -> np.ndarray:
         return factor_codes(label, value)
     if (rows := lazy(value)) is not None:
         return rows
+    if is_ragged(value):
+        raise ragged(label, "in memory")
     if not is_array(value):
         raise ArgumentError(label, f"`{label}` must be an array, or a list of arrays, not {describe(value)}.")
     array = np.atleast_1d(np.asarray(to_numpy(value)))  # a plain one also of np.matrix, as scipy has it

@@ -9,7 +9,9 @@ import keras
 
 from kerasfit.arguments import ClassWeighting, unpack
 from kerasfit.origin import package_of
-from kerasfit.sources.source import NAMES, Batch, Names, Shuffling, weighted
+from kerasfit.sources.arrays import labelled_leaves, ragged
+from kerasfit.sources.source import AS_IT_IS, NAMES, Batch, Names, Reader, Shuffling, weighted
+from kerasfit.tensors import is_ragged
 
 INFINITE, UNKNOWN = -1, -2  # tf.data.INFINITE_CARDINALITY, tf.data.UNKNOWN_CARDINALITY
 
@@ -19,20 +21,48 @@ def is_dataset(value: Any) -> bool:
 
 
 class DatasetSource:
-    """The elements of a dataset, each of which is a batch. Each pass starts at the dataset's beginning."""
+    """The elements of a dataset, each of which is a batch. Each pass starts at the dataset's beginning.
+
+    Attributes
+    ----------
+    looks_at_batches
+        Whether each batch must be looked at, or changed, before a step.
+    """
 
     samples = None
     batch_size = None
     goes_on = False
 
-    def __init__(self, dataset: Any, class_weight: ClassWeighting | None = None, names: Names = NAMES):
+    def __init__(
+        self,
+        dataset: Any,
+        class_weight: ClassWeighting | None = None,
+        names: Names = NAMES,
+        reader: Reader = AS_IT_IS,
+    ):
         self.dataset = dataset
         self.names = names
         self.class_weight = class_weight
+        self.reader = reader
         self.shuffling = Shuffling(False)
         cardinality = int(dataset.cardinality())
         self.endless = cardinality == INFINITE
         self.batches = cardinality if cardinality >= 0 else None
+        self.looks_at_batches = class_weight is not None
+        if keras.backend.backend() != "tensorflow":
+            for label, part in zip(names, unpack(dataset.element_spec), strict=False):
+                for name, spec in labelled_leaves(label, part):
+                    if is_ragged(spec):
+                        raise ragged(name, "with this backend")
+        if (example := self.example) is not None and example.sample_weight is not None:
+            reader.check_weights(names.sample_weight, example.sample_weight, example.y)
+        if reader.samples_in_batch is not None:
+            x, *_ = unpack(dataset.element_spec)
+            specs = [spec for spec in keras.tree.flatten(x) if spec is not None]
+            known = all(spec.shape.rank and spec.shape[0] is not None for spec in specs)
+            if known:
+                reader.check_batch(names.x, x)
+            self.looks_at_batches |= not known
 
     def __iter__(self) -> Iterator[Batch]:
         tensors = keras.backend.backend() == "tensorflow"
@@ -41,6 +71,7 @@ class DatasetSource:
 
     def batch(self, element: Any) -> Batch:
         x, y, sample_weight = unpack(element)
+        self.reader.check_batch(self.names.x, x)
         return Batch(x, y, weighted(sample_weight, self.class_weight, y))
 
     @property

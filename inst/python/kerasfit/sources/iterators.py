@@ -109,7 +109,9 @@ class IteratorSource:
         for path, leaf in labelled_leaves(self.names.x, x):
             if 0 in leaf.shape[:1]:
                 raise DataError(path, f"`{path}` has no samples.", "A pass ends with NULL (None).")
+        self.reader.check_batch(self.names.x, x)
         self.reader.check(self.names, x, y)
+        self.reader.check_weights(names.sample_weight, sample_weight, y)
         return Batch(x, y, weighted(sample_weight, self.class_weight, y))
 
 

@@ -1,0 +1,77 @@
+"""A model keeps what its data were like, also in the file that ``model.save()`` writes.
+
+R imports this file by itself when Keras is loaded by others than kerasfit, so it imports nothing of kerasfit.
+The file of a model has the schema beside the shapes that the model was built with, where Keras does not look.
+So it can be loaded without kerasfit.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import weakref
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+ATTRIBUTE = "_kerasfit_schema"
+KEY = "kerasfit_schema"  # in the file
+
+
+def schema_of(model: Any) -> Any:
+    """What a model has been given by ``keep_schema``; None if nothing."""
+    return vars(model).get(ATTRIBUTE)
+
+
+def keep_schema(model: Any, schema: dict[str, Any]) -> None:
+    """Keep a schema, of plain values, with a model and in the file that it is saved in."""
+    vars(model)[ATTRIBUTE] = schema
+    if overrides(model, "get_build_config") or overrides(model, "build_from_config"):
+        return  # which may not bear anything more in the file
+    owner = weakref.ref(model)
+
+    def get_build_config() -> dict[str, Any] | None:
+        config = type(owner()).get_build_config(owner())
+        return config and {**config, KEY: schema_of(owner())}
+
+    vars(model)["get_build_config"] = get_build_config
+
+
+def overrides(model: Any, method: str) -> bool:
+    owner = next((cls for cls in type(model).__mro__ if method in vars(cls)), None)
+    return owner is not None and owner.__module__.partition(".")[0] != "keras"
+
+
+def restore_when_loaded() -> None:
+    """Have ``keras.saving.load_model`` give models the schema that their file has."""
+    keras = sys.modules["keras"]
+    for module in (keras.saving, keras.models):
+        if not hasattr(module.load_model, "restores_schema"):
+            module.load_model = restoring(module.load_model)
+
+
+def restoring(load_model: Callable) -> Callable:
+    @functools.wraps(load_model)
+    def load(filepath: Any, *args: Any, **kwargs: Any) -> Any:
+        model = load_model(filepath, *args, **kwargs)
+        with suppress(Exception):  # a file of another kind
+            if (schema := schema_in(filepath)) is not None:
+                keep_schema(model, schema)
+        return model
+
+    load.restores_schema = True
+    return load
+
+
+def schema_in(filepath: Any) -> Any:
+    """The schema in a file, or folder, of a model; None if it has none."""
+    if os.path.isdir(filepath):
+        with open(os.path.join(filepath, "config.json"), encoding="utf-8") as file:
+            config = json.load(file)
+    else:
+        with zipfile.ZipFile(filepath) as archive:
+            config = json.loads(archive.read("config.json"))
+    return config["build_config"].get(KEY)
