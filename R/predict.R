@@ -25,6 +25,7 @@ predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NU
                                                  verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("predict")
   check_model(object, call)
+  end_interrupted_loop()
   force(callbacks)
   on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)
