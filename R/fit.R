@@ -123,7 +123,7 @@
 #' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a data frame; a sparse
 #'   matrix of the package Matrix; a list of them for several inputs; a named list for named inputs; a tensor. Or
 #'   something that makes batches: a `tf.data.Dataset`, a `keras$utils$PyDataset` (its `workers` are threads, not
-#'   processes), a `DataLoader` of PyTorch, a Python generator, or an R function (see below). A table of the package
+#'   processes; one that is written in R has none, since R runs on one thread), a `DataLoader` of PyTorch, a Python generator, or an R function (see below). A table of the package
 #'   arrow is the data frame that `as.data.frame()` makes of it. An array of numpy's that is mapped from a file is read
 #'   batch by batch. Arrays may have more than 2^31 elements, and up to that many rows.
 #' @param y Targets: like `x`, or a factor; a list of them for several outputs. Not for datasets and generators, whose
