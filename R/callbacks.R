@@ -15,7 +15,9 @@
 #' `callback_remote_monitor()` sends each epoch's metrics to a server by HTTP.
 #' `callback_lambda()` calls functions; a list of functions by the names of hooks does the same (see [Callback()]).
 #'
-#' @param monitor The metric that decides, by its name in the history: "val_loss", "accuracy".
+#' @param monitor The metric that decides, by its name in the history: "val_loss", "accuracy". A name that no log can have is an
+#'   error before the first step. A callback of yours, or a step of the model's own, may put other metrics into the logs:
+#'   then it is known after the first epoch.
 #' @param min_delta The smallest change that counts as an improvement.
 #' @param patience Epochs without an improvement to wait for, `Inf` for ever.
 #' @param verbose 0: silent. 1: say what is done.

@@ -32,6 +32,7 @@ evaluate.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NU
                                                   verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("evaluate")
   check_model(object, call)
+  end_interrupted_loop()
   force(callbacks)
   on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)

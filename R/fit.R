@@ -65,9 +65,18 @@
 #'
 #' @section Interrupts:
 #' Ctrl-C, or Esc in RStudio, ends training after the step that runs, or within a generator or callback in R at once.
-#' Callbacks are told that training ends, the model keeps its weights, and `fit()` returns the history of the epochs so far,
-#' with `params$interrupted`. `options(kerasfit.interrupt = "error")` signals R's interrupt instead, a condition of class
-#' `kerasfit_interrupt` with the field `history`. A second Ctrl-C before training has ended is an interrupt at once.
+#' Callbacks are told that training ends, and the model keeps its weights. A second Ctrl-C before training has ended is an
+#' interrupt at once. `options(kerasfit.interrupt = )` says what comes then:
+#'
+#' * `"auto"`, the default: at the top level, `fit()` returns the history of the epochs so far, with `params$interrupted`.
+#'   That is at the prompt, and in a statement of a script that `Rscript` or [source()] runs, a cell of a notebook or a chunk of
+#'   knitr, in pipes and functions such as `suppressWarnings()` too. Within a function of yours, in a loop or in
+#'   `lapply()`, the interrupt ends these too, so that no half-trained model gets into a result: R's interrupt is
+#'   signalled, a condition of class `kerasfit_interrupt` with the field `history`. A loop at the top level
+#'   itself, which R shows to nobody, ends with its next call of `fit()`, [evaluate()] or `predict()`.
+#' * `"return"`: the history, always.
+#' * `"error"`: the interrupt, always.
+#'
 #' [callback_backup_and_restore()] lets a later call go on where this one was. A fit() in a callback of another one ends with it.
 #'
 #' A time limit of R's, `setTimeLimit()` or `setSessionTimeLimit()`, ends training after the step too. That is an error of
@@ -123,9 +132,10 @@
 #' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a data frame; a sparse
 #'   matrix of the package Matrix; a list of them for several inputs; a named list for named inputs; a tensor. Or
 #'   something that makes batches: a `tf.data.Dataset`, a `keras$utils$PyDataset` (its `workers` are threads, not
-#'   processes), a `DataLoader` of PyTorch, a Python generator, or an R function (see below). A table of the package
-#'   arrow is the data frame that `as.data.frame()` makes of it. Ragged tensors are for the batches of datasets and generators,
-#'   with the backend TensorFlow. Integers of 64 bits, of the package bit64, are numbers here and in all arguments. An array of numpy's that is mapped from a file is read
+#'   processes; one that is written in R has none, since R runs on one thread), a `DataLoader` of PyTorch, a Python generator,
+#'   or an R function (see below). A table of the package arrow is the data frame that `as.data.frame()` makes of it. Ragged
+#'   tensors are for the batches of datasets and generators, with the backend TensorFlow. Integers of 64 bits, of the package
+#'   bit64, are numbers here and in all arguments. An array of numpy's that is mapped from a file is read
 #'   batch by batch. Arrays may have more than 2^31 elements, and up to that many rows.
 #' @param y Targets: like `x`, or a factor; a list of them for several outputs. Not for datasets and generators, whose
 #'   batches hold the targets.
@@ -259,8 +269,9 @@ fit.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NULL, .
   force(callbacks)
   on.exit(end_callbacks(callbacks))
   on_interrupt <- check_choice(
-    getOption("kerasfit.interrupt", default = "return"), c("return", "error"), "kerasfit.interrupt", call
+    getOption("kerasfit.interrupt", default = "auto"), c("auto", "return", "error"), "kerasfit.interrupt", call
   )
+  end_interrupted_loop()
   extra <- check_extra(..., call = call)
   warn_of_cached_chunk(call)
   list(x, y, sample_weight, validation_data, callbacks, view_metrics) # the user's code, which may be interrupted
@@ -298,24 +309,8 @@ fit.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NULL, .
       as_training_history(history)
     }
   )
-  if (history$params$interrupted || (late && on_interrupt == "error")) tell_interrupted(history, on_interrupt)
-  invisible(history)
-}
-
-#' Say that training was interrupted, or signal it as R does
-#' @noRd
-tell_interrupted <- function(history, on_interrupt) {
-  done <- interrupted_after(history)
-  if (on_interrupt == "return") {
-    rlang::inform(c(done, i = "The model has the weights of its last step."), class = "kerasfit_interrupted")
-  } else {
-    condition <- list(message = done, call = NULL, history = history)
-    signalCondition(structure(condition, class = c("kerasfit_interrupt", "interrupt", "condition")))
-    rlang::interrupt()
+  if (history$params$interrupted || late) {
+    tell_interrupted(history, on_interrupt, history$params$interrupted, parent.frame(), sys.nframe())
   }
-}
-
-interrupted_after <- function(history) {
-  epochs <- length(history_epochs(history))
-  sprintf("Training was interrupted, after %d whole %s.", epochs, if (epochs == 1) "epoch" else "epochs")
+  invisible(history)
 }

@@ -25,6 +25,7 @@ predict.keras.src.trainers.trainer.Trainer <- function(object, x, ..., batch_siz
                                                  verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("predict")
   check_model(object, call)
+  end_interrupted_loop()
   force(callbacks)
   on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)

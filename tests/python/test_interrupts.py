@@ -251,3 +251,14 @@ def test_after_an_interrupt_at_any_line_the_next_calls_are_as_ever(times, is_hos
         assert train() == expected, f"line {line}"
         assert signal.getsignal(signal.SIGINT) is before, f"line {line}"
     assert kerasfit.fit(model, x, y, callbacks=interrupt_at(1), verbose=0).params["interrupted"]
+
+
+def test_another_thread_calls_the_host_once_before_several_may():
+    callers = []
+    host = interrupts.Host(None, lambda: callers.append(threading.current_thread()))
+    interrupts.let_threads_call_host()  # without a host there is nothing to call
+    with interrupts.hosted(host):
+        for _ in range(2):
+            interrupts.let_threads_call_host()
+    assert len(callers) == 1
+    assert callers[0] is not threading.main_thread()

@@ -16,7 +16,7 @@ import kerasfit
 def test_a_closed_pipe_does_not_end_training(monkeypatch, verbose):
     reader, writer = os.pipe()
     os.close(reader)
-    closed = open(writer, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
+    closed = open(writer, "w", buffering=1, encoding="utf-8")  # noqa: SIM115
     model, x, y = models.dense()
     speaking = keras.callbacks.EarlyStopping("loss", min_delta=10.0, patience=2, verbose=1)
     own = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print("epoch", epoch, flush=True))

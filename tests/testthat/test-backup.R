@@ -96,6 +96,7 @@ test_that("a run with an R callback and an R generator goes on after an error as
 })
 
 test_that("an interrupt in an R callback or generator stores what was trained", {
+  withr::local_options(kerasfit.interrupt = "return")
   expected <- run_with_backup(NULL)
   again <- Callback(
     "Counter",

@@ -56,6 +56,44 @@ test_that("an interrupt ends training and fit() returns the history", {
   expect_identical(lines[-(1:3)], c("TRUE TRUE TRUE ", "usable", "exit 0"))
 })
 
+# what a script has in place of Ctrl-C
+stopping <- c(
+  "train <- function(...) fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops(), ...)",
+  "stops <- function() list(on_epoch_end = function(epoch) if (epoch == 2) rlang::interrupt())",
+  "told <- function(condition) cat('told', length(condition$history$metrics$loss), '\\n')"
+)
+
+test_that("at the top level the history comes back; in a function, lapply() or a loop the interrupt ends these too", {
+  lines <- interrupted_session(after = numeric(), c(
+    stopping, "ready()",
+    "h <- fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops())",
+    "cat('assigned', h$params$interrupted, '\\n')",
+    "h <- suppressMessages(model |> fit(x, x[, 1], epochs = 5, verbose = 0, callbacks = stops()))",
+    "cat('piped', h$params$interrupted, '\\n')",
+    "cat('a script goes on', evaluate(model, x, x[, 1], verbose = 0)$loss > 0, '\\n')",
+    "tryCatch({ train(); cat('wrong\\n') }, interrupt = told)",
+    "tryCatch(lapply(list(model), fit, x = x, y = x[, 1], epochs = 5, verbose = 0, callbacks = stops()), interrupt = told)",
+    "tryCatch({ for (i in 1:3) fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops()) }, interrupt = told)",
+    "options(kerasfit.interrupt = 'return')",
+    "cat('returned', train()$params$interrupted, '\\n')",
+    "options(kerasfit.interrupt = NULL)",
+    "sourced <- tempfile(fileext = '.R')",
+    "writeLines(c('h <- fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops())', 'cat(\\'sourced\\', h$params$interrupted)'), sourced)",
+    "source(sourced)",
+    "cat('\\n')",
+    # a loop that R shows to nobody
+    "for (i in 1:3) { h <- fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops()); cat('fold', i, '\\n') }",
+    "cat('wrong\\n')"
+  ))
+  expect_identical(
+    trimws(grep("Training was interrupted|weights of its last", lines, invert = TRUE, value = TRUE)),
+    c(
+      "assigned TRUE", "piped TRUE", "a script goes on TRUE", rep("told 2", 3), "returned TRUE", "sourced TRUE", "fold 1", "",
+      "Execution halted", "exit 1"
+    )
+  )
+})
+
 test_that("it does so in generators, callbacks and validation, and does not wait for them to end", {
   slow <- c(
     generator = "fit(model, function() { Sys.sleep(30); list(x[1:32, ], x[1:32, 1]) }, steps_per_epoch = 9, verbose = 0)",
@@ -90,7 +128,7 @@ test_that("options(kerasfit.interrupt = \"error\") makes it R's interrupt, which
   expect_identical(lines[1:3], c("heard keras_training_history ", "kerasfit_interrupt interrupt condition ", "ready"))
   expect_identical(utils::tail(lines, 3), c("TRUE ", "usable", "exit 0"))
   withr::local_options(kerasfit.interrupt = "wait")
-  expect_error(fit(classifier(), iris_x, iris_y), "`kerasfit.interrupt` must be one of", class = "kerasfit_error_argument")
+  expect_error(fit(classifier(), iris_x, iris_y), "`kerasfit.interrupt` must be one of \"auto\", \"return\", \"error\"", class = "kerasfit_error_argument")
 })
 
 test_that("an interrupt while a step is compiled ends training when it is", {
@@ -150,6 +188,7 @@ test_that("an interrupted run goes on where it was", {
   skip_unless_all()
   dir <- withr::local_tempdir()
   train <- c(
+    "options(kerasfit.interrupt = 'return')",
     "again <- function(...) {",
     "  set_random_seed(2)",
     "  model <- keras$Sequential(list(keras$layers$Dense(32L), keras$layers$Dropout(0.5), keras$layers$Dense(1L)))",

@@ -332,3 +332,31 @@ test_that("a copy of a process that Keras has not loaded in may load and use it"
     unname(parallel::mccollect(job, wait = TRUE))[[1]]
   }), c("kerasfit_history", "keras_training_history"))
 })
+
+test_that("a PyDataset with workers does not hang, be it written in R or call R", {
+  skip_if_not_installed("callr")
+  steps <- function() {
+    library(kerasfit)
+    x <- matrix(1:80 / 80, ncol = 4)
+    model <- compile(keras$Sequential(list(keras$layers$Dense(1L))), "sgd", "mse")
+    batch <- function(number) tuple(x[number * 5 + 1:5, ], x[number * 5 + 1:5, 1])
+    calling <- reticulate::py_run_string("
+import keras
+class Calling(keras.utils.PyDataset):
+    def __init__(self, batch, **options):
+        super().__init__(**options)
+        self.batch = batch
+    def __len__(self):
+        return 4
+    def __getitem__(self, number):
+        return self.batch(number)
+")$Calling
+    written <- reticulate::PyClass("Written", inherit = keras$utils$PyDataset, defs = list(
+      `__len__` = function(self) 4L, `__getitem__` = function(self, number) batch(number)
+    ))
+    datasets <- list(calling(batch, workers = 3L), written(workers = 3L))
+    vapply(datasets, function(data) fit(model, data, epochs = 2, verbose = 0)$params$steps, 1L)
+  }
+  env <- c(callr::rcmd_safe_env(), session_backend)
+  expect_identical(callr::r(steps, env = env, libpath = .libPaths(), timeout = 120), c(4L, 4L))
+})

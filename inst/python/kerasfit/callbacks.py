@@ -164,11 +164,7 @@ class Callbacks:
 
     def users_hear(self, hook: str) -> bool:
         """Whether code of the user's is called at a hook."""
-        return any(
-            package_of(type(callback)) not in ("keras", "kerasfit") or isinstance(callback, FunctionCallback)
-            for callback in self.callbacks
-            if overrides(callback, hook)
-        )
+        return any(is_of_user(callback) for callback in self.callbacks if overrides(callback, hook))
 
     @property
     def see_epochs(self) -> bool:
@@ -226,6 +222,14 @@ class Callbacks:
                 owner = "`callbacks`" if own else f"the callback {type(callback).__name__}"
                 note_place(error, function=f"`{hook}()` of {owner}", batch=batch)
                 raise
+
+
+def is_of_user(callback: keras.callbacks.Callback) -> bool:
+    """Whether code of the user's runs in a callback. A class of callbacks may say so in ``is_of_user``."""
+    kind = type(callback)
+    if package_of(kind) not in ("keras", "kerasfit") or vars(kind).get("is_of_user"):
+        return True
+    return isinstance(callback, (FunctionCallback, keras.callbacks.LambdaCallback))
 
 
 def looks_at_logs_only(callback: keras.callbacks.Callback) -> bool:

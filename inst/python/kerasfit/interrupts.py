@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
@@ -49,6 +49,7 @@ class Host:
     flag: ctypes.c_int | None
     poll: Callable[[], None] = lambda: None
     polled: float = 0.0
+    threads_may_call: bool = False
 
 
 def uninterrupted(function: Callable) -> Callable:
@@ -168,6 +169,26 @@ def hosted(host: Host) -> Iterator[None]:
         yield
     finally:
         _host = before
+
+
+def let_threads_call_host() -> None:
+    """Have another thread call the host's code once, before several may do so at the same time.
+
+    reticulate sets up such calls at the first one; two threads that make their first call at once wait for
+    each other for ever.
+    """
+    if _host is None or _host.threads_may_call or not in_main_thread():
+        return
+
+    def call(host: Host) -> None:
+        with suppress(KeyboardInterrupt):
+            host.poll()
+
+    thread = threading.Thread(target=call, args=(_host,), daemon=True)
+    thread.start()
+    while thread.is_alive():  # the call is made by this thread, between two waits
+        thread.join(0.01)
+    _host.threads_may_call = True
 
 
 def requested() -> bool:

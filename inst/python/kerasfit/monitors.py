@@ -12,10 +12,9 @@ import keras
 
 from kerasfit import keras_private
 from kerasfit.arguments import listed, quoted
-from kerasfit.callbacks import FunctionCallback
+from kerasfit.callbacks import is_of_user
 from kerasfit.engines.engine import logs_are_metrics
 from kerasfit.errors import ArgumentError
-from kerasfit.origin import package_of
 
 CLOSE = 0.5  # of 1, for two names that are the same
 
@@ -116,13 +115,6 @@ def monitored(callback: keras.callbacks.Callback) -> str | None:
     if kind in (keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau):
         return callback.monitor
     return None
-
-
-def is_of_user(callback: keras.callbacks.Callback) -> bool:
-    """Whether code of the user's runs in a callback, which may put anything into the logs."""
-    return package_of(type(callback)) not in ("keras", "kerasfit") or isinstance(
-        callback, (FunctionCallback, keras.callbacks.LambdaCallback)
-    )
 
 
 def added_by(callback: keras.callbacks.Callback) -> tuple[str, ...]:

@@ -144,7 +144,7 @@ def callback(
 
     methods = {hook: ignoring_self(counting_from_1(function)) for hook, function in hooks.items()}
     methods |= {name: ignoring_self(function) for name, function in state.items()}
-    return type(name, (base,), methods)(*args, **kwargs)
+    return type(name, (base,), methods | {"is_of_user": True})(*args, **kwargs)
 
 
 def ignoring_self(function: Callable) -> Callable:

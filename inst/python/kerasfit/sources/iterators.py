@@ -12,8 +12,10 @@ from typing import Any
 
 import keras
 
+from kerasfit import interrupts
 from kerasfit.arguments import ClassWeighting, unpack
 from kerasfit.errors import DataError
+from kerasfit.origin import is_of_r
 from kerasfit.places import at
 from kerasfit.sources.arrays import as_tensors, check_are_numbers, labelled_leaves
 from kerasfit.sources.lazy import is_sparse
@@ -144,7 +146,11 @@ class Calls:
 
 
 def dataset_starter(dataset: keras.utils.PyDataset, shuffling: Shuffling) -> Callable[[], Iterator[Any]]:
-    """A function that starts a pass over a dataset, with as many threads as the dataset has workers."""
+    """A function that starts a pass over a dataset, with as many threads as the dataset has workers.
+
+    A dataset that is written in R has none: R runs on one thread.
+    """
+    workers = 1 if is_of_r(dataset.__getitem__) else dataset.workers
 
     def start() -> Iterator[Any]:
         count = dataset.num_batches
@@ -152,7 +158,7 @@ def dataset_starter(dataset: keras.utils.PyDataset, shuffling: Shuffling) -> Cal
         if count is not None and (shuffled := shuffling.begin_pass(count)) is not None:
             order = shuffled.tolist()
         getattr(dataset, "on_epoch_begin", lambda: None)()  # Keras 3.9 has none
-        yield from map_ahead(dataset.__getitem__, iter(order), dataset.workers, dataset.max_queue_size)
+        yield from map_ahead(dataset.__getitem__, iter(order), workers, dataset.max_queue_size)
         dataset.on_epoch_end()
 
     return start
@@ -163,6 +169,7 @@ def map_ahead(function: Callable, values: Iterator[Any], workers: int, ahead: in
     if workers <= 1:
         yield from map(function, values)
         return
+    interrupts.let_threads_call_host()
     with ThreadPoolExecutor(workers, thread_name_prefix="kerasfit-dataset") as threads:
         coming = deque(threads.submit(function, value) for value in itertools.islice(values, max(ahead, 1)))
         while coming:
