@@ -142,6 +142,7 @@ format_last_row <- function(history, epoch) {
   call <- user_call("[")
   if (missing(i)) return(x)
   if (is.character(i)) return(unclass(x)[i])
+  i <- plain_numbers(i)
   epochs <- history_epochs(x)
   # a condition on a metric has missing values in epochs without validation
   if (is.numeric(i) && anyNA(i)) abort_argument("i", "`i` must have no missing values.", call)

@@ -53,6 +53,9 @@ plain_numbers <- function(value) {
   }
 }
 
+#' @rawNamespace S3method(reticulate::r_to_py, integer64)
+r_to_py.integer64 <- function(x, convert = FALSE) reticulate::r_to_py(plain_numbers(x), convert)
+
 doubles_of_bits <- function(value) {
   bits <- writeBin(as.double(unclass(value)), raw(), endian = "little")
   halves <- matrix(as.double(readBin(bits, "integer", 2 * length(value), endian = "little")), nrow = 2)

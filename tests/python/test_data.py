@@ -815,3 +815,18 @@ def test_arrays_that_no_input_takes_are_refused():
     for call in (lambda: kerasfit.fit(model, x, PRICE), lambda: kerasfit.predict(model, x, verbose=0)):
         with pytest.raises(DataError, match=r"`x` names .*c.*, and the model's inputs are"):
             call()
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone has ragged tensors")
+def test_ragged_rows_are_right_in_batches_and_refused_in_memory():
+    import tensorflow as tf
+
+    inputs = keras.Input((None, 1))
+    model = keras.Model(inputs, layers.GlobalAveragePooling1D()(inputs))
+    rows = tf.RaggedTensor.from_row_lengths([[1.0], [2.0], [3.0], [3.0], [3.0]], [2, 3])
+    expected = [[1.5], [3.0]]
+    dataset = tf.data.Dataset.from_tensor_slices(rows).batch(2)
+    for batches in (dataset, iter([(rows,)])):
+        np.testing.assert_allclose(kerasfit.predict(model, batches, verbose=0), expected)
+    with pytest.raises(DataError, match=r"`x` is a ragged tensor, .*: in memory it cannot be used as it is"):
+        kerasfit.predict(model, rows, verbose=0)

@@ -153,6 +153,11 @@ test_that("64-bit integers are numbers in every argument", {
   expect_equal(counted, expected)
   one_by_one <- list(setosa = long(1), versicolor = long(4), virginica = long(2))
   expect_equal(weights_after(classifier(), iris_x, iris_y, class_weight = one_by_one, batch_size = 30), expected)
+  codes <- as.integer(iris_y) - 1L
+  validated <- lapply(list(codes, long(codes)), function(y) {
+    fit(classifier(), iris_x, iris_y, validation_data = tuple(iris_x, y), verbose = 0, shuffle = FALSE)$metrics
+  })
+  expect_equal(validated[[2]], validated[[1]])
   stopping <- callback_early_stopping("loss", patience = long(3))
   expect_equal(stopping$patience, 3L)
   expect_error(fit(classifier(), iris_x, iris_y, epochs = long(NA)), "`epochs` must not be NA", class = "kerasfit_error_argument")

@@ -8,7 +8,9 @@ Where things are; each module imports only from those below it:
 ``loop``             epochs, executions, callbacks, validation, history
 ``checkpoint``       the state of a run in a folder, from which another process goes on
 ``engines``          who runs the steps
-``checks``           what is looked at before anything happens, with ``shapes`` and ``indices``
+``checks``           what is looked at before anything happens, with ``shapes``, ``indices``, ``batch_size``
+``data``             what data mean to a model, with ``data_schema`` and ``saved_schema``: what it has seen
+``model_traits``     what a model is made of
 ``sources``          where batches come from
 ``arguments``        what the caller's values mean
 ``callbacks``, ``extras``, ``metrics_log``, ``timing``, ``interrupts``, ``progress``, ``history``, ``live``,

@@ -42,7 +42,8 @@ def keep_schema(model: Any, schema: dict[str, Any]) -> None:
 
 def overrides(model: Any, method: str) -> bool:
     owner = next((cls for cls in type(model).__mro__ if method in vars(cls)), None)
-    return owner is not None and owner.__module__.partition(".")[0] != "keras"
+    module = getattr(owner, "__module__", None) or ""  # the classes that R makes have none
+    return owner is not None and module.partition(".")[0] != "keras"
 
 
 def restore_when_loaded() -> None:

@@ -210,7 +210,8 @@ def by_output(
         return {name: (f"{label}${name}", value) for name, value in values.items() if value is not None}
     if isinstance(values, (list, tuple)):
         parts = [(f"{label}[[{i}]]", value) for i, value in enumerate(values, 1)]
-        return dict(zip(known, parts, strict=False)) if len(parts) == len(known) else {}
+        pairs = zip(known, parts, strict=True) if len(parts) == len(known) else []
+        return {name: part for name, part in pairs if part[1] is not None}
     if values is None or (len(known) > 1 and not same_for_all):
         return {}
     return dict.fromkeys(known, (label, values))
