@@ -33,8 +33,30 @@ data_to_core <- function(value, label, call) {
     }
     labels <- if (is.null(names(value))) sprintf("%s[[%d]]", label, seq_along(value)) else paste0(label, "$", names(value))
     list_to_core(Map(function(element, label) data_to_core(element, label, call), value, labels))
+  } else if (!is.null(plain <- without_class(value))) {
+    data_to_core(plain, label, call)
   } else {
-    refuse_object(value, label, "Give an ordinary vector, matrix, array, or a list of them.", call)
+    refuse_object(value, label, paste(
+      "Give an ordinary vector, matrix or array, which `as.matrix()` or `as.numeric()` may make of it, or a list of them."
+    ), call)
+  }
+}
+
+#' What an object of some class holds where that is a vector, matrix or array: of a table, a time series, `I()`, a matrix of
+#' the package Matrix and so on
+#' @return NULL if it is something else.
+#' @noRd
+without_class <- function(value) {
+  if (inherits(value, "AsIs")) {
+    structure(value, class = setdiff(class(value), "AsIs"))
+  } else if (inherits(value, "Matrix")) {
+    as.matrix(value)
+  } else if (inherits(value, "sparseVector")) {
+    as.vector(value)
+  } else if (is.atomic(value) && !isS4(value) && !inherits(value, "dist")) { # what is S4 may keep something else in numbers
+    dim <- dim(value)
+    attributes(value) <- NULL
+    if (is.null(dim)) value else array(value, dim)
   }
 }
 
@@ -72,20 +94,44 @@ sparse_to_core <- function(value, call) {
 #' A data frame as a pandas data frame, whose columns share R's memory
 #' @noRd
 data_frame_to_core <- function(value, label, call) {
-  names <- names(value)
+  columns <- stats::setNames(as.list(value), names(value))
+  matrices <- list()
+  if (any(vapply(columns, function(column) length(dim(column)) > 0, NA))) {
+    apart <- Map(columns_of_matrix, columns, names(columns), label, list(call))
+    matrices <- lapply(apart[lengths(apart) > 1], function(parts) as.list(names(parts)))
+    columns <- do.call(c, unname(apart))
+  }
+  names <- names(columns)
   if (anyDuplicated(names)) {
     twice <- names[anyDuplicated(names)]
     abort_argument(argument_of(label), sprintf("`%s` has two columns of the name `%s`.", label, twice), call)
   }
-  columns <- Map(function(column, name) {
-    label <- paste0(label, "$", name)
-    if (is.matrix(column) && ncol(column) == 1) column <- as.vector(column) # such as scale() gives
-    if (is.list(column) || length(dim(column)) > 1) {
-      refuse_object(column, label, "Give a column for each of its parts.", call)
-    }
-    data_to_core(column, label, call)
-  }, unname(as.list(value)), names)
-  bridge$data_frame(reticulate::r_to_py(as.list(names)), reticulate::r_to_py(unname(columns)), nrow(value))
+  converted <- Map(function(column, name) column_to_core(column, paste0(label, "$", name), call), unname(columns), names)
+  bridge$data_frame(
+    reticulate::r_to_py(as.list(names)), reticulate::r_to_py(unname(converted)), nrow(value), list_to_core(matrices)
+  )
+}
+
+column_to_core <- function(column, label, call) {
+  if (inherits(column, "AsIs")) column <- without_class(column)
+  if (is.list(column) && !is.object(column)) {
+    hint <- "If they are sequences, `keras$utils$pad_sequences(lapply(%s, as.list))` makes a matrix of them."
+    refuse_object(column, label, sprintf(hint, label), call)
+  }
+  data_to_core(column, label, call)
+}
+
+#' A column of a data frame as a list of columns, which a matrix has several of, named as by `as.matrix()`
+#' @noRd
+columns_of_matrix <- function(column, name, label, call) {
+  if (is.null(dim(column))) return(stats::setNames(list(column), name))
+  if (length(dim(column)) > 2 || is.data.frame(column)) {
+    refuse_object(column, paste0(label, "$", name), "Give a column for each of its parts.", call)
+  }
+  if (length(dim(column)) == 1) return(stats::setNames(list(as.vector(column)), name))
+  parts <- lapply(seq_len(ncol(column)), function(i) column[, i])
+  if (ncol(column) == 1) return(stats::setNames(parts, name)) # such as scale() gives
+  stats::setNames(parts, paste(name, colnames(column) %||% seq_len(ncol(column)), sep = "."))
 }
 
 #' An atomic vector or array as a numpy array: a view of R's memory, not a copy

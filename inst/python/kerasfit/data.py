@@ -148,7 +148,8 @@ class ModelData(Reader):
         return matrix
 
     def _columns_to_inputs(self, label: str, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-        missing = [name for name in self.named_inputs if name not in frame.columns]
+        parts = parts_of(frame)
+        missing = [name for name in self.named_inputs if name not in parts]
         if missing:
             raise DataError(
                 label,
@@ -156,10 +157,12 @@ class ModelData(Reader):
                 f"which the model has {'an input' if len(missing) == 1 else 'inputs'} for.",
                 "Several data frames, one for each input, go into a list.",
             )
-        check_columns(label, frame, "input", self.named_inputs)
+        check_columns(label, parts, "input", self.named_inputs)
         levels = self._known.levels_of_inputs
         return {
-            name: column_for(f"{label}${name}", frame[name], tensor, levels, f"${name}")
+            name: self._matrix(f"{label}${name}", part)
+            if isinstance(part := parts[name], pd.DataFrame)
+            else column_for(f"{label}${name}", part, tensor, levels, f"${name}")
             for name, tensor in self.named_inputs.items()
         }
 
@@ -170,9 +173,10 @@ class ModelData(Reader):
         matrix of numbers, or the one column it has.
         """
         if isinstance(y, pd.DataFrame):
-            if len(self.outputs) > 1 and set(y.columns) >= set(self.outputs):
-                check_columns(label, y, "output", self.outputs)
-                y = {name: y[name] for name in self.outputs}
+            parts = parts_of(y)
+            if len(self.outputs) > 1 and set(parts) >= set(self.outputs):
+                check_columns(label, parts, "output", self.outputs)
+                y = {name: parts[name] for name in self.outputs}
             elif len(y.columns) == 1:
                 return self._target(f"{label}${y.columns[0]}", y.iloc[:, 0], 0)
             else:
@@ -395,9 +399,17 @@ def in_order(label: str, frame: pd.DataFrame, columns: dict[Any, list[str]], pla
     return frame[known]
 
 
-def check_columns(label: str, frame: pd.DataFrame, noun: str, known: Collection[str]) -> None:
+def parts_of(frame: pd.DataFrame) -> dict[str, pd.Series | pd.DataFrame]:
+    """The columns of a data frame by name; those that were one matrix in R as a data frame."""
+    matrices = frame.attrs.get("matrices", {})
+    of_matrices = {column for columns in matrices.values() for column in columns}
+    parts = {name: frame[name] for name in frame.columns if name not in of_matrices}
+    return parts | {name: frame[list(columns)] for name, columns in matrices.items()}
+
+
+def check_columns(label: str, columns: Collection[str], noun: str, known: Collection[str]) -> None:
     """Raise a ``DataError`` for a column that is none of the model's inputs, or outputs."""
-    for name in frame.columns:
+    for name in columns:
         if name not in known:
             raise DataError(
                 f"{label}${name}",
