@@ -129,8 +129,8 @@
 #' @param validation_split A number in \[0, 1): the share of the samples to validate on instead of training on
 #'   them. They are the last samples, cut off before shuffling. For arrays only.
 #' @param validation_data What to validate on after an epoch: `list(x_val, y_val)` or
-#'   `list(x_val, y_val, sample_weight)`, also as a `tuple()`; a dataset; or a generator. Overrides
-#'   `validation_split`.
+#'   `list(x_val, y_val, sample_weight)`, also as a `tuple()`; for a model without targets, `x_val` alone; a dataset; or a
+#'   generator. Overrides `validation_split`.
 #' @param shuffle Whether the samples of arrays get a new order each epoch. [set_random_seed()] makes it repeatable.
 #' @param class_weight A named list or vector with a weight for each class, for the loss during training. See below.
 #' @param sample_weight Weights of the samples in the loss during training: a vector as long as the data, or a matrix

@@ -115,7 +115,7 @@ data_frame_to_core <- function(value, label, call) {
 column_to_core <- function(column, label, call) {
   if (inherits(column, "AsIs")) column <- without_class(column)
   if (is.list(column) && !is.object(column)) {
-    hint <- "If they are sequences, `keras$utils$pad_sequences(lapply(%s, as.list))` makes a matrix of them."
+    hint <- "If they are sequences, `keras$utils$pad_sequences(lapply(%s, as.list), dtype = \"float32\")` makes a matrix of them."
     refuse_object(column, label, sprintf(hint, label), call)
   }
   data_to_core(column, label, call)

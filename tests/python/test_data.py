@@ -809,3 +809,21 @@ def test_arrays_that_no_input_takes_are_refused():
     for call in (lambda: kerasfit.fit(model, x, PRICE), lambda: kerasfit.predict(model, x, verbose=0)):
         with pytest.raises(DataError, match=r"`x` names .*c.*, and the model's inputs are"):
             call()
+
+
+@pytest.mark.parametrize("alone", [lambda x: x, lambda x: [x], pd.DataFrame])
+def test_a_model_without_targets_is_validated_on_inputs_alone(alone):
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, layers.ActivityRegularization(l2=0.1)(layers.Dense(2)(inputs)))
+    model.compile("sgd")
+    history = kerasfit.fit(model, ROWS, validation_data=alone(ROWS), verbose=0)
+    expected = kerasfit.evaluate(model, ROWS, verbose=0)["loss"]
+    np.testing.assert_allclose(history.metrics["val_loss"], [expected], rtol=1e-5)
+
+
+def test_several_inputs_without_targets_are_validated_on_a_list():
+    inputs = [keras.Input((5,)), keras.Input((5,))]
+    model = keras.Model(inputs, layers.ActivityRegularization(l2=0.1)(layers.Add()(inputs)))
+    model.compile("sgd")
+    history = kerasfit.fit(model, [ROWS, ROWS], validation_data=[ROWS, ROWS], verbose=0)
+    assert np.isfinite(history.metrics["val_loss"]).all()

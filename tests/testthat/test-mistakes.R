@@ -15,7 +15,10 @@ world <- function() {
   words <- keras$Sequential(list(
     keras$Input(list(3L), dtype = "int32"), keras$layers$Embedding(10L, 2L), keras$layers$Flatten(), keras$layers$Dense(1L)
   ))
+  images <- keras$Sequential(list(keras$Input(list(8L, 8L, 1L)), keras$layers$Flatten(), keras$layers$Dense(1L)))
+  named <- keras$Model(list(a = a, b = b), keras$layers$Dense(3L, activation = "softmax")(both))
   env <- list(
+    images = compile(images, "sgd", "mse"), named = compile(named, "sgd", "sparse_categorical_crossentropy"),
     x = iris_x, y = iris_y, codes = codes, onehot = diag(3)[codes + 1L, ], holes = holes,
     endless = function() list(iris_x, codes),
     dataset = function() tf$data$Dataset$from_tensor_slices(tuple(iris_x, array(codes)))$batch(30L)$`repeat`(),

@@ -212,14 +212,27 @@ def is_named_tuple(value: Any) -> bool:
     return isinstance(value, tuple) and hasattr(value, "_fields")
 
 
-def validation_triple(validation_data: Any) -> tuple[Any, Any, Any]:
-    """``validation_data`` given as arrays: (x_val, y_val) or (x_val, y_val, weights)."""
-    if isinstance(validation_data, (tuple, list)) and len(validation_data) in (2, 3):
+def validation_triple(
+    validation_data: Any, *, without_targets: bool = False, inputs: int = 1
+) -> tuple[Any, Any, Any]:
+    """``validation_data`` given as arrays: (x_val, y_val) or (x_val, y_val, weights).
+
+    For a model that is trained without targets it may be x_val alone, of as many arrays as there are inputs.
+    """
+    is_list = isinstance(validation_data, (tuple, list))
+    if without_targets and not (
+        is_list and len(validation_data) in (2, 3) and len(validation_data) != inputs
+    ):
+        alone = is_list and len(validation_data) == 1
+        return (validation_data[0] if alone else validation_data), None, None
+    if is_list and len(validation_data) in (2, 3):
         return (*validation_data, None)[:3]
+    named_or_long = isinstance(validation_data, Mapping) or (is_list and len(validation_data) > 3)
     raise ArgumentError(
         "validation_data",
         "`validation_data` must be a list of two or three, (x, y) or (x, y, sample_weight), "
         f"a dataset or a generator, not {describe(validation_data)}.",
+        "Give list(x, y) without names; several inputs are a list of their own." if named_or_long else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from kerasfit import keras_private
 from kerasfit.arguments import coded_by, listed, quoted
 from kerasfit.errors import DataError
 from kerasfit.indices import check_indices, in_input_order, is_categorical, is_elementwise, is_sparse
+from kerasfit.lists import check_inputs, check_targets
 from kerasfit.sources import Names, Reader
 from kerasfit.sources.arrays import factor_codes, is_text, labelled_leaves
 from kerasfit.tensors import check_finite, has_finite_norm, matrix_of_columns
@@ -68,10 +70,15 @@ class ModelData(Reader):
 
         def read(part: str, value: pd.DataFrame | pd.Categorical) -> np.ndarray:
             place = part[len(label) :]
+            tensor = self._input_at(place)
+            if is_string(tensor) or (tensor is None and starts_with_text(self.model)):
+                return text_of(part, value, tensor)
             if isinstance(value, pd.Categorical):
                 return codes_as_before(part, value, self._known.levels_of_inputs, place)
             return self._matrix(part, in_order(part, value, self._known.columns_of_inputs, place))
 
+        if isinstance(x, (list, tuple, Mapping)) and not has_own_steps(self.model):
+            self._check_list(label, x)
         if isinstance(x, (pd.DataFrame, pd.Series)):
             frame = x.to_frame() if isinstance(x, pd.Series) else x
             if len(self.named_inputs) > 1 or [*frame.columns] == [*self.named_inputs] != []:
@@ -84,6 +91,20 @@ class ModelData(Reader):
         is_vector = isinstance(x, np.ndarray) and x.ndim == 1
         takes_columns = getattr(first_input_spec(self.model), "min_ndim", None) == 2
         return x[:, None] if is_vector and takes_columns else x
+
+    def _check_list(self, label: str, x: Any) -> None:
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.named_inputs.items()}
+        if not shapes and isinstance(self.model, keras.Sequential):
+            shapes = {"": ()}
+        by_name = isinstance(getattr(self.model, "input", None), Mapping) if len(shapes) > 1 else False
+        check_inputs(label, x, list(shapes), list(shapes.values()), by_name=by_name)
+
+    def _input_at(self, place: str) -> Any:
+        """The model's input at a place: "$kind", "[[2]]", "" for the only one. None if it is not known."""
+        tensors = list(self.named_inputs.values())
+        if number := re.fullmatch(r"\[\[(\d+)\]\]", place):
+            return tensors[int(number[1]) - 1] if int(number[1]) <= len(tensors) else None
+        return self.named_inputs.get(place[1:], tensors[0] if len(tensors) == 1 else None)
 
     def check(self, names: Names, x: Any, y: Any) -> None:
         """Raise a ``DataError`` for text where the model takes numbers, and for indices that it cannot have.
@@ -121,10 +142,11 @@ class ModelData(Reader):
                 raise DataError(name, f"`{name}` is missing (NULL or None), and is not optional.")
 
     def _check_text(self, label: str, x: Any) -> None:
-        if not any(map(is_text, keras.tree.flatten(x))):
+        types = [tensor.dtype for tensor in self.named_inputs.values()]
+        text_only = "string" in types or starts_with_text(self.model)
+        if not text_only and not any(map(is_text, keras.tree.flatten(x))):
             return
         leaves = list(labelled_leaves(label, in_input_order(self.model, x)))
-        types = [tensor.dtype for tensor in self.named_inputs.values()]
         if not types:  # no other backend has tensors of text, and layers that take it have no specification
             takes_text = keras.backend.backend() == "tensorflow" and not first_input_spec(self.model)
             types = ["string" if takes_text else "float32"] * len(leaves)
@@ -135,6 +157,8 @@ class ModelData(Reader):
                     f"`{name}` is text, and the model takes numbers there.",
                     "Make numbers of it, for example by match() or model.matrix().",
                 )
+            if dtype == "string" and text_only and isinstance(leaf, np.ndarray) and not is_text(leaf):
+                raise numbers_for_text(name)
 
     def _matrix(self, label: str, frame: pd.DataFrame) -> np.ndarray:
         """The columns of a data frame as a matrix of the model's float type, shape (rows, columns)."""
@@ -172,6 +196,9 @@ class ModelData(Reader):
         A data frame with a column for each of several outputs, by name, is taken apart; otherwise it is a
         matrix of numbers, or the one column it has.
         """
+        if isinstance(y, (list, tuple)) and self._has_one_output() and not has_own_steps(self.model):
+            shapes = [tuple(tensor.shape) for tensor in getattr(self.model, "outputs", None) or []]
+            check_targets(label, y, shapes[0] if shapes else ())
         if isinstance(y, pd.DataFrame):
             parts = parts_of(y)
             if len(self.outputs) > 1 and set(parts) >= set(self.outputs):
@@ -349,6 +376,24 @@ def first_input_spec(model: keras.Model) -> Any:
     return None
 
 
+def starts_with_text(model: keras.Model) -> bool:
+    """Whether a Sequential model that is not built yet begins with a layer that takes text only."""
+    takes_text = (keras.layers.TextVectorization, keras.layers.StringLookup)
+    return (
+        isinstance(model, keras.Sequential) and bool(model.layers) and isinstance(model.layers[0], takes_text)
+    )
+
+
+def is_string(tensor: Any) -> bool:
+    return tensor is not None and keras.backend.standardize_dtype(tensor.dtype) == "string"
+
+
+def has_own_steps(model: keras.Model) -> bool:
+    """Whether a model has a step of its own, which may do with its data what it likes."""
+    steps = ("train_step", "test_step", "predict_step")
+    return any(getattr(type(model), step) is not getattr(keras.Model, step) for step in steps)
+
+
 def is_table(value: Any) -> bool:
     return isinstance(value, (pd.DataFrame, pd.Series, pd.Categorical))
 
@@ -432,15 +477,40 @@ def codes_as_before(label: str, factor: pd.Categorical, levels: dict[Any, list],
     return factor_codes(label, coded_by(known, factor, label, about))
 
 
+def numbers_for_text(label: str) -> DataError:
+    reason = f"`{label}` is numbers, and the model takes text there."
+    return DataError(
+        label, reason, f"`as.character({label})` makes text of them." if "()" not in label else None
+    )
+
+
+def text_of(label: str, value: pd.DataFrame | pd.Series | pd.Categorical, tensor: Any) -> np.ndarray:
+    """Text, or the labels of a factor, as an input of the model takes it; of a data frame, all columns.
+
+    Raises
+    ------
+    DataError
+        If there are numbers, or a factor with missing values.
+    """
+    if isinstance(value, pd.DataFrame):
+        columns = [text_of(f"{label}${name}", column, None) for name, column in value.items()]
+        return columns[0] if tensor is not None and len(tensor.shape) == 1 else np.column_stack(columns)
+    column = pd.Series(value)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        factor_codes(label, column.array)  # raises an error if some are missing
+    elif kind_of(column) != "text":
+        raise numbers_for_text(label)
+    values = np.asarray(column.astype(object), dtype=str)
+    return values[:, None] if tensor is not None and len(tensor.shape) == 2 else values
+
+
 def column_for(label: str, column: pd.Series, tensor: Any, levels: dict[str, list], place: str) -> np.ndarray:
     """A column as an input of the model takes it: text, the codes of a factor by the levels, or numbers."""
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     categorical = isinstance(column.dtype, pd.CategoricalDtype)
     if dtype == "string":
-        if categorical:
-            factor_codes(label, column.array)  # raises an error if some are missing
-        values = np.asarray(column.astype(object), dtype=str)
-    elif categorical and "int" in dtype:
+        return text_of(label, column, tensor)
+    if categorical and "int" in dtype:
         values = codes_as_before(label, column.array, levels, place)
     elif categorical:
         raise DataError(

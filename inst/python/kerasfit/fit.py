@@ -22,6 +22,7 @@ from kerasfit.engines import Engine, engine_for
 from kerasfit.errors import ArgumentError
 from kerasfit.extras import ProgressStyle
 from kerasfit.history import History
+from kerasfit.lists import check_validation
 from kerasfit.live import View, viewed
 from kerasfit.nesting import may_be_nested
 from kerasfit.places import at, tell_place
@@ -94,7 +95,8 @@ def fit(
     validation_split
         The share of the samples, taken from the end before any shuffling, to validate on instead.
     validation_data
-        (x, y) or (x, y, sample_weight), a dataset or a generator; overrides ``validation_split``.
+        (x, y) or (x, y, sample_weight), a dataset or a generator; overrides ``validation_split``. For a model
+        without targets, x alone.
     shuffle
         Whether to put the samples of arrays into a new order each epoch.
     class_weight
@@ -173,7 +175,12 @@ def fit(
         class_weights = arguments.class_weights_of(class_weight, levels, reader.outputs)
 
     if validation_data is not None and is_array_like(validation_data):
-        x_val, y_val, *weights = arguments.validation_triple(validation_data)
+        x_val, y_val, *weights = arguments.validation_triple(
+            validation_data,
+            without_targets=y is None and (is_array_like(x) or model.loss is None),
+            inputs=len(reader.named_inputs),
+        )
+        check_validation(validation_data, x_val, list(reader.named_inputs))
         validation_data = (x_val, arguments.match_levels(y, y_val), *weights)
     elif validation_data is None and validation_split:
         if not is_array_like(x):

@@ -74,7 +74,7 @@ def data_from_r(label: str, value: Any) -> Any:
             raise refused(
                 label,
                 value,
-                "Give an ordinary vector, matrix or array, which `as.matrix()` or `as.numeric()` may make of it.",
+                "Give an ordinary vector, matrix or array, as `as.matrix()` or `as.numeric()` may make it.",
             )
         return data_from_r(label, plain)
     if isinstance(value, ri.ListSexpVector):

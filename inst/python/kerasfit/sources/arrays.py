@@ -136,7 +136,8 @@ def check_arrays(
 
 
 def is_text(leaf: Any) -> bool:
-    return isinstance(leaf, np.ndarray) and leaf.dtype.kind in "US"
+    """Whether an array that ``as_array`` has made is text. Objects are bytes of a tensor of text then."""
+    return isinstance(leaf, np.ndarray) and leaf.dtype.kind in "USO"
 
 
 def check_are_numbers(label: str, value: Any) -> None:
@@ -170,7 +171,7 @@ def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
     """
 
     def convert(label: str, leaf: Any) -> Any:
-        if is_backend_tensor(leaf):
+        if is_backend_tensor(leaf) and getattr(leaf.dtype, "name", None) != "string":
             return copy_of_tensor(leaf) if hasattr(leaf, "detach") else leaf  # others cannot be written into
         array = as_array(label, leaf)
         if isinstance(array, LazyArray):
@@ -198,11 +199,20 @@ def as_array(label: str, value: Any) -> np.ndarray:
     array = np.atleast_1d(np.asarray(to_numpy(value)))  # a plain one also of np.matrix, as scipy has it
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    if array.dtype == object and all(isinstance(element, str) for element in array.flat):
-        array = array.astype(str)
+    if array.dtype == object and all(isinstance(element, (str, bytes)) for element in array.flat):
+        return as_text(array)
     if array.dtype.kind in "OmM":
         raise DataError(label, f"`{label}` must be numeric, not of type {array.dtype}.")
     return array
+
+
+def as_text(array: np.ndarray) -> np.ndarray:
+    """Text or the bytes that tensors of text are, as text; as it is if there are bytes of something else."""
+    try:
+        texts = [element.decode() if isinstance(element, bytes) else element for element in array.flat]
+    except UnicodeDecodeError:
+        return array
+    return np.array(texts, dtype=str).reshape(array.shape)
 
 
 def is_array(value: Any) -> bool:
