@@ -16,7 +16,14 @@ import pandas as pd
 from kerasfit import keras_private
 from kerasfit.arguments import coded_by, listed, quoted
 from kerasfit.errors import DataError
-from kerasfit.indices import check_indices, in_input_order, is_categorical, is_elementwise, is_sparse
+from kerasfit.indices import (
+    check_indices,
+    in_input_order,
+    is_categorical,
+    is_elementwise,
+    is_sparse,
+    takes_classes,
+)
 from kerasfit.lists import check_inputs, check_targets
 from kerasfit.sources import Names, Reader
 from kerasfit.sources.arrays import factor_codes, is_text, labelled_leaves
@@ -225,11 +232,32 @@ class ModelData(Reader):
             return [self._target(f"{label}[[{i + 1}]]", value, i) for i, value in enumerate(y)]
         return self._target(label, y, 0)
 
+    def are_codes(self, output: str | int, y: np.ndarray) -> bool:
+        """Whether targets of an output are classes of several times, (samples, times), and not one-hot."""
+        if not takes_classes(self._loss(output)):
+            return False
+        if shape := self._shape_of(output):
+            return y.ndim == len(shape) - 1
+        return y.shape[-1] != 1 and bool((y.sum(axis=-1) != 1).any())
+
     def weights(self, label: str, sample_weight: Any, y: Any = None) -> Any:
         """Sample weights without data frames: a vector, or one for each output by its name.
 
         Samples weigh 1 for outputs that are not named. ``y`` are the targets, as ``targets`` has read them.
+
+        Raises
+        ------
+        DataError
+            If some are negative, unless the loss is the user's own.
         """
+        weights = self._all_weights(label, sample_weight, y)
+        losses = [loss for loss in keras.tree.flatten(getattr(self.model, "loss", None)) if loss is not None]
+        if losses and all(map(keras_private.is_of_keras, losses)) and not has_own_steps(self.model):
+            for path, leaf in labelled_leaves(label, weights):
+                check_not_negative(path, leaf)
+        return weights
+
+    def _all_weights(self, label: str, sample_weight: Any, y: Any) -> Any:
         weights = self._weights_by_output(label, sample_weight)
         if isinstance(weights, Mapping):
             targets = y if isinstance(y, Mapping) else dict(zip(self.outputs, as_list(y), strict=False))
@@ -314,10 +342,22 @@ class ModelData(Reader):
         if not isinstance(value, pd.Categorical):
             return value
         codes = codes_as_before(label, value, self._known.levels_of_targets, output)
-        if not is_categorical(self._loss(output)):
-            return codes
         classes = len(self._known.levels_of_targets[output])
+        one_hot = is_categorical(self._loss(output))
+        if one_hot or is_sparse(self._loss(output)):
+            count = classes if one_hot else codes.max(initial=0) + 1
+            check_levels(label, value, count, self._shape_of(output)[-1:])
+        if not one_hot:
+            return codes
         return np.eye(classes, dtype=keras.config.floatx())[codes]
+
+    def _shape_of(self, output: str | int) -> tuple[int | None, ...]:
+        """The shape of an output, by its name or number; () if it is not known."""
+        shapes = [tuple(tensor.shape) for tensor in getattr(self.model, "outputs", None) or []]
+        number = self.outputs.index(output) if output in self.outputs else output
+        if self._has_one_output():
+            number = 0
+        return shapes[number] if isinstance(number, int) and number < len(shapes) else ()
 
     def remember(self) -> None:
         """Keep what is known for those who read data to evaluate this model on, or to predict from."""
@@ -403,6 +443,33 @@ def is_table(value: Any) -> bool:
 
 def as_list(value: Any) -> list:
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def check_levels(label: str, factor: pd.Categorical, needed: int, units: tuple[int | None, ...]) -> None:
+    """Raise a ``DataError`` for a factor whose codes need more units than an output has, if that is known."""
+    if not units or units[0] is None or needed <= units[0]:
+        return
+    used = factor.remove_unused_categories().categories
+    unused = [level for level in factor.categories if level not in used]
+    hint = f"The output needs a unit for each level: {len(factor.categories)}."
+    if "NA" in used:
+        hint = "One level is NA: leave out those rows, or give the output a unit more."
+    elif len(used) <= units[0]:
+        hint = f"`droplevels()` leaves out {listed(unused, 'the level', 'the levels')}, which occurs nowhere."
+    raise DataError(
+        label,
+        f"`{label}` has {len(factor.categories)} levels, and the model's output has {units[0]} values.",
+        hint,
+    )
+
+
+def check_not_negative(label: str, weights: Any) -> None:
+    if isinstance(weights, np.ndarray) and weights.dtype.kind in "fi" and (count := int((weights < 0).sum())):
+        raise DataError(
+            label,
+            f"`{label}` has {count} negative value{'s' * (count > 1)}: weights are 0 or more.",
+            "Give `compile()` a loss of your own if signs are to count.",
+        )
 
 
 def has_a_value_for_each_row(loss: Any) -> bool:

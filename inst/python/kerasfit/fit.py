@@ -170,9 +170,11 @@ def fit(
     reader = ModelData(model, allow_missing=arguments.flag("allow_missing", allow_missing))
     levels = levels_of(y)
     if class_weight is not None and is_iterator_like(x):
-        class_weights = ClassWeightsByBatch(class_weight, reader.outputs, lambda: reader.levels)
+        class_weights = ClassWeightsByBatch(
+            class_weight, reader.outputs, lambda: reader.levels, reader.are_codes
+        )
     else:
-        class_weights = arguments.class_weights_of(class_weight, levels, reader.outputs)
+        class_weights = arguments.class_weights_of(class_weight, levels, reader.outputs, reader.are_codes)
 
     if validation_data is not None and is_array_like(validation_data):
         x_val, y_val, *weights = arguments.validation_triple(

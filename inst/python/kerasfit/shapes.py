@@ -74,6 +74,8 @@ def check_shapes(model: keras.Model, training: Source, validation: Source | None
             model, training.example.sample_weight, training.names.sample_weight
         ):
             raise mistake
+        for mistake in mistakes_of_times(model, training.example, training.names):
+            raise mistake
     if validation is None or not is_strict(model) or any(mistakes_of_shape(model, training)):
         return
     for mistake in mistakes_of_shape(model, validation, certain=True):
@@ -134,6 +136,7 @@ def mistakes_of_shape(
         if phase != "predict":
             yield from mistakes_of_targets(model, y, source.names.y, certain=certain)
             yield from mistakes_of_weights(model, sample_weight, source.names.sample_weight)
+            yield from mistakes_of_times(model, source.example, source.names)
             yield from mistakes_of_lengths(source.example, source.names)
 
 
@@ -203,6 +206,25 @@ def mistakes_of_weights(model: keras.Model, sample_weight: Any, label: str) -> I
                     name,
                     f"`{name}` has dimensions {dims(leaf.shape)}, and the loss takes weights of {expected}.",
                 )
+
+
+def mistakes_of_times(model: keras.Model, batch: Batch, names: Names) -> Iterator[DataError]:
+    """Weights of times, where the loss takes the times in the targets for columns of one sample.
+
+    So Keras does with targets (samples, times) for an output (samples, times, 1).
+    """
+    outputs, y, weights = list(getattr(model, "outputs", None) or []), batch.y, batch.sample_weight
+    if len(outputs) != 1 or not (hasattr(y, "shape") and hasattr(weights, "shape")):
+        return
+    output = tuple(outputs[0].shape)
+    by_sample = is_elementwise(model.loss) and output[-1] == 1 and len(y.shape) == len(output) - 1 > 1
+    if by_sample and len(weights.shape) == len(y.shape) and set(weights.shape[1:]) != {1}:
+        yield DataError(
+            names.sample_weight,
+            f"`{names.sample_weight}` has dimensions {dims(weights.shape)}, and the loss has one value for "
+            f"each sample: `{names.y}` has dimensions {dims(y.shape)} and the model's output {dims(output)}.",
+            f"Give `{names.y}` a last dimension of 1: array(y, c(dim(y), 1)).",
+        )
 
 
 def mistake_of_structure(label: str, value: Any, count: int, known: list[str], noun: str) -> DataError | None:

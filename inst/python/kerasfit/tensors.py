@@ -60,7 +60,7 @@ def to_model_dtype(array: np.ndarray, label: str | None = None) -> np.ndarray:
     if look or not as_it_is:
         in_blocks(work, len(array), array.size)
     if suspicious:
-        check_finite(label, result)
+        check_finite(label, array)
     return result
 
 
@@ -70,14 +70,24 @@ def has_finite_norm(array: np.ndarray) -> bool:
 
 
 def check_finite(label: str, array: np.ndarray) -> None:
-    """Raise a ``DataError`` that counts what is not finite, if anything is not."""
-    found = {
-        "missing": (int(np.isnan(array).sum()), MISSING),
-        "infinite": (int(np.isinf(array).sum()), f"Numbers are of type {array.dtype}."),
-    }
-    for kind, (count, hint) in found.items():
-        if count:
-            raise DataError(label, f"`{label}` has {count} {kind} value{'s' * (count > 1)}.", hint)
+    """Raise a ``DataError`` that counts what is not finite, or will not be in the model's float type."""
+    dtype = keras.config.floatx()
+    missing, infinite = np.isnan(array), np.isinf(array)
+    with np.errstate(over="ignore", invalid="ignore"):
+        too_large = np.isinf(array.astype(dtype)) & ~infinite
+    for what, found, hint in (
+        ("missing value{}", missing, MISSING),
+        ("infinite value{}", infinite, f"Numbers are of type {dtype}."),
+        (f"value{{}} that {dtype} does not have", too_large, "Scale the numbers, for example by `log()`."),
+    ):
+        if count := int(found.sum()):
+            beyond = (
+                f": {array[too_large][0]:g} is finite in R, and infinite as {dtype}"
+                if found is too_large
+                else ""
+            )
+            text = what.format("s" * (count > 1))
+            raise DataError(label, f"`{label}` has {count} {text}{beyond}.", hint)
 
 
 MISSING = "Leave out or impute what is missing before training."

@@ -118,7 +118,7 @@ def check_arrays(
     if not any(True for _ in labelled_leaves(names.x, data[0])):
         raise ArgumentError(names.x, f"`{names.x}` has no arrays in it.")
     check_are_numbers(names.y, data[1])
-    check_are_numbers(names.sample_weight, data[2])
+    check_are_numbers(names.sample_weight, data[2], weights=True)
     first, array = leaves[0]
     if len(array) == 0:
         raise DataError(first, f"`{first}` has no samples.")
@@ -140,14 +140,17 @@ def is_text(leaf: Any) -> bool:
     return isinstance(leaf, np.ndarray) and leaf.dtype.kind in "USO"
 
 
-def check_are_numbers(label: str, value: Any) -> None:
+def check_are_numbers(label: str, value: Any, *, weights: bool = False) -> None:
     """Raise a ``DataError`` if targets or weights are text."""
     for path, leaf in labelled_leaves(label, value):
         if is_text(leaf):
+            wanted = "weights are numbers" if weights else "targets must be numbers or a factor"
+            made = "as.numeric" if weights else "factor"
             raise DataError(
                 path,
-                f"`{path}` is text: targets must be numbers or a factor, and weights numbers.",
-                "A factor inside R's tuple() becomes text: use list() instead.",
+                f"`{path}` is text: {wanted}.",
+                f"`{made}({path if '()' not in path else '…'})` makes them of it."
+                + (" A factor inside R's tuple() becomes text: use list() there." if not weights else ""),
             )
 
 
@@ -230,7 +233,11 @@ def factor_codes(label: str, factor: pd.Categorical) -> np.ndarray:
     """The 0-based codes of a factor, int32."""
     missing = int((factor.codes < 0).sum())
     if missing:
-        raise DataError(label, f"`{label}` is a factor with {missing} missing value{'s' * (missing > 1)}.")
+        raise DataError(
+            label,
+            f"`{label}` is a factor with {missing} missing value{'s' * (missing > 1)}.",
+            "Leave out those rows, or make a level of them by `addNA()`.",
+        )
     return factor.codes.astype(np.int32)
 
 
