@@ -28,6 +28,7 @@ predict.keras.src.models.model.Model <- function(object, x, ..., batch_size = NU
   force(callbacks)
   on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)
+  if (missing(x)) x <- NULL
   list(x, callbacks) # the user's code, which may be interrupted
   call_core(
     call, core$predict, object,

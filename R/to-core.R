@@ -141,12 +141,12 @@ array_to_core <- function(value) {
   reticulate::r_to_py(value)
 }
 
-#' An object of Python's, unless it came with a saved workspace or from `readRDS()`
+#' An object of Python's, unless it came with a saved workspace, from `readRDS()` or from another process
 #' @noRd
 check_alive <- function(value, label, call, hint = "Make it anew in this session.") {
   if (reticulate::py_is_null_xptr(value)) {
     abort_argument(
-      argument_of(label), sprintf("`%s` belongs to an R session that has ended: R does not save what Python holds.", label),
+      argument_of(label), sprintf("`%s` belongs to another R session: R does not save or send what Python holds.", label),
       call, hint
     )
   }
@@ -158,7 +158,7 @@ check_alive <- function(value, label, call, hint = "Make it anew in this session
 check_model <- function(object, call) {
   check_process(call)
   check_alive(object, "object", call, paste(
-    'A model is saved by `model$save("model.keras")` and comes back by `keras$models$load_model("model.keras")`.'
+    'A model is saved by `model$save("model.keras")` there, and comes back by `keras$models$load_model("model.keras")` here.'
   ))
 }
 
@@ -286,23 +286,41 @@ list_to_core <- function(value) {
   bridge$named(reticulate::r_to_py(as.list(names(value))), reticulate::r_to_py(unname(value)))
 }
 
-#' A callback, or a list of callbacks; functions by the names of hooks are one
+#' A callback, or a list of callbacks; a function by the name of a hook is one too
+#' @param position Where it is in a list, and under which name.
 #' @noRd
-callbacks_to_core <- function(value, call) {
+callbacks_to_core <- function(value, call, position = 1, name = "") {
   if (is_r_callback(value)) {
     check_alive(value$.__enclos_env__$private$.class, "callbacks", call)
-    return(begin_callback(value))
+    begin_callback(value)
+  } else if (reticulate::is_py_object(value)) {
+    check_alive(value, "callbacks", call)
+  } else if (is.list(value)) {
+    names <- rlang::names2(value)
+    if (any(vapply(value, is.function, NA)) && all(names %in% names(callback_hooks))) return(functions_to_core(value))
+    reticulate::r_to_py(unname(Map(callbacks_to_core, value, list(call), seq_along(value), names)))
+  } else if (is.function(value) && nzchar(name) && !inherits(value, "kerasfit_callback_class")) {
+    functions_to_core(stats::setNames(list(value), name))
+  } else if (is.function(value) || is.environment(value)) {
+    refuse_callback(value, call, position)
+  } else {
+    value
   }
-  if (reticulate::is_py_object(value)) {
-    return(check_alive(value, "callbacks", call))
+}
+
+#' Say what is not a callback, and what would be one
+#' @noRd
+refuse_callback <- function(value, call, position) {
+  is_class <- inherits(value, c("kerasfit_callback_class", "R6ClassGenerator"))
+  hint <- if (is_class) {
+    "Call it, to make a callback of the class."
+  } else if (is.function(value)) {
+    "Name a function by its hook, `list(on_epoch_end = function(epoch, logs) ...)`; call one that makes callbacks."
+  } else {
+    "`Callback()` makes classes of callbacks, and callbacks may be functions by the names of hooks."
   }
-  if (!is.list(value)) {
-    return(value)
-  }
-  if (any(vapply(value, is.function, NA)) && all(nzchar(rlang::names2(value)))) {
-    return(functions_to_core(value))
-  }
-  reticulate::r_to_py(lapply(unname(value), callbacks_to_core, call))
+  what <- if (is_class) "a class" else if (is.function(value)) "a function without a name" else paste("an object of class", class(value)[[1]])
+  abort_argument("callbacks", sprintf("Element %d of `callbacks` is no callback but %s.", position, what), call, hint)
 }
 
 #' Functions by the names of hooks, each called with those of a hook's arguments that it has

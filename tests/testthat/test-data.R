@@ -188,5 +188,5 @@ test_that("missing values may be allowed", {
   withr::local_options(kerasfit.allow_missing = TRUE)
   expect_true(is.nan(evaluate(regressor(), holes, iris_x[, 1], verbose = 0)$loss))
   withr::local_options(kerasfit.allow_missing = "yes")
-  expect_error(fit(classifier(), holes, iris_y), "must be true or false", class = "kerasfit_error_argument")
+  expect_error(fit(classifier(), holes, iris_y), "must be TRUE or FALSE", class = "kerasfit_error_argument")
 })

@@ -4,8 +4,10 @@ answers in the core's own terms. Epochs are 1-based here and everywhere in the c
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -52,7 +54,7 @@ def optional_whole_number(argument: str, value: Any, **limits: Any) -> int | Non
 
 def flag(argument: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
-        raise ArgumentError(argument, f"`{argument}` must be true or false, not {describe(value)}.")
+        raise ArgumentError(argument, f"`{argument}` must be TRUE or FALSE, not {describe(value)}.")
     return bool(value)
 
 
@@ -490,7 +492,9 @@ def class_code(label: str, name: Any, levels: list[str]) -> int:
         known = "classes are 0, 1, 2, …, since `y` is no factor"
         if levels:
             known = f"`y` has the levels {listed(levels)}"
-        raise ArgumentError(label, f'`{label}` names a class "{name}" that does not exist: {known}.')
+        meant = nearest(str(name), levels)
+        hint = f'Did you mean "{meant}"?' if meant else None
+        raise ArgumentError(label, f'`{label}` names a class "{name}" that does not exist: {known}.', hint)
     return code
 
 
@@ -529,6 +533,38 @@ def class_codes(label: str, y: Any, is_codes: Callable[[np.ndarray], bool]) -> n
     if y.dtype.kind == "f" and not np.array_equal(y, np.floor(y)):
         raise DataError(label, f"`{label}` needs classes as targets: `y` is not whole numbers.")
     return y.astype(np.int64)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The name among those known that is most like another one, "did you mean"; None if none is."""
+    plain = {re.sub(r"[^a-z0-9]", "", other.lower()): other for other in known}
+    found = difflib.get_close_matches(re.sub(r"[^a-z0-9]", "", name.lower()), plain, n=1, cutoff=0.7)
+    return plain[found[0]] if found else None
+
+
+# what other packages of R, and older versions of Keras, call them
+OTHER_NAMES = {
+    "newdata": "x",
+    "new_data": "x",
+    "data": "x",
+    "inputs": "x",
+    "labels": "y",
+    "targets": "y",
+    "weights": "sample_weight",
+    "val_data": "validation_data",
+    "val_split": "validation_split",
+    "nb_epoch": "epochs",
+    "batch": "batch_size",
+    "lr": "optimizer",
+    "learning_rate": "optimizer",
+}
+
+
+def nearest_argument(name: str, known: Iterable[str]) -> str | None:
+    """The argument that a caller may have meant by one that does not exist, None if that cannot be told."""
+    known = list(known)
+    meant = OTHER_NAMES.get(name.lower().replace(".", "_"))
+    return meant if meant in known else nearest(name, known)
 
 
 def listed(values: Iterable[Any], one: str = "", many: str = "") -> str:

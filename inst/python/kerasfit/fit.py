@@ -6,6 +6,7 @@ It says what the arguments mean (``arguments``), opens the data (``sources``), b
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +40,11 @@ from kerasfit.sources import (
     open_source,
     split,
 )
+
+# which R users give as options
+ARGUMENTS_OF_THE_BRIDGE = {
+    *("model", "plan", "kernels", "allow_missing", "on_interrupt", "writer", "view", "extra")
+}
 
 
 @may_be_nested
@@ -149,7 +155,10 @@ def fit(
     own_fit = has_its_own("fit", model)
     if extra and not own_fit:
         names = arguments.listed([f"`{name}`" for name in extra], "argument", "arguments")
-        raise ArgumentError(next(iter(extra)), f"fit() does not know the {names}.")
+        known = inspect.signature(fit).parameters.keys() - ARGUMENTS_OF_THE_BRIDGE
+        meant = arguments.nearest_argument(next(iter(extra)), sorted(known))
+        hint = f"Did you mean `{meant}`?" if meant else None
+        raise ArgumentError(next(iter(extra)), f"fit() does not know the {names}.", hint)
     schedule = Schedule.of(initial_epoch, epochs)
     validation_schedule = ValidationSchedule.of(validation_freq)
     verbose = arguments.verbosity(verbose)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 
+from kerasfit import keras_private
 from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError, KerasfitError
 from kerasfit.indices import (
@@ -47,7 +49,37 @@ def shapes_explained(model: keras.Model, source: Source, phase: str = "train") -
         if ABOUT_SHAPES.search(f"{type(raised).__name__}: {raised}"):
             for mistake in mistakes_of_shape(model, source, phase):
                 raise mistake from error
+            for mistake in mistakes_of_metric(model, source, metric_at_fault(error)):
+                raise mistake from error
         raise
+
+
+def metric_at_fault(error: BaseException) -> keras.metrics.Metric | None:
+    """The metric of Keras's in whose code an exception came up, if any."""
+    owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    metrics = [owner for owner in owners if isinstance(owner, keras.metrics.Metric)]
+    own = [metric for metric in metrics if not keras_private.is_container(metric)]
+    return own[-1] if own and keras_private.is_of_keras(own[-1]) else None
+
+
+def mistakes_of_metric(
+    model: keras.Model, source: Source, metric: keras.metrics.Metric | None
+) -> Iterator[DataError]:
+    """Targets that a loss takes and a metric does not: vectors where the model has a matrix as its output."""
+    outputs = list(getattr(model, "outputs", None) or [])
+    y = source.example.y if source.example else None
+    if metric is None or len(outputs) != 1 or len(getattr(y, "shape", ())) != len(outputs[0].shape) - 1:
+        return
+    label = source.names.y
+    hint = f"A matrix of one column will do: as.matrix({label if '()' not in label else 'y'})."
+    if takes_classes(model.loss):
+        hint = 'One-hot targets are what a factor becomes with the loss "categorical_crossentropy".'
+    yield DataError(
+        label,
+        f"`{label}` has dimensions {dims(y.shape)}, and the metric `{metric.name}` needs those of the "
+        f"model's output: {dims(('samples', *outputs[0].shape[1:]))}.",
+        hint,
+    )
 
 
 def error_of_loss(error: BaseException) -> BaseException:
