@@ -36,8 +36,8 @@
 #' `"categorical_crossentropy"`, it is one-hot, a column for each level. `class_weight` may name the
 #' levels; those that it does not name weigh 1. It may name the codes instead, `list("0" = 1, "1" = 5)`, and then
 #' must have each class that occurs, so that a class is not forgotten by mistake. If all names are levels, they
-#' are taken as levels; for a logical `y` they are `TRUE` and `FALSE`. With `sample_weight` beside it, the two are multiplied. For a model with several outputs
-#' it may name these, `list(species = list(virginica = 5), size = c("0" = 1, "1" = 2))`: that is a sample weight for
+#' are taken as levels; for a logical `y` they are `TRUE` and `FALSE`. With `sample_weight` beside it, the two are
+#' multiplied. For a model with several outputs it may name these, `list(species = list(virginica = 5), size = c("0" = 1, "1" = 2))`: that is a sample weight for
 #' each output, 1 for outputs that are not named. The levels of a generator are those of its first batch.
 #'
 #' Levels are matched by their names. A factor to validate, evaluate or predict on, as target or as input, that lacks some
@@ -114,8 +114,8 @@
 #'
 #' @param object A compiled Keras model.
 #' @param x Inputs, with the samples along the first dimension: a vector, matrix or array, also with a class, such as a time
-#'   series, a table or `I()`; a data frame; a matrix of the package Matrix, sparse or not; a list of them for several inputs; a named list for named inputs; a tensor. Or
-#'   something that makes batches: a `tf.data.Dataset`, a `keras$utils$PyDataset` (its `workers` are threads, not
+#'   series, a table or `I()`; a data frame; a matrix of the package Matrix, sparse or not; a list of them for several
+#'   inputs; a named list for named inputs; a tensor. Or something that makes batches: a `tf.data.Dataset`, a `keras$utils$PyDataset` (its `workers` are threads, not
 #'   processes), a `DataLoader` of PyTorch, a Python generator, or an R function (see below). A table of the package
 #'   arrow is the data frame that `as.data.frame()` makes of it. An array of numpy's that is mapped from a file is read
 #'   batch by batch. Arrays may have more than 2^31 elements, and up to that many rows.
@@ -136,8 +136,8 @@
 #'   generator. Overrides `validation_split`.
 #' @param shuffle Whether the samples of arrays get a new order each epoch. [set_random_seed()] makes it repeatable.
 #' @param class_weight A named list or vector with a weight for each class, for the loss during training. See below.
-#' @param sample_weight Weights of the samples in the loss during training, 0 or more unless the loss is your own: a vector as long as the data, or a matrix
-#'   (samples, timesteps) for temporal data; a list of them for several outputs, whose samples weigh 1 for outputs that a
+#' @param sample_weight Weights of the samples in the loss during training, 0 or more unless the loss is your own: a vector
+#'   as long as the data, or a matrix (samples, timesteps) for temporal data; a list of them for several outputs, whose samples weigh 1 for outputs that a
 #'   named list leaves out. For arrays only. Metrics are
 #'   weighted if they were given to [compile()][compile.keras.src.models.model.Model] as `weighted_metrics`.
 #' @param initial_epoch The first epoch to train, to go on with an earlier run.

@@ -89,7 +89,8 @@ hint_for_integers <- function(text, arguments = list()) {
 #' @noRd
 are_whole_doubles <- function(value) {
   if (is.list(value) && !is.object(value)) return(length(value) > 0 && all(vapply(value, are_whole_doubles, NA)))
-  is.double(value) && !is.object(value) && length(value) %in% 1:8 && all(is.finite(value) & value == round(value) & abs(value) < 2^31)
+  few <- is.double(value) && !is.object(value) && length(value) %in% 1:8
+  few && all(is.finite(value) & value == round(value) & abs(value) < 2^31)
 }
 
 #' Say why Keras does not load, and what to do

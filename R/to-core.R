@@ -319,7 +319,9 @@ refuse_callback <- function(value, call, position) {
   } else {
     "`Callback()` makes classes of callbacks, and callbacks may be functions by the names of hooks."
   }
-  what <- if (is_class) "a class" else if (is.function(value)) "a function without a name" else paste("an object of class", class(value)[[1]])
+  what <- paste("an object of class", class(value)[[1]])
+  if (is.function(value)) what <- "a function without a name"
+  if (is_class) what <- "a class"
   abort_argument("callbacks", sprintf("Element %d of `callbacks` is no callback but %s.", position, what), call, hint)
 }
 
