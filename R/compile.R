@@ -73,6 +73,8 @@ as_plain_list <- function(value) {
 check_parts <- function(value, argument, module, own, call) {
   if (reticulate::is_py_object(value)) {
     check_alive(value, argument, call)
+  } else if ("class_name" %in% names(value)) {
+    return(invisible()) # a configuration
   } else if (is.list(value) || is.character(value) && length(value) > 1) {
     for (part in value) check_parts(part, argument, module, own, call)
   } else if (rlang::is_string(value) && !own) {

@@ -298,7 +298,7 @@ callbacks_to_core <- function(value, call, position = 1, name = "") {
   } else if (is.list(value)) {
     names <- rlang::names2(value)
     if (any(vapply(value, is.function, NA)) && all(names %in% names(callback_hooks))) return(functions_to_core(value))
-    reticulate::r_to_py(unname(Map(callbacks_to_core, value, list(call), seq_along(value), names)))
+    reticulate::r_to_py(lapply(seq_along(value), function(i) callbacks_to_core(value[[i]], call, i, names[[i]])))
   } else if (is.function(value) && nzchar(name) && !inherits(value, "kerasfit_callback_class")) {
     functions_to_core(stats::setNames(list(value), name))
   } else if (is.function(value) || is.environment(value)) {

@@ -825,8 +825,9 @@ def test_several_inputs_without_targets_are_validated_on_a_list():
     inputs = [keras.Input((5,)), keras.Input((5,))]
     model = keras.Model(inputs, layers.ActivityRegularization(l2=0.1)(layers.Add()(inputs)))
     model.compile("sgd")
-    history = kerasfit.fit(model, [ROWS, ROWS], validation_data=[ROWS, ROWS], verbose=0)
-    assert np.isfinite(history.metrics["val_loss"]).all()
+    for data in ([ROWS, ROWS], [[ROWS, ROWS]], [[ROWS, ROWS], None]):
+        history = kerasfit.fit(model, [ROWS, ROWS], validation_data=data, verbose=0)
+        assert np.isfinite(history.metrics["val_loss"]).all()
 
 
 @pytest.mark.parametrize("built", [True, False])

@@ -138,6 +138,7 @@ test_that("raw, logical and 64-bit integers are numbers", {
 })
 
 test_that("what is numbers with a class is numbers", {
+  withr::local_options(keras.verbose = 0L)
   model <- regressor()
   expected <- predict(model, iris_x)
   same <- list(
@@ -149,8 +150,8 @@ test_that("what is numbers with a class is numbers", {
   for (x in same) expect_equal(predict(model, x), expected, label = class(x)[[1]])
   weights <- table(rep(1:150, 1:150))
   expect_equal(
-    evaluate(model, iris_x, ts(iris_x[, 1]), sample_weight = weights),
-    evaluate(model, iris_x, iris_x[, 1], sample_weight = 1:150)
+    evaluate(model, iris_x, ts(iris_x[, 1]), sample_weight = weights, verbose = 0),
+    evaluate(model, iris_x, iris_x[, 1], sample_weight = 1:150, verbose = 0)
   )
 })
 
@@ -164,7 +165,7 @@ test_that("a matrix in a data frame goes to the input and to the output of its n
   x$a <- iris_x[, 1:3]
   y <- data.frame(v = iris_x[, 4], u = I(iris_x[, 1:2]))
   by_hand <- list(list(a = iris_x[, 1:3], b = iris_x[, 4, drop = FALSE]), list(u = iris_x[, 1:2], v = iris_x[, 4]))
-  expect_equal(evaluate(model, x, y), evaluate(model, by_hand[[1]], by_hand[[2]]))
+  expect_equal(evaluate(model, x, y, verbose = 0), evaluate(model, by_hand[[1]], by_hand[[2]], verbose = 0))
 })
 
 test_that("a sparse matrix trains as the dense one", {

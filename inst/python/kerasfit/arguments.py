@@ -223,9 +223,9 @@ def validation_triple(
     For a model that is trained without targets it may be x_val alone, of as many arrays as there are inputs.
     """
     is_list = isinstance(validation_data, (tuple, list))
-    if without_targets and not (
-        is_list and len(validation_data) in (2, 3) and len(validation_data) != inputs
-    ):
+    is_triple = is_list and len(validation_data) in (2, 3)
+    are_inputs = is_list and len(validation_data) == inputs > 1 and all(map(is_array, validation_data))
+    if without_targets and (are_inputs or not is_triple):
         alone = is_list and len(validation_data) == 1
         return (validation_data[0] if alone else validation_data), None, None
     if is_list and len(validation_data) in (2, 3):
@@ -237,6 +237,10 @@ def validation_triple(
         f"a dataset or a generator, not {describe(validation_data)}.",
         "Give list(x, y) without names; several inputs are a list of their own." if named_or_long else None,
     )
+
+
+def is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray)
 
 
 def match_levels(y: Any, y_val: Any) -> Any:
