@@ -51,7 +51,8 @@ compile.keras.src.trainers.trainer.Trainer <- function(object, optimizer = "rmsp
                                                  auto_scale_loss = TRUE) {
   call <- user_call("compile")
   check_model(object, call)
-  extra <- check_extra(..., call = call, known = reticulate::py_to_r(bridge$overrides(object, "compile")))
+  own <- reticulate::py_to_r(bridge$overrides(object, "compile"))
+  extra <- check_extra(..., call = call, known = own)
   given <- list(
     optimizer = made_by_keras3(optimizer), loss = loss, metrics = metrics, loss_weights = as_plain_list(plain_numbers(loss_weights)),
     weighted_metrics = weighted_metrics, run_eagerly = run_eagerly,
@@ -60,6 +61,8 @@ compile.keras.src.trainers.trainer.Trainer <- function(object, optimizer = "rmsp
   )
   # a compile() of the model's own may not know them all
   given <- given[names(given) %in% names(match.call())]
+  modules <- c(optimizer = "optimizers", loss = "losses", metrics = "metrics", weighted_metrics = "metrics")
+  for (name in intersect(names(modules), names(given))) check_parts(given[[name]], name, modules[[name]], own, call)
   outputs <- from_core(bridge$output_names(object))
   written <- as.list(match.call())
   if (!is.null(given[["loss"]])) given[["loss"]] <- function_of_user(loss, outputs, "loss", written[["loss"]])
@@ -76,6 +79,28 @@ compile.keras.src.trainers.trainer.Trainer <- function(object, optimizer = "rmsp
 #' @noRd
 as_plain_list <- function(value) {
   if (is.null(value) || is.list(value)) value else if (is.atomic(value)) as.list(value) else list(value)
+}
+
+#' An optimizer, loss or metric, or a list of them: objects of this session, functions, or names that Keras knows
+#' @param module Keras's module of such.
+#' @param own Whether the model has a `compile` of its own, for which names may mean something else.
+#' @noRd
+check_parts <- function(value, argument, module, own, call) {
+  if (reticulate::is_py_object(value)) {
+    check_alive(value, argument, call)
+  } else if ("class_name" %in% names(value)) {
+    return(invisible()) # a configuration
+  } else if (is.list(value) || is.character(value) && length(value) > 1) {
+    for (part in value) check_parts(part, argument, module, own, call)
+  } else if (rlang::is_string(value) && !own) {
+    nearest <- reticulate::py_to_r(bridge$nearest_name(module, value))
+    if (is.null(nearest)) return(invisible())
+    hint <- if (nzchar(nearest)) sprintf('Did you mean "%s"?', nearest)
+    abort_argument(argument, sprintf('`%s` is "%s", which Keras has none of in `keras$%s`.', argument, value, module), call, hint)
+  } else if (!own && !is.null(value) && !is.function(value) && !is.character(value)) {
+    message <- sprintf("`%s` must be a name, an object of `keras$%s` or a function, not %s.", argument, module, describe(value))
+    abort_argument(argument, message, call)
+  }
 }
 
 #' Metrics without names are one, or a list of them, for each output

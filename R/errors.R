@@ -156,7 +156,7 @@ abort_python <- function(error, call) {
   }
   explained <- from_core(bridge$explain(error))
   if (!came_from_r(raised)) {
-    signal(c(explained, i = where), "python")
+    signal(c(explained, i = hint_for_integers(explained), i = where), "python")
   }
   # an R error on its way through Python, such as one in a generator
   mistake <- grep("^kerasfit_error_", raised$r_class, value = TRUE)
@@ -249,6 +249,7 @@ all_of <- function(...) rlang::dots_list(..., .ignore_empty = "all")
 #' @return The dots as a named list.
 #' @noRd
 check_extra <- function(..., call, known = TRUE) {
+  arguments <- names(formals(sys.function(sys.parent())))
   extra <- all_of(...)
   unnamed <- sum(!nzchar(rlang::names2(extra)))
   if (unnamed) {
@@ -258,7 +259,12 @@ check_extra <- function(..., call, known = TRUE) {
     )
   }
   if (length(extra) && !known) {
-    abort_argument(names(extra)[[1]], sprintf("%s() does not know the argument `%s`.", as.character(call[[1]]), names(extra)[[1]]), call)
+    name <- names(extra)[[1]]
+    nearest <- reticulate::py_to_r(bridge$nearest_argument(name, as.list(arguments)))
+    abort_argument(
+      name, sprintf("%s() does not know the argument `%s`.", as.character(call[[1]]), name), call,
+      hint = if (!is.null(nearest)) sprintf("Did you mean `%s`?", nearest)
+    )
   }
   extra
 }

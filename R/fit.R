@@ -26,17 +26,19 @@
 #' A data frame whose columns are all numeric, integer or logical stands for the matrix of them. If the model has
 #' several inputs, each column goes to the input of its name instead: to an input of type "string" as text, and the
 #' codes of a factor, counted from 0, to an input of an integer type. A factor or text that no input takes is an
-#' error: `model.matrix()` makes numbers of it, or a preprocessing layer of Keras. Several data frames, one for each
-#' input, are a list. As `y`, a data frame has a column for each output of the model by name, or for each target. The names of
-#' outputs that are a named list, `list(price = keras$layers$Dense(1L)(x))`, are those of the list; else those of the layers.
+#' error: `model.matrix()` makes numbers of it, or a preprocessing layer of Keras. A matrix in a data frame goes to the
+#' input of its name, or is a column for each of its own. Where the model's only input takes text, a data frame of text or
+#' factors is that. Several data frames, one for each input, are a list. As `y`, a data frame has a column for each output
+#' of the model by name, or for each target. The names of outputs that are a named list,
+#' `list(price = keras$layers$Dense(1L)(x))`, are those of the list; else those of the layers.
 #'
 #' @section Classes by number and by name:
 #' A factor as `y` stands for its codes counted from 0: the first level is class 0. If the loss is
 #' `"categorical_crossentropy"`, it is one-hot, a column for each level. `class_weight` may name the
 #' levels; those that it does not name weigh 1. It may name the codes instead, `list("0" = 1, "1" = 5)`, and then
 #' must have each class that occurs, so that a class is not forgotten by mistake. If all names are levels, they
-#' are taken as levels. With `sample_weight` beside it, the two are multiplied. For a model with several outputs
-#' it may name these, `list(species = list(virginica = 5), size = c("0" = 1, "1" = 2))`: that is a sample weight for
+#' are taken as levels; for a logical `y` they are `TRUE` and `FALSE`. With `sample_weight` beside it, the two are
+#' multiplied. For a model with several outputs it may name these, `list(species = list(virginica = 5), size = c("0" = 1, "1" = 2))`: that is a sample weight for
 #' each output, 1 for outputs that are not named. The levels of a generator are those of its first batch.
 #'
 #' Levels are matched by their names. A model keeps the levels of the factors that it was first trained on, as targets and as
@@ -129,13 +131,14 @@
 #' the next session; [use_backend()] says where.
 #'
 #' @param object A compiled Keras model.
-#' @param x Inputs, with the samples along the first dimension: a vector, matrix or array; a data frame; a sparse
-#'   matrix of the package Matrix; a list of them for several inputs; a named list for named inputs; a tensor. Or
-#'   something that makes batches: a `tf.data.Dataset`, a `keras$utils$PyDataset` (its `workers` are threads, not
-#'   processes; one that is written in R has none, since R runs on one thread), a `DataLoader` of PyTorch, a Python generator,
-#'   or an R function (see below). A table of the package arrow is the data frame that `as.data.frame()` makes of it. Ragged
-#'   tensors are for the batches of datasets and generators, with the backend TensorFlow. Integers of 64 bits, of the package
-#'   bit64, are numbers here and in all arguments. An array of numpy's that is mapped from a file is read
+#' @param x Inputs, with the samples along the first dimension: a vector, matrix or array, also with a class, such as a time
+#'   series, a table or `I()`; a data frame; a matrix of the package Matrix, sparse or not; a list of them for several
+#'   inputs; a named list for named inputs; a tensor. Or something that makes batches: a `tf.data.Dataset`, a
+#'   `keras$utils$PyDataset` (its `workers` are threads, not processes; one that is written in R has none, since R runs on one
+#'   thread), a `DataLoader` of PyTorch, a Python generator, or an R function (see below). A table of the package arrow is the
+#'   data frame that `as.data.frame()` makes of it. Ragged tensors are for the batches of datasets and generators, with the
+#'   backend TensorFlow. Integers of 64 bits, of the package bit64, are numbers here and in all arguments. An array of numpy's
+#'   that is mapped from a file is read
 #'   batch by batch. Arrays may have more than 2^31 elements, and up to that many rows.
 #' @param y Targets: like `x`, or a factor; a list of them for several outputs. Not for datasets and generators, whose
 #'   batches hold the targets.
@@ -146,16 +149,18 @@
 #' @param epochs The last epoch to train. With `initial_epoch = 6`, `epochs = 10` trains five epochs: 6 to 10.
 #' @param callbacks A [callback][callbacks] or a list of them, such as `callback_early_stopping(patience = 3)`; also a Keras
 #'   callback in Python, or one of a class that [Callback()] has made. Functions by the names of hooks stand for one,
-#'   `list(on_epoch_end = function(epoch, logs) ...)`; epochs and batches count from 1 for these.
+#'   `list(on_epoch_end = function(epoch, logs) ...)`, also beside callbacks in a list; epochs and batches count from 1 for
+#'   these.
 #' @param validation_split A number in \[0, 1): the share of the samples to validate on instead of training on
 #'   them. They are the last samples, cut off before shuffling. For arrays only.
 #' @param validation_data What to validate on after an epoch: `list(x_val, y_val)` or
-#'   `list(x_val, y_val, sample_weight)`, also as a `tuple()`; a dataset; or a generator. Overrides
-#'   `validation_split`.
+#'   `list(x_val, y_val, sample_weight)`, also as a `tuple()`; for a model without targets, `x_val` alone; a dataset; or a
+#'   generator. Overrides `validation_split`.
 #' @param shuffle Whether the samples of arrays get a new order each epoch. [set_random_seed()] makes it repeatable.
 #' @param class_weight A named list or vector with a weight for each class, for the loss during training. See below.
-#' @param sample_weight Weights of the samples in the loss during training: a vector as long as the data, or a matrix
-#'   (samples, timesteps) for temporal data, as the loss has a value for each; other dimensions are an error. A list of them for several outputs, whose samples weigh 1 for outputs that a
+#' @param sample_weight Weights of the samples in the loss during training, 0 or more unless the loss is your own: a vector
+#'   as long as the data, or a matrix (samples, timesteps) for temporal data, as the loss has a value for each; other
+#'   dimensions are an error. A list of them for several outputs, whose samples weigh 1 for outputs that a
 #'   named list leaves out. For arrays only. Metrics are
 #'   weighted if they were given to [compile()][compile.keras.src.trainers.trainer.Trainer] as `weighted_metrics`.
 #' @param initial_epoch The first epoch to train, to go on with an earlier run.

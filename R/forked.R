@@ -30,9 +30,3 @@ check_process <- function(call = NULL) {
     )
   }
 }
-
-#' @export
-`$.kerasfit_keras` <- function(x, name) {
-  check_process(sys.call())
-  NextMethod()
-}

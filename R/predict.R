@@ -29,6 +29,7 @@ predict.keras.src.trainers.trainer.Trainer <- function(object, x, ..., batch_siz
   force(callbacks)
   on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)
+  if (missing(x)) x <- NULL
   list(x, callbacks) # the user's code, which may be interrupted
   call_core(
     call, core$predict, object,

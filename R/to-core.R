@@ -32,8 +32,30 @@ data_to_core <- function(value, label, call) {
     }
     labels <- if (is.null(names(value))) sprintf("%s[[%d]]", label, seq_along(value)) else paste0(label, "$", names(value))
     list_to_core(Map(function(element, label) data_to_core(element, label, call), value, labels))
+  } else if (!is.null(plain <- without_class(value))) {
+    data_to_core(plain, label, call)
   } else {
-    refuse_object(value, label, "Give an ordinary vector, matrix, array, or a list of them.", call)
+    refuse_object(value, label, paste(
+      "Give an ordinary vector, matrix or array, which `as.matrix()` or `as.numeric()` may make of it, or a list of them."
+    ), call)
+  }
+}
+
+#' What an object of some class holds where that is a vector, matrix or array: of a table, a time series, `I()`, a matrix of
+#' the package Matrix and so on
+#' @return NULL if it is something else.
+#' @noRd
+without_class <- function(value) {
+  if (inherits(value, "AsIs")) {
+    structure(value, class = setdiff(class(value), "AsIs"))
+  } else if (inherits(value, "Matrix")) {
+    as.matrix(value)
+  } else if (inherits(value, "sparseVector")) {
+    as.vector(value)
+  } else if (is.atomic(value) && !isS4(value) && !inherits(value, "dist")) { # what is S4 may keep something else in numbers
+    dim <- dim(value)
+    attributes(value) <- NULL
+    if (is.null(dim)) value else array(value, dim)
   }
 }
 
@@ -99,21 +121,45 @@ sparse_to_core <- function(value, call) {
 #' A data frame as a pandas data frame, whose columns share R's memory
 #' @noRd
 data_frame_to_core <- function(value, label, call) {
-  names <- names(value)
+  columns <- stats::setNames(as.list(value), names(value))
+  matrices <- list()
+  if (any(vapply(columns, function(column) length(dim(column)) > 0, NA))) {
+    apart <- Map(columns_of_matrix, columns, names(columns), label, list(call))
+    matrices <- lapply(apart[lengths(apart) > 1], function(parts) as.list(names(parts)))
+    columns <- do.call(c, unname(apart))
+  }
+  names <- names(columns)
   if (anyDuplicated(names)) {
     twice <- names[anyDuplicated(names)]
     abort_argument(argument_of(label), sprintf("`%s` has two columns of the name `%s`.", label, twice), call)
   }
   check_missing_in_columns(value, label, call)
-  columns <- Map(function(column, name) {
-    label <- paste0(label, "$", name)
-    if (is.matrix(column) && ncol(column) == 1) column <- as.vector(column) # such as scale() gives
-    if (is.list(column) || length(dim(column)) > 1) {
-      refuse_object(column, label, "Give a column for each of its parts.", call)
-    }
-    data_to_core(column, label, call)
-  }, unname(as.list(value)), names)
-  bridge$data_frame(reticulate::r_to_py(as.list(names)), reticulate::r_to_py(unname(columns)), nrow(value))
+  converted <- Map(function(column, name) column_to_core(column, paste0(label, "$", name), call), unname(columns), names)
+  bridge$data_frame(
+    reticulate::r_to_py(as.list(names)), reticulate::r_to_py(unname(converted)), nrow(value), list_to_core(matrices)
+  )
+}
+
+column_to_core <- function(column, label, call) {
+  if (inherits(column, "AsIs")) column <- without_class(column)
+  if (is.list(column) && !is.object(column)) {
+    hint <- "If they are sequences, `keras$utils$pad_sequences(lapply(%s, as.list), dtype = \"float32\")` makes a matrix of them."
+    refuse_object(column, label, sprintf(hint, label), call)
+  }
+  data_to_core(column, label, call)
+}
+
+#' A column of a data frame as a list of columns, which a matrix has several of, named as by `as.matrix()`
+#' @noRd
+columns_of_matrix <- function(column, name, label, call) {
+  if (is.null(dim(column))) return(stats::setNames(list(column), name))
+  if (length(dim(column)) > 2 || is.data.frame(column)) {
+    refuse_object(column, paste0(label, "$", name), "Give a column for each of its parts.", call)
+  }
+  if (length(dim(column)) == 1) return(stats::setNames(list(as.vector(column)), name))
+  parts <- lapply(seq_len(ncol(column)), function(i) column[, i])
+  if (ncol(column) == 1) return(stats::setNames(parts, name)) # such as scale() gives
+  stats::setNames(parts, paste(name, colnames(column) %||% seq_len(ncol(column)), sep = "."))
 }
 
 #' An atomic vector or array as a numpy array: a view of R's memory, not a copy
@@ -123,12 +169,12 @@ array_to_core <- function(value) {
   reticulate::r_to_py(value)
 }
 
-#' An object of Python's, unless it came with a saved workspace or from `readRDS()`
+#' An object of Python's, unless it came with a saved workspace, from `readRDS()` or from another process
 #' @noRd
 check_alive <- function(value, label, call, hint = "Make it anew in this session.") {
   if (reticulate::py_is_null_xptr(value)) {
     abort_argument(
-      argument_of(label), sprintf("`%s` belongs to an R session that has ended: R does not save what Python holds.", label),
+      argument_of(label), sprintf("`%s` belongs to another R session: R does not save or send what Python holds.", label),
       call, hint
     )
   }
@@ -140,7 +186,7 @@ check_alive <- function(value, label, call, hint = "Make it anew in this session
 check_model <- function(object, call) {
   check_process(call)
   check_alive(object, "object", call, paste(
-    'A model is saved by `model$save("model.keras")` and comes back by `keras$models$load_model("model.keras")`.'
+    'A model is saved by `model$save("model.keras")` there, and comes back by `keras$models$load_model("model.keras")` here.'
   ))
 }
 
@@ -305,23 +351,43 @@ names_to_core <- function(value) {
   list_to_core(lapply(value, reticulate::r_to_py, convert = TRUE))
 }
 
-#' A callback, or a list of callbacks; functions by the names of hooks are one
+#' A callback, or a list of callbacks; a function by the name of a hook is one too
+#' @param position Where it is in a list, and under which name.
 #' @noRd
-callbacks_to_core <- function(value, call) {
+callbacks_to_core <- function(value, call, position = 1, name = "") {
   if (is_r_callback(value)) {
     check_alive(value$.__enclos_env__$private$.class, "callbacks", call)
-    return(begin_callback(value))
+    begin_callback(value)
+  } else if (reticulate::is_py_object(value)) {
+    check_alive(value, "callbacks", call)
+  } else if (is.list(value)) {
+    names <- rlang::names2(value)
+    if (any(vapply(value, is.function, NA)) && all(names %in% names(callback_hooks))) return(functions_to_core(value))
+    reticulate::r_to_py(lapply(seq_along(value), function(i) callbacks_to_core(value[[i]], call, i, names[[i]])))
+  } else if (is.function(value) && nzchar(name) && !inherits(value, "kerasfit_callback_class")) {
+    functions_to_core(stats::setNames(list(value), name))
+  } else if (is.function(value) || is.environment(value)) {
+    refuse_callback(value, call, position)
+  } else {
+    value
   }
-  if (reticulate::is_py_object(value)) {
-    return(check_alive(value, "callbacks", call))
+}
+
+#' Say what is not a callback, and what would be one
+#' @noRd
+refuse_callback <- function(value, call, position) {
+  is_class <- inherits(value, c("kerasfit_callback_class", "R6ClassGenerator"))
+  hint <- if (is_class) {
+    "Call it, to make a callback of the class."
+  } else if (is.function(value)) {
+    "Name a function by its hook, `list(on_epoch_end = function(epoch, logs) ...)`; call one that makes callbacks."
+  } else {
+    "`Callback()` makes classes of callbacks, and callbacks may be functions by the names of hooks."
   }
-  if (!is.list(value)) {
-    return(value)
-  }
-  if (any(vapply(value, is.function, NA)) && all(nzchar(rlang::names2(value)))) {
-    return(functions_to_core(value))
-  }
-  reticulate::r_to_py(lapply(unname(value), callbacks_to_core, call))
+  what <- paste("an object of class", class(value)[[1]])
+  if (is.function(value)) what <- "a function without a name"
+  if (is_class) what <- "a class"
+  abort_argument("callbacks", sprintf("Element %d of `callbacks` is no callback but %s.", position, what), call, hint)
 }
 
 #' Functions by the names of hooks, each called with those of a hook's arguments that it has

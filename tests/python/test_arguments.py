@@ -151,3 +151,12 @@ class TestLevelsOfValidationTargets:
         for y_val in (["c", "a"], pd.Categorical(["c", "a"])):
             with pytest.raises(DataError, match="a level c that `y` does not have: its levels are a and b"):
                 arguments.match_levels(self.Y, y_val)
+
+
+def test_true_and_false_are_the_classes_of_logical_targets():
+    weights = ClassWeights.of({"TRUE": 5})
+    np.testing.assert_array_equal(weights.sample_weights(np.array([True, False])), [5, 1])
+    both = ClassWeights.of({"FALSE": 2, "TRUE": 3})
+    np.testing.assert_array_equal(both.sample_weights(np.array([[1.0], [0.0]])), [3, 2])
+    with pytest.raises(ArgumentError, match="the targets have the class 2"):
+        weights.sample_weights(np.array([0, 2]))

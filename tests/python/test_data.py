@@ -409,7 +409,7 @@ def test_a_factor_is_no_sample_weight():
 def test_numbers_whose_sum_is_too_large_are_finite():
     x = np.full((SAMPLES, 3), 3e38, "float32")
     kerasfit.predict(matrix_model(), x, verbose=0)
-    with pytest.raises(DataError, match=r"1 infinite value.* Numbers are of type float32"):
+    with pytest.raises(DataError, match=r"1e\+300 is finite in R, and infinite as float32"):
         kerasfit.predict(matrix_model(), np.array([[1e300, 1, 1]]), verbose=0)
 
 
@@ -799,10 +799,10 @@ def test_fractions_are_no_indices():
 
 
 def test_classes_at_several_times_are_no_one_hot_rows():
-    model = keras.Sequential([layers.Dense(3, activation="softmax")])
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    x, y = RANDOM.normal(size=(SAMPLES, 5, 2)), np.arange(SAMPLES * 5).reshape(SAMPLES, 5) % 3
-    weights = {"0": 1, "1": 2, "2": 3}
+    model = keras.Sequential([layers.Dense(1, activation="sigmoid")])
+    model.compile("sgd", "binary_crossentropy")
+    x, y = RANDOM.normal(size=(SAMPLES, 5, 2)), np.arange(SAMPLES * 5).reshape(SAMPLES, 5) % 2
+    weights = {"0": 1, "1": 2}
     with pytest.raises(DataError, match="the rows of `y` are not one-hot") as raised:
         kerasfit.fit(model, x, y, class_weight=weights, verbose=0)
     assert "(samples, 5, 1)" in raised.value.hint
@@ -830,3 +830,71 @@ def test_ragged_rows_are_right_in_batches_and_refused_in_memory():
         np.testing.assert_allclose(kerasfit.predict(model, batches, verbose=0), expected)
     with pytest.raises(DataError, match=r"`x` is a ragged tensor, .*: in memory it cannot be used as it is"):
         kerasfit.predict(model, rows, verbose=0)
+
+
+@pytest.mark.parametrize("alone", [lambda x: x, lambda x: [x], pd.DataFrame])
+def test_a_model_without_targets_is_validated_on_inputs_alone(alone):
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, layers.ActivityRegularization(l2=0.1)(layers.Dense(2)(inputs)))
+    model.compile("sgd")
+    history = kerasfit.fit(model, ROWS, validation_data=alone(ROWS), verbose=0)
+    expected = kerasfit.evaluate(model, ROWS, verbose=0)["loss"]
+    np.testing.assert_allclose(history.metrics["val_loss"], [expected], rtol=1e-5)
+
+
+def test_several_inputs_without_targets_are_validated_on_a_list():
+    inputs = [keras.Input((5,)), keras.Input((5,))]
+    model = keras.Model(inputs, layers.ActivityRegularization(l2=0.1)(layers.Add()(inputs)))
+    model.compile("sgd")
+    for data in ([ROWS, ROWS], [[ROWS, ROWS]], [[ROWS, ROWS], None]):
+        history = kerasfit.fit(model, [ROWS, ROWS], validation_data=data, verbose=0)
+        assert np.isfinite(history.metrics["val_loss"]).all()
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_class_weights_know_classes_of_several_times_by_the_loss(built):
+    first = [keras.Input((4, 2))] if built else []
+    model = keras.Sequential([*first, layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = np.random.default_rng(1).normal(size=(6, 4, 2)).astype("float32")
+    y = np.arange(24).reshape(6, 4) % 3
+    y[0] = [1, 0, 0, 0]  # as if one-hot
+    weights = np.array([1.0, 5.0, 2.0])
+    samples = np.arange(1.0, 7)
+    model(x[:1])
+    start = model.get_weights()
+    losses = []
+    for arguments in (
+        dict(y=y, class_weight={0: 1, 1: 5, 2: 2}, sample_weight=samples),
+        dict(y=y[..., None], class_weight={0: 1, 1: 5, 2: 2}, sample_weight=samples),
+        dict(y=y, sample_weight=weights[y] * samples[:, None]),
+    ):
+        model.set_weights(start)
+        losses.append(kerasfit.fit(model, x, **arguments, verbose=0).metrics["loss"][0])
+    np.testing.assert_allclose(losses, losses[-1:] * 3, rtol=1e-5)
+
+
+def test_weights_of_times_need_targets_with_an_axis_of_one():
+    model = keras.Sequential([keras.Input((4, 2)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, 4, 2)), np.ones((4, 4))
+    with pytest.raises(DataError, match=r"`y` a last dimension of 1: array\(y, c\(dim\(y\), 1\)\)"):
+        kerasfit.fit(model, x, y, sample_weight=y, verbose=0)
+    kerasfit.fit(model, x, y[..., None], sample_weight=y, verbose=0)
+
+
+def test_negative_weights_are_for_losses_of_the_users_own():
+    def loss(y, y_pred):
+        return keras.ops.mean(keras.ops.square(y - y_pred), axis=-1)
+
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(1)])
+    weights = np.where(np.arange(len(ROWS)) % 2, -1.0, 1.0)
+    model.compile("sgd", loss)
+    kerasfit.fit(model, ROWS, ROWS[:, :1], sample_weight=weights, verbose=0)
+    model.compile("sgd", "mse")
+    for call in (
+        lambda: kerasfit.fit(model, ROWS, ROWS[:, :1], sample_weight=weights, verbose=0),
+        lambda: kerasfit.fit(model, iter([(ROWS, ROWS[:, :1], weights)]), verbose=0),
+    ):
+        with pytest.raises(DataError, match="negative values: weights are 0 or more"):
+            call()

@@ -197,4 +197,6 @@ def test_a_model_with_a_fit_of_its_own_gets_text_as_it_is_and_makes_numbers_of_i
     numbers = model.numbers(text)
     expected = keras.Sequential.evaluate(model, numbers, y.codes, verbose=0, return_dict=True)
     assert kerasfit.evaluate(model, *data, verbose=0) == pytest.approx(expected, rel=1e-5)
-    assert kerasfit.predict(model, data[0], verbose=0) == pytest.approx(keras.ops.convert_to_numpy(model(numbers)), rel=1e-5)
+    assert kerasfit.predict(model, data[0], verbose=0) == pytest.approx(
+        keras.ops.convert_to_numpy(model(numbers)), rel=1e-5
+    )

@@ -49,7 +49,7 @@ MISTAKES = {
     "epochs in words": (dict(epochs="ten"), "epochs", 'not "ten"'),
     "batch size of 0": (dict(batch_size=0), "batch_size", "1 or more"),
     "steps of 0": (dict(steps_per_epoch=0), "steps_per_epoch", "1 or more"),
-    "shuffle in words": (dict(shuffle="batch"), "shuffle", "true or false"),
+    "shuffle in words": (dict(shuffle="batch"), "shuffle", "TRUE or FALSE"),
     "verbose of 3": (dict(verbose=3), "verbose", '"auto", 0, 1 or 2, not 3'),
     "class without weight": (dict(class_weight={"0": 1, "1": 2}), "class_weight", "no weight for class 2"),
     "class weights of outputs": (
@@ -72,7 +72,7 @@ MISTAKES = {
     "validation_freq of 0": (dict(validation_freq=0), "validation_freq", "1 or more"),
     "validation_freq of nothing": (dict(validation_freq=[]), "validation_freq", "names no epoch"),
     "callback that is none": (dict(callbacks=[keras.callbacks.Callback(), 5]), "callbacks", "element 2 is 5"),
-    "unknown argument": (dict(epoch=5), "epoch", "does not know the argument `epoch`"),
+    "unknown argument": (dict(epoch=5), "epoch", "know the argument `epoch`. Did you mean `epochs`"),
 }
 
 
@@ -364,3 +364,22 @@ def test_a_loss_of_the_users_that_fails_is_not_explained_by_shapes():
     with pytest.raises(Exception, match="things to come") as caught:
         kerasfit.fit(model, X, Y[:, None], verbose=0)
     assert not isinstance(caught.value, DataError)
+
+
+def test_a_metric_that_needs_a_matrix_says_how_to_make_one():
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1, activation="sigmoid")])
+    model.compile("sgd", "binary_crossentropy", metrics=[keras.metrics.F1Score()])
+    y = (Y == 1).astype("float32")
+    batches = ((X, y) for _ in range(1))
+    for call in (
+        lambda: kerasfit.fit(model, X, y, verbose=0),
+        lambda: kerasfit.evaluate(model, X, y, verbose=0),
+        lambda: kerasfit.fit(model, batches, verbose=0),
+    ):
+        with pytest.raises(DataError, match=r"the metric `f1_score` needs .* as.matrix\(y\)"):
+            call()
+    kerasfit.fit(model, X, y[:, None], verbose=0)
+    model, x, y = models.dense()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["f1_score"])
+    with pytest.raises(DataError, match="One-hot targets are what a factor becomes"):
+        kerasfit.fit(model, x, y, verbose=0)

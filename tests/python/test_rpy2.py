@@ -53,6 +53,21 @@ def test_raw_arrays_and_scaled_columns_are_numbers():
 
 
 @pytest.mark.parametrize(
+    "code",
+    ["I(m)", "ts(m)", "as.table(m)", "structure(m, class = 'own')", "Matrix::Matrix(m, sparse = FALSE)"],
+)
+def test_numbers_with_a_class_are_numbers(code):
+    array = data_from_r("x", ro.r(f"m <- matrix(as.double(1:6), 2); {code}"))
+    np.testing.assert_array_equal(array, [[1, 3, 5], [2, 4, 6]])
+
+
+def test_a_matrix_in_a_data_frame_is_a_column_for_each_of_its_own():
+    frame = data_from_r("x", ro.r("data.frame(a = 7:8, m = I(matrix(1:4, 2)))"))
+    np.testing.assert_array_equal(frame, [[7, 1, 3], [8, 2, 4]])
+    assert frame.attrs["matrices"] == {"m": ["m.1", "m.2"]}
+
+
+@pytest.mark.parametrize(
     ("code", "value"),
     [
         ("NULL", None),

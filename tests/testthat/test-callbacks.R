@@ -434,3 +434,15 @@ test_that("Callback() takes members in `...`, active ones, and a class to inheri
   expect_error(Callback("X", on_epoch_ends = function() 1), "no hook of the name", class = "kerasfit_error_argument")
   expect_error(Callback("X", public = list(on_epoch_end = 1)), "must be a function", class = "kerasfit_error_argument")
 })
+
+test_that("a function by the name of a hook is a callback beside others", {
+  seen <- character()
+  note <- function(word) seen <<- c(seen, word)
+  callbacks <- list(
+    on_epoch_end = function() note("first"), stop = callback_early_stopping("loss"),
+    Callback("Own", on_epoch_end = function() note("second"))(),
+    list(on_epoch_end = function() note("third"), on_train_end = function() note("end"))
+  )
+  fit(classifier(), iris_x, iris_y, callbacks = callbacks, verbose = 0)
+  expect_identical(seen, c("first", "second", "third", "end"))
+})

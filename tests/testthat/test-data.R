@@ -210,6 +210,37 @@ test_that("a vector of targets is a column for losses and metrics written in R",
   }
 })
 
+test_that("what is numbers with a class is numbers", {
+  withr::local_options(keras.verbose = 0L)
+  model <- regressor()
+  expected <- predict(model, iris_x)
+  same <- list(
+    I(iris_x), ts(iris_x), structure(iris_x, class = "own"), as.table(iris_x),
+    structure(iris_x, class = c("xts", "zoo"), index = 1:150), data.frame(a = I(iris_x)), data.frame(a = I(iris_x[, 1]), b = I(iris_x[, -1])),
+    as.data.frame(lapply(as.data.frame(iris_x), ts))
+  )
+  if (rlang::is_installed("Matrix")) same <- c(same, Matrix::Matrix(iris_x, sparse = FALSE))
+  for (x in same) expect_equal(predict(model, x), expected, label = class(x)[[1]])
+  weights <- table(rep(1:150, 1:150))
+  expect_equal(
+    evaluate(model, iris_x, ts(iris_x[, 1]), sample_weight = weights, verbose = 0),
+    evaluate(model, iris_x, iris_x[, 1], sample_weight = 1:150, verbose = 0)
+  )
+})
+
+test_that("a matrix in a data frame goes to the input and to the output of its name", {
+  a <- keras$Input(list(3L), name = "a")
+  b <- keras$Input(list(1L), name = "b")
+  both <- keras$layers$concatenate(list(a, b))
+  u <- keras$layers$Dense(2L, name = "u")(both)
+  model <- compile(keras$Model(list(a, b), list(u = u, v = keras$layers$Dense(1L, name = "v")(both))), "sgd", "mse")
+  x <- data.frame(b = iris_x[, 4])
+  x$a <- iris_x[, 1:3]
+  y <- data.frame(v = iris_x[, 4], u = I(iris_x[, 1:2]))
+  by_hand <- list(list(a = iris_x[, 1:3], b = iris_x[, 4, drop = FALSE]), list(u = iris_x[, 1:2], v = iris_x[, 4]))
+  expect_equal(evaluate(model, x, y, verbose = 0), evaluate(model, by_hand[[1]], by_hand[[2]], verbose = 0))
+})
+
 test_that("a sparse matrix trains as the dense one", {
   skip_if_not_installed("Matrix")
   skip_if_not(reticulate::py_module_available("scipy"))
@@ -231,5 +262,5 @@ test_that("missing values may be allowed", {
   withr::local_options(kerasfit.allow_missing = TRUE)
   expect_true(is.nan(evaluate(regressor(), holes, iris_x[, 1], verbose = 0)$loss))
   withr::local_options(kerasfit.allow_missing = "yes")
-  expect_error(fit(classifier(), holes, iris_y), "must be true or false", class = "kerasfit_error_argument")
+  expect_error(fit(classifier(), holes, iris_y), "must be TRUE or FALSE", class = "kerasfit_error_argument")
 })

@@ -115,18 +115,19 @@ test_that("validation data override the validation split, which takes the last s
   expect_identical(by_split$params$validation_samples, 30L)
 })
 
-test_that("a named list is named inputs, and a list is inputs in their order", {
-  build <- function() {
+test_that("a named list is named inputs, and a list is the inputs that a model made of a list has", {
+  build <- function(inputs_of) {
     set_random_seed(1)
     a <- keras$Input(list(2L), name = "a")
     b <- keras$Input(list(2L), name = "b")
     joined <- keras$layers$Concatenate()(list(a, b))
-    compile(keras$Model(list(a = a, b = b), keras$layers$Dense(1L)(joined)), "sgd", "mse")
+    compile(keras$Model(inputs_of(a = a, b = b), keras$layers$Dense(1L)(joined)), "sgd", "mse")
   }
   y <- iris_x[, 1]
-  named <- weights_after(build(), list(b = iris_x[, 3:4], a = iris_x[, 1:2]), y)
-  expect_warning(listed <- weights_after(build(), list(iris_x[, 1:2], iris_x[, 3:4]), y), "structure of `inputs`")
-  expect_equal(named, listed)
+  named <- weights_after(build(list), list(b = iris_x[, 3:4], a = iris_x[, 1:2]), y)
+  by_place <- list(iris_x[, 1:2], iris_x[, 3:4])
+  expect_equal(weights_after(build(function(...) unname(list(...))), by_place, y), named)
+  expect_error(weights_after(build(list), by_place, y), "list without names", class = "kerasfit_error_data")
 })
 
 test_that("several outputs take a list of targets, also a named one, and a list of sample weights", {

@@ -18,7 +18,10 @@ world <- function() {
   at_once <- keras$Input(batch_shape = list(40L, 4L))
   normal <- keras$layers$BatchNormalization()(at_once) # which looks at the whole batch
   fixed <- keras$Model(at_once, keras$layers$Dense(1L)(keras$layers$Lambda(function(x) x - keras$ops$mean(x, axis = 0L))(normal)))
+  images <- keras$Sequential(list(keras$Input(list(8L, 8L, 1L)), keras$layers$Flatten(), keras$layers$Dense(1L)))
+  named <- keras$Model(list(a = a, b = b), keras$layers$Dense(3L, activation = "softmax")(both))
   env <- list(
+    images = compile(images, "sgd", "mse"), named = compile(named, "sgd", "sparse_categorical_crossentropy"),
     x = iris_x, y = iris_y, codes = codes, onehot = diag(3)[codes + 1L, ], holes = holes,
     endless = function() list(iris_x, codes),
     dataset = function() tf$data$Dataset$from_tensor_slices(tuple(iris_x, array(codes)))$batch(30L)$`repeat`(),
@@ -99,7 +102,7 @@ test_that("an error in the user's own function keeps its message and says where,
   )
 })
 
-test_that("what Python held in a session that has ended is an error that names the argument", {
+test_that("what Python held in another session is an error that names the argument", {
   revive <- function(object) unserialize(serialize(object, NULL))
   model <- classifier()
   calls <- list(
@@ -112,13 +115,39 @@ test_that("what Python held in a session that has ended is an error that names t
     x = quote(predict(model, list(revive(keras$ops$ones(list(150L, 4L)))))),
     callbacks = quote(fit(model, iris_x, iris_y, callbacks = revive(callback_early_stopping()))),
     callbacks = quote(fit(model, iris_x, iris_y, callbacks = list(revive(callback_early_stopping())))),
-    callbacks = quote(fit(model, iris_x, iris_y, callbacks = revive(Callback("Own")())))
+    callbacks = quote(fit(model, iris_x, iris_y, callbacks = revive(Callback("Own")()))),
+    optimizer = quote(compile(model, revive(keras$optimizers$Adam()), "mse")),
+    loss = quote(compile(model, "sgd", revive(keras$losses$MeanSquaredError()))),
+    loss = quote(compile(model, "sgd", list(revive(keras$losses$MeanSquaredError())))),
+    metrics = quote(compile(model, "sgd", "mse", metrics = revive(keras$metrics$MeanAbsoluteError()))),
+    metrics = quote(compile(model, "sgd", "mse", metrics = list("mae", revive(keras$metrics$MeanAbsoluteError())))),
+    weighted_metrics = quote(compile(model, "sgd", "mse", weighted_metrics = list(revive(keras$metrics$MeanAbsoluteError()))))
   )
   for (number in seq_along(calls)) {
-    error <- expect_error(eval(calls[[number]]), "an R session that has ended", class = "kerasfit_error_argument")
+    error <- expect_error(eval(calls[[number]]), "belongs to another R session", class = "kerasfit_error_argument")
     expect_identical(error$argument, names(calls)[[number]])
     expect_identical(error$call, calls[[number]][1])
   }
+})
+
+test_that("a double where Keras wants an integer is an error that writes it with an L", {
+  calls <- list(
+    "`units = 16L`" = quote(keras$layers$Dense(units = 16)), "`10L`, `3L`" = quote(keras$layers$Embedding(10, 3)),
+    "`list(4L)`" = quote(keras$Input(list(4)))
+  )
+  for (hint in names(calls)) expect_error(eval(calls[[hint]]), hint, fixed = TRUE, class = "kerasfit_error_python")
+  expect_error(keras$layers$Dense(16L, activation = "rleu"), "rleu", class = "python.builtin.ValueError")
+  expect_error(
+    keras$Sequential(list(keras$Input(list(4L, 2L)), keras$layers$LSTM(16))), "with an L", class = "kerasfit_error_python"
+  )
+  expect_s3_class(keras$layers$Dense, "python.builtin.type")
+  expect_true(reticulate::is_py_object(keras$layers$Dense))
+})
+
+test_that("a metric of R that puts integers and floats together says how to cast, where the backend does not do it", {
+  skip_if_not(keras$backend$backend() == "tensorflow")
+  model <- compile(regressor(), "sgd", "mse", metrics = list(error = function(y_true, y_pred) keras$ops$mean(y_true - y_pred)))
+  expect_error(fit(model, iris_x, 1:150, verbose = 0), "keras\\$ops\\$cast\\(y_true, y_pred\\$dtype\\)", class = "kerasfit_error_data")
 })
 
 test_that("a mistake in a batch of a generator says which batch", {

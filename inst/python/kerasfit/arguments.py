@@ -4,10 +4,13 @@ answers in the core's own terms. Epochs are 1-based here and everywhere in the c
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,7 +54,7 @@ def optional_whole_number(argument: str, value: Any, **limits: Any) -> int | Non
 
 def flag(argument: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
-        raise ArgumentError(argument, f"`{argument}` must be true or false, not {describe(value)}.")
+        raise ArgumentError(argument, f"`{argument}` must be TRUE or FALSE, not {describe(value)}.")
     return bool(value)
 
 
@@ -212,15 +215,32 @@ def is_named_tuple(value: Any) -> bool:
     return isinstance(value, tuple) and hasattr(value, "_fields")
 
 
-def validation_triple(validation_data: Any) -> tuple[Any, Any, Any]:
-    """``validation_data`` given as arrays: (x_val, y_val) or (x_val, y_val, weights)."""
-    if isinstance(validation_data, (tuple, list)) and len(validation_data) in (2, 3):
+def validation_triple(
+    validation_data: Any, *, without_targets: bool = False, inputs: int = 1
+) -> tuple[Any, Any, Any]:
+    """``validation_data`` given as arrays: (x_val, y_val) or (x_val, y_val, weights).
+
+    For a model that is trained without targets it may be x_val alone, of as many arrays as there are inputs.
+    """
+    is_list = isinstance(validation_data, (tuple, list))
+    is_triple = is_list and len(validation_data) in (2, 3)
+    are_inputs = is_list and len(validation_data) == inputs > 1 and all(map(is_array, validation_data))
+    if without_targets and (are_inputs or not is_triple):
+        alone = is_list and len(validation_data) == 1
+        return (validation_data[0] if alone else validation_data), None, None
+    if is_list and len(validation_data) in (2, 3):
         return (*validation_data, None)[:3]
+    named_or_long = isinstance(validation_data, Mapping) or (is_list and len(validation_data) > 3)
     raise ArgumentError(
         "validation_data",
         "`validation_data` must be a list of two or three, (x, y) or (x, y, sample_weight), "
         f"a dataset or a generator, not {describe(validation_data)}.",
+        "Give list(x, y) without names; several inputs are a list of their own." if named_or_long else None,
     )
+
+
+def is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray)
 
 
 def match_levels(y: Any, y_val: Any) -> Any:
@@ -268,6 +288,14 @@ def coded_by(
 # ---- class weights ---------------------------------------------------------------------------------
 
 
+LOGICAL = ["FALSE", "TRUE"]  # the classes of logical targets, by the codes that these have in the model
+
+
+def example_of_weights(levels: Sequence[str]) -> str:
+    first, second = levels[:2] if len(levels) > 1 else ("0", "1")
+    return f'list("{first}" = 1, "{second}" = 5)'
+
+
 class ClassWeighting(Protocol):
     """Class weights of some form, as sources of batches take them."""
 
@@ -288,51 +316,72 @@ class ClassWeights:
         Keras 2; where they are given by the names of levels, the others weigh 1.
     label
         What errors call them.
+    levels
+        The levels of the targets, if they are a factor, or ``LOGICAL``.
+    is_codes
+        Whether targets with a last axis are class codes all the same, as a class for each timestep.
     """
 
     weights: Mapping[int, float]
     complete: bool
     label: str = "class_weight"
+    levels: Sequence[str] = ()
+    is_codes: Callable[[np.ndarray], bool] = lambda y: False
 
     @classmethod
     def of(
-        cls, class_weight: Any, levels: Iterable[str] | None = None, label: str = "class_weight"
+        cls,
+        class_weight: Any,
+        levels: Iterable[str] | None = None,
+        label: str = "class_weight",
+        is_codes: Callable[[np.ndarray], bool] = lambda y: False,
     ) -> ClassWeights | None:
         """Class weights from a mapping with classes (or levels of a factor) as names.
 
-        A name is a level where all names are levels; otherwise all must be class codes.
+        A name is a level where all names are levels; otherwise all must be class codes. Targets that are no
+        factor may be logical, and have the classes FALSE and TRUE.
         """
         if class_weight is None:
             return None
+        levels = [] if levels is None else [str(level) for level in levels]
         if not isinstance(class_weight, Mapping) or not class_weight:
             raise ArgumentError(
                 label,
                 f"`{label}` must be a named list or vector with a weight for each class, such as "
-                f'list("0" = 1, "1" = 5), not {describe(class_weight)}.',
+                f"{example_of_weights(levels)}, not {describe(class_weight)}.",
             )
-        levels = [] if levels is None else [str(level) for level in levels]
+        if not levels and set(class_weight) <= set(LOGICAL):
+            levels = LOGICAL
         by_level = bool(levels) and all(str(name) in levels for name in class_weight)
         weights = {}
         for name, weight in class_weight.items():
             code = levels.index(str(name)) if by_level else class_code(label, name, levels)
             weights[code] = class_weight_value(label, name, weight)
-        return cls(weights, not by_level, label)
+        return cls(weights, not by_level, label, levels, is_codes)
 
     def sample_weights(self, y: Any) -> np.ndarray:
         """The weight of each sample: float, shape (samples,).
 
-        y of rank 1, or with a last axis of 1, holds class codes; with a longer last axis, y is one-hot.
-        Higher ranks (a class for each timestep) give weights of shape y.shape[:-1].
+        y of rank 1, or with a last axis of 1, holds class codes; with a longer last axis, y is one-hot,
+        unless ``is_codes`` says otherwise. A class for each timestep has a weight for each.
         """
-        codes = class_codes(self.label, y)
+        codes = class_codes(self.label, y, self.is_codes)
         present = np.unique(codes)
         unknown = [int(code) for code in present if code not in self.weights]
         if unknown and self.complete:
+            by_level = f"By level, those without a name weigh 1: {example_of_weights(self.levels)}."
             raise ArgumentError(
                 self.label,
                 f"`{self.label}` has no weight for {listed(unknown, 'class', 'classes')}, "
                 f"which {'occurs' if len(unknown) == 1 else 'occur'} in the targets; it names "
                 f"{listed(sorted(self.weights), 'class', 'classes')}.",
+                by_level if self.levels else None,
+            )
+        if self.levels is LOGICAL and present.max(initial=0) > 1:
+            raise ArgumentError(
+                self.label,
+                f"`{self.label}` names TRUE and FALSE, and the targets have the class {present.max()}.",
+                f"Name the classes by their numbers: {example_of_weights([])}.",
             )
         table = np.array([self.weights.get(int(code), 1.0) for code in present], keras.config.floatx())
         return table[np.searchsorted(present, codes)]
@@ -350,7 +399,11 @@ class ClassWeightsByOutput:
 
     @classmethod
     def of(
-        cls, class_weight: Mapping, levels: Mapping[str, Sequence[str]], outputs: Sequence[str]
+        cls,
+        class_weight: Mapping,
+        levels: Mapping[str, Sequence[str]],
+        outputs: Sequence[str],
+        is_codes: Callable[[str | int, np.ndarray], bool],
     ) -> ClassWeightsByOutput:
         """Class weights from a mapping with outputs as names; ``levels`` of the factors among the targets."""
         weights = {}
@@ -361,7 +414,7 @@ class ClassWeightsByOutput:
                 raise ArgumentError(
                     label, f"`{label}` is for an output that the model does not have by name: {known}."
                 )
-            weights[name] = ClassWeights.of(of_output, levels.get(name), label)
+            weights[name] = ClassWeights.of(of_output, levels.get(name), label, partial(is_codes, name))
         return cls(tuple(outputs), weights)
 
     def sample_weights(self, y: Any) -> Any:
@@ -385,16 +438,27 @@ class ClassWeightsByBatch:
     class_weight: Any
     outputs: Sequence[str]
     levels_so_far: Callable[[], Any]
+    is_codes: Callable[[str | int, np.ndarray], bool] = lambda output, y: False
     found: ClassWeighting | None = None
 
     def sample_weights(self, y: Any) -> Any:
         if self.found is None:
-            self.found = class_weights_of(self.class_weight, self.levels_so_far(), self.outputs)
+            self.found = class_weights_of(
+                self.class_weight, self.levels_so_far(), self.outputs, self.is_codes
+            )
         return self.found.sample_weights(y)
 
 
-def class_weights_of(class_weight: Any, levels: Any, outputs: Sequence[str]) -> ClassWeighting | None:
-    """Class weights for the targets of a model, whose levels are as ``levels_of`` gives them."""
+def class_weights_of(
+    class_weight: Any,
+    levels: Any,
+    outputs: Sequence[str],
+    is_codes: Callable[[str | int, np.ndarray], bool] = lambda output, y: False,
+) -> ClassWeighting | None:
+    """Class weights for the targets of a model, whose levels are as ``levels_of`` gives them.
+
+    ``is_codes`` tells of an output and its targets whether these are codes, as ``ClassWeights`` asks.
+    """
     if isinstance(class_weight, Mapping):
         of_outputs = levels.values() if isinstance(levels, Mapping) else [levels or ()]
         known = {str(level) for each in of_outputs for level in each} - set(outputs)
@@ -403,10 +467,17 @@ def class_weights_of(class_weight: Any, levels: Any, outputs: Sequence[str]) -> 
         if not isinstance(levels, Mapping):
             levels = {} if levels is None else dict.fromkeys(outputs, levels)
         by_number = {name: levels[str(i)] for i, name in enumerate(outputs, start=1) if str(i) in levels}
-        return ClassWeightsByOutput.of(class_weight, by_number | dict(levels), outputs)
+        return ClassWeightsByOutput.of(class_weight, by_number | dict(levels), outputs, is_codes)
+    if isinstance(class_weight, Mapping) and class_weight and len(outputs) > 1:
+        of_output = levels.get(outputs[0], ()) if isinstance(levels, Mapping) else ()
+        raise ArgumentError(
+            "class_weight",
+            f"`class_weight` needs a model with one output, and this one has {listed(quoted(outputs))}.",
+            f"Give weights by output: list({outputs[0]} = {example_of_weights(of_output)}).",
+        )
     if isinstance(levels, Mapping):
         levels = next(iter(levels.values())) if len(outputs) == len(levels) == 1 else None
-    return ClassWeights.of(class_weight, levels)
+    return ClassWeights.of(class_weight, levels, is_codes=partial(is_codes, 0))
 
 
 def number_itself(name: Any, weight: Any, levels: set[str]) -> Any:
@@ -427,7 +498,9 @@ def class_code(label: str, name: Any, levels: list[str]) -> int:
         known = "classes are 0, 1, 2, …, since `y` is no factor"
         if levels:
             known = f"`y` has the levels {listed(levels)}"
-        raise ArgumentError(label, f'`{label}` names a class "{name}" that does not exist: {known}.')
+        meant = nearest(str(name), levels)
+        hint = f'Did you mean "{meant}"?' if meant else None
+        raise ArgumentError(label, f'`{label}` names a class "{name}" that does not exist: {known}.', hint)
     return code
 
 
@@ -436,10 +509,15 @@ def class_weight_value(label: str, name: Any, weight: Any) -> float:
         raise ArgumentError(
             label, f'`{label}` of class "{name}" must be a number, 0 or more, not {describe(weight)}.'
         )
+    with np.errstate(over="ignore"):
+        if np.isinf(np.array(weight).astype(dtype := keras.config.floatx())):
+            raise ArgumentError(
+                label, f'`{label}` of class "{name}" is {describe(weight)}, which is infinite as {dtype}.'
+            )
     return float(weight)
 
 
-def class_codes(label: str, y: Any) -> np.ndarray:
+def class_codes(label: str, y: Any, is_codes: Callable[[np.ndarray], bool]) -> np.ndarray:
     if isinstance(y, Mapping) and len(y) == 1:
         y = next(iter(y.values()))
     if isinstance(y, (list, tuple, Mapping)):
@@ -449,7 +527,7 @@ def class_codes(label: str, y: Any) -> np.ndarray:
             'Give weights by output: list(output = list("0" = 1, "1" = 5)).',
         )
     y = to_numpy(y)
-    if y.ndim >= 2:
+    if y.ndim >= 2 and not is_codes(y):
         if y.shape[-1] != 1 and not (np.abs(y.sum(axis=-1) - 1) < 0.01).all():
             times = ", ".join(map(str, ("samples", *y.shape[1:], 1)))
             raise DataError(
@@ -461,6 +539,38 @@ def class_codes(label: str, y: Any) -> np.ndarray:
     if y.dtype.kind == "f" and not np.array_equal(y, np.floor(y)):
         raise DataError(label, f"`{label}` needs classes as targets: `y` is not whole numbers.")
     return y.astype(np.int64)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The name among those known that is most like another one, "did you mean"; None if none is."""
+    plain = {re.sub(r"[^a-z0-9]", "", other.lower()): other for other in known}
+    found = difflib.get_close_matches(re.sub(r"[^a-z0-9]", "", name.lower()), plain, n=1, cutoff=0.7)
+    return plain[found[0]] if found else None
+
+
+# what other packages of R, and older versions of Keras, call them
+OTHER_NAMES = {
+    "newdata": "x",
+    "new_data": "x",
+    "data": "x",
+    "inputs": "x",
+    "labels": "y",
+    "targets": "y",
+    "weights": "sample_weight",
+    "val_data": "validation_data",
+    "val_split": "validation_split",
+    "nb_epoch": "epochs",
+    "batch": "batch_size",
+    "lr": "optimizer",
+    "learning_rate": "optimizer",
+}
+
+
+def nearest_argument(name: str, known: Iterable[str]) -> str | None:
+    """The argument that a caller may have meant by one that does not exist, None if that cannot be told."""
+    known = list(known)
+    meant = OTHER_NAMES.get(name.lower().replace(".", "_"))
+    return meant if meant in known else nearest(name, known)
 
 
 def listed(values: Iterable[Any], one: str = "", many: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -22,7 +23,15 @@ from kerasfit.batch_size import (
 )
 from kerasfit.data_schema import DataSchema, restore_schema, save_schema
 from kerasfit.errors import DataError
-from kerasfit.indices import check_indices, in_input_order, is_categorical, is_elementwise, is_sparse
+from kerasfit.indices import (
+    check_indices,
+    in_input_order,
+    is_categorical,
+    is_elementwise,
+    is_sparse,
+    takes_classes,
+)
+from kerasfit.lists import check_inputs, check_targets
 from kerasfit.model_traits import has_keras_losses, output_names
 from kerasfit.shapes import mistakes_of_weights
 from kerasfit.sources import Names, Reader
@@ -72,10 +81,15 @@ class ModelData(Reader):
 
         def read(part: str, value: pd.DataFrame | pd.Categorical) -> np.ndarray:
             place = part[len(label) :]
+            tensor = self._input_at(place)
+            if is_string(tensor) or (tensor is None and starts_with_text(self.model)):
+                return text_of(part, value, tensor)
             if isinstance(value, pd.Categorical):
                 return self._factor_input(part, value, place)
             return self._matrix(part, in_order(part, value, self._known.columns_of_inputs, place))
 
+        if self.checked and isinstance(x, (list, tuple, Mapping)) and not has_own_steps(self.model):
+            self._check_list(label, x)
         if isinstance(x, (pd.DataFrame, pd.Series)):
             frame = x.to_frame() if isinstance(x, pd.Series) else x
             if not self.checked and any(map(pd.api.types.is_string_dtype, frame.dtypes)):
@@ -93,7 +107,7 @@ class ModelData(Reader):
         return x[:, None] if is_vector and takes_columns else x
 
     def _factor_input(self, label: str, factor: pd.Categorical, place: str) -> np.ndarray:
-        """A factor that is an input: its labels for one of text, its codes for one that takes indices."""
+        """The codes of a factor for an input that takes indices."""
         tensors, number = list(self.named_inputs.values()), self._number_of_input(place)
         if number is not None:
             return factor_for(
@@ -104,19 +118,23 @@ class ModelData(Reader):
                 self._known.levels_of_inputs,
                 place,
             )
-        if (
-            getattr(first_input_spec(self.model), "min_ndim", None) == 2
-        ):  # a dense layer that is not built yet
+        takes_numbers = getattr(first_input_spec(self.model), "min_ndim", None) == 2
+        if takes_numbers:  # a dense layer that is not built yet
             raise DataError(label, f"`{label}` is a factor, and the model takes numbers there.", USE_NUMBERS)
         return codes_as_before(label, factor, self._known.levels_of_inputs, place)
 
     def _number_of_input(self, place: str) -> int | None:
-        """The number, counted from 0, of the input at a place: "", "[[2]]" or "$kind"."""
+        """The number, counted from 0, of the input at a place: "$kind", "[[2]]", "" for the only one."""
         names = list(self.named_inputs)
-        if place.startswith("$"):
-            return names.index(place[1:]) if place[1:] in names else None
-        number = int(place[2:-2]) - 1 if place.startswith("[[") and place[2:-2].isdigit() else 0
-        return number if number < len(names) and (place or len(names) == 1) else None
+        if number := re.fullmatch(r"\[\[(\d+)\]\]", place):
+            return int(number[1]) - 1 if int(number[1]) <= len(names) else None
+        if place[1:] in names:
+            return names.index(place[1:])
+        return 0 if len(names) == 1 else None
+
+    def _input_at(self, place: str) -> Any:
+        number = self._number_of_input(place)
+        return None if number is None else list(self.named_inputs.values())[number]
 
     def _takes_indices(self, number: int) -> bool:
         """Whether an input has an integer type, or is looked up whatever type it has."""
@@ -127,6 +145,13 @@ class ModelData(Reader):
         if is_sequential and isinstance(self.model.layers[0], TAKE_INDICES):
             return True
         return any(number == one for one, _ in self._input_embeddings())
+
+    def _check_list(self, label: str, x: Any) -> None:
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.named_inputs.items()}
+        if not shapes and isinstance(self.model, keras.Sequential):
+            shapes = {"": ()}
+        by_name = isinstance(getattr(self.model, "input", None), Mapping) if len(shapes) > 1 else False
+        check_inputs(label, x, list(shapes), list(shapes.values()), by_name=by_name)
 
     def check(self, names: Names, x: Any, y: Any) -> None:
         """Raise a ``DataError`` for text where the model takes numbers, and for indices that it cannot have.
@@ -203,10 +228,11 @@ class ModelData(Reader):
                 raise DataError(name, f"`{name}` is missing (NULL or None), and is not optional.")
 
     def _check_text(self, label: str, x: Any) -> None:
-        if not any(map(is_text, keras.tree.flatten(x))):
+        types = [tensor.dtype for tensor in self.named_inputs.values()]
+        text_only = "string" in types or starts_with_text(self.model)
+        if not text_only and not any(map(is_text, keras.tree.flatten(x))):
             return
         leaves = list(labelled_leaves(label, in_input_order(self.model, x)))
-        types = [tensor.dtype for tensor in self.named_inputs.values()]
         if not types:  # no other backend has tensors of text, and layers that take it have no specification
             takes_text = keras.backend.backend() == "tensorflow" and not first_input_spec(self.model)
             types = ["string" if takes_text else "float32"] * len(leaves)
@@ -217,6 +243,8 @@ class ModelData(Reader):
                     f"`{name}` is text, and the model takes numbers there.",
                     "Make numbers of it, for example by match() or model.matrix().",
                 )
+            if dtype == "string" and text_only and isinstance(leaf, np.ndarray) and not is_text(leaf):
+                raise numbers_for_text(name)
 
     def _matrix(self, label: str, frame: pd.DataFrame) -> np.ndarray:
         """The columns of a data frame as a matrix of the model's float type, shape (rows, columns)."""
@@ -229,7 +257,8 @@ class ModelData(Reader):
         return matrix
 
     def _columns_to_inputs(self, label: str, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-        missing = [name for name in self.named_inputs if name not in frame.columns]
+        parts = parts_of(frame)
+        missing = [name for name in self.named_inputs if name not in parts]
         if missing:
             raise DataError(
                 label,
@@ -237,12 +266,12 @@ class ModelData(Reader):
                 f"which the model has {'an input' if len(missing) == 1 else 'inputs'} for.",
                 "Several data frames, one for each input, go into a list.",
             )
-        check_columns(label, frame, "input", self.named_inputs)
+        check_columns(label, parts, "input", self.named_inputs)
         levels = self._known.levels_of_inputs
         columns = {
-            name: column_for(
-                f"{label}${name}", frame[name], tensor, self._takes_indices(number), levels, f"${name}"
-            )
+            name: self._matrix(f"{label}${name}", part)
+            if isinstance(part := parts[name], pd.DataFrame)
+            else column_for(f"{label}${name}", part, tensor, self._takes_indices(number), levels, f"${name}")
             for number, (name, tensor) in enumerate(self.named_inputs.items())
         }
         floats = {name: column for name, column in columns.items() if column.dtype.kind == "f"}
@@ -256,10 +285,14 @@ class ModelData(Reader):
         A data frame with a column for each of several outputs, by name, is taken apart; otherwise it is a
         matrix of numbers, or the one column it has.
         """
+        if isinstance(y, (list, tuple)) and self._has_one_output() and not has_own_steps(self.model):
+            shapes = [tuple(tensor.shape) for tensor in getattr(self.model, "outputs", None) or []]
+            check_targets(label, y, shapes[0] if shapes else ())
         if isinstance(y, pd.DataFrame):
-            if len(self.outputs) > 1 and set(y.columns) >= set(self.outputs):
-                check_columns(label, y, "output", self.outputs)
-                y = {name: y[name] for name in self.outputs}
+            parts = parts_of(y)
+            if len(self.outputs) > 1 and set(parts) >= set(self.outputs):
+                check_columns(label, parts, "output", self.outputs)
+                y = {name: parts[name] for name in self.outputs}
             elif len(y.columns) == 1:
                 return self._target(f"{label}${y.columns[0]}", y.iloc[:, 0], 0)
             else:
@@ -282,11 +315,32 @@ class ModelData(Reader):
             return [self._target(f"{label}[[{i + 1}]]", value, i) for i, value in enumerate(y)]
         return self._target(label, y, 0)
 
+    def are_codes(self, output: str | int, y: np.ndarray) -> bool:
+        """Whether targets of an output are classes of several times, (samples, times), and not one-hot."""
+        if not takes_classes(self._loss(output)):
+            return False
+        if shape := self._shape_of(output):
+            return y.ndim == len(shape) - 1
+        return y.shape[-1] != 1 and bool((y.sum(axis=-1) != 1).any())
+
     def weights(self, label: str, sample_weight: Any, y: Any = None) -> Any:
         """Sample weights without data frames: a vector, or one for each output by its name.
 
         Samples weigh 1 for outputs that are not named. ``y`` are the targets, as ``targets`` has read them.
+
+        Raises
+        ------
+        DataError
+            If some are negative, unless the loss is the user's own.
         """
+        weights = self._all_weights(label, sample_weight, y)
+        losses = [loss for loss in keras.tree.flatten(getattr(self.model, "loss", None)) if loss is not None]
+        if losses and all(map(keras_private.is_of_keras, losses)) and not has_own_steps(self.model):
+            for path, leaf in labelled_leaves(label, weights):
+                check_not_negative(path, leaf)
+        return weights
+
+    def _all_weights(self, label: str, sample_weight: Any, y: Any) -> Any:
         weights = self._weights_by_output(label, sample_weight)
         if isinstance(weights, Mapping):
             targets = y if isinstance(y, Mapping) else dict(zip(self.outputs, as_list(y), strict=False))
@@ -380,10 +434,22 @@ class ModelData(Reader):
             return value
         place = self._place_of(output)
         codes = codes_as_before(label, value, self._known.levels_of_targets, place)
-        if not is_categorical(self._loss(output)):
-            return codes
         classes = len(self._known.levels_of_targets[place])
+        one_hot = is_categorical(self._loss(output))
+        if one_hot or is_sparse(self._loss(output)):
+            count = classes if one_hot else codes.max(initial=0) + 1
+            check_levels(label, value, count, self._shape_of(output)[-1:])
+        if not one_hot:
+            return codes
         return np.eye(classes, dtype=keras.config.floatx())[codes]
+
+    def _shape_of(self, output: str | int) -> tuple[int | None, ...]:
+        """The shape of an output, by its name or number; () if it is not known."""
+        shapes = [tuple(tensor.shape) for tensor in getattr(self.model, "outputs", None) or []]
+        number = self.outputs.index(output) if output in self.outputs else output
+        if self._has_one_output():
+            number = 0
+        return shapes[number] if isinstance(number, int) and number < len(shapes) else ()
 
     def remember(self) -> None:
         """Keep what is known for those who read data to go on with training, to evaluate or to predict."""
@@ -497,6 +563,24 @@ def first_input_spec(model: keras.Model) -> Any:
     return None
 
 
+def starts_with_text(model: keras.Model) -> bool:
+    """Whether a Sequential model that is not built yet begins with a layer that takes text only."""
+    takes_text = (keras.layers.TextVectorization, keras.layers.StringLookup)
+    return (
+        isinstance(model, keras.Sequential) and bool(model.layers) and isinstance(model.layers[0], takes_text)
+    )
+
+
+def is_string(tensor: Any) -> bool:
+    return tensor is not None and keras.backend.standardize_dtype(tensor.dtype) == "string"
+
+
+def has_own_steps(model: keras.Model) -> bool:
+    """Whether a model has a step of its own, which may do with its data what it likes."""
+    steps = ("train_step", "test_step", "predict_step")
+    return any(getattr(type(model), step) is not getattr(keras.Model, step) for step in steps)
+
+
 def is_table(value: Any) -> bool:
     return isinstance(value, (pd.DataFrame, pd.Series, pd.Categorical))
 
@@ -506,6 +590,33 @@ def is_table(value: Any) -> bool:
 
 def as_list(value: Any) -> list:
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def check_levels(label: str, factor: pd.Categorical, needed: int, units: tuple[int | None, ...]) -> None:
+    """Raise a ``DataError`` for a factor whose codes need more units than an output has, if that is known."""
+    if not units or units[0] is None or needed <= units[0]:
+        return
+    used = factor.remove_unused_categories().categories
+    unused = [level for level in factor.categories if level not in used]
+    hint = f"The output needs a unit for each level: {len(factor.categories)}."
+    if "NA" in used:
+        hint = "One level is NA: leave out those rows, or give the output a unit more."
+    elif len(used) <= units[0]:
+        hint = f"`droplevels()` leaves out {listed(unused, 'the level', 'the levels')}, which occurs nowhere."
+    raise DataError(
+        label,
+        f"`{label}` has {len(factor.categories)} levels, and the model's output has {units[0]} values.",
+        hint,
+    )
+
+
+def check_not_negative(label: str, weights: Any) -> None:
+    if isinstance(weights, np.ndarray) and weights.dtype.kind in "fi" and (count := int((weights < 0).sum())):
+        raise DataError(
+            label,
+            f"`{label}` has {count} negative value{'s' * (count > 1)}: weights are 0 or more.",
+            "Give `compile()` a loss of your own if signs are to count.",
+        )
 
 
 def has_a_value_for_each_row(loss: Any) -> bool:
@@ -547,9 +658,17 @@ def in_order(label: str, frame: pd.DataFrame, columns: dict[Any, list[str]], pla
     return frame[known]
 
 
-def check_columns(label: str, frame: pd.DataFrame, noun: str, known: Collection[str]) -> None:
+def parts_of(frame: pd.DataFrame) -> dict[str, pd.Series | pd.DataFrame]:
+    """The columns of a data frame by name; those that were one matrix in R as a data frame."""
+    matrices = frame.attrs.get("matrices", {})
+    of_matrices = {column for columns in matrices.values() for column in columns}
+    parts = {name: frame[name] for name in frame.columns if name not in of_matrices}
+    return parts | {name: frame[list(columns)] for name, columns in matrices.items()}
+
+
+def check_columns(label: str, columns: Collection[str], noun: str, known: Collection[str]) -> None:
     """Raise a ``DataError`` for a column that is none of the model's inputs, or outputs."""
-    for name in frame.columns:
+    for name in columns:
         if name not in known:
             raise DataError(
                 f"{label}${name}",
@@ -586,14 +705,41 @@ def with_levels(label: str, factor: pd.Categorical, levels: list) -> pd.Categori
     return coded_by(levels, factor, label, about, hint)
 
 
+def numbers_for_text(label: str) -> DataError:
+    reason = f"`{label}` is numbers, and the model takes text there."
+    return DataError(
+        label, reason, f"`as.character({label})` makes text of them." if "()" not in label else None
+    )
+
+
+def text_of(label: str, value: pd.DataFrame | pd.Series | pd.Categorical, tensor: Any) -> np.ndarray:
+    """Text, or the labels of a factor, as an input of the model takes it; of a data frame, all columns.
+
+    Raises
+    ------
+    DataError
+        If there are numbers, or a factor with missing values.
+    """
+    if isinstance(value, pd.DataFrame):
+        columns = [text_of(f"{label}${name}", column, None) for name, column in value.items()]
+        return columns[0] if tensor is not None and len(tensor.shape) == 1 else np.column_stack(columns)
+    column = pd.Series(value)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        factor_codes(label, column.array)  # raises an error if some are missing
+    elif kind_of(column) != "text":
+        raise numbers_for_text(label)
+    values = np.asarray(column.astype(object), dtype=str)
+    return values[:, None] if tensor is not None and len(tensor.shape) == 2 else values
+
+
 def column_for(
     label: str, column: pd.Series, tensor: Any, takes_indices: bool, levels: dict[str, list], place: str
 ) -> np.ndarray:
     """A column as an input of the model takes it: text, the codes of a factor by the levels, or numbers."""
+    if is_string(tensor):
+        return text_of(label, column, tensor)
     if isinstance(column.dtype, pd.CategoricalDtype):
         values = factor_for(label, column.array, tensor, takes_indices, levels, place)
-    elif keras.backend.standardize_dtype(tensor.dtype) == "string":
-        values = np.asarray(column.astype(object), dtype=str)
     else:
         values = numbers_of(label, column)
     return values[:, None] if len(tensor.shape) == 2 else values
@@ -607,13 +753,10 @@ def factor_for(
     levels: dict[str, list],
     place: str,
 ) -> np.ndarray:
-    """A factor as an input of the model takes it: its labels, or its codes by the levels."""
-    dtype = keras.backend.standardize_dtype(tensor.dtype)
-    if dtype == "string":
-        factor_codes(label, factor)  # raises an error if some are missing
-        return np.asarray(factor.astype(object), dtype=str)
+    """The codes of a factor, by the levels, for an input of the model that takes indices."""
     if takes_indices:
         return codes_as_before(label, factor, levels, place)
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
     raise DataError(
         label,
         f"`{label}` is a factor, and the model's input `{tensor.name}` is of type {dtype}.",

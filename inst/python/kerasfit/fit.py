@@ -6,6 +6,7 @@ It says what the arguments mean (``arguments``), opens the data (``sources``), b
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from kerasfit.engines import Engine, engine_for
 from kerasfit.errors import ArgumentError
 from kerasfit.extras import ProgressStyle
 from kerasfit.history import History
+from kerasfit.lists import check_validation
 from kerasfit.live import View, viewed
 from kerasfit.monitors import Monitors
 from kerasfit.nesting import may_be_nested
@@ -40,6 +42,11 @@ from kerasfit.sources import (
     open_source,
     split,
 )
+
+# which R users give as options
+ARGUMENTS_OF_THE_BRIDGE = {
+    *("model", "plan", "kernels", "allow_missing", "on_interrupt", "writer", "view", "extra")
+}
 
 
 @may_be_nested
@@ -97,7 +104,8 @@ def fit(
     validation_split
         The share of the samples, taken from the end before any shuffling, to validate on instead.
     validation_data
-        (x, y) or (x, y, sample_weight), a dataset or a generator; overrides ``validation_split``.
+        (x, y) or (x, y, sample_weight), a dataset or a generator; overrides ``validation_split``. For a model
+        without targets, x alone.
     shuffle
         Whether to put the samples of arrays into a new order each epoch.
     class_weight
@@ -150,7 +158,10 @@ def fit(
     own_fit = has_its_own("fit", model)
     if extra and not own_fit:
         names = arguments.listed([f"`{name}`" for name in extra], "argument", "arguments")
-        raise ArgumentError(next(iter(extra)), f"fit() does not know the {names}.")
+        known = inspect.signature(fit).parameters.keys() - ARGUMENTS_OF_THE_BRIDGE
+        meant = arguments.nearest_argument(next(iter(extra)), sorted(known))
+        hint = f"Did you mean `{meant}`?" if meant else None
+        raise ArgumentError(next(iter(extra)), f"fit() does not know the {names}.", hint)
     schedule = Schedule.of(initial_epoch, epochs)
     validation_schedule = ValidationSchedule.of(validation_freq)
     verbose = arguments.verbosity(verbose)
@@ -175,12 +186,19 @@ def fit(
     y = reader.in_known_levels("y", y)
     levels = levels_of(y)
     if class_weight is not None and is_iterator_like(x):
-        class_weights = ClassWeightsByBatch(class_weight, reader.outputs, lambda: reader.levels)
+        class_weights = ClassWeightsByBatch(
+            class_weight, reader.outputs, lambda: reader.levels, reader.are_codes
+        )
     else:
-        class_weights = arguments.class_weights_of(class_weight, levels, reader.outputs)
+        class_weights = arguments.class_weights_of(class_weight, levels, reader.outputs, reader.are_codes)
 
     if validation_data is not None and is_array_like(validation_data):
-        x_val, y_val, *weights = arguments.validation_triple(validation_data)
+        x_val, y_val, *weights = arguments.validation_triple(
+            validation_data,
+            without_targets=y is None and (is_array_like(x) or model.loss is None),
+            inputs=len(reader.named_inputs),
+        )
+        check_validation(validation_data, x_val, list(reader.named_inputs))
         validation_data = (x_val, arguments.match_levels(y, y_val), *weights)
     elif validation_data is None and validation_split:
         if not is_array_like(x):

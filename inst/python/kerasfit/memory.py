@@ -27,6 +27,8 @@ def is_aligned(array: np.ndarray) -> bool:
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array in row-major order, with any values, that backends can use without copying it."""
+    if dtype.hasobject:  # bytes that are no text, which only Python may write
+        return np.empty(shape, dtype)
     size = math.prod(shape) * dtype.itemsize
     memory = large_memory(size) if size >= LARGE and hasattr(mmap, "MADV_FREE") else None
     if memory is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -50,7 +51,37 @@ def shapes_explained(model: keras.Model, source: Source, phase: str = "train") -
         if ABOUT_SHAPES.search(f"{type(raised).__name__}: {raised}"):
             for mistake in mistakes_of_shape(model, source, phase):
                 raise mistake from error
+            for mistake in mistakes_of_metric(model, source, metric_at_fault(error)):
+                raise mistake from error
         raise
+
+
+def metric_at_fault(error: BaseException) -> keras.metrics.Metric | None:
+    """The metric of Keras's in whose code an exception came up, if any."""
+    owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    metrics = [owner for owner in owners if isinstance(owner, keras.metrics.Metric)]
+    own = [metric for metric in metrics if not keras_private.is_container(metric)]
+    return own[-1] if own and keras_private.is_of_keras(own[-1]) else None
+
+
+def mistakes_of_metric(
+    model: keras.Model, source: Source, metric: keras.metrics.Metric | None
+) -> Iterator[DataError]:
+    """Targets that a loss takes and a metric does not: vectors where the model has a matrix as its output."""
+    outputs = list(getattr(model, "outputs", None) or [])
+    y = source.example.y if source.example else None
+    if metric is None or len(outputs) != 1 or len(getattr(y, "shape", ())) != len(outputs[0].shape) - 1:
+        return
+    label = source.names.y
+    hint = f"A matrix of one column will do: as.matrix({label if '()' not in label else 'y'})."
+    if takes_classes(model.loss):
+        hint = 'One-hot targets are what a factor becomes with the loss "categorical_crossentropy".'
+    yield DataError(
+        label,
+        f"`{label}` has dimensions {dims(y.shape)}, and the metric `{metric.name}` needs those of the "
+        f"model's output: {dims(('samples', *outputs[0].shape[1:]))}.",
+        hint,
+    )
 
 
 def error_of_loss(error: BaseException) -> BaseException:
@@ -70,6 +101,10 @@ def check_shapes(model: keras.Model, training: Source, validation: Source | None
         validation data, which come after an epoch, have another shape than the model and the training data.
     """
     check_number_of_inputs(model, training)
+    if training.example is not None:
+        # a compiled step has counted itself when it fails for these
+        for mistake in mistakes_of_times(model, training.example, training.names):
+            raise mistake
     if validation is None or not is_strict(model) or any(mistakes_of_shape(model, training)):
         return
     for mistake in mistakes_of_shape(model, validation):
@@ -126,6 +161,7 @@ def mistakes_of_shape(model: keras.Model, source: Source, phase: str = "train") 
         yield from mistakes_of_inputs(model, x, source.names.x)
         if phase != "predict":
             yield from mistakes_of_targets(model, y, source.names.y)
+            yield from mistakes_of_times(model, source.example, source.names)
             yield from mistakes_of_weights(model, sample_weight, y, source.names.sample_weight)
             yield from mistakes_of_lengths(source.example, source.names)
 
@@ -227,6 +263,25 @@ def weighs(given: Sequence[int | None], values: Sequence[int | None]) -> bool:
     return len(given) == len(values) and all(
         a == b or a in (1, None) or b is None for a, b in zip(given, values, strict=True)
     )
+
+
+def mistakes_of_times(model: keras.Model, batch: Batch, names: Names) -> Iterator[DataError]:
+    """Weights of times, where the loss takes the times in the targets for columns of one sample.
+
+    So Keras does with targets (samples, times) for an output (samples, times, 1).
+    """
+    outputs, y, weights = list(getattr(model, "outputs", None) or []), batch.y, batch.sample_weight
+    if len(outputs) != 1 or not (hasattr(y, "shape") and hasattr(weights, "shape")):
+        return
+    output = tuple(outputs[0].shape)
+    by_sample = is_elementwise(model.loss) and output[-1] == 1 and len(y.shape) == len(output) - 1 > 1
+    if by_sample and len(weights.shape) == len(y.shape) and set(weights.shape[1:]) != {1}:
+        yield DataError(
+            names.sample_weight,
+            f"`{names.sample_weight}` has dimensions {dims(weights.shape)}, and the loss has one value for "
+            f"each sample: `{names.y}` has dimensions {dims(y.shape)} and the model's output {dims(output)}.",
+            f"Give `{names.y}` a last dimension of 1: array(y, c(dim(y), 1)).",
+        )
 
 
 def mistake_of_structure(label: str, value: Any, count: int, known: list[str], noun: str) -> DataError | None:

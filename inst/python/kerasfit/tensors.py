@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -68,7 +68,7 @@ def to_model_dtype(array: np.ndarray, label: str | None = None) -> np.ndarray:
     if look or not as_it_is:
         in_blocks(work, len(array), array.size)
     if suspicious:
-        check_finite(label, result)
+        check_finite(label, array)
     return result
 
 
@@ -78,45 +78,53 @@ def has_finite_norm(array: np.ndarray) -> bool:
 
 
 def check_finite(label: str, array: np.ndarray) -> None:
-    """Raise a ``DataError`` that counts what is not finite, if anything is not."""
-    for kind, is_kind, hint in not_finite(array.dtype):
-        if count := int(is_kind(array).sum()):
-            raise DataError(label, f"`{label}` has {count} {kind} value{'s' * (count > 1)}.", hint)
+    """Raise a ``DataError`` that counts what is not finite, or will not be in the model's float type."""
+    for words, found, hint in not_finite(array):
+        if count := int(found.sum()):
+            dtype = keras.config.floatx()
+            example = (
+                f": {array[found][0]:g} is finite in R, and infinite as {dtype}" if dtype in words else ""
+            )
+            raise DataError(label, f"`{label}` has {count} {words.format('s' * (count > 1))}{example}.", hint)
 
 
 def check_finite_columns(label: str, columns: Mapping[str, np.ndarray]) -> None:
-    """The same for the columns of a data frame: all that have missing values are in one error."""
-    dtype = np.dtype(keras.config.floatx())
-    for kind, is_kind, hint in not_finite(dtype):
-        counts = {
-            name: int(is_kind(column.astype(dtype)).sum())
-            for name, column in columns.items()
-            if column.dtype.kind == "f"
-        }
+    """The same for the columns of a data frame: all that have such values are in one error."""
+    floats = {name: column for name, column in columns.items() if column.dtype.kind == "f"}
+    by_column = [list(not_finite(column)) for column in floats.values()]
+    for kinds in zip(*by_column, strict=True):
+        words, _, hint = kinds[0]
+        counts = {name: int(found.sum()) for name, (_, found, _) in zip(floats, kinds, strict=True)}
+        if sum(count > 0 for count in counts.values()) == 1:
+            name = next(name for name, count in counts.items() if count)
+            check_finite(f"{label}${name}", columns[name])
         if any(counts.values()):
-            raise not_finite_in_columns(label, kind, counts, hint)
+            raise not_finite_in_columns(label, words, counts, hint)
 
 
-def not_finite_in_columns(label: str, kind: str, counts: Mapping[str, int], hint: str) -> DataError:
+def not_finite_in_columns(label: str, words: str, counts: Mapping[str, int], hint: str) -> DataError:
     """The mistake that some columns of a data frame have missing values, or others of a kind."""
     found = {name: count for name, count in counts.items() if count}
     if len(found) == 1:
         ((name, count),) = found.items()
-        return DataError(label, f"`{label}${name}` has {count} {kind} value{'s' * (count > 1)}.", hint)
-    *words, last = [f"`{name}` ({count})" for name, count in found.items()]
-    return DataError(
-        label, f"`{label}` has {kind} values in the columns {', '.join(words)} and {last}.", hint
-    )
+        return DataError(label, f"`{label}${name}` has {count} {words.format('s' * (count > 1))}.", hint)
+    *names, last = [f"`{name}` ({count})" for name, count in found.items()]
+    where = f"in the columns {', '.join(names)} and {last}"
+    return DataError(label, f"`{label}` has {words.format('s')} {where}.", hint)
 
 
-def not_finite(dtype: np.dtype) -> list[tuple[str, Callable, str]]:
-    """What numbers can be that are not finite: in words, how it is found, and what to say of it."""
-    return [
-        ("missing", np.isnan, MISSING),
-        ("infinite", np.isinf, f"Numbers are of type {dtype}."),
-    ]
+def not_finite(array: np.ndarray) -> Iterator[tuple[str, np.ndarray, str]]:
+    """What numbers can be that are not finite: in words, where they are, and what to do about it."""
+    dtype = keras.config.floatx()
+    infinite = np.isinf(array)
+    yield MISSING_VALUES, np.isnan(array), MISSING
+    yield "infinite value{}", infinite, f"Numbers are of type {dtype}."
+    with np.errstate(over="ignore", invalid="ignore"):
+        too_large = np.isinf(array.astype(dtype)) & ~infinite
+    yield f"value{{}} that {dtype} does not have", too_large, "Scale the numbers, for example by `log()`."
 
 
+MISSING_VALUES = "missing value{}"
 MISSING = "Leave out or impute what is missing before training."
 BLOCK = 50_000  # elements: so many fit the cache, being read along one axis and written along another
 

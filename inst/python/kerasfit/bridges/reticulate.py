@@ -18,10 +18,12 @@ import rpytools.call  # reticulate's
 from rpycall import call_r_function
 
 from kerasfit import interrupts
+from kerasfit.arguments import nearest, nearest_argument
 from kerasfit.bridges.printed import printing_by
 from kerasfit.bridges.values import Generator, data_frame, factor, named, random_state, sparse_matrix
 from kerasfit.callbacks import FunctionCallback, counting_from_1
 from kerasfit.delegate import overrides
+from kerasfit.errors import DataError
 from kerasfit.files import IS_WINDOWS
 from kerasfit.history import History
 from kerasfit.keras_private import metrics_forgotten
@@ -50,6 +52,8 @@ __all__ = [
     "is_callback_class",
     "metric",
     "named",
+    "nearest_argument",
+    "nearest_name",
     "output_names",
     "output_values",
     "overrides",
@@ -96,12 +100,22 @@ def metric(function: Callable, name: str) -> Callable | keras.metrics.Metric:
     A saved model names the function: by the name, with ``_`` for what names of functions cannot have.
     """
 
-    function = of_equal_ranks(function)
-    function.__name__ = re.sub(r"\W+", "_", name)
+    value_of = of_equal_ranks(function)
+
+    @functools.wraps(function)
+    def explained(y_true: Any, y_pred: Any) -> Any:
+        try:
+            return value_of(y_true, y_pred)
+        except Exception as error:
+            if mistake := mistake_of_types(name, y_true, y_pred, error):
+                raise mistake from error
+            raise
+
+    explained.__name__ = re.sub(r"\W+", "_", name)
     if re.fullmatch("[a-z_0-9]+", name):
-        return function
+        return explained
     # Keras would write another name; where it loads this, it takes a name that is the function's for that
-    return keras.metrics.MeanMetricWrapper(function, name)
+    return keras.metrics.MeanMetricWrapper(explained, name)
 
 
 def of_equal_ranks(function: Callable) -> Callable:
@@ -126,6 +140,38 @@ def give_columns(model: keras.Model) -> None:
         is_users = isinstance(loss, keras.losses.Loss) and package_of(type(loss)) != "keras"
         if is_users and "call" not in vars(loss):
             vars(loss)["call"] = of_equal_ranks(loss.call)
+
+
+def mistake_of_types(name: str, y_true: Any, y_pred: Any, error: Exception) -> DataError | None:
+    """What is wrong where a metric of R's has put numbers of two types together, as TensorFlow does not."""
+    types = [keras.backend.standardize_dtype(tensor.dtype) for tensor in (y_true, y_pred)]
+    if types[0] == types[1] or not re.search(r"\btypes?\b|dtype", str(error)):
+        return None
+    return DataError(
+        "metrics",
+        f"The metric `{name}` puts targets of type {types[0]} and predictions of type {types[1]} together.",
+        "Let it begin with y_true <- keras$ops$cast(y_true, y_pred$dtype).",
+    )
+
+
+def nearest_name(module: str, name: str) -> str | None:
+    """What Keras has for a name of ``keras.optimizers``, ``losses`` or ``metrics`` that it does not know.
+
+    None if it knows the name, "" if nothing is like it.
+    """
+    there = getattr(keras, module)
+    known = {other for other in dir(there) if not other.startswith("_")}
+    if module == "metrics":
+        known |= {"accuracy", "acc", "crossentropy", "ce"}
+    if name in known or name.lower() in {other.lower() for other in known if module == "optimizers"}:
+        return None
+    try:
+        there.get(name)
+    except Exception:
+        if module == "optimizers":
+            known = {other.lower() for other in known}
+        return nearest(name, sorted(known, key=str.islower)) or ""  # of two, the name of a function
+    return None
 
 
 def is_callback_class(value: Any) -> bool:

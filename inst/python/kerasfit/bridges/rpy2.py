@@ -17,7 +17,7 @@ from kerasfit.callbacks import HOOKS
 from kerasfit.errors import ArgumentError, DataError
 from kerasfit.history import History
 from kerasfit.sources.iterators import never_ends
-from kerasfit.tensors import MISSING, not_finite_in_columns
+from kerasfit.tensors import MISSING, MISSING_VALUES, not_finite_in_columns
 
 DATA = ("x", "y", "sample_weight", "validation_data")
 NUMBERS = (ri.FloatSexpVector, ri.IntSexpVector, ri.BoolSexpVector, ri.ByteSexpVector)
@@ -69,7 +69,15 @@ def data_from_r(label: str, value: Any) -> Any:
     if "integer64" in classes:
         return data_from_r(label, doubles_of_integer64(value))
     if is_object(value):
-        raise refused(label, value, "Give an ordinary vector, matrix or array.")
+        load_r_package()
+        plain = ro.r("kerasfit:::without_class")(value)
+        if plain is ro.NULL:
+            raise refused(
+                label,
+                value,
+                "Give an ordinary vector, matrix or array, as `as.matrix()` or `as.numeric()` may make it.",
+            )
+        return data_from_r(label, plain)
     if isinstance(value, ri.ListSexpVector):
         return list_from_r(label, value, data_from_r)
     if isinstance(value, NUMBERS):
@@ -197,19 +205,31 @@ def check_missing_in_columns(label: str, frame: ri.ListSexpVector) -> None:
         if not isinstance(column, (ri.FloatSexpVector, ri.ByteSexpVector))
     ):
         counts = {name: int(is_missing(column).sum()) for name, column in columns.items()}
-        raise not_finite_in_columns(label, "missing", counts, MISSING)
+        raise not_finite_in_columns(label, MISSING_VALUES, counts, MISSING)
 
 
 def data_frame_from_r(label: str, frame: ri.ListSexpVector) -> Any:
     check_missing_in_columns(label, frame)
-    columns = []
+    columns: dict[str, Any] = {}
+    matrices: dict[str, list[str]] = {}
     for name, column in zip(names_of(frame), frame, strict=True):
-        if dim_of(column)[1:] == (1,):  # such as scale() gives
-            column = ro.r["as.vector"](column)
-        if isinstance(column, ri.ListSexpVector) or len(dim_of(column)) > 1:
+        if isinstance(column, ri.ListSexpVector) or len(dim_of(column)) > 2:
             raise refused(f"{label}${name}", column, "Give a column for each of its parts.")
-        columns.append(data_from_r(f"{label}${name}", column))
-    return data_frame(names_of(frame), columns, ro.r["nrow"](frame)[0])
+        parts = {name: column} if len(dim_of(column)) == 1 else columns_of_matrix(name, column)
+        if len(parts) > 1:
+            matrices[name] = list(parts)
+        for part, values in parts.items():
+            if part in columns:
+                raise ArgumentError(label, f"`{label}` has two columns of the name `{part}`.")
+            columns[part] = data_from_r(f"{label}${part}", values)
+    return data_frame(list(columns), list(columns.values()), ro.r["nrow"](frame)[0], matrices)
+
+
+def columns_of_matrix(name: str, matrix: ri.Sexp) -> dict[str, ri.Sexp]:
+    """The columns of a matrix in a data frame, named as the R package does."""
+    load_r_package()
+    columns = ro.r("kerasfit:::columns_of_matrix")(matrix, name)
+    return dict(zip(names_of(columns), columns, strict=True))
 
 
 def sparse_from_r(matrix: ri.SexpS4) -> Any:

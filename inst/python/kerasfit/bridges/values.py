@@ -21,13 +21,20 @@ def named(names: list[str], values: list[Any]) -> dict[str, Any]:
     return dict(zip(names, values, strict=True))
 
 
-def data_frame(names: list[str], columns: list[Any], rows: int) -> pd.DataFrame:
-    """A data frame of columns that are numpy arrays or categoricals, which it does not copy."""
+def data_frame(
+    names: list[str], columns: list[Any], rows: int, matrices: dict[str, list[str]] | None = None
+) -> pd.DataFrame:
+    """A data frame of columns that are numpy arrays or categoricals, which it does not copy.
+
+    ``matrices`` are the names of the columns that were one matrix in R, by the name of that.
+    """
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError("x", f"A data frame has two columns of the name `{twice}`.")
     data = dict(zip(names, columns, strict=True))
-    return pd.DataFrame(data, index=range(int(rows)), copy=False)
+    frame = pd.DataFrame(data, index=range(int(rows)), copy=False)
+    frame.attrs["matrices"] = dict(matrices or {})
+    return frame
 
 
 def sparse_matrix(values: np.ndarray, rows: np.ndarray, starts: np.ndarray, shape: list[int]) -> Any:

@@ -118,7 +118,7 @@ def check_arrays(
     if not any(True for _ in labelled_leaves(names.x, data[0])):
         raise ArgumentError(names.x, f"`{names.x}` has no arrays in it.")
     check_are_numbers(names.y, data[1])
-    check_are_numbers(names.sample_weight, data[2])
+    check_are_numbers(names.sample_weight, data[2], weights=True)
     first, array = leaves[0]
     if len(array) == 0:
         raise DataError(first, f"`{first}` has no samples.")
@@ -136,17 +136,21 @@ def check_arrays(
 
 
 def is_text(leaf: Any) -> bool:
-    return isinstance(leaf, np.ndarray) and leaf.dtype.kind in "US"
+    """Whether an array that ``as_array`` has made is text. Objects are bytes of a tensor of text then."""
+    return isinstance(leaf, np.ndarray) and leaf.dtype.kind in "USO"
 
 
-def check_are_numbers(label: str, value: Any) -> None:
+def check_are_numbers(label: str, value: Any, *, weights: bool = False) -> None:
     """Raise a ``DataError`` if targets or weights are text."""
     for path, leaf in labelled_leaves(label, value):
         if is_text(leaf):
+            wanted = "weights are numbers" if weights else "targets must be numbers or a factor"
+            made = "as.numeric" if weights else "factor"
             raise DataError(
                 path,
-                f"`{path}` is text: targets must be numbers or a factor, and weights numbers.",
-                "A factor inside R's tuple() becomes text: use list() instead.",
+                f"`{path}` is text: {wanted}.",
+                f"`{made}({path if '()' not in path else '…'})` makes them of it."
+                + (" A factor inside R's tuple() becomes text: use list() there." if not weights else ""),
             )
 
 
@@ -172,7 +176,7 @@ def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
     def convert(label: str, leaf: Any) -> Any:
         if is_ragged(leaf) and keras.backend.backend() != "tensorflow":
             raise ragged(label, "with this backend")
-        if is_backend_tensor(leaf):
+        if is_backend_tensor(leaf) and getattr(leaf.dtype, "name", None) != "string":
             return copy_of_tensor(leaf) if hasattr(leaf, "detach") else leaf  # others cannot be written into
         array = as_array(label, leaf)
         if isinstance(array, LazyArray):
@@ -211,11 +215,20 @@ def as_array(label: str, value: Any) -> np.ndarray:
     array = np.atleast_1d(np.asarray(to_numpy(value)))  # a plain one also of np.matrix, as scipy has it
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    if array.dtype == object and all(isinstance(element, str) for element in array.flat):
-        array = array.astype(str)
+    if array.dtype == object and all(isinstance(element, (str, bytes)) for element in array.flat):
+        return as_text(array)
     if array.dtype.kind in "OmM":
         raise DataError(label, f"`{label}` must be numeric, not of type {array.dtype}.")
     return array
+
+
+def as_text(array: np.ndarray) -> np.ndarray:
+    """Text or the bytes that tensors of text are, as text; as it is if there are bytes of something else."""
+    try:
+        texts = [element.decode() if isinstance(element, bytes) else element for element in array.flat]
+    except UnicodeDecodeError:
+        return array
+    return np.array(texts, dtype=str).reshape(array.shape)
 
 
 def is_array(value: Any) -> bool:
@@ -233,7 +246,11 @@ def factor_codes(label: str, factor: pd.Categorical) -> np.ndarray:
     """The 0-based codes of a factor, int32."""
     missing = int((factor.codes < 0).sum())
     if missing:
-        raise DataError(label, f"`{label}` is a factor with {missing} missing value{'s' * (missing > 1)}.")
+        raise DataError(
+            label,
+            f"`{label}` is a factor with {missing} missing value{'s' * (missing > 1)}.",
+            "Leave out those rows, or make a level of them by `addNA()`.",
+        )
     return factor.codes.astype(np.int32)
 
 

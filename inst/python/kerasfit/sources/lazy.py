@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kerasfit.origin import module_of
-from kerasfit.tensors import check_finite, has_finite_norm, to_model_dtype
+from kerasfit.tensors import to_model_dtype
 
 
 class LazyArray:
@@ -41,8 +41,8 @@ class LazyArray:
     def checked(self, label: str) -> LazyArray:
         """The same, whose numbers must be finite. Those of a file are looked at when they are read."""
         self.label = label
-        if is_sparse(self.rows) and self.rows.data.dtype.kind == "f" and not has_finite_norm(self.rows.data):
-            check_finite(label, self.rows.data)
+        if is_sparse(self.rows):
+            to_model_dtype(self.rows.data, label)
         return self
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from kerasfit.arguments import ClassWeighting
+from kerasfit.errors import DataError
 from kerasfit.tensors import to_model_dtype, to_numpy
 
 
@@ -156,4 +157,14 @@ def weighted(sample_weight: Any, class_weight: ClassWeighting | None, y: Any) ->
 
 def product(sample_weight: Any, of_class: np.ndarray) -> np.ndarray:
     sample_weight = to_model_dtype(to_numpy(sample_weight))
-    return sample_weight * of_class.reshape(of_class.shape + (1,) * (sample_weight.ndim - of_class.ndim))
+    rank = max(sample_weight.ndim, of_class.ndim)
+    sample_weight, of_class = (w.reshape(w.shape + (1,) * (rank - w.ndim)) for w in (sample_weight, of_class))
+    with np.errstate(over="ignore"):
+        result = sample_weight * of_class
+    if np.isinf(result).any() and np.isfinite(sample_weight).all():
+        raise DataError(
+            "class_weight",
+            f"`class_weight` times `sample_weight` is infinite as {result.dtype}.",
+            "Give smaller weights: only their ratios matter much.",
+        )
+    return result
