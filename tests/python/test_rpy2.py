@@ -122,7 +122,7 @@ def test_a_history_is_r_s_own():
         verbose=0,
     )
     value = history.to_r()
-    assert list(value.rclass) == ["keras_training_history"]
+    assert list(value.rclass) == ["kerasfit_history", "keras_training_history"]
     printed = "\n".join(ro.r["capture.output"](ro.r["print"](value)))
     assert "Training history: epochs 1 to 3" in printed
     frame, expected = ro.r["as.data.frame"](value), history.to_pandas()

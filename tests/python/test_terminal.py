@@ -13,6 +13,7 @@ import sys
 import termios
 import time
 
+import models
 import pytest
 from sessions import ENVIRONMENT
 
@@ -94,7 +95,7 @@ kerasfit.fit(model, x, x[:, 0], epochs=2, batch_size=16, callbacks=[slowly], ver
 """
 
 
-@pytest.mark.parametrize("verbose", [1, 2])
+@pytest.mark.parametrize("verbose", models.few([1, 2], [1]))
 def test_names_of_metrics_are_only_text_whatever_the_terminal_can_write(verbose):
     pytest.importorskip("rich")
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -106,7 +107,7 @@ def test_names_of_metrics_are_only_text_whatever_the_terminal_can_write(verbose)
         assert any("[/red]: " in line and "Epoch 1/2 -" not in line for screen in screens for line in screen)
 
 
-@pytest.mark.parametrize("columns", [100, 60])
+@pytest.mark.parametrize("columns", models.few([100, 60], [60]))
 def test_a_bar_moves_and_a_line_for_each_epoch_stays(tmp_path, columns):
     screens = train(tmp_path, columns, ["mae"])
     bars = [screen[-1] for screen in screens if screen and "ETA" in screen[-1]]
