@@ -139,7 +139,7 @@ function_of_user <- function(value, outputs, kind, written = NULL, default = pas
     })
     if (inner) result else stats::setNames(result, names(value))
   } else if (is.function(value)) {
-    name <- name_of_function(value, written, default)
+    name <- name_in_python(value, written, default)
     function_of_r <- structure(function(...) check_tensor(user_code(value(...)), kind, name), py_function_name = name)
     if (kind == "loss") return(function_of_r)
     bridge$metric(reticulate::r_to_py(function_of_r, convert = TRUE), name)
@@ -156,7 +156,7 @@ check_tensor <- function(value, kind, name) {
   abort_argument(if (kind == "loss") "loss" else "metrics", message, NULL, tensors_in_words("mean"))
 }
 
-name_of_function <- function(f, written, default) {
+name_in_python <- function(f, written, default) {
   given <- attr(f, "py_function_name", TRUE) %||% attr(f, "__name__", TRUE) %||% attr(f, "name", TRUE)
   variable <- if (is.symbol(written) && !isNamespaceLoaded("keras3")) as.character(written)
   given %||% variable %||% default

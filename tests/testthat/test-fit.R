@@ -406,7 +406,7 @@ test_that("a model that is compiled again has the metrics of the last compile(),
   expect_error(metrics_of(model), "no idea", class = "kerasfit_error_user")
   expect_length(metrics_of(compile(model, "sgd", "mse")), 0)
   expect_identical(metrics_of(compile(model, "sgd", "mse", metrics = "mae")), "mae")
-  expect_error(compile(model, "abacus"), class = "kerasfit_error_python")
+  expect_error(compile(model, list(class_name = "SGD", config = list(abacus = 1))), class = "kerasfit_error")
   expect_identical(metrics_of(model), "mae") # a compile() that fails changes nothing
   expect_identical(metrics_of(compile(model, "sgd", "mse", weighted_metrics = "mape")), "mape")
   expect_length(metrics_of(compile(model, "sgd", "mse", metrics = NULL)), 0)

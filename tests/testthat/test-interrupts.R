@@ -125,7 +125,7 @@ test_that("options(kerasfit.interrupt = \"error\") makes it R's interrupt, which
     "cat(h$params$interrupted, '\\n')",
     finish
   ))
-  expect_identical(lines[1:3], c("heard keras_training_history ", "kerasfit_interrupt interrupt condition ", "ready"))
+  expect_identical(lines[1:3], c("heard kerasfit_history keras_training_history ", "kerasfit_interrupt interrupt condition ", "ready"))
   expect_identical(utils::tail(lines, 3), c("TRUE ", "usable", "exit 0"))
   withr::local_options(kerasfit.interrupt = "wait")
   expect_error(fit(classifier(), iris_x, iris_y), "`kerasfit.interrupt` must be one of \"auto\", \"return\", \"error\"", class = "kerasfit_error_argument")

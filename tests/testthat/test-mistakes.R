@@ -27,6 +27,7 @@ world <- function() {
     dataset = function() tf$data$Dataset$from_tensor_slices(tuple(iris_x, array(codes)))$batch(30L)$`repeat`(),
     model = classifier(),
     categorical = classifier(loss = "categorical_crossentropy"),
+    fresh = classifier(), fresh_categorical = classifier(loss = "categorical_crossentropy"), # which know no levels yet
     two = compile(keras$Model(list(a = a, b = b), outputs), "adam", list(u = "sparse_categorical_crossentropy", v = "mse")),
     words = compile(words, "adam", "mse"), fixed = compile(fixed, "adam", "mse"),
     bare = keras$Sequential(list(keras$Input(list(4L)), keras$layers$Dense(3L)))
@@ -98,7 +99,7 @@ test_that("an error in the user's own function keeps its message and says where,
   loss <- function(y_true, y_pred) stop("no idea")
   expect_error(
     fit(classifier(loss = loss, metrics = NULL), iris_x, iris_y, verbose = 0),
-    "In the loss, epoch 1, batch 1.*no idea", class = "kerasfit_error_user"
+    "In the loss `loss`, epoch 1, batch 1.*no idea", class = "kerasfit_error_user"
   )
 })
 

@@ -261,7 +261,7 @@ test_that("quit() in a callback ends R with its status, and the debugger's Q end
     "cat('usable', class(go_on()), exists('result'), '\\n')",
     "fit(model, x, x[, 1], callbacks = list(on_epoch_end = function() quit(status = 3)))"
   )
-  expect_match(answer$stdout, "usable keras_training_history FALSE")
+  expect_match(answer$stdout, "usable kerasfit_history keras_training_history FALSE")
   expect_match(answer$stderr, "would have jumped out of fit")
   expect_identical(answer$status, 3L)
 })
