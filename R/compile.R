@@ -46,16 +46,16 @@
 #' @rawNamespace export(compile)
 #' @export
 compile.keras.src.trainers.trainer.Trainer <- function(object, optimizer = "rmsprop", loss = NULL, metrics = NULL, ...,
-                                                 loss_weights = NULL, weighted_metrics = NULL, run_eagerly = FALSE,
-                                                 steps_per_execution = 1L, jit_compile = "auto",
-                                                 auto_scale_loss = TRUE) {
+                                                       loss_weights = NULL, weighted_metrics = NULL, run_eagerly = FALSE,
+                                                       steps_per_execution = 1L, jit_compile = "auto",
+                                                       auto_scale_loss = TRUE) {
   call <- user_call("compile")
   check_model(object, call)
   own <- reticulate::py_to_r(bridge$overrides(object, "compile"))
   extra <- check_extra(..., call = call, known = own)
   given <- list(
-    optimizer = made_by_keras3(optimizer), loss = loss, metrics = metrics, loss_weights = as_plain_list(plain_numbers(loss_weights)),
-    weighted_metrics = weighted_metrics, run_eagerly = run_eagerly,
+    optimizer = made_by_keras3(optimizer), loss = loss, metrics = metrics,
+    loss_weights = as_plain_list(plain_numbers(loss_weights)), weighted_metrics = weighted_metrics, run_eagerly = run_eagerly,
     steps_per_execution = as.integer(plain_numbers(steps_per_execution)), jit_compile = jit_compile,
     auto_scale_loss = auto_scale_loss
   )

@@ -173,14 +173,14 @@ abort_python <- function(error, call) {
 #' @noRd
 tensors_hint <- function(condition) {
   reasons <- c(
-    "non-numeric", "environment", "requires numeric", "must be an array", "condition has length", "not meaningful", "not implemented",
-    "argument is not", "comparison.*is possible only"
+    "non-numeric", "environment", "requires numeric", "must be an array", "condition has length", "not meaningful",
+    "not implemented", "argument is not", "comparison.*is possible only"
   )
   if (!grepl(paste(reasons, collapse = "|"), conditionMessage(condition))) return(NULL)
   name <- tryCatch(rlang::call_name(conditionCall(condition)), error = function(error) NULL) %||% ""
   others <- c(
-    ifelse = "where", `if` = "where", as.logical = "where", rowSums = "sum", colSums = "sum", rowMeans = "mean", pmax = "maximum",
-    pmin = "minimum", `%*%` = "matmul", length = "size"
+    ifelse = "where", `if` = "where", as.logical = "where", rowSums = "sum", colSums = "sum", rowMeans = "mean",
+    pmax = "maximum", pmin = "minimum", `%*%` = "matmul", length = "size"
   )
   name <- if (name %in% names(others)) others[[name]] else name
   if (!grepl("^[a-z]+$", name) || !reticulate::py_has_attr(keras$ops, name)) name <- "abs"

@@ -38,7 +38,8 @@
 #' levels; those that it does not name weigh 1. It may name the codes instead, `list("0" = 1, "1" = 5)`, and then
 #' must have each class that occurs, so that a class is not forgotten by mistake. If all names are levels, they
 #' are taken as levels; for a logical `y` they are `TRUE` and `FALSE`. With `sample_weight` beside it, the two are
-#' multiplied. For a model with several outputs it may name these, `list(species = list(virginica = 5), size = c("0" = 1, "1" = 2))`: that is a sample weight for
+#' multiplied. For a model with several outputs it may name these,
+#' `list(species = list(virginica = 5), size = c("0" = 1, "1" = 2))`: that is a sample weight for
 #' each output, 1 for outputs that are not named. The levels of a generator are those of its first batch.
 #'
 #' Levels are matched by their names. A model keeps the levels of the factors that it was first trained on, as targets and as
