@@ -28,8 +28,8 @@ evaluate.default <- function(object, ...) {
 #' @param steps Steps to evaluate; if `NULL`, one pass over the data.
 #' @export
 evaluate.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NULL, ..., batch_size = NULL,
-                                                  sample_weight = NULL, steps = NULL, callbacks = NULL,
-                                                  verbose = getOption("keras.verbose", default = "auto")) {
+                                                        sample_weight = NULL, steps = NULL, callbacks = NULL,
+                                                        verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("evaluate")
   check_model(object, call)
   end_interrupted_loop()

@@ -264,12 +264,12 @@
 #' @seealso [evaluate()], [predict()][predict.keras.src.trainers.trainer.Trainer], [keras_training_history]
 #' @export
 fit.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NULL, ..., batch_size = NULL, epochs = 1L,
-                                             callbacks = NULL, validation_split = 0, validation_data = NULL,
-                                             shuffle = TRUE, class_weight = NULL, sample_weight = NULL,
-                                             initial_epoch = 1L, steps_per_epoch = NULL, validation_steps = NULL,
-                                             validation_batch_size = NULL, validation_freq = 1L,
-                                             verbose = getOption("keras.verbose", default = "auto"),
-                                             view_metrics = getOption("keras.view_metrics", default = "auto")) {
+                                                   callbacks = NULL, validation_split = 0, validation_data = NULL,
+                                                   shuffle = TRUE, class_weight = NULL, sample_weight = NULL,
+                                                   initial_epoch = 1L, steps_per_epoch = NULL, validation_steps = NULL,
+                                                   validation_batch_size = NULL, validation_freq = 1L,
+                                                   verbose = getOption("keras.verbose", default = "auto"),
+                                                   view_metrics = getOption("keras.view_metrics", default = "auto")) {
   call <- user_call("fit")
   check_model(object, call)
   force(callbacks)
