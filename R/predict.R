@@ -21,8 +21,8 @@
 #' probabilities <- model |> predict(x)
 #' table(levels(iris$Species)[max.col(probabilities)], iris$Species)
 #' @export
-predict.keras.src.trainers.trainer.Trainer <- function(object, x, ..., batch_size = NULL, steps = NULL, callbacks = NULL,
-                                                       verbose = getOption("keras.verbose", default = "auto")) {
+predict.keras.src.trainers.trainer.Trainer <- function(object, x, ..., batch_size = NULL, steps = NULL,
+                                                       callbacks = NULL, verbose = getOption("keras.verbose", default = "auto")) {
   call <- user_call("predict")
   check_model(object, call)
   end_interrupted_loop()
