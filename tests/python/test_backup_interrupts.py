@@ -145,6 +145,7 @@ def test_a_run_that_was_interrupted_anywhere_goes_on_exactly(tmp_path, place, wa
     assert not (tmp_path / "state").exists()
 
 
+@models.full_where_compiled
 def test_an_interrupt_at_any_batch_of_an_epoch_stores_what_was_trained(tmp_path):
     _, expected = run(place="generator")
     for number in (1, 2, 4, 5, 8, 16):

@@ -117,8 +117,11 @@ def test_xla_takes_over_at_the_same_step_with_and_without_a_break(xla_soon):
 @on_tensorflow
 @pytest.mark.parametrize(
     "build, few",
-    [(models.dense, 100), (models.dense, 0), (models.convolution, 0)],
-    ids=["passes", "rows", "steps"],
+    [
+        pytest.param(models.dense, 100, id="passes", marks=pytest.mark.full),
+        pytest.param(models.dense, 0, id="rows"),
+        pytest.param(models.convolution, 0, id="steps", marks=pytest.mark.full),
+    ],
 )
 def test_xla_compiles_in_the_background_and_nothing_else_changes(monkeypatch, build, few):
     from kerasfit.engines import tensorflow, tensorflow_steps
@@ -165,7 +168,7 @@ def test_a_plan_that_was_asked_for_is_not_given_up_silently():
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch does not trace")
-@pytest.mark.parametrize("build", [models.dense, models.convolution], ids=["dense", "convolution"])
+@pytest.mark.parametrize("build", models.few([models.dense, models.convolution], [models.dense]))
 def test_a_ragged_last_batch_and_another_fit_need_no_new_trace(build, xla_soon):
     model, x, y = build()
 
@@ -693,10 +696,9 @@ def test_the_gradients_of_a_recurrent_layer_are_the_backend_s(
     assert bool(seen) == (not unsuitable)
 
 
-@pytest.mark.parametrize(
-    "jit_compile", models.few_where_compiled(["auto", True], ["auto"]) if BACKEND != "torch" else [False]
-)
-@pytest.mark.parametrize("kind", models.few_where_compiled(["LSTM", "GRU"], ["LSTM"]))
+@models.full_where_compiled
+@pytest.mark.parametrize("jit_compile", ["auto", True] if BACKEND != "torch" else [False])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_a_loss_may_have_the_derivative_of_a_recurrent_layer(monkeypatch, kind, jit_compile):
     def slope(function, x):
         if BACKEND == "jax":

@@ -165,7 +165,8 @@ def test_any_plan_can_be_asked_for(plan):
         compare(build, plan=plan, asks=f"{build.__name__}, training alone")
 
 
-@pytest.mark.parametrize("task, plan", by_all_plans(models.METRICS, (), ["classes"]))
+@models.full_where_compiled
+@pytest.mark.parametrize("task, plan", by_all_plans(models.METRICS))
 def test_keras_s_metrics_start_anew_each_epoch_as_keras_s_do(task, plan):
     # with PyTorch, Keras gives counts as the tensor that validation goes on to count in
     split = 0.0 if BACKEND == "torch" else 0.3
