@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import keras
@@ -167,6 +168,22 @@ def test_a_model_of_several_replicas_is_trained_by_keras(monkeypatch, replicas, 
         strategy = SimpleNamespace(num_replicas_in_sync=replicas)
         monkeypatch.setattr(type(model), "distribute_strategy", strategy, raising=False)
     assert has_its_own("fit", model) is delegated
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone has strategies")
+def test_a_model_of_a_strategy_with_one_device_trains_as_without_it():
+    import tensorflow as tf
+
+    y = pd.Categorical.from_codes(models.classes(3), ["a", "b", "c"])
+    results = []
+    for scope in (nullcontext(), tf.distribute.MirroredStrategy(["CPU:0"]).scope()):
+        with scope:
+            keras.utils.set_random_seed(1)
+            model = compiled(keras.Sequential)
+        history = kerasfit.fit(model, models.numbers(5), y, epochs=2, shuffle=False, verbose=0)
+        evaluated = kerasfit.evaluate(model, models.numbers(5), y, verbose=0)
+        results.append([*history.metrics["loss"], evaluated["loss"]])
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
 
 
 def test_a_model_is_trained_by_keras_where_a_distribution_is_set(monkeypatch):

@@ -469,7 +469,7 @@ class ModelData(Reader):
 
     def _finished_steps(self) -> int | None:
         iterations = getattr(self.model.optimizer, "iterations", None)
-        return None if iterations is None else int(iterations)
+        return None if iterations is None else int(keras.ops.convert_to_numpy(iterations))
 
     def recall(self, *, targets: bool = True) -> None:
         """Have data be read as those that the model was trained on."""

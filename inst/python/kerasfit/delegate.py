@@ -41,7 +41,16 @@ def is_distributed(model: keras.Model) -> bool:
     if keras.distribution.distribution() is not None:
         return True
     strategy = getattr(model, "distribute_strategy", None)
-    return strategy is not None and strategy.num_replicas_in_sync > 1
+    return strategy is not None and (strategy.num_replicas_in_sync > 1 or has_replicas(strategy))
+
+
+def has_replicas(strategy: Any) -> bool:
+    """Whether variables are made as replicas, if only one, which a single device cannot update."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return isinstance(strategy, (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy))
 
 
 def fit_by_model(

@@ -224,7 +224,7 @@ class TensorFlowEngine(PlainEngine):
 
     def _finished_steps(self) -> int:
         optimizer = self.model.optimizer
-        return int(optimizer.iterations) if optimizer is not None else 0
+        return int(keras.ops.convert_to_numpy(optimizer.iterations)) if optimizer is not None else 0
 
     def state(self) -> Any:
         """Whether XLA has taken over, which validation follows."""
