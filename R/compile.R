@@ -96,7 +96,7 @@ check_parts <- function(value, argument, module, own, call) {
     nearest <- reticulate::py_to_r(bridge$nearest_name(module, value))
     if (is.null(nearest)) return(invisible())
     hint <- if (nzchar(nearest)) sprintf('Did you mean "%s"?', nearest)
-    abort_argument(argument, sprintf('`%s` is "%s", which Keras has none of in `keras$%s`.', argument, value, module), call, hint)
+    abort_argument(argument, sprintf('`%s` is "%s", and `keras$%s` has nothing of that name.', argument, value, module), call, hint)
   } else if (!own && !is.null(value) && !is.function(value) && !is.character(value)) {
     message <- sprintf("`%s` must be a name, an object of `keras$%s` or a function, not %s.", argument, module, describe(value))
     abort_argument(argument, message, call)

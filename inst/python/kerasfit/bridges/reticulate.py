@@ -161,6 +161,8 @@ def nearest_name(module: str, name: str) -> str | None:
     """
     there = getattr(keras, module)
     known = {other for other in dir(there) if not other.startswith("_")}
+    if module != "optimizers":
+        known |= {"mse", "mae", "mape", "msle"}  # names that the modules do not show
     if module == "metrics":
         known |= {"accuracy", "acc", "crossentropy", "ce"}
     if name in known or name.lower() in {other.lower() for other in known if module == "optimizers"}:
