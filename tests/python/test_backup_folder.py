@@ -23,6 +23,7 @@ import pytest
 import kerasfit
 from kerasfit.checkpoint import store
 from kerasfit.checkpoint.random_state import get_random_states
+from kerasfit.checkpoint.run_folder import RunFolder
 
 X = np.random.default_rng(0).normal(size=(48, 4)).astype("float32")
 Y = (X[:, :1] * X[:, 1:2]).astype("float32")
@@ -168,6 +169,28 @@ def test_a_state_is_not_written_into_what_has_taken_the_place_of_the_folder(tmp_
     with pytest.raises(kerasfit.KerasfitError, match="Something else is in the place of the folder"):
         train(tmp_path / "state", None, Swap(), backup={"save_freq": 1})
     assert not list(other.iterdir())
+
+
+@posix  # Windows renames no folder with an open file in it
+@pytest.mark.parametrize("before", ["the new file", "its last name"])
+def test_a_folder_swapped_while_a_state_is_written_is_not_written_to(tmp_path, monkeypatch, before):
+    folder, other = RunFolder(tmp_path / "state"), tmp_path / "other"
+    other.mkdir()
+    (other / "state.npz").write_text("of the user")
+
+    def swap():
+        folder.path.rename(tmp_path / "moved")
+        folder.path.symlink_to(other)
+
+    with contextlib.suppress(FileNotFoundError):
+        if before == "the new file":
+            swap()
+        else:
+            monkeypatch.setattr(store, "sync", lambda descriptor: swap())
+        store.write_encoded(folder.state, "1", [], folder.previous, folder.descriptor)
+    assert [file.name for file in other.iterdir()] == ["state.npz"]
+    assert (other / "state.npz").read_text() == "of the user"
+    folder.release()
 
 
 def test_a_folder_whose_name_is_too_long_is_an_argument_error(tmp_path):

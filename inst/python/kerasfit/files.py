@@ -43,15 +43,25 @@ def open_no_link(path: str | Path, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0), 0o600)
 
 
-def replace(new: str | Path, path: str | Path) -> None:
+def open_folder(path: str | Path) -> int | None:
+    """A descriptor of a folder, which stays that of this folder when another one takes its place.
+
+    None on Windows, which has none, and which renames no folder with an open file in it.
+    """
+    return None if IS_WINDOWS else os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def replace(new: str | Path, path: str | Path, folder: int | None = None) -> None:
     """Rename a closed file to a name that there may be already.
+
+    Relative paths are in ``folder``, if the descriptor of one is given.
 
     Windows refuses while somebody reads the old file, as virus scanners do with each new one: then once more.
     """
     give_up = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            os.replace(new, path)
+            os.replace(new, path, src_dir_fd=folder, dst_dir_fd=folder)
             return
         except PermissionError:
             if not IS_WINDOWS or time.monotonic() > give_up:

@@ -178,7 +178,7 @@ class Backup:
         previous = self.folder.previous if self.settings.double_checkpoint else None
         try:
             self.folder.check()
-            self._writer.write(self.folder.state, state, previous)
+            self._writer.write(self.folder.state, state, previous, self.folder.descriptor)
         except OSError as error:
             raise self._not_stored(error) from error
         self._unsaved = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kerasfit.checkpoint.store import CorruptFile, delete_leftovers, is_state, new_file, open_regular
 from kerasfit.errors import ArgumentError
-from kerasfit.files import is_own, open_no_link
+from kerasfit.files import is_own, open_folder, open_no_link
 from kerasfit.own_folder import others_may_write
 
 try:
@@ -37,12 +37,14 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.is_ours = False  # made by this run, or by the one that it goes on with
+        self.descriptor: int | None = None
         self._lock: int | None = None
         self.path = path
         try:
             self.path = path = Path(os.path.realpath(path))
             self.is_ours = not path.exists()
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.descriptor = open_folder(path)
             self._status = path.lstat()
             self._lock_file = path / ".kerasfit-lock"
             self._acquire()
@@ -86,6 +88,9 @@ class RunFolder:
             if not fcntl:  # Windows deletes no open file, and so none that another process has locked
                 with contextlib.suppress(OSError):
                     self._lock_file.unlink()
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
         if self.is_ours:
             with contextlib.suppress(OSError):  # it is not empty
                 self.path.rmdir()

@@ -67,11 +67,11 @@ class Writer:
         self._writing: Future | None = None
         self.seconds = 0.0
 
-    def write(self, path: Path, value: Any, previous: Path | None = None) -> None:
+    def write(self, path: Path, value: Any, previous: Path | None = None, folder: int | None = None) -> None:
         self.finish()
         arrays: list[np.ndarray] = []
         text = json.dumps(encoded(value, arrays))
-        self._writing = self._thread.submit(self._write, path, text, arrays, previous)
+        self._writing = self._thread.submit(self._write, path, text, arrays, previous, folder)
 
     def _write(self, *encoded: Any) -> None:
         began = time.monotonic()
@@ -104,16 +104,27 @@ def write(path: Path, value: Any, previous: Path | None = None) -> None:
     write_encoded(path, json.dumps(encoded(value, arrays)), arrays, previous)
 
 
-def write_encoded(path: Path, text: str, arrays: list[np.ndarray], previous: Path | None = None) -> None:
+def write_encoded(
+    path: Path, text: str, arrays: list[np.ndarray], previous: Path | None = None, folder: int | None = None
+) -> None:
+    """Write what ``encoded`` has returned.
+
+    With the descriptor of the ``folder``, nothing is replaced in another one that has taken its place.
+    """
     content = archive(text, arrays)
     with new_file(path.parent) as (file, name):
         file.write(content)
         file.flush()
         sync(file.fileno())
         file.close()
-        if previous is not None and os.path.lexists(path):
-            replace(path, previous)
-        replace(name, path)
+        new, old, older = (
+            each if each is None or folder is None else os.path.basename(each)
+            for each in (name, path, previous)
+        )
+        if older is not None:
+            with contextlib.suppress(FileNotFoundError):  # the first state
+                replace(old, older, folder)
+        replace(new, old, folder)
     sync_folder(path.parent)
 
 
