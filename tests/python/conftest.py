@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -9,6 +10,9 @@ import kerasfit  # noqa: F401, I001  before Keras, which it tells where to keep 
 import keras
 import pytest
 import tensorflow  # noqa: F401  which Keras loads at the first seed
+
+# a shell that starts the tests in the background lets them ignore interrupts, and so their children
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # clear_session() collects garbage, which took half a second for the million objects of the libraries
 gc.freeze()
