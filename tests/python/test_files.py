@@ -28,10 +28,10 @@ def test_windows_waits_for_who_reads_a_file_before_it_is_replaced(monkeypatch, t
     refusals = [PermissionError(13, "in use")] * 3
     replace = os.replace
 
-    def replace_later(*names):
+    def replace_later(*names, **folders):
         if refusals:
             raise refusals.pop()
-        replace(*names)
+        replace(*names, **folders)
 
     monkeypatch.setattr(os, "replace", replace_later)
     (tmp_path / "new").write_text("new", encoding="utf-8")

@@ -46,9 +46,12 @@ def open_no_link(path: str | Path, flags: int) -> int:
 def open_folder(path: str | Path) -> int | None:
     """A descriptor of a folder, which stays that of this folder when another one takes its place.
 
-    None on Windows, which has none, and which renames no folder with an open file in it.
+    None where the system opens no folders. Windows does not, nor does it rename one with an open file in it.
     """
-    return None if IS_WINDOWS else os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
 
 
 def replace(new: str | Path, path: str | Path, folder: int | None = None) -> None:
