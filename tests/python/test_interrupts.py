@@ -146,6 +146,31 @@ def test_a_host_keeps_the_interrupt_that_nobody_has_answered():
         assert flag.value == 1
 
 
+@pytest.mark.parametrize("swap, answered", [(1, True), (2, False)], ids=["at the beginning", "at the end"])
+def test_an_interrupt_while_handlers_are_exchanged_is_not_lost(monkeypatch, swap, answered):
+    model, x, y = models.dense()
+    flag, swaps, exchange = ctypes.c_int(0), [], signal.signal
+
+    def exchange_and_send(number, handler):  # Python's own handler in C, which sets no flag, gets the signal
+        exchange(number, handler)
+        swaps.append(number)
+        if len(swaps) == swap:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def before(number, frame):
+        """As reticulate's, which finds no interrupt without the flag."""
+
+    old = signal.signal(signal.SIGINT, before)
+    try:
+        with interrupts.hosted(interrupts.Host(flag)), monkeypatch.context() as patched:
+            patched.setattr(signal, "signal", exchange_and_send)
+            assert kerasfit.fit(model, x, y, verbose=0).params["interrupted"] == answered
+    finally:
+        signal.signal(signal.SIGINT, old)
+    assert len(swaps) == 2
+    assert flag.value == (0 if answered else 1)
+
+
 def test_a_model_with_a_fit_of_its_own_ends_after_the_step():
     class Own(keras.Sequential):
         def fit(self, *args, **kwargs):
@@ -212,8 +237,10 @@ class Interrupter:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("is_hosted", [False, True])
+@pytest.mark.parametrize(
+    "times, is_hosted",
+    models.few_pairs([(1, True), (2, False), (1, False), (2, True)], [(1, True), (2, False)]),
+)
 def test_after_an_interrupt_at_any_line_the_next_calls_are_as_ever(times, is_hosted):
     x, y = np.linspace(0, 1, 128, dtype="float32").reshape(64, 2), np.ones((64, 1), "float32")
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import signal
+import socket
 import sys
 import threading
 import time
@@ -85,7 +86,9 @@ class deferring_sigint:
         self._before, self._before_in_c, self._caller = before, os_handler(), sys._getframe(1)
         _current = self
         if callable(before):  # else the process ignores SIGINT, as in the background of a shell
-            install(self._handle, self._before_in_c)
+            missed = install(self._handle, self._before_in_c)
+            if missed and not _host.flag.value:  # else the handler will be called for it
+                self.requested = True
 
     def __exit__(self, *exception: object) -> None:
         if self._outer is not None:
@@ -96,8 +99,8 @@ class deferring_sigint:
     def _end(self) -> None:
         global _current
         _current = self._caller = None
-        if callable(self._before):
-            install(self._before, self._before_in_c)
+        if callable(self._before) and install(self._before, self._before_in_c):
+            self.requested = True
         if self.requested and _host is not None and _host.flag is not None:
             _host.flag.value = 1  # nobody has answered
 
@@ -232,8 +235,10 @@ def check() -> None:
 
 def test_and_clear(flag: ctypes.c_int) -> bool:
     """Whether a flag was set, which it is no longer."""
-    was, flag.value = flag.value, 0
-    return bool(was)
+    if not flag.value:
+        return False
+    flag.value = 0  # only then: it may be set between two instructions
+    return True
 
 
 def is_interrupt(handler: Callable, number: int, frame: FrameType | None) -> bool:
@@ -254,10 +259,38 @@ def os_handler() -> int | None:
     return get(signal.SIGINT)
 
 
-def install(handler: Any, in_c: int | None) -> None:
-    """Set Python's handler of SIGINT, and keep that of the process: ``signal.signal()`` alone replaces it."""
-    signal.signal(signal.SIGINT, handler)
+def install(handler: Any, in_c: int | None) -> bool:
+    """Set Python's handler of SIGINT, and keep that of the process: ``signal.signal()`` alone replaces it.
+
+    Returns whether there was a SIGINT meanwhile, when the process had Python's own handler. That does not set
+    the host's flag, so that handlers in Python find no interrupt that they should answer.
+    """
     put = getattr(ctypes.pythonapi, "PyOS_setsig", None)
-    if put is not None and in_c is not None:
-        put.restype, put.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+    if put is None or in_c is None:
+        signal.signal(signal.SIGINT, handler)
+        return False
+    put.restype, put.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+    if _host is None or _host.flag is None:
+        signal.signal(signal.SIGINT, handler)
         put(signal.SIGINT, in_c)
+        return False
+    received, sent = wakeup_sockets()
+    before = signal.set_wakeup_fd(sent.fileno(), warn_on_full_buffer=False)
+    try:
+        signal.signal(signal.SIGINT, handler)
+        put(signal.SIGINT, in_c)
+    finally:
+        signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+        numbers = b""
+        with suppress(BlockingIOError):
+            numbers = received.recv(4096)
+    return signal.SIGINT in numbers
+
+
+@functools.cache
+def wakeup_sockets() -> tuple[socket.socket, socket.socket]:
+    """Two ends, of which Python writes the number of each signal into the second."""
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+    return ends
