@@ -11,6 +11,7 @@ SAMPLES = 70  # with batches of 16: four whole ones and a rest of 6
 
 
 COMPILED = keras.backend.backend() != "torch"  # where each test takes seconds
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"  # where programs take longest to compile
 
 
 def full_where_compiled(test):
@@ -23,9 +24,19 @@ def few(cases, chosen):
     return [pytest.param(case, marks=() if case in chosen else pytest.mark.full) for case in cases]
 
 
+def few_pairs(cases, chosen):
+    """As ``few()``, for tests with several parameters: each case is a tuple of their values."""
+    return [pytest.param(*case, marks=() if case in chosen else pytest.mark.full) for case in cases]
+
+
 def few_where_compiled(cases, chosen):
     """Cases of a test. Where steps are compiled, only the chosen ones are not part of the whole product."""
     return few(cases, chosen if COMPILED else cases)
+
+
+def few_on_tensorflow(cases, chosen):
+    """Cases of a test. On TensorFlow, only the chosen ones are not part of the whole product."""
+    return few(cases, chosen if ON_TENSORFLOW else cases)
 
 
 def numbers(*shape: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import random
 import signal
@@ -146,8 +147,10 @@ def test_a_model_of_any_kind_goes_on(tmp_path, build):
 
 
 @models.full_where_compiled
-@pytest.mark.parametrize("steps_per_epoch", models.few_where_compiled([3, 7, 11], [7]))
-@pytest.mark.parametrize("save_freq", models.few_where_compiled(["epoch", 2], [2]))
+@pytest.mark.parametrize(
+    "steps_per_epoch, save_freq",
+    models.few_pairs(list(itertools.product([3, 7, 11], ["epoch", 2])), [(3, "epoch"), (7, 2)]),
+)
 def test_epochs_that_cut_a_pass_go_on_in_it(tmp_path, steps_per_epoch, save_freq):
     arguments = {"options": {"steps_per_epoch": steps_per_epoch, "batch_size": 32}}
     expected = train(tmp_path / "plain", **arguments)

@@ -127,10 +127,15 @@ PLACES = [*HOOKS, "generator", "generator of passes", "validation generator"]
 WAYS = {"raised": False, "asked for": True}
 
 
-@pytest.mark.parametrize("way", models.few_where_compiled(WAYS, ["asked for"]))
-@pytest.mark.parametrize(
-    "place", models.few_where_compiled(PLACES, ["on_train_batch_end", "on_test_end", "generator"])
+PLACES_AND_WAYS = [(place, way) for place in PLACES for way in WAYS]
+IN_SHORT = (
+    [("on_train_batch_end", "asked for"), ("generator", "raised")]
+    if models.COMPILED
+    else [(place, "asked for") for place in PLACES] + [("on_epoch_end", "raised"), ("generator", "raised")]
 )
+
+
+@pytest.mark.parametrize("place, way", models.few_pairs(PLACES_AND_WAYS, IN_SHORT))
 def test_a_run_that_was_interrupted_anywhere_goes_on_exactly(tmp_path, place, way):
     count = Counter()
     _, expected = run(place=place, interrupt=count)

@@ -39,7 +39,7 @@ if "later" in sys.argv:
 NAME = 'J\u00fcrgen\'s \u6570\u636e "a b"'  # as Windows users have such names, and worse
 
 
-@pytest.mark.parametrize("backend", models.few(["tensorflow", "jax"], ["tensorflow"]))
+@pytest.mark.parametrize("backend", models.few(["tensorflow", "jax"], ["jax"]))
 def test_programs_that_are_not_whole_are_made_anew_in_a_folder_of_any_name(tmp_path, backend):
     pytest.importorskip(backend)
     folder, elsewhere = tmp_path / NAME, tmp_path / "elsewhere"

@@ -156,7 +156,7 @@ def broken(calls):
     return make
 
 
-@pytest.mark.parametrize("plan", ["auto", "step"])
+@pytest.mark.parametrize("plan", models.few_on_tensorflow(["auto", "step"], ["auto"]))
 @pytest.mark.parametrize("name", ["LSTM.inner_loop", "GRU.inner_loop"])
 def test_a_step_that_fails_with_kernels_is_made_again_without_them_and_that_is_remembered(
     monkeypatch, name, plan
