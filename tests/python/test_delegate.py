@@ -127,13 +127,26 @@ def test_several_epochs_from_a_function_need_their_number_of_steps():
         assert history.epochs == [1]
 
 
-def test_an_own_fit_trains_on_generators():
+@pytest.mark.parametrize("form", ["generator", "dataset", "arrays"])
+def test_an_own_fit_is_asked_to_shuffle_only_what_it_can_and_does_not_warn(recwarn, form):
     def batches():
         while True:
             yield models.numbers(5), models.classes(3)
 
-    history = kerasfit.fit(compiled(OwnFit), batches(), steps_per_epoch=2, epochs=2, verbose=0)
+    model, arguments = compiled(OwnFit), {"steps_per_epoch": 2, "epochs": 2}
+    if form == "generator":
+        data = (batches(),)
+    elif form == "dataset":
+        tf = pytest.importorskip("tensorflow")
+        data = (
+            tf.data.Dataset.from_tensor_slices((models.numbers(5), models.classes(3))).batch(20).repeat(),
+        )
+    else:
+        data, arguments = (models.numbers(5), models.classes(3)), {"epochs": 2}
+    history = kerasfit.fit(model, *data, **arguments, verbose=0)
     assert history.epochs == [1, 2]
+    assert model.given["shuffle"] == (form == "arrays")
+    assert not [warning for warning in recwarn if "shuffle" in str(warning.message)]
 
 
 def test_an_own_fit_trains_on_functions_and_factors():

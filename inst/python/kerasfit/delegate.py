@@ -76,8 +76,10 @@ def fit_by_model(
         If several epochs are to come from an iterator without a number of steps: Keras cannot start it anew.
     """
     arguments = keras_data(training, steps_per_epoch)
-    if isinstance(training, ArraySource):
-        arguments |= {"batch_size": training.batch_size, "shuffle": shuffle}
+    in_memory = isinstance(training, ArraySource)
+    if in_memory:
+        arguments["batch_size"] = training.batch_size
+    arguments["shuffle"] = shuffle and in_memory  # Keras would warn that it does not shuffle other data
     if validation is not None:
         arguments["validation_data"] = tuple(keras_data(validation, validation_steps).values())
         if not isinstance(validation, ArraySource):
