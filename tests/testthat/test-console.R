@@ -84,6 +84,7 @@ test_that("in a terminal a bar with steps, time and metrics moves on standard er
 })
 
 test_that("a document that knitr renders has a line for each epoch, and no bar", {
+  skip_unless_all()
   dir <- withr::local_tempdir()
   writeLines(c(
     "```{r}",
