@@ -45,6 +45,8 @@ lint: setup
 WORKERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 KERASFIT_CACHE=$(CURDIR)/build/cache $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal --durations=20
 DEPENDS_ON_BACKEND := $(patsubst %,tests/python/test_%.py,parity engines attributes text kernels keras_private user_memory predict_sizes backup backup_interrupts)
+# XLA optimizes its own operations, for which we have kernels, as for users; only LLVM, after that, does no more than it must
+test-python: export XLA_FLAGS := --xla_backend_optimization_level=0
 test-python: setup
 	KERAS_BACKEND=torch $(PYTEST)
 	for backend in jax tensorflow; do KERAS_BACKEND=$$backend $(PYTEST) $(DEPENDS_ON_BACKEND) || exit; done
