@@ -247,6 +247,7 @@ def test_the_page_says_how_training_ended(browser, tmp_path):
     page.close()
 
 
+@pytest.mark.full
 def test_a_session_that_is_gone_is_told(browser, tmp_path):
     training = Training(tmp_path, epochs=10_000)
     page = Page(browser, training.url)
@@ -332,6 +333,7 @@ def test_names_and_reasons_are_only_text_on_the_live_page(browser, tmp_path):
     training.quit()
 
 
+@pytest.mark.full
 def test_names_are_only_text_in_documents(browser, tmp_path):
     code = f"""
     library(kerasfit)

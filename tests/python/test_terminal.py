@@ -78,6 +78,7 @@ def train(tmp_path, columns: int, names: list[str], end: str = "") -> list[list[
 HOSTILE = ["[/red]", "[bold]a", "{{stop('x')}}", "%s %d", "<b>"]
 
 
+@pytest.mark.full
 def test_names_of_metrics_are_only_text_on_the_bar_of_r(tmp_path):
     screens = train(tmp_path, 200, HOSTILE)
     for last in ([screen[-1] for screen in screens if screen and "ETA" in screen[-1]][-1], screens[-1][-1]):
@@ -132,6 +133,7 @@ def test_many_metrics_with_long_names_are_wrapped_between_metrics(tmp_path):
     assert sum("a_name_that_is_rather_long_12: " in line for line in screens[-1]) == 2
 
 
+@pytest.mark.full
 def test_another_bar_around_it_and_suppressed_messages(tmp_path):
     end = """
     quiet <- list(on_train_batch_end = function() Sys.sleep(0.001))

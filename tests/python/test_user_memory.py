@@ -258,13 +258,17 @@ def check_as_keras(build, source=arrays, plan="auto", oracle=None):
                 np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("plan", models.few_where_compiled(PLANS, ["loop", "step"]))
+@pytest.mark.parametrize(
+    "plan", models.few(PLANS, ["loop", "step"] if models.COMPILED else ["loop", "recorded"])
+)
 @pytest.mark.parametrize("build", KINDS, ids=lambda build: build.__name__)
 def test_no_plan_writes_into_arrays_and_results_are_keras_s(build, plan):
     check_as_keras(build, plan=plan)
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
+@pytest.mark.parametrize(
+    "source", models.few(SOURCES, [generator, tf_dataset]), ids=lambda source: source.__name__
+)
 @pytest.mark.parametrize("build", [k for k in (embedding, scaling_parts, scaling_step) if k in KINDS])
 def test_no_step_writes_into_what_a_source_gives_and_results_are_keras_s(build, source):
     check_as_keras(build, source)
