@@ -56,7 +56,7 @@ compile.keras.src.trainers.trainer.Trainer <- function(object, optimizer = "rmsp
   given <- list(
     optimizer = made_by_keras3(optimizer), loss = loss, metrics = metrics,
     loss_weights = as_plain_list(plain_numbers(loss_weights)), weighted_metrics = weighted_metrics, run_eagerly = run_eagerly,
-    steps_per_execution = as.integer(plain_numbers(steps_per_execution)), jit_compile = jit_compile,
+    steps_per_execution = plain_numbers(steps_per_execution), jit_compile = jit_compile,
     auto_scale_loss = auto_scale_loss
   )
   # a compile() of the model's own may not know them all
@@ -128,7 +128,7 @@ check_metrics <- function(name, value, outputs, call) {
 function_of_user <- function(value, outputs, kind, written = NULL, default = paste0("custom_", kind), inner = FALSE) {
   value <- made_by_keras3(value)
   if (reticulate::is_py_object(value)) {
-    value
+    if (kind == "metric") bridge$metric_of_r(value) else value
   } else if (is.list(value)) {
     own <- setdiff(names(value), c("", outputs))
     value[own] <- lapply(own, function(name) with_name(value[[name]], name))

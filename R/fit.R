@@ -146,7 +146,7 @@
 #' @param ... For a model class with a `fit` of its own: further arguments for that. Otherwise there are none.
 #' @param batch_size Samples in each step; if `NULL`, as many as the model's input says, `batch_shape = c(8, 5, 2)` for example;
 #'   else as many as make `steps_per_epoch` steps of the data, as in Keras; else 32. Another number than the model's input says
-#'   is an error. For arrays only.
+#'   is an error. The input of a Sequential model counts only if a layer is stateful. For arrays only.
 #' @param epochs The last epoch to train. With `initial_epoch = 6`, `epochs = 10` trains five epochs: 6 to 10.
 #' @param callbacks A [callback][callbacks] or a list of them, such as `callback_early_stopping(patience = 3)`; also a Keras
 #'   callback in Python, or one of a class that [Callback()] has made. Functions by the names of hooks stand for one,

@@ -160,3 +160,15 @@ def test_true_and_false_are_the_classes_of_logical_targets():
     np.testing.assert_array_equal(both.sample_weights(np.array([[1.0], [0.0]])), [3, 2])
     with pytest.raises(ArgumentError, match="the targets have the class 2"):
         weights.sample_weights(np.array([0, 2]))
+
+
+@pytest.mark.parametrize(
+    "weights, wrong, meant",
+    [({"setosa": 1, "virginca": 2}, "virginca", "virginica"), ({"virginca": 2}, "virginca", "virginica"),
+     ({"setosa": 1, "1": 2}, "1", None), ({"3": 1}, "3", None)],
+)  # fmt: skip
+def test_the_class_that_does_not_exist_is_named_wherever_it_stands(weights, wrong, meant):
+    levels = ["setosa", "versicolor", "virginica"]
+    with pytest.raises(ArgumentError, match=f'names a class "{wrong}"') as raised:
+        ClassWeights.of(weights, levels)
+    assert raised.value.hint == (f'Did you mean "{meant}"?' if meant else None)

@@ -306,6 +306,16 @@ test_that("metrics that are R functions have the names that they have in the lis
   expect_true(all(c("a_own", "b_mae") %in% names(fit(model, iris_x, list(y, y), verbose = 0)$metrics)))
 })
 
+test_that("a metric in Python that calls a function of R's gets targets as columns too, as keras3's custom_metric() does", {
+  error <- function(y_true, y_pred) keras$ops$mean(keras$ops$abs(y_true - y_pred), axis = -1L)
+  code <- "def wrap(r_function):\n  def wrapped(y_true, y_pred):\n    return r_function(y_true, y_pred)\n  return wrapped"
+  wrapped <- reticulate::py_run_string(code, local = TRUE, convert = TRUE)$wrap(error)
+  model <- compile(regressor(), "sgd", "mse", metrics = list(error, wrapped, "mae"))
+  results <- evaluate(model, iris_x, iris_x[, 1], verbose = 0)
+  expect_equal(results[[2]], results$mae, tolerance = 1e-5)
+  expect_equal(results$wrapped, results$mae, tolerance = 1e-5)
+})
+
 test_that("a loss or metric that is an R function has the name of its variable, and a saved model loads with it", {
   my_error <- function(y_true, y_pred) keras$ops$mean(keras$ops$square(y_true - y_pred), axis = -1L)
   of_compiled <- function(model) setdiff(names(evaluate(model, iris_x, y, verbose = 0)), "loss")

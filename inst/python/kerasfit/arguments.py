@@ -353,6 +353,10 @@ class ClassWeights:
         if not levels and set(class_weight) <= set(LOGICAL):
             levels = LOGICAL
         by_level = bool(levels) and all(str(name) in levels for name in class_weight)
+        if any(str(name) in levels for name in class_weight):  # then others are meant to be levels too
+            for name in class_weight:
+                if str(name) not in levels:
+                    raise unknown_class(label, name, levels)
         weights = {}
         for name, weight in class_weight.items():
             code = levels.index(str(name)) if by_level else class_code(label, name, levels)
@@ -495,13 +499,56 @@ def class_code(label: str, name: Any, levels: list[str]) -> int:
     except ValueError:
         code = -1
     if code < 0 or (levels and code >= len(levels)):
-        known = "classes are 0, 1, 2, …, since `y` is no factor"
-        if levels:
-            known = f"`y` has the levels {listed(levels)}"
-        meant = nearest(str(name), levels)
-        hint = f'Did you mean "{meant}"?' if meant else None
-        raise ArgumentError(label, f'`{label}` names a class "{name}" that does not exist: {known}.', hint)
+        raise unknown_class(label, name, levels)
     return code
+
+
+def unknown_class(label: str, name: Any, levels: list[str]) -> ArgumentError:
+    known = "classes are 0, 1, 2, …, since `y` is no factor"
+    if levels:
+        known = f"`y` has the levels {listed(levels)}"
+    meant = nearest(str(name), levels)
+    hint = f'Did you mean "{meant}"?' if meant else None
+    return ArgumentError(label, f'`{label}` names a class "{name}" that does not exist: {known}.', hint)
+
+
+def compile_arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """What ``compile()`` was given, beside optimizer, loss and metrics, with whole numbers as such.
+
+    Raises
+    ------
+    ArgumentError
+        For a value that Keras would take, and fail of later or never look at.
+    """
+    checks = {
+        "run_eagerly": flag,
+        "auto_scale_loss": flag,
+        "jit_compile": flag_or_auto,
+        "steps_per_execution": partial(whole_number, minimum=1),
+        "loss_weights": loss_weights,
+    }
+    return {
+        name: checks[name](name, value) if name in checks and value is not None else value
+        for name, value in given.items()
+    }
+
+
+def flag_or_auto(argument: str, value: Any) -> bool | str:
+    if isinstance(value, str) and value == "auto":
+        return value
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentError(argument, f'`{argument}` must be TRUE, FALSE or "auto", not {describe(value)}.')
+    return bool(value)
+
+
+def loss_weights(argument: str, value: Any) -> Any:
+    """Numbers, one for each output, by name or in order."""
+    for leaf in keras.tree.flatten(value):
+        if leaf is not None and not is_number(leaf):
+            raise ArgumentError(
+                argument, f"`{argument}` must be numbers, one for each output, not {describe(leaf)}."
+            )
+    return value
 
 
 def class_weight_value(label: str, name: Any, weight: Any) -> float:

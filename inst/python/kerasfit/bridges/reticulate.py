@@ -18,7 +18,7 @@ import rpytools.call  # reticulate's
 from rpycall import call_r_function
 
 from kerasfit import interrupts
-from kerasfit.arguments import nearest, nearest_argument
+from kerasfit.arguments import compile_arguments, nearest, nearest_argument
 from kerasfit.bridges.printed import printing_by
 from kerasfit.bridges.values import Generator, data_frame, factor, named, random_state, sparse_matrix
 from kerasfit.callbacks import FunctionCallback, counting_from_1
@@ -116,6 +116,22 @@ def metric(function: Callable, name: str) -> Callable | keras.metrics.Metric:
         return explained
     # Keras would write another name; where it loads this, it takes a name that is the function's for that
     return keras.metrics.MeanMetricWrapper(explained, name)
+
+
+def metric_of_r(value: Any) -> Any:
+    """A metric as ``metric()`` makes it, if it is a Python function that calls one of R's; else as it is.
+
+    keras3's ``custom_metric()`` makes such functions.
+    """
+    return metric(value, value.__name__) if calls_r(value) else value
+
+
+def calls_r(function: Any) -> bool:
+    """Whether a Python function is one that reticulate makes of R's, or has such a one in its closure."""
+    if not inspect.isfunction(function):
+        return False
+    inner = inspect.getclosurevars(function).nonlocals.values()
+    return any(type(each).__name__ == "PyCapsule" or calls_r(each) for each in inner)
 
 
 def of_equal_ranks(function: Callable) -> Callable:
@@ -310,6 +326,8 @@ def summary(model: keras.Model, show_trainable: bool | None, layer_range: list[s
 
 def compile_model(model: keras.Model, **arguments: Any) -> None:
     """Compile a model; without metrics it has none, where Keras keeps those of an earlier ``compile()``."""
+    if not overrides(model, "compile"):  # one of the model's own may mean something else by them
+        arguments = compile_arguments(arguments)
     with metrics_forgotten(model):
         model.compile(**arguments)
 
