@@ -184,3 +184,17 @@ def test_progress_is_shown_as_asked():
     assert [line.split(" - ")[0] for line in writer.lines] == ["Epoch 3/7", "Epoch 6/7", "Epoch 7/7"]
     assert all(line.count(" - ") == 2 for line in writer.lines)
     assert writer.bars == 0
+
+
+def test_a_file_of_the_user_is_no_log_to_append_to(tmp_path):
+    file = tmp_path / "notes.csv"
+    file.write_text("my\nnotes\n", encoding="utf-8")
+    model, x, y = models.dense()
+    with pytest.raises(kerasfit.ArgumentError, match="is not a log to append to") as raised:
+        kerasfit.fit(model, x, y, callbacks=kerasfit.MetricsLog(file, append=True), verbose=0)
+    assert raised.value.argument == "filename"
+    assert file.read_text(encoding="utf-8") == "my\nnotes\n"
+    log = tmp_path / "log.csv"
+    for append in (False, True):
+        kerasfit.fit(model, x, y, callbacks=kerasfit.MetricsLog(log, append=append), verbose=0)
+    assert len(log.read_text(encoding="utf-8").splitlines()) == 3

@@ -55,6 +55,13 @@ class MetricsLog(keras.callbacks.Callback):
             if self.append:
                 self._names, rows = self._read(None)
                 self._rows = len(rows)
+                if self._names and not {"epoch", "seconds"} <= set(self._names):
+                    raise ArgumentError(
+                        "filename",
+                        f"The file {self.filename} is not a log to append to: its first line lacks "
+                        "the columns epoch and seconds.",
+                        "Give another file, or `append = FALSE` to replace it.",
+                    )
         except OSError as error:
             raise ArgumentError(
                 "filename", f"The file {self.filename} cannot be written: {error.strerror}."
