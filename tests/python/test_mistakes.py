@@ -383,3 +383,17 @@ def test_a_metric_that_needs_a_matrix_says_how_to_make_one():
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["f1_score"])
     with pytest.raises(DataError, match="One-hot targets are what a factor becomes"):
         kerasfit.fit(model, x, y, verbose=0)
+
+
+def test_the_hint_for_a_negative_index_is_about_inputs_or_targets():
+    model = keras.Sequential(
+        [keras.Input((1,), dtype="int32"), keras.layers.Embedding(3, 2), keras.layers.Flatten()]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = np.array([0, 1]), np.array([0, 1])
+    with pytest.raises(kerasfit.DataError) as of_input:
+        kerasfit.predict(model, x - 1)
+    with pytest.raises(kerasfit.DataError) as of_target:
+        kerasfit.fit(model, x, y - 1)
+    assert of_input.value.hint == "Indices count from 0."
+    assert "ignore_class" in of_target.value.hint

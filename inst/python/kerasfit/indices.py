@@ -20,7 +20,8 @@ from kerasfit.sources.arrays import labelled_leaves
 HINTS = {
     "from one": "Indices count from 0: subtract 1 if yours count from 1. A factor does that itself; "
     "droplevels() leaves out levels that do not occur.",
-    "negative": "For targets that are not to count, SparseCategoricalCrossentropy has `ignore_class`.",
+    "negative target": "For targets that are not to count, SparseCategoricalCrossentropy has `ignore_class`.",
+    "negative input": "Indices count from 0.",
     "other": None,
 }
 
@@ -54,10 +55,10 @@ def check_indices(
     inputs = list(labelled_leaves(labels[0], in_input_order(model, x))) if embeddings else []
     if embeddings and len(inputs) == len(model.inputs):
         for number, layer in embeddings:
-            check_range(*inputs[number], layer.input_dim, f"the embedding `{layer.name}` has")
+            check_range(*inputs[number], layer.input_dim, f"the embedding `{layer.name}` has", is_input=True)
     for label, codes, loss, shape in targets_with_losses(model, y, labels[1], output_shapes):
         if is_sparse(loss) and shape and shape[-1]:
-            check_range(label, codes, shape[-1], "the model's output has")
+            check_range(label, codes, shape[-1], "the model's output has", is_input=False)
         elif is_binary(loss):
             check_two_classes(label, codes)
 
@@ -201,7 +202,7 @@ def check_two_classes(label: str, targets: Any) -> None:
         )
 
 
-def check_range(label: str, indices: Any, count: int, owner: str) -> None:
+def check_range(label: str, indices: Any, count: int, owner: str, *, is_input: bool) -> None:
     if not isinstance(indices, np.ndarray) or indices.dtype.kind not in "fiu" or not indices.size:
         return
     low, high = indices.min(), indices.max()
@@ -211,8 +212,11 @@ def check_range(label: str, indices: Any, count: int, owner: str) -> None:
         )
     if low < 0 or high >= count:
         wrong = low if low < 0 else high
+        hint = "from one" if low > 0 and high == count else "other"
+        if low < 0:
+            hint = "negative input" if is_input else "negative target"
         raise DataError(
             label,
             f"`{label}` has the value {wrong:g}, and {owner} {count} values: 0 to {count - 1}.",
-            HINTS["from one" if low > 0 and high == count else "negative" if low < 0 else "other"],
+            HINTS[hint],
         )
