@@ -60,6 +60,8 @@ test-oldest test-newest: setup
 # what an R user sees, in the package as installed
 test-r: export KERASFIT_CACHE := $(CURDIR)/build/cache
 test-r: export TESTTHAT_CPUS ?= $(WORKERS)
+test-r: export OMP_NUM_THREADS := 1
+test-r: export TF_NUM_INTRAOP_THREADS := 1
 test-r: setup
 	NOT_CRAN=true Rscript -e 'testthat::test_local(".", load_package = "installed", reporter = "check")'
 

@@ -5,6 +5,7 @@ skip_if_not_installed("callr")
 skip_on_os(c("windows", "mac"))
 
 test_that("a path that the locale cannot spell is an error that says so before anything is trained or written", {
+  skip_unless_all()
   folder <- withr::local_tempdir()
   said <- in_new_session(function(folder) {
     library(kerasfit)
