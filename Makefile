@@ -22,7 +22,7 @@ demo: setup-demo
 	@mkdir -p build
 	@cd build && Rscript ../inst/examples/letters.R
 
-# some 17 minutes on two cores
+# a quarter of an hour on two cores
 test:
 	@began=$$(date +%s); $(MAKE) --no-print-directory lint test-python test-r && \
 	  echo "make test took $$(( ($$(date +%s) - began) / 60 )) min $$(( ($$(date +%s) - began) % 60 )) s"
