@@ -809,12 +809,48 @@ def test_classes_at_several_times_are_no_one_hot_rows():
     kerasfit.fit(model, x, y[..., None], class_weight=weights, verbose=0)
 
 
-def test_arrays_that_no_input_takes_are_refused():
+@pytest.mark.filterwarnings("ignore:The structure of `inputs`")
+def test_named_arrays_that_no_input_takes_are_left_out_as_by_keras():
     model = model_of_inputs(a="float32", b="float32")
-    x = {"a": PRICE, "b": PRICE, "c": PRICE}
-    for call in (lambda: kerasfit.fit(model, x, PRICE), lambda: kerasfit.predict(model, x, verbose=0)):
-        with pytest.raises(DataError, match=r"`x` names .*c.*, and the model's inputs are"):
-            call()
+    x = {"c": -PRICE, "a": PRICE, "b": 2 * PRICE}
+    kerasfit.fit(model, x, PRICE, verbose=0)
+    np.testing.assert_allclose(kerasfit.predict(model, x, verbose=0), model.predict(x, verbose=0), rtol=1e-5)
+
+
+def test_inputs_in_a_dict_are_known_by_its_keys():
+    inputs = {"u": keras.Input((1,), name="a"), "k": keras.Input((1,), name="b")}
+    model = keras.Model(inputs, layers.Dense(1)(inputs["u"] - 2 * inputs["k"]))
+    model.compile("sgd", "mse")
+    x = {"u": PRICE, "k": PRICE**2}
+    expected = model.predict(x, verbose=0)
+    for given in (x, pd.DataFrame(x)):
+        np.testing.assert_allclose(kerasfit.predict(model, given, verbose=0), expected, rtol=1e-5)
+    with pytest.raises(DataError, match=r"`x` names `a` and `b`, and the model's inputs are `k` and `u`"):
+        kerasfit.fit(model, {"a": PRICE, "b": PRICE}, PRICE, verbose=0)
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_a_named_list_without_the_one_input_is_refused(built):
+    model = matrix_model()
+    if not built:
+        model = keras.Sequential([layers.Dense(1)])
+        model.compile("sgd", "mse")
+    x = FRAME.to_numpy("float32")
+    with pytest.raises(DataError, match=r"`x` is a list with the name `z`\. A named list is inputs"):
+        kerasfit.fit(model, {"z": x}, PRICE, verbose=0)
+    assert model.built == built
+
+
+def test_a_first_layer_may_take_a_named_list():
+    class Sum(layers.Layer):
+        def call(self, inputs):
+            return inputs["u"] + inputs["v"]
+
+    model = keras.Sequential([Sum(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = {"u": FRAME.to_numpy("float32"), "v": FRAME.to_numpy("float32")}
+    kerasfit.fit(model, x, PRICE, verbose=0)
+    assert kerasfit.predict(model, x, verbose=0).shape == (SAMPLES, 1)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone has ragged tensors")

@@ -32,7 +32,7 @@ from kerasfit.indices import (
     takes_classes,
 )
 from kerasfit.lists import check_inputs, check_targets
-from kerasfit.model_traits import has_keras_losses, output_names
+from kerasfit.model_traits import has_keras_losses, has_nested_inputs, input_names, output_names
 from kerasfit.shapes import mistakes_of_weights
 from kerasfit.sources import Names, Reader
 from kerasfit.sources.arrays import factor_codes, is_text, labelled_leaves
@@ -63,7 +63,7 @@ class ModelData(Reader):
         self.model = model
         self.checked = checked
         self.allow_missing = allow_missing
-        self.named_inputs = {tensor.name: tensor for tensor in getattr(model, "inputs", None) or []}
+        self.named_inputs = dict(zip(input_names(model), getattr(model, "inputs", None) or [], strict=True))
         self.outputs = output_names(model)
         self._known = DataSchema()
         self._output_shapes: list[Sequence[int | None]] = []
@@ -148,7 +148,9 @@ class ModelData(Reader):
 
     def _check_list(self, label: str, x: Any) -> None:
         shapes = {name: tuple(tensor.shape) for name, tensor in self.named_inputs.items()}
-        if not shapes and isinstance(self.model, keras.Sequential):
+        if has_nested_inputs(self.model):
+            return
+        if not shapes and isinstance(first_input_spec(self.model), keras.InputSpec):
             shapes = {"": ()}
         by_name = isinstance(getattr(self.model, "input", None), Mapping) if len(shapes) > 1 else False
         check_inputs(label, x, list(shapes), list(shapes.values()), by_name=by_name)

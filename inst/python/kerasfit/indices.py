@@ -14,7 +14,7 @@ import numpy as np
 
 from kerasfit import keras_private
 from kerasfit.errors import DataError
-from kerasfit.model_traits import output_names
+from kerasfit.model_traits import input_names, output_names
 from kerasfit.sources.arrays import labelled_leaves
 
 HINTS = {
@@ -95,9 +95,9 @@ def losses_of_outputs(model: keras.Model, names: Sequence[str], count: int) -> l
 
 
 def in_input_order(model: keras.Model, x: Any) -> Any:
-    """Named inputs in the order of the model's, which have those names or are sorted by others."""
-    names = [tensor.name for tensor in getattr(model, "inputs", None) or []]
-    if isinstance(x, dict) and set(x) == set(names):
+    """Named inputs in the order of the model's of these; of others, in that of their names."""
+    names = input_names(model)
+    if names and isinstance(x, dict) and set(x) >= set(names):
         return {name: x[name] for name in names}
     return in_tree_order(x)
 

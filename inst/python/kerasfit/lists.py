@@ -9,7 +9,7 @@ import numpy as np
 
 from kerasfit.arguments import listed, quoted
 from kerasfit.errors import DataError
-from kerasfit.shapes import dims, fits
+from kerasfit.shapes import dims, fits, other_names
 
 ARGUMENTS = {"x", "y", "sample_weight"}
 
@@ -55,20 +55,25 @@ def check_targets(label: str, y: Any, shape: tuple) -> None:
 
 
 def check_names(label: str, x: Mapping, names: Sequence[str]) -> None:
-    """Raise a ``DataError`` for a named list with targets in it, or with several inputs for one."""
+    """Raise a ``DataError`` for a named list without some of a model's inputs, or with targets in it."""
     given = set(x)
-    are_arguments = {"x", "y"} <= given <= ARGUMENTS
-    if given & set(names) or not (are_arguments or len(names) == 1 < len(given)):
+    if not names or set(names) <= given:
         return
     what = label.removesuffix("[[1]]") if "()" in label else label
-    known = listed(quoted(names), "the input", "the inputs") if any(names) else "one input"
+    hint = None
+    if {"x", "y"} <= given <= ARGUMENTS:
+        hint = "Inputs and targets are arguments of their own, x and y."
+        if "()" in label:
+            hint = "Targets go with them in a list without names: list(x, y)."
+    elif len(names) > 1:
+        raise other_names(what, x, names, "input")
+    elif len(given) == 1:
+        hint = "Give the array itself, or name it so." if any(names) else "Give the array itself."
     raise DataError(
         label,
-        f"`{what}` is a list with the names {listed(quoted(x))}. A named list is inputs, and the model has "
-        f"{known}.",
-        "Targets go with them in a list without names: list(x, y)."
-        if "()" in label
-        else "Inputs and targets are arguments of their own, x and y.",
+        f"`{what}` is a list with {listed(quoted(x), 'the name', 'the names')}. A named list is inputs, and "
+        f"the model has {listed(quoted(names), 'the input', 'the inputs') if any(names) else 'one input'}.",
+        hint,
     )
 
 

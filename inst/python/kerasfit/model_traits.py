@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 
@@ -14,11 +15,30 @@ def output_names(model: keras.Model) -> list[str]:
     that they come from.
     """
     names = list(getattr(model, "output_names", None) or [])
-    outputs = getattr(model, "output", None) if names else None
-    if not isinstance(outputs, Mapping):
-        return names
-    paths = [path for path, _ in keras.tree.flatten_with_path(outputs)]
-    return [str(key) for (key,) in paths] if all(len(path) == 1 for path in paths) else names
+    return (keys_of(getattr(model, "output", None)) or names) if names else []
+
+
+def input_names(model: keras.Model) -> list[str]:
+    """The names of a model's inputs, in the order of ``model.inputs``; none where they are not known.
+
+    Inputs in a dict have its keys as names, others those of their tensors.
+    """
+    tensors = list(getattr(model, "inputs", None) or [])
+    return (keys_of(getattr(model, "input", None)) or [tensor.name for tensor in tensors]) if tensors else []
+
+
+def has_nested_inputs(model: keras.Model) -> bool:
+    """Whether a model was made of inputs in lists or dicts within a dict."""
+    inputs = getattr(model, "input", None) if getattr(model, "inputs", None) else None
+    return isinstance(inputs, Mapping) and not keys_of(inputs)
+
+
+def keys_of(tensors: Any) -> list[str]:
+    """The keys of a dict of tensors in the order in which Keras takes them; none of other structures."""
+    if not isinstance(tensors, Mapping):
+        return []
+    paths = [path for path, _ in keras.tree.flatten_with_path(tensors)]
+    return [str(key) for (key,) in paths] if all(len(path) == 1 for path in paths) else []
 
 
 def has_keras_losses(model: keras.Model) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,8 +23,8 @@ from kerasfit.indices import (
     takes_classes,
     targets_with_losses,
 )
-from kerasfit.model_traits import output_names
-from kerasfit.sources import Batch, DatasetSource, Names, Source
+from kerasfit.model_traits import input_names, output_names
+from kerasfit.sources import Batch, Names, Source
 from kerasfit.sources.arrays import labelled_leaves
 
 ABOUT_SHAPES = re.compile(
@@ -112,10 +112,10 @@ def check_shapes(model: keras.Model, training: Source, validation: Source | None
 
 
 def check_number_of_inputs(model: keras.Model, source: Source) -> None:
-    """Raise a ``DataError`` for more or fewer arrays than inputs; a dataset may have more by name."""
-    x = source.example.x if source.example else None
+    """Raise a ``DataError`` for more or fewer arrays than inputs; by name there may be more."""
+    x = in_input_order(model, source.example.x) if source.example else None
     inputs = getattr(model, "inputs", None) or []
-    several = isinstance(x, (list, tuple)) or (isinstance(x, dict) and not isinstance(source, DatasetSource))
+    several = isinstance(x, (list, tuple, dict))
     if several and inputs and len(keras.tree.flatten(x)) != len(inputs):
         for mistake in mistakes_of_inputs(model, x, source.names.x):
             raise mistake
@@ -185,8 +185,9 @@ def mistakes_of_inputs(model: keras.Model, x: Any, label: str) -> Iterator[DataE
     inputs = list(getattr(model, "inputs", None) or [])
     if not inputs:
         return
-    leaves = list(labelled_leaves(label, in_input_order(model, x)))
-    if mistake := mistake_of_structure(label, x, len(leaves), [tensor.name for tensor in inputs], "input"):
+    x, known = in_input_order(model, x), input_names(model)
+    leaves = list(labelled_leaves(label, x))
+    if mistake := mistake_of_structure(label, x, len(leaves), known, "input"):
         yield mistake
         return
     for (name, leaf), tensor in zip(leaves, inputs, strict=True):
@@ -286,11 +287,9 @@ def mistakes_of_times(model: keras.Model, batch: Batch, names: Names) -> Iterato
 
 def mistake_of_structure(label: str, value: Any, count: int, known: list[str], noun: str) -> DataError | None:
     """Other names than the model's inputs or outputs have, or another number of arrays."""
-    if isinstance(value, dict) and len(known) > 1 and set(value) != set(known):
-        return DataError(
-            label,
-            f"`{label}` names {listed(quoted(value))}, and the model's {noun}s are {listed(quoted(known))}.",
-        )
+    names = set(value) if isinstance(value, dict) else set(known)
+    if names != set(known) and (noun == "input" or len(known) > 1):
+        return other_names(label, value, known, noun)
     if count != len(known):
         return DataError(
             label,
@@ -298,6 +297,15 @@ def mistake_of_structure(label: str, value: Any, count: int, known: list[str], n
             f"{listed(quoted(known), noun, f'{noun}s')}.",
         )
     return None
+
+
+def other_names(label: str, values: Mapping, known: Sequence[str], noun: str) -> DataError:
+    """The mistake of a named list with other names than the model's inputs or outputs have."""
+    return DataError(
+        label,
+        f"`{label}` names {listed(quoted(values))}, and the model's "
+        f"{listed(quoted(known), f'{noun} is', f'{noun}s are')}.",
+    )
 
 
 def mistake_of_target(label: str, given: tuple, output: tuple, loss: Any) -> Iterator[DataError]:
