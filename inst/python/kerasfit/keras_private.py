@@ -95,9 +95,17 @@ def owner_of(name: str) -> Any:
 
 
 def build_state(model: keras.Model, batch: tuple) -> None:
-    """Create the variables of model, loss, metrics and optimizer that a batch of this shape implies."""
+    """Create the variables of model, loss, metrics and optimizer that a batch of this shape implies.
+
+    After an exception the metrics are built anew by the next call: one of them may lack its variables.
+    """
     if build := private(model, "Model._symbolic_build"):
-        build(data_batch=batch)
+        try:
+            build(data_batch=batch)
+        except Exception:
+            if metrics := private(model, "Model._compile_metrics"):
+                metrics.built = False
+            raise
     else:
         build_by_calls(model, batch)
 
