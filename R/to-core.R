@@ -196,7 +196,7 @@ check_missing <- function(value, label, call) {
     abort_kerasfit(
       c(
         sprintf("`%s` has %d missing %s.", label, missing, if (missing == 1) "value" else "values"),
-        i = "Leave out or impute what is missing before training."
+        i = "Leave out or impute what is missing."
       ),
       "data", call, argument = argument_of(label)
     )
@@ -215,7 +215,7 @@ check_missing_in_columns <- function(frame, label, call) {
   abort_kerasfit(
     c(
       sprintf("`%s` has missing values in %s.", label, in_columns(missing)),
-      i = "Leave out or impute what is missing before training."
+      i = "Leave out or impute what is missing."
     ),
     "data", call, argument = argument_of(label)
   )

@@ -127,9 +127,14 @@ def describe(value: Any) -> str:
             f"{value:g}" if math.isfinite(value) else str(value).replace("inf", "Inf").replace("nan", "NaN")
         )
     if isinstance(value, np.ndarray):
+        if value.size == 1 and value.ndim < 2:
+            return describe(value.item())
+        if value.ndim == 1:
+            return f"a vector of length {len(value)}"
         return f"an array of dimensions ({', '.join(map(str, value.shape))})"
     if isinstance(value, (list, tuple)):
-        return f"a list of {len(value)}"
+        kind = "vector" if value and all(map(np.isscalar, value)) else "list"
+        return f"a {kind} of length {len(value)}"
     if isinstance(value, Mapping):
         return "a named list"
     if isinstance(value, type):

@@ -192,7 +192,9 @@ def mistakes_of_inputs(model: keras.Model, x: Any, label: str) -> Iterator[DataE
         return
     for (name, leaf), tensor in zip(leaves, inputs, strict=True):
         if not fits(leaf.shape[1:], tensor.shape[1:]):
-            yield DataError(name, different(name, leaf.shape, tensor.shape, "the model takes"))
+            is_row = len(leaf.shape) == 1 and tuple(tensor.shape[1:]) == tuple(leaf.shape)
+            hint = "One sample is a matrix of one row: matrix(x, nrow = 1)." if is_row else None
+            yield DataError(name, different(name, leaf.shape, tensor.shape, "the model takes"), hint)
 
 
 def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[DataError]:

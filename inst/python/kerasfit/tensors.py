@@ -125,7 +125,7 @@ def not_finite(array: np.ndarray) -> Iterator[tuple[str, np.ndarray, str]]:
 
 
 MISSING_VALUES = "missing value{}"
-MISSING = "Leave out or impute what is missing before training."
+MISSING = "Leave out or impute what is missing."
 BLOCK = 50_000  # elements: so many fit the cache, being read along one axis and written along another
 
 

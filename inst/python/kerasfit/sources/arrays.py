@@ -150,7 +150,7 @@ def check_are_numbers(label: str, value: Any, *, weights: bool = False) -> None:
                 path,
                 f"`{path}` is text: {wanted}.",
                 f"`{made}({path if '()' not in path else '…'})` makes them of it."
-                + (" A factor inside R's tuple() becomes text: use list() there." if not weights else ""),
+                + (" Factors become text within tuple(): use list() there." if "[[" in path else ""),
             )
 
 
