@@ -37,7 +37,7 @@ evaluate.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NU
   on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)
   list(x, y, sample_weight, callbacks) # the user's code, which may be interrupted
-  call_core(
+  metrics <- call_core(
     call, core$evaluate, object,
     data_to_core(x, "x", call),
     data_to_core(y, "y", call),
@@ -52,4 +52,6 @@ evaluate.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NU
     writer = console_writer(),
     convert = from_core
   )
+  write_evaluation(metrics)
+  metrics
 }

@@ -1,12 +1,28 @@
-#' The callbacks of a run of training, and one that tells the package tfruns of it if a run of that is active
+# whoever has started a run of tfruns has loaded the package
+run_is_active <- function() isNamespaceLoaded("tfruns") && tfruns::is_run_active()
+
+#' The callbacks of a run of training, and those that report to an active run of the package tfruns
 #' @noRd
 with_tfruns <- function(callbacks, model, epochs, initial_epoch, batch_size) {
-  # whoever has started a run has loaded the package
-  if (!isNamespaceLoaded("tfruns") || !tfruns::is_run_active()) {
+  if (!run_is_active()) {
     return(callbacks)
   }
-  given <- if (is.null(callbacks)) list() else list(callbacks)
-  c(given, list(tfruns_callback(model, epochs, initial_epoch, batch_size)))
+  given <- if (is.null(callbacks)) list() else if (is.list(callbacks)) callbacks else list(callbacks)
+  logs_for_tensorboard <- any(vapply(given, inherits, NA, "keras.src.callbacks.tensorboard.TensorBoard"))
+  added <- list(tfruns_callback(model, epochs, initial_epoch, batch_size))
+  if (!logs_for_tensorboard && has_tensorboard()) {
+    added <- c(added, callback_tensorboard(file.path(tfruns::run_dir(), "logs")))
+  }
+  c(list(callbacks)[!is.null(callbacks)], added)
+}
+
+has_tensorboard <- function() {
+  find <- reticulate::import("importlib.util")$find_spec
+  !is.null(find("tensorboard")) && !is.null(find("tensorflow"))
+}
+
+write_evaluation <- function(metrics) {
+  if (run_is_active()) tfruns::write_run_metadata("evaluation", as.list(metrics))
 }
 
 tfruns_callback <- function(model, epochs, initial_epoch, batch_size) {
@@ -28,7 +44,7 @@ tfruns_callback <- function(model, epochs, initial_epoch, batch_size) {
     compiled <- from_core(bridge$compiled_with(model))
     tfruns::write_run_metadata("properties", Filter(length, list(
       epochs = epochs, batch_size = batch_size, model = paste(summary, collapse = "\n"),
-      optimizer = compiled$optimizer,
+      optimizer = compiled$optimizer, learning_rate = compiled$learning_rate,
       loss_function = if (rlang::is_string(compiled$loss)) compiled$loss else "custom"
     )))
   }

@@ -333,8 +333,13 @@ def compile_model(model: keras.Model, **arguments: Any) -> None:
 
 
 def compiled_with(model: keras.Model) -> dict[str, Any]:
-    """The name of a model's optimizer, and its loss as ``compile()`` got it."""
-    return {"optimizer": model.optimizer.name, "loss": model.get_compile_config().get("loss")}
+    """The name and the learning rate of a model's optimizer, and its loss as ``compile()`` got it."""
+    optimizer = model.optimizer
+    return {
+        "optimizer": optimizer.name,
+        "learning_rate": float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
+        "loss": model.get_compile_config().get("loss"),
+    }
 
 
 def has_metrics(model: keras.Model) -> bool:
