@@ -56,6 +56,19 @@ class TakesText(keras.Sequential):
         return super().predict(self.numbers(x), **kwargs)
 
 
+class TakesTextForTwo(keras.Model):
+    """Makes both of its inputs of one vector of text, as keras_hub's classifiers do."""
+
+    def fit(self, x=None, y=None, validation_data=None, **kwargs):
+        if validation_data is not None:
+            validation_data = (self.numbers(validation_data[0]), *validation_data[1:])
+        return super().fit(self.numbers(x), y, validation_data=validation_data, **kwargs)
+
+    def numbers(self, x):
+        lengths = np.array([[len(text)] for text in x], "float32") if isinstance(x, np.ndarray) else x["ids"]
+        return {"ids": lengths, "mask": lengths > 0}
+
+
 def compiled(cls):
     model = cls([keras.Input((5,)), keras.layers.Dense(3, activation="softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -81,6 +94,15 @@ def test_an_own_fit_gets_keras_s_arguments_and_those_of_its_own():
     assert history.epochs == [3, 4]
     assert set(history.metrics) == {"loss", "accuracy", "val_loss", "val_accuracy"}
     assert history.params["steps"] == 2
+
+
+def test_validation_data_of_an_own_fit_need_not_look_like_the_inputs():
+    ids, mask = keras.Input((1,), name="ids"), keras.Input((1,), name="mask")
+    model = TakesTextForTwo([ids, mask], keras.layers.Dense(1)(ids * mask))
+    model.compile("sgd", "mse")
+    x, y = np.array(["a", "bb", "ccc"]), np.array([1.0, 2.0, 3.0])
+    history = kerasfit.fit(model, x, y, validation_data=(x, y), verbose=0)
+    assert set(history.metrics) == {"loss", "val_loss"}
 
 
 def test_an_own_train_function_runs():

@@ -106,6 +106,11 @@ class ModelData(Reader):
         takes_columns = self.checked and getattr(first_input_spec(self.model), "min_ndim", None) == 2
         return x[:, None] if is_vector and takes_columns else x
 
+    @property
+    def inputs_to_name(self) -> list[str]:
+        """The names of the inputs that data must have; none where the model makes its inputs of data itself."""
+        return list(self.named_inputs) if self.checked else []
+
     def _factor_input(self, label: str, factor: pd.Categorical, place: str) -> np.ndarray:
         """The codes of a factor for an input that takes indices."""
         tensors, number = list(self.named_inputs.values()), self._number_of_input(place)

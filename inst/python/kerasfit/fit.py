@@ -196,9 +196,9 @@ def fit(
         x_val, y_val, *weights = arguments.validation_triple(
             validation_data,
             without_targets=y is None and (is_array_like(x) or model.loss is None),
-            inputs=len(reader.named_inputs),
+            inputs=len(reader.inputs_to_name),
         )
-        check_validation(validation_data, x_val, list(reader.named_inputs))
+        check_validation(validation_data, x_val, reader.inputs_to_name)
         validation_data = (x_val, arguments.match_levels(y, y_val), *weights)
     elif validation_data is None and validation_split:
         if not is_array_like(x):
