@@ -152,7 +152,7 @@ def test_the_rate_of_dropout_counts():
 def test_attributes_count_at_the_next_step(source):
     """Where callbacks hear of batches, and where a generator changes them."""
 
-    def train(plan):
+    def train(fit):
         keras.utils.set_random_seed(2)
         model = small("sgd")
         x, y = models.numbers(5)[:40], models.numbers(1)[:40]
@@ -174,11 +174,33 @@ def test_attributes_count_at_the_next_step(source):
             data, callbacks = {"x": x, "y": y, "batch_size": 4, "shuffle": False}, [Change()]
         else:
             data, callbacks = {"x": batches()}, []
-        kerasfit.fit(model, **data, verbose=0, callbacks=callbacks, plan=plan)
+        fit(model, **data, verbose=0, callbacks=callbacks)
         return model.get_weights()
 
-    for one, other in zip(train("recorded"), train("step"), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    expected = train(keras.Model.fit)
+    for plan in ("recorded", "loop", "step"):
+        for one, other in zip(train(partial(kerasfit.fit, plan=plan)), expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@on_torch
+def test_a_generator_sees_the_weights_after_the_step_before():
+    def seen(fit):
+        keras.utils.set_random_seed(2)
+        model = small("sgd")
+        x, y = models.numbers(5)[:8], models.numbers(1)[:8]
+        outputs = []
+
+        def batches():
+            for _ in range(20):
+                outputs.append(float(model(x[:1])))
+                yield x, y
+
+        fit(model, batches(), verbose=0)
+        return outputs
+
+    # Keras makes two batches before the first step
+    np.testing.assert_allclose(seen(kerasfit.fit)[2:], seen(keras.Model.fit)[2:], rtol=1e-5)
 
 
 @on_torch

@@ -108,7 +108,7 @@ class ModelData(Reader):
 
     @property
     def inputs_to_name(self) -> list[str]:
-        """The names of the inputs that data must have; none where the model makes its inputs of data itself."""
+        """The names of the inputs that data must have; none where a model makes its inputs itself."""
         return list(self.named_inputs) if self.checked else []
 
     def _factor_input(self, label: str, factor: pd.Categorical, place: str) -> np.ndarray:

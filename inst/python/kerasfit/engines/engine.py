@@ -169,22 +169,30 @@ class PlainEngine:
         logs: Logs = {}
         overlap = self.overlap and isinstance(stream.source, IteratorSource) and stream.taken
         for data in self._batches(stream, steps):
-            if overlap:
-                logs = self._finish_running() or logs
-                self._at_work = WORKER.submit(step, data)
+            logs = self._finish_running() or logs
+            if overlap and (background_step := self.background_step(step, data)):
+                self._at_work = WORKER.submit(background_step, data)
             else:
                 logs = step(data)
             if self.halt_on_nan and not finite_loss(logs):
                 break
         return logs
 
+    def background_step(self, step: Callable, data: Any) -> Callable | None:
+        """What runs a step while the next batch is made; None where that could disturb it."""
+        return step
+
     def _finish_running(self) -> Logs:
         """Wait for the step that runs in the background, if any, and return its logs."""
         if self._at_work is None:
             return {}
-        wait_for(self._at_work)
+        self._wait()
         running, self._at_work = self._at_work, None
         return running.result()
+
+    def _wait(self) -> None:
+        if self._at_work is not None:
+            wait_for(self._at_work)
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         step = self.step("predict")

@@ -83,7 +83,7 @@ class Recorded:
         What writes into its data gets a copy of them, unless they are this call's own.
         """
         leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
-        key = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        key = key_of(leaves)
         recording = self._recordings.get(key)
         if recording and recording.is_verified:
             if recording.writes_into_data and not is_own:
@@ -109,6 +109,11 @@ class Recorded:
         """Whether there is data that calls need no Python for."""
         return any(recording and recording.is_verified for recording in self._recordings.values())
 
+    def has_recording_for(self, data: Any) -> bool:
+        """Whether a call with data of these shapes needs no Python."""
+        recording = self._recordings.get(key_of(tensors_in(data)))
+        return recording is not None and recording.is_verified
+
     def _record(self, data: Any) -> tuple[Any, Recording | None]:
         variables = all_variables(self.model)
         recorder = Recorder([variable.value for variable in variables], tensors_in(data))
@@ -128,6 +133,10 @@ class Recorded:
         if not recording.is_verified:
             self._recordings = dict.fromkeys(self._recordings)
         return outputs
+
+
+def key_of(leaves: Tensors) -> tuple:
+    return tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
 class Recording:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -94,6 +95,22 @@ class TorchEngine(PlainEngine):
     def restore(self, state: Any) -> None:
         random_modules()[-1].set_rng_state(torch.from_numpy(state))
 
+    def background_step(self, step: Callable, data: Any) -> Callable | None:
+        """Only replays run in the background: other steps read attributes, which a generator may change."""
+        if not isinstance(step, UpdatingStep) or step.recorded is None:
+            return None
+        step.check_attributes()
+        if not step.recorded.has_recording_for(data):
+            return None
+        READS.call_first(self._wait)
+        return step.run
+
+    def _finish_running(self) -> Logs:
+        try:
+            return super()._finish_running()
+        finally:
+            READS.call_no_more(self._wait)
+
     def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
         for batch in stream.take(steps):
             yield pack(keras.tree.map_structure(own_tensor, tuple(batch)))
@@ -109,6 +126,36 @@ class TorchEngine(PlainEngine):
             if halting and not finite_loss(self.model.get_metrics_result()):
                 break
         return self.model.get_metrics_result()
+
+
+class Reads:
+    """Reads of variables, before which functions are called, each in the thread that has asked for it.
+
+    While a step runs in the background, a generator that looks at the model must wait until it is done.
+    """
+
+    def __init__(self) -> None:
+        self._functions: dict[Callable[[], None], int] = {}  # with their threads
+
+    def call_first(self, function: Callable[[], None]) -> None:
+        self._functions[function] = threading.get_ident()
+        if len(self._functions) == 1:
+            value = keras.Variable.value
+
+            def read(variable: keras.Variable) -> torch.Tensor:
+                for first, thread in list(self._functions.items()):
+                    if threading.get_ident() == thread:
+                        first()
+                return value.fget(variable)
+
+            keras.Variable.value = property(read, doc=value.__doc__)  # over the one that it inherits
+
+    def call_no_more(self, function: Callable[[], None]) -> None:
+        if self._functions.pop(function, None) is not None and not self._functions:
+            del keras.Variable.value
+
+
+READS = Reads()
 
 
 class WithKernels:
@@ -169,6 +216,10 @@ class UpdatingStep:
 
     def __call__(self, data: Any) -> Logs:
         self.check_attributes()  # whatever makes batches may have changed some
+        return self.run(data)
+
+    def run(self, data: Any) -> Logs:
+        """The same without a look at attributes."""
         self.update(data, is_own=True)
         return self.model.get_metrics_result()
 
