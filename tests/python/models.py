@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+KERAS = tuple(map(int, keras.__version__.split(".")[:2]))
+
 SAMPLES = 70  # with batches of 16: four whole ones and a rest of 6
 
 

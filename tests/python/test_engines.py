@@ -809,6 +809,7 @@ def test_what_is_not_computed_by_torch_is_not_taken_for_a_constant(kind):
 
 
 @on_torch
+@pytest.mark.skipif(models.KERAS == (3, 9), reason="Keras 3.9 looks at the values of classes")
 def test_long_steps_are_recorded_when_that_pays():
     model, x, y = models.convolution()
     engine = engine_for(model)

@@ -95,9 +95,10 @@ def counts_batches_otherwise(name):
 
     Before 3.16 they know no size, and all batches count alike. Since then they know that of the first one.
     """
-    version = tuple(map(int, keras.__version__.split(".")[:2]))
     return (
-        BACKEND == "tensorflow" and version >= (3, 16) and name.removeprefix("val_") in ("u_loss", "v_loss")
+        BACKEND == "tensorflow"
+        and models.KERAS >= (3, 16)
+        and name.removeprefix("val_") in ("u_loss", "v_loss")
     )
 
 
@@ -166,6 +167,8 @@ def test_any_plan_can_be_asked_for(plan):
 @models.full_where_compiled
 @pytest.mark.parametrize("task, plan", by_all_plans(models.METRICS))
 def test_keras_s_metrics_start_anew_each_epoch_as_keras_s_do(task, plan):
+    if BACKEND == "torch" and models.KERAS == (3, 9) and task in ("binary", "classes"):
+        pytest.skip("Keras 3.9 cannot build some of its metrics with PyTorch")
     # with PyTorch, Keras gives counts as the tensor that validation goes on to count in
     split = 0.0 if BACKEND == "torch" else 0.3
     compare(lambda: models.with_metrics(task), {"validation_split": split}, plan=plan, asks=f"metrics {task}")

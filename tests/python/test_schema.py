@@ -17,7 +17,7 @@ LEVELS = ["a", "b", "c"]
 FACTOR = pd.Categorical.from_codes(CODES, LEVELS)
 BACKWARDS = pd.Categorical(FACTOR, LEVELS[::-1])
 # Keras 3.9 knows outputs by the names of layers in the metrics
-METRICS_BY_KEY = tuple(map(int, keras.__version__.split(".")[:2])) > (3, 9)
+METRICS_BY_KEY = models.KERAS > (3, 9)
 FRAME = pd.DataFrame(ROWS, columns=[*"vwxyz"])
 
 
