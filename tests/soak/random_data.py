@@ -142,7 +142,9 @@ class Watcher(keras.callbacks.Callback):
         self.remember("epoch", epoch, logs)
 
 
-def callbacks(c: Choices, case: Case) -> tuple[list[keras.callbacks.Callback], Watcher | None]:
+def callbacks(
+    c: Choices, case: Case, validates: bool
+) -> tuple[list[keras.callbacks.Callback], Watcher | None]:
     kc = keras.callbacks
     kinds = {
         "none": lambda: None,
@@ -159,6 +161,8 @@ def callbacks(c: Choices, case: Case) -> tuple[list[keras.callbacks.Callback], W
     }
     if case.has_schedule:
         del kinds["ReduceLROnPlateau"], kinds["LearningRateScheduler"]
+    if not validates:
+        del kinds["EarlyStopping on validation"]
     callback = c.of("callback", kinds, 0.6)()
     return ([] if callback is None else [callback]), callback if isinstance(callback, Watcher) else None
 
@@ -174,8 +178,9 @@ def arguments_of(c: Choices, case: Case) -> tuple[tuple, dict[str, Any], Watcher
     arguments |= {"epochs": first - 1 + epochs, "initial_epoch": first}
     if "steps_per_epoch" not in arguments:
         arguments |= c.of("steps", {"None": {}, **{str(n): {"steps_per_epoch": n} for n in (2, 1)}}, 0.8)
-    arguments |= validation(c, case, len(data) > 1)
-    heard, watcher = callbacks(c, case)
+    validated = validation(c, case, len(data) > 1)
+    heard, watcher = callbacks(c, case, bool(validated))
+    arguments |= validated
     if heard:
         arguments["callbacks"] = heard
     return data, arguments, watcher
