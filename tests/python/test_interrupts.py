@@ -59,7 +59,7 @@ def test_the_interrupt_may_be_an_error_that_has_the_history():
         kerasfit.fit(
             model, x, y, epochs=9, callbacks=interrupt_at(steps + 1), on_interrupt="error", verbose=0
         )
-    assert error.value.place.history.epochs == [1]
+    assert error.value.error_context.history.epochs == [1]
     with pytest.raises(kerasfit.ArgumentError, match='`on_interrupt` must be "return" or "error"'):
         kerasfit.fit(model, x, y, on_interrupt="ignore")
 

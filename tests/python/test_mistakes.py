@@ -11,8 +11,8 @@ import pytest
 from keras import layers
 
 import kerasfit
+from kerasfit.error_context import error_context_of
 from kerasfit.errors import ArgumentError, DataError
-from kerasfit.places import place_of
 
 X, Y = models.numbers(5), models.classes(3)
 
@@ -264,9 +264,9 @@ def test_an_exception_in_the_users_code_says_where_it_was(case):
         model.compile(**{"optimizer": "sgd", "loss": "sparse_categorical_crossentropy", **compiling})
     with pytest.raises(RuntimeError, match="broken") as caught:
         kerasfit.fit(model, **{"x": x, "y": y, "epochs": 3, "batch_size": None, "verbose": 0, **fitting})
-    place = place_of(caught.value)
-    assert (place.function, place.epoch, place.batch) == (function, epoch, batch)
-    assert place.history.epochs == list(range(1, epoch))
+    context = error_context_of(caught.value)
+    assert (context.function, context.epoch, context.batch) == (function, epoch, batch)
+    assert context.history.epochs == list(range(1, epoch))
     if hasattr(caught.value, "__notes__"):
         assert function in caught.value.__notes__[-1]
 

@@ -10,9 +10,9 @@ import keras
 
 from kerasfit import interrupts, keras_private, timing
 from kerasfit.arguments import describe, listed, quoted
+from kerasfit.error_context import add_error_context
 from kerasfit.errors import ArgumentError
 from kerasfit.origin import package_of
-from kerasfit.places import note_place
 from kerasfit.tensors import numbers
 
 BATCH_HOOKS = {
@@ -220,7 +220,7 @@ class Callbacks:
                 batch = args[0] + 1 if "batch" in hook else None
                 own = isinstance(callback, FunctionCallback)
                 owner = "`callbacks`" if own else f"the callback {type(callback).__name__}"
-                note_place(error, function=f"`{hook}()` of {owner}", batch=batch)
+                add_error_context(error, function=f"`{hook}()` of {owner}", batch=batch)
                 raise
 
 

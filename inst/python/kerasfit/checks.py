@@ -10,8 +10,8 @@ from kerasfit import keras_private
 from kerasfit.data import ModelData
 from kerasfit.engines import Engine
 from kerasfit.engines.engine import logs_are_metrics
+from kerasfit.error_context import error_context
 from kerasfit.errors import ArgumentError
-from kerasfit.places import at
 from kerasfit.shapes import check_targets
 from kerasfit.sources import Source, Stream
 
@@ -55,7 +55,7 @@ def prepare(engine: Engine, reader: ModelData, *streams: Stream) -> None:
     The first stream is the one that is trained or evaluated on.
     """
     known = reader.knows_outputs
-    with at(batch=1):  # which it is traced with
+    with error_context(batch=1):  # which it is traced with
         engine.prepare(streams[0])
     for source in [stream.source for stream in streams]:
         if source.example is not None and not known:

@@ -14,10 +14,10 @@ from kerasfit.checks import check_compiled, check_end, prepare
 from kerasfit.data import ModelData
 from kerasfit.delegate import evaluate_by_model, has_its_own, overrides, predict_by_model
 from kerasfit.engines import Engine, engine_for
+from kerasfit.error_context import annotate_error
 from kerasfit.history import columns
 from kerasfit.nesting import may_be_nested
 from kerasfit.output import with_forgiving_output
-from kerasfit.places import tell_place
 from kerasfit.progress import Progress, Writer
 from kerasfit.shapes import check_number_of_inputs, shapes_explained
 from kerasfit.sources import Stream, open_source
@@ -131,7 +131,7 @@ def running(
         yield progress
         interrupts.check()  # one that came after the last step
     except BaseException as error:
-        tell_place(error)
+        annotate_error(error)
         raise
     finally:
         loop.end_run(engine, progress)

@@ -20,6 +20,7 @@ from kerasfit.checks import check_compiled, check_end, check_trainable, prepare
 from kerasfit.data import ModelData, levels_of
 from kerasfit.delegate import fit_by_model, has_its_own, overrides
 from kerasfit.engines import Engine, engine_for
+from kerasfit.error_context import annotate_error, error_context
 from kerasfit.errors import ArgumentError
 from kerasfit.extras import ProgressStyle
 from kerasfit.history import History
@@ -28,7 +29,6 @@ from kerasfit.live import View, viewed
 from kerasfit.monitors import Monitors
 from kerasfit.nesting import may_be_nested
 from kerasfit.output import with_forgiving_output
-from kerasfit.places import at, tell_place
 from kerasfit.progress import Progress, Writer
 from kerasfit.shapes import check_shapes, shapes_explained
 from kerasfit.sources import (
@@ -137,7 +137,7 @@ def fit(
     on_interrupt
         What Ctrl-C does, after the step that it comes in: "return" ends training and returns the history
         so far, whose ``params["interrupted"]`` is then True; "error" raises ``KeyboardInterrupt`` with the
-        history in its attribute ``place.history``.
+        history in its attribute ``error_context.history``.
     writer
         Where progress is shown; standard output by default.
     view
@@ -314,7 +314,7 @@ def fit_by_engine(
     validation_stream = validation and validation.stream
     backup = None
     try:
-        with at(epoch=schedule.initial_epoch), shapes_explained(model, stream.source):
+        with error_context(epoch=schedule.initial_epoch), shapes_explained(model, stream.source):
             if settings := backup_among(callbacks):
                 sources = stream.source, validation_stream and validation_stream.source
                 backup = Backup(
@@ -343,7 +343,7 @@ def fit_by_engine(
     except KeyboardInterrupt:
         history.params["interrupted"] = True
     except BaseException as error:
-        tell_place(error, history=history)
+        annotate_error(error, history=history)
         raise
     finally:
         loop.end_run(engine, progress, backup)
@@ -375,7 +375,7 @@ def returned(history: History, on_interrupt: str) -> History:
     """A history; or the interrupt that ended the run, with the history, if that is to be an error."""
     if history.params["interrupted"] and on_interrupt == "error":
         interrupt = KeyboardInterrupt()
-        tell_place(interrupt, history=history)
+        annotate_error(interrupt, history=history)
         raise interrupt
     return history
 

@@ -23,10 +23,10 @@ from kerasfit.arguments import Schedule, ValidationSchedule
 from kerasfit.callbacks import Callbacks
 from kerasfit.checkpoint import Backup, Position
 from kerasfit.engines import Engine
+from kerasfit.error_context import add_error_context, error_context
 from kerasfit.errors import DataError
 from kerasfit.history import History
 from kerasfit.monitors import Monitors
-from kerasfit.places import at, note_place
 from kerasfit.progress import Progress
 from kerasfit.shapes import shapes_explained
 from kerasfit.sources import Stream
@@ -99,7 +99,7 @@ class Training:
             interrupts.check()
             resumed = found if found and found.is_within_epoch and epochs[0] == first else None
             self.engine.planned = len(epochs) * (self.stream.steps or 0)
-            with at(epoch=epochs[0], history=self.history):
+            with error_context(epoch=epochs[0], history=self.history):
                 done = self._unseen_epochs(epochs) or [self._epoch(epochs[0], resumed)]
                 if (logs := done[-1]) is None:
                     break
@@ -276,7 +276,7 @@ def run_steps(
                 logs = execute(stream, steps) or logs
         except BaseException as error:
             if stream.taken <= taken + 1:  # else it is one of several
-                note_place(error, batch=taken + 1)
+                add_error_context(error, batch=taken + 1)
             raise
         pace.learn(stream.taken - taken, time.perf_counter() - began)
         if told:

@@ -23,6 +23,7 @@ from kerasfit.bridges.printed import printing_by
 from kerasfit.bridges.values import Generator, data_frame, factor, named, random_state, sparse_matrix
 from kerasfit.callbacks import FunctionCallback, counting_from_1
 from kerasfit.delegate import overrides
+from kerasfit.error_context import error_context_of
 from kerasfit.errors import DataError
 from kerasfit.files import IS_WINDOWS
 from kerasfit.history import History
@@ -31,7 +32,6 @@ from kerasfit.live import View
 from kerasfit.model_traits import output_names
 from kerasfit.origin import package_of
 from kerasfit.output import sigpipe_ignored
-from kerasfit.places import place_of
 from kerasfit.quiet import quiet
 
 __all__ = [
@@ -358,8 +358,8 @@ def output_values(outputs: Any) -> Any:
 
 def place(error: BaseException) -> dict[str, Any]:
     """Where in a run an exception came up: in words and numbers, with the history of the epochs before."""
-    where = place_of(error)
-    return {"text": str(where), **vars(where)}
+    context = error_context_of(error)
+    return {"text": str(context), **vars(context)}
 
 
 def explain(error: BaseException) -> str:

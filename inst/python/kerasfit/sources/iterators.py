@@ -14,9 +14,9 @@ import keras
 
 from kerasfit import interrupts
 from kerasfit.arguments import ClassWeighting, unpack
+from kerasfit.error_context import error_context
 from kerasfit.errors import DataError
 from kerasfit.origin import is_of_r
-from kerasfit.places import at
 from kerasfit.sources.arrays import as_tensors, check_are_numbers, labelled_leaves
 from kerasfit.sources.lazy import is_sparse
 from kerasfit.sources.source import AS_IT_IS, Batch, Names, Reader, Shuffling, weighted
@@ -93,7 +93,7 @@ class IteratorSource:
         return getattr(self.start_pass, "goes_on", self._is_iterator)
 
     def __iter__(self) -> Iterator[Batch]:
-        with at(function=f"the generator `{self.label}`"):
+        with error_context(function=f"the generator `{self.label}`"):
             for yielded in self.start_pass():
                 self.example = self.batch(yielded)
                 yield self.example

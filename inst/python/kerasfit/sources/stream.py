@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kerasfit import timing
-from kerasfit.places import at
+from kerasfit.error_context import error_context
 from kerasfit.sources.arrays import ArraySource
 from kerasfit.sources.source import Batch, Source
 
@@ -161,7 +161,7 @@ class BatchStream(Stream):
             self.is_drawing = True
             if self._pass is None:
                 self._pass = iter(self.source)
-            with at(batch=self.taken + 1), timing.part("data"):
+            with error_context(batch=self.taken + 1), timing.part("data"):
                 self._ahead = next(self._pass, None)
             self.is_drawing = False
             self.drawn = 0 if self._ahead is None else self.drawn + self.source.goes_on
