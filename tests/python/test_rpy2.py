@@ -16,7 +16,7 @@ if not shutil.which("R"):
 ro = pytest.importorskip("rpy2.robjects")
 if not ro.r["requireNamespace"]("kerasfit", quietly=True)[0]:
     pytest.skip("the R package kerasfit is not installed where R looks", allow_module_level=True)
-from kerasfit.bridges.rpy2 import data_from_r, plain_from_r  # noqa: E402
+from kerasfit.bridges.rpy2 import data_from_r, history_to_r, plain_from_r  # noqa: E402
 
 CASES_DIR = Path(__file__).parents[1] / "cases"
 sys.path.insert(0, str(CASES_DIR))
@@ -121,7 +121,7 @@ def test_a_history_is_r_s_own():
         validation_freq=2,
         verbose=0,
     )
-    value = history.to_r()
+    value = history_to_r(history)
     assert list(value.rclass) == ["kerasfit_history", "keras_training_history"]
     printed = "\n".join(ro.r["capture.output"](ro.r["print"](value)))
     assert "Training history: epochs 1 to 3" in printed

@@ -67,18 +67,6 @@ class History:
             }
         )
 
-    def to_r(self) -> Any:
-        """The same as R's ``keras_training_history``, through rpy2; R can print and plot it.
-
-        Raises
-        ------
-        ImportError
-            If rpy2 is not installed.
-        """
-        from kerasfit.bridges.rpy2 import history_to_r  # rpy2 starts R
-
-        return history_to_r(self)
-
     def __repr__(self) -> str:
         last = ", ".join(
             f"{name} {values[-1]:.4g}" for name, values in self.metrics.items() if values[-1] is not None
