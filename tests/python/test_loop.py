@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import kerasfit
-from kerasfit import loop
 from kerasfit.callbacks import Callbacks
 
 HOOKS = [
@@ -377,15 +376,6 @@ class TestProgress:
         lines = output.getvalue().splitlines()
         assert len(lines) == 2
         assert "\r" not in output.getvalue()
-
-
-def test_executions_of_short_epochs_stay_as_long_as_they_should_be():
-    pace = loop.Pace()
-    for _ in range(1000):
-        pace.learn(steps=1, seconds=1e-3)
-    assert pace.steps == 100
-    pace.learn(steps=100, seconds=1.0)
-    assert pace.steps == 10
 
 
 def test_functions_by_the_names_of_hooks_are_a_callback_that_counts_from_1():

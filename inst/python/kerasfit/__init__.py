@@ -14,8 +14,8 @@ Where things are; each module imports only from those below it:
 ``sources``          where batches come from
 ``arguments``        what the caller's values mean
 ``callbacks``, ``extras``, ``metrics_log``, ``timing``, ``interrupts``, ``progress``, ``history``, ``live``,
-``errors``, ``monitors``, ``output``, ``error_context``, ``tensors``, ``memory``, ``origin``, ``keras_private``,
-``quiet``, ``cache``, ``own_folder``, ``torch_library``
+``errors``, ``monitors``, ``output``, ``error_context``, ``tensors``, ``memory``, ``origin``,
+``keras_private``, ``quiet``, ``cache``, ``own_folder``, ``torch_library``
 """
 
 from kerasfit import quiet  # first: it loads Keras

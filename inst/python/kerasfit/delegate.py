@@ -15,7 +15,7 @@ from kerasfit import interrupts
 from kerasfit.errors import ArgumentError
 from kerasfit.history import History
 from kerasfit.origin import package_of
-from kerasfit.progress import Progress
+from kerasfit.run_display import RunDisplay
 from kerasfit.sources import ArraySource, DatasetSource, IteratorSource, LazyArray, Source
 from kerasfit.tensors import numbers
 
@@ -56,7 +56,7 @@ def has_replicas(strategy: Any) -> bool:
 def fit_by_model(
     model: keras.Model,
     history: History,
-    progress: Progress,
+    display: RunDisplay,
     training: Source,
     validation: Source | None,
     *,
@@ -95,12 +95,12 @@ def fit_by_model(
             epochs=epochs,
             steps_per_epoch=counted(steps_per_epoch),
             validation_steps=counted(validation_steps),
-            callbacks=[*callbacks, Watcher(history, progress)],
+            callbacks=[*callbacks, Watcher(history, display)],
             verbose=0,
             **further,
         )
     finally:
-        progress.close()
+        display.console.close()
 
 
 def evaluate_by_model(
@@ -174,12 +174,12 @@ class Interruption(keras.callbacks.Callback):
 class Watcher(keras.callbacks.Callback):
     """Records epochs and shows them, from inside Keras's own loop."""
 
-    def __init__(self, history: History, progress: Progress):
+    def __init__(self, history: History, display: RunDisplay):
         super().__init__()
-        self.record, self.progress = history, progress
+        self.record, self.display = history, display
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.progress.epoch_begin(epoch + 1, self.params.get("steps"))
+        self.display.epoch_begin(epoch + 1, self.params.get("steps"))
 
     def on_train_batch_end(self, batch, logs=None):
         if interrupts.requested():
@@ -191,4 +191,4 @@ class Watcher(keras.callbacks.Callback):
         logs = numbers(logs)
         self.record.record(epoch + 1, logs)
         self.record.params["steps"] = self.params.get("steps")
-        self.progress.epoch_end(epoch + 1, logs)
+        self.display.epoch_end(epoch + 1, logs)

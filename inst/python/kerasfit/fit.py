@@ -30,6 +30,7 @@ from kerasfit.monitors import Monitors
 from kerasfit.nesting import may_be_nested
 from kerasfit.output import with_forgiving_output
 from kerasfit.progress import Progress, Writer
+from kerasfit.run_display import RunDisplay
 from kerasfit.shapes import check_shapes, shapes_explained
 from kerasfit.sources import (
     VALIDATION_NAMES,
@@ -248,13 +249,14 @@ def fit(
     )
     style = next((callback for callback in callbacks if isinstance(callback, ProgressStyle)), None)
     others = [callback for callback in callbacks if callback is not style]
-    progress = Progress(verbose, writer, schedule.epochs, style, view, prompt=bool(others) or own_fit)
+    console = Progress(verbose, writer, schedule.epochs, style, prompt=bool(others) or own_fit)
+    display = RunDisplay(console, view)
     with viewed(view, model, history), reader.remembering():
         if own_fit:
             fit_by_model(
                 model,
                 history,
-                progress,
+                display,
                 training,
                 validation,
                 initial_epoch=schedule.initial_epoch,
@@ -271,7 +273,7 @@ def fit(
             fit_by_engine(
                 engine,
                 history,
-                progress,
+                display,
                 engine.open(training, steps_per_epoch),
                 validation
                 and loop.Validation(engine.open(validation, validation_steps), validation_schedule),
@@ -294,7 +296,7 @@ def fit(
 def fit_by_engine(
     engine: Engine,
     history: History,
-    progress: Progress,
+    display: RunDisplay,
     stream: Stream,
     validation: loop.Validation | None,
     *,
@@ -333,11 +335,11 @@ def fit_by_engine(
             callbacks,
             model,
             engine.sync,
-            verbose=progress.verbose,
+            verbose=display.console.verbose,
             epochs=schedule.epochs,
             steps=stream.steps,
         )
-        loop.Training(engine, stream, validation, schedule, told, progress, history, monitors, backup).run()
+        loop.Training(engine, stream, validation, schedule, told, display, history, monitors, backup).run()
     except interrupts.AtOnce:
         raise
     except KeyboardInterrupt:
@@ -346,7 +348,7 @@ def fit_by_engine(
         annotate_error(error, history=history)
         raise
     finally:
-        loop.end_run(engine, progress, backup)
+        loop.end_run(engine, display.console, backup)
         history.params["steps"] = stream.steps
 
 

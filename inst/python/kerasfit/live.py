@@ -121,7 +121,7 @@ class View:
         if self.stopped:  # before training had begun
             self._model.stop_training = True
 
-    def epoch_was(self, epoch: int) -> None:
+    def epoch_done(self, epoch: int) -> None:
         self._epoch, self._step = epoch, self._steps or 0
 
     def step(self, done: int) -> None:

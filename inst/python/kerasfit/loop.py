@@ -1,9 +1,7 @@
 """The order of events: epochs, executions, callbacks, validation, history.
 
-An execution is a run of consecutive steps that an engine makes in one call. Its length is chosen here and
-does not change what is computed: as many steps as the model's ``steps_per_execution`` where a callback
-watches batches, else as many as take about a tenth of a second, so that progress and interrupts stay lively.
-Where an engine can, short epochs share one if nobody looks between them.
+The steps of an epoch run in executions, whose length ``execution_size`` chooses. Where an engine can, several
+short epochs share one execution if nothing needs to happen between them.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -22,18 +20,17 @@ from kerasfit import interrupts, keras_private, timing
 from kerasfit.arguments import Schedule, ValidationSchedule
 from kerasfit.callbacks import Callbacks
 from kerasfit.checkpoint import Backup, Position
-from kerasfit.engines import Engine
+from kerasfit.engines import DEFAULTS, Engine, ExecutionOptions
 from kerasfit.error_context import add_error_context, error_context
 from kerasfit.errors import DataError
+from kerasfit.execution_size import execution_sizer
 from kerasfit.history import History
 from kerasfit.monitors import Monitors
 from kerasfit.progress import Progress
+from kerasfit.run_display import RunDisplay
 from kerasfit.shapes import shapes_explained
 from kerasfit.sources import Stream
 from kerasfit.tensors import numbers
-
-EXECUTION_SECONDS = 0.1
-
 
 STOP_FLAGS = {"train": "stop_training", "test": "stop_evaluating", "predict": "stop_predicting"}
 
@@ -47,10 +44,11 @@ class Training:
     validation: Validation | None
     schedule: Schedule
     callbacks: Callbacks
-    progress: Progress
+    display: RunDisplay
     history: History
     monitors: Monitors
     backup: Backup | None = None
+    options: ExecutionOptions = DEFAULTS
 
     def run(self) -> None:
         """Train epoch after epoch, record each in the history, and go on where the backup has found a run.
@@ -59,7 +57,7 @@ class Training:
         """
         model, backup, history = self.engine.model, self.backup, self.history
         model.stop_training = False
-        self.engine.halt_on_nan = self.callbacks.halt_on_nan
+        self.options = ExecutionOptions(halt_on_nan=self.callbacks.halt_on_nan)
         logs: dict[str, Any] = {}
         try:
             for logs in self._epochs():  # noqa: B007
@@ -70,7 +68,7 @@ class Training:
         except interrupts.AtOnce:
             raise
         except KeyboardInterrupt:
-            self.progress.close()
+            self.display.console.close()
             history.params["interrupted"] = True
             if backup:
                 backup.interrupted()
@@ -98,35 +96,38 @@ class Training:
         while epochs and not model.stop_training:
             interrupts.check()
             resumed = found if found and found.is_within_epoch and epochs[0] == first else None
-            self.engine.planned = len(epochs) * (self.stream.steps or 0)
+            self.options = replace(self.options, planned_steps=len(epochs) * (self.stream.steps or 0))
             with error_context(epoch=epochs[0], history=self.history):
-                done = self._unseen_epochs(epochs) or [self._epoch(epochs[0], resumed)]
+                done = self._unobserved_epochs(epochs) or [self._epoch(epochs[0], resumed)]
                 if (logs := done[-1]) is None:
                     break
             yield logs
             epochs = epochs[len(done) :]
 
-    def _unseen_epochs(self, epochs: range) -> list[dict[str, Any]]:
-        """Train short epochs in one go, if the engine can and nobody looks between: the logs of each."""
+    def _unobserved_epochs(self, epochs: range) -> list[dict[str, Any]]:
+        """Train several short epochs in one execution, if the engine can and nothing happens between them.
+
+        Returns the logs of each; none if that cannot be done.
+        """
         engine, stream = self.engine, self.stream
-        seen = self.validation or self.backup or self.callbacks.see_epochs or not self.progress.may_wait
-        if seen or not stream.steps:
+        observed = (
+            self.validation or self.backup or self.callbacks.see_epochs or not self.display.console.may_buffer
+        )
+        if observed or not stream.steps:
             return []
-        self.progress.watch(epochs[0], stream.steps)
-        if engine.model.stop_training:  # who watches has stopped it already
+        self.display.page_epoch_begin(epochs[0], stream.steps)
+        if engine.model.stop_training:  # on the page
             return []
-        pace, began = pace_of(engine, "train", stream), time.perf_counter()
+        sizer, began = execution_sizer(engine, "train", stream.source.batch_size), time.perf_counter()
         with timing.part("steps"), shapes_explained(engine.model, stream.source, "train"):
-            logs_of_each = engine.train_epochs(stream, min(len(epochs), pace.steps // stream.steps))
+            logs_of_each = engine.train_epochs(stream, min(len(epochs), sizer.steps // stream.steps))
         if not logs_of_each:
             return []
         seconds = time.perf_counter() - began
-        pace.learn(len(logs_of_each) * stream.steps, seconds)
+        sizer.record(len(logs_of_each) * stream.steps, seconds)
         for epoch, logs in zip(epochs, logs_of_each, strict=False):
             self.callbacks.epoch_begin(epoch)
-            self.callbacks.epoch_end(epoch, logs)
-            self.history.record(epoch, logs, seconds / len(logs_of_each))
-            self.progress.epoch_was(epoch, logs, seconds / len(logs_of_each))
+            self._end_epoch(epoch, logs, seconds / len(logs_of_each))
         return logs_of_each
 
     def _epoch(self, epoch: int, resumed: Position | None) -> dict[str, Any] | None:
@@ -148,7 +149,7 @@ class Training:
         interrupts.check()
         if not stream.taken:
             stream.begin_epoch()
-        self.progress.epoch_begin(epoch, stream.steps)
+        self.display.epoch_begin(epoch, stream.steps)
         logs, stage = (dict(resumed.logs), resumed.stage) if resumed else ({}, "steps")
         if stage == "steps" and (logs := self._train(epoch, logs)) is None:
             return None
@@ -156,19 +157,26 @@ class Training:
             logs = logs | self._validate(epoch, logs)
         if backup and callbacks.users_hear("on_epoch_end"):
             backup.before_callbacks(epoch, logs)
-        with self.monitors.seeing(logs):
-            callbacks.epoch_end(epoch, logs)
-        self.history.record(epoch, logs)
-        if backup and not callbacks.cut_short:
-            backup.epoch_end(epoch, logs)
-        self.progress.epoch_end(epoch, logs)
+        self._end_epoch(epoch, logs)
         return logs
+
+    def _end_epoch(self, epoch: int, logs: dict[str, Any], seconds: float | None = None) -> None:
+        """Pass the end of an epoch on to callbacks, history, checkpoint and display.
+
+        ``seconds`` is how long it took, if it shared an execution with others.
+        """
+        with self.monitors.seeing(logs):
+            self.callbacks.epoch_end(epoch, logs)
+        self.history.record(epoch, logs, seconds)
+        if self.backup and not self.callbacks.cut_short:
+            self.backup.epoch_end(epoch, logs)
+        self.display.epoch_end(epoch, logs, seconds)
 
     def _train(self, epoch: int, step_logs: dict[str, Any]) -> dict[str, Any] | None:
         """Make the steps of an epoch, or the rest of them: the metrics, or None if there are no data."""
         engine, stream = self.engine, self.stream
         step_logs = step_logs | run_steps(
-            "train", engine.train, stream, engine, self.callbacks, self.progress, self.backup
+            "train", engine.train, stream, engine, self.callbacks, self.display, self.backup, self.options
         )
         if not stream.taken:
             warnings.warn(
@@ -214,7 +222,7 @@ def predict(engine: Engine, stream: Stream, callbacks: Callbacks, progress: Prog
     """A model's outputs for one epoch of a stream: numpy arrays, samples along the first axis."""
     outputs: list[Any] = []
 
-    def execute(stream: Stream, steps: int) -> dict[str, Any]:
+    def execute(stream: Stream, steps: int, _: ExecutionOptions) -> dict[str, Any]:
         outputs.extend(new := engine.predict(stream, steps))
         return {"outputs": concatenated(new)}
 
@@ -247,42 +255,43 @@ def ended_if_interrupted(phase: str, engine: Engine, callbacks: Callbacks) -> It
 
 def run_steps(
     phase: str,
-    execute: Callable[[Stream, int], dict[str, Any]],
+    execute: Callable[[Stream, int, ExecutionOptions], dict[str, Any]],
     stream: Stream,
     engine: Engine,
     callbacks: Callbacks,
-    progress: Progress | None,
+    display: RunDisplay | Progress | None,
     backup: Backup | None = None,
+    options: ExecutionOptions = DEFAULTS,
 ) -> dict[str, Any]:
     """Run a stream's epoch in executions, up to its end or until a callback says stop.
 
     Returns the logs of the last execution.
     """
     fixed = engine.model.steps_per_execution if callbacks.watch_batches(phase) else None
-    pace = pace_of(engine, phase, stream, fixed)
+    sizer = execution_sizer(engine, phase, stream.source.batch_size, fixed)
     told = callbacks.hear_batches(phase)
-    engine.overlap = not told
+    options = replace(options, async_steps=not told)
     logs: dict[str, Any] = {}
     while not stream.exhausted:
         if told:
             callbacks.batch_begin(phase, stream.taken)
-        steps = pace.steps
+        steps = sizer.steps
         if backup:
             steps = backup.steps_at_once(steps, fixed=fixed is not None)
             backup.in_step = True
         taken, began = stream.taken, time.perf_counter()
         try:
             with timing.part("steps"), shapes_explained(engine.model, stream.source, phase):
-                logs = execute(stream, steps) or logs
+                logs = execute(stream, steps, options) or logs
         except BaseException as error:
             if stream.taken <= taken + 1:  # else it is one of several
                 add_error_context(error, batch=taken + 1)
             raise
-        pace.learn(stream.taken - taken, time.perf_counter() - began)
+        sizer.record(stream.taken - taken, time.perf_counter() - began)
         if told:
             callbacks.batch_end(phase, stream.taken - 1, logs)
-        if progress:
-            progress.step(stream.taken, logs)
+        if display:
+            display.step(stream.taken, logs)
         if getattr(engine.model, STOP_FLAGS[phase]):
             break
         if backup:
@@ -302,40 +311,6 @@ def end_run(engine: Engine, progress: Progress, backup: Backup | None = None) ->
         progress.close()
         if backup:
             backup.close()
-
-
-class Pace:
-    """How many steps the next execution has: a fixed number, or as many as take a tenth of a second.
-
-    What has been learnt holds for the next epoch and the next call, and with regard to the size of batches.
-    """
-
-    def __init__(self):
-        self.fixed: int | None = None
-        self.steps = 1
-        self._batch_size: int | None = None
-
-    def begin(self, batch_size: int | None, fixed: int | None = None) -> None:
-        self.fixed = fixed
-        if fixed:
-            self.steps = fixed
-        elif batch_size is None or batch_size != self._batch_size:
-            known = batch_size and self._batch_size
-            self.steps = max(1, self.steps * self._batch_size // batch_size) if known else 1
-        self._batch_size = None if fixed else batch_size
-
-    def learn(self, steps: int, seconds: float) -> None:
-        """An execution has had so many steps, perhaps fewer than it might, and taken so long."""
-        if self.fixed is None:
-            wanted = int(steps * EXECUTION_SECONDS / max(seconds, 1e-6))
-            self.steps = max(1, min(wanted, 4 * self.steps))
-
-
-def pace_of(engine: Engine, phase: str, stream: Stream, fixed: int | None = None) -> Pace:
-    """The pace of an engine in a phase, for batches of the stream's size."""
-    pace = engine.paces.setdefault(phase, Pace())
-    pace.begin(stream.source.batch_size, fixed)
-    return pace
 
 
 @dataclass

@@ -15,8 +15,9 @@ import keras
 import numpy as np
 
 from kerasfit.errors import StateError
+from kerasfit.execution_size import exchange_sizers
 
-ENGINE_ATTRIBUTES = ("plan", "plan_is_chosen", "halt_on_nan", "overlap", "planned", "paces", "_at_work")
+ENGINE_ATTRIBUTES = ("plan", "plan_is_chosen", "kernels", "_at_work")
 STOP_FLAGS = ("stop_evaluating", "stop_predicting")
 
 
@@ -60,7 +61,7 @@ def kept(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
     engine.sync()
     variables = model.metrics_variables if with_metrics else []
     values = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
-    engine.paces = {}
+    sizers = exchange_sizers(engine, {})
 
     def give_back() -> None:
         engine.sync()
@@ -68,6 +69,7 @@ def kept(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
             variable.assign(value)
         for name, value in settings.items():
             setattr(engine, name, value)
+        exchange_sizers(engine, sizers)
         for name, value in stopped.items():
             setattr(model, name, value)
 

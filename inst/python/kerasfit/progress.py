@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from kerasfit.extras import ProgressStyle
 from kerasfit.history import format_metrics
-from kerasfit.live import View
 from kerasfit.tensors import numbers
 
 REFRESH_SECONDS = 0.1
@@ -46,14 +45,12 @@ class Progress:
         writer: Writer | None = None,
         epochs: int | None = None,
         style: ProgressStyle | None = None,
-        view: View | None = None,
         prompt: bool = True,
     ):
         self.verbose = verbose
         self.style = style or ProgressStyle()
         self.writer = writer or TerminalWriter()
         self.epochs = epochs
-        self.view = view
         self.prompt = prompt
         self._lines: list[str] = []
         self._written_at = -math.inf
@@ -61,12 +58,12 @@ class Progress:
         self._was_long = True
 
     @property
-    def may_wait(self) -> bool:
-        """Whether short epochs may be told of together."""
+    def may_buffer(self) -> bool:
+        """Whether the lines of several short epochs may be written together."""
         return not (self.verbose and self.prompt)
 
     def begin(self, label: str, steps: int | None) -> None:
-        """A run of steps begins: an epoch, an evaluation, a prediction."""
+        """Show that a run of steps begins: an epoch, an evaluation, a prediction."""
         self._began = time.monotonic()
         self._bar = (label, steps) if self.verbose == 1 and self.style.bar else None
         if self._bar and self._was_long:
@@ -74,17 +71,9 @@ class Progress:
 
     def epoch_begin(self, epoch: int, steps: int | None) -> None:
         self.begin(self._label(epoch), steps)
-        self.watch(epoch, steps)
-
-    def watch(self, epoch: int, steps: int | None) -> None:
-        """Let those who watch from elsewhere know where training is."""
-        if self.view:
-            self.view.epoch_begin(epoch, steps)
 
     def step(self, done: int, logs: dict[str, Any]) -> None:
-        """So many steps of the run are done. The logs are read only where it is time to show them."""
-        if self.view:
-            self.view.step(done)
+        """Show that ``done`` steps are done. The logs are read only when it is time to show them."""
         if self._bar is None:
             return
         now = time.monotonic()
@@ -95,7 +84,7 @@ class Progress:
             self._bar_shown_at = now
 
     def close(self) -> None:
-        """Let all that there is be seen, and no bar."""
+        """Write the lines that are waiting, and remove the bar."""
         self._close_bar()
         self._write()
 
@@ -115,22 +104,18 @@ class Progress:
             self.writer.line("\n".join(lines))
             self._written_at = time.monotonic()
 
-    def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+    def epoch_end(self, epoch: int, logs: dict[str, Any], seconds: float | None = None) -> None:
+        """Show the line of an epoch; ``seconds`` is what it took, if its beginning was not shown."""
+        if seconds is not None:
+            self._began = time.monotonic() - seconds
         if epoch % self.style.every == 0 or epoch == self.epochs:
             self.end(self._label(epoch), logs)
         else:
             self._close_bar()
             self._was_long = time.monotonic() - self._began >= REFRESH_SECONDS
 
-    def epoch_was(self, epoch: int, logs: dict[str, Any], seconds: float) -> None:
-        """The same of an epoch whose beginning was not told."""
-        self._began = time.monotonic() - seconds
-        if self.view:
-            self.view.epoch_was(epoch)
-        self.epoch_end(epoch, logs)
-
     def end(self, label: str, logs: dict[str, Any]) -> None:
-        """The run is over; its line stays."""
+        """Show the line of a run of steps that is over."""
         self._close_bar()
         now = time.monotonic()
         self._was_long = now - self._began >= REFRESH_SECONDS

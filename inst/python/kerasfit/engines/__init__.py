@@ -13,11 +13,11 @@ import keras
 
 from kerasfit import cache
 from kerasfit.arguments import flag
-from kerasfit.engines.engine import Engine
+from kerasfit.engines.engine import DEFAULTS, Engine, ExecutionOptions
 from kerasfit.engines.kernels import kernels_wanted
 from kerasfit.errors import KerasfitError
 
-__all__ = ["Engine", "engine_class", "engine_for"]
+__all__ = ["DEFAULTS", "Engine", "ExecutionOptions", "engine_class", "engine_for"]
 
 ENGINES = {"tensorflow": "TensorFlowEngine", "jax": "JaxEngine", "torch": "TorchEngine"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import keras
@@ -19,6 +20,29 @@ Logs = dict[str, Any]
 WORKER = ThreadPoolExecutor(1, thread_name_prefix="kerasfit")
 
 
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """How the loop wants an execution to run.
+
+    Attributes
+    ----------
+    halt_on_nan
+        Whether the execution ends after a step that leaves the loss infinite or not a number.
+    async_steps
+        Whether a step on a batch from an iterator may still run while the next batch is made, and when the
+        execution returns; the logs that it returns are then those of an earlier step.
+    planned_steps
+        The number of steps that training has from the beginning of this epoch on, as far as is known.
+    """
+
+    halt_on_nan: bool = False
+    async_steps: bool = False
+    planned_steps: int = 0
+
+
+DEFAULTS = ExecutionOptions()
+
+
 class Engine(Protocol):
     """Runs steps of one model.
 
@@ -27,21 +51,17 @@ class Engine(Protocol):
 
     Attributes
     ----------
-    halt_on_nan
-        Whether an execution of training ends after a step that leaves the loss infinite or not a number.
-    overlap
-        Whether a step on a batch from an iterator may still run when the next batch is made, and when
-        ``train`` or ``evaluate`` returns; the logs that they return are then those of a step before.
-    planned
-        How many steps training is to have from this epoch on, as far as is known.
-    paces
-        What the loop has learnt of how long executions take, by kind of step.
+    model
+        The model that it was built for.
+    kernels
+        Whether steps may compute with kerasfit's kernels in the place of Keras's functions.
     """
 
-    halt_on_nan: bool
-    overlap: bool
-    planned: int
-    paces: dict[str, Any]
+    model: keras.Model
+    kernels: bool
+
+    def use_plan(self, plan: str) -> None:
+        """Run steps by one of the engine's ``plans``; "auto" chooses by model and device."""
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         """The source's batches, in the form in which this engine takes them."""
@@ -49,9 +69,9 @@ class Engine(Protocol):
     def prepare(self, stream: Stream) -> None:
         """Create whatever state of model, metrics and optimizer the first batch implies."""
 
-    def train(self, stream: Stream, steps: int) -> Logs: ...
+    def train(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs: ...
 
-    def evaluate(self, stream: Stream, steps: int) -> Logs: ...
+    def evaluate(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs: ...
 
     def train_epochs(self, stream: Stream, epochs: int) -> list[Logs]:
         """Run up to so many epochs in one go, where that is a gain: the metrics after each, as numbers."""
@@ -92,10 +112,7 @@ class PlainEngine:
     def __init__(self, model: keras.Model):
         self.model = model
         self.plan, self.plan_is_chosen = "step", True  # by the engine rather than by the caller
-        self.kernels = True  # whether steps may compute with functions of ours in the place of Keras's
-        self.halt_on_nan = self.overlap = False
-        self.planned = 0
-        self.paces: dict[str, Any] = {}
+        self.kernels = True
         self._at_work: Future | None = None  # the step that the worker is at
         self._steps: dict[tuple[str, str, bool], tuple[Any, Callable]] = {}
         self._facts: tuple[Any, dict[Callable, Any]] = None, {}
@@ -156,25 +173,25 @@ class PlainEngine:
     def prepare(self, stream: Stream) -> None:
         """Create nothing: variables come to be when the first step is traced."""
 
-    def train(self, stream: Stream, steps: int) -> Logs:
-        return self._last(self.step("train"), stream, steps)
+    def train(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs:
+        return self._last(self.step("train"), stream, steps, options)
 
-    def evaluate(self, stream: Stream, steps: int) -> Logs:
-        return self._last(self.step("test"), stream, steps)
+    def evaluate(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs:
+        return self._last(self.step("test"), stream, steps, options)
 
     def train_epochs(self, stream: Stream, epochs: int) -> list[Logs]:
         return []
 
-    def _last(self, step: Callable, stream: Stream, steps: int) -> Logs:
+    def _last(self, step: Callable, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
         logs: Logs = {}
-        overlap = self.overlap and isinstance(stream.source, IteratorSource) and stream.taken
+        overlap = options.async_steps and isinstance(stream.source, IteratorSource) and stream.taken
         for data in self._batches(stream, steps):
             logs = self._finish_running() or logs
             if overlap and (background_step := self.background_step(step, data)):
                 self._at_work = WORKER.submit(background_step, data)
             else:
                 logs = step(data)
-            if self.halt_on_nan and not finite_loss(logs):
+            if options.halt_on_nan and not finite_loss(logs):
                 break
         return logs
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
 from kerasfit import keras_private
-from kerasfit.engines.engine import Logs, PlainEngine, finite_loss
+from kerasfit.engines.engine import DEFAULTS, ExecutionOptions, Logs, PlainEngine, finite_loss
 from kerasfit.engines.jax_steps import OUTPUTS, Loop, RowsWithin, State, Steps
 from kerasfit.engines.kernels import replaced
 from kerasfit.memory import aligned_empty, elements_around, is_aligned
@@ -151,16 +151,15 @@ class JaxEngine(PlainEngine):
 
     # ---- executions ----------------------------------------------------------------------------------
 
-    def train(self, stream: Stream, steps: int) -> Logs:
-        return self._run("train", stream, steps)
+    def train(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs:
+        return self._run("train", stream, steps, options)
 
-    def evaluate(self, stream: Stream, steps: int) -> Logs:
-        return self._run("test", stream, steps)
+    def evaluate(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs:
+        return self._run("test", stream, steps, options)
 
-    def _run(self, kind: str, stream: Stream, steps: int) -> Logs:
-        step, logs = self.step(kind), {}
+    def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
+        step, logs, halting = self.step(kind), {}, options.halt_on_nan
         if resident := self._resident.get(stream):
-            halting = self.halt_on_nan and kind == "train"
             if kind == "test":
                 step.limit_programs((stream.size, stream.source.samples))
             resident.compile(step, stream, halting, self._state(step))
@@ -177,9 +176,9 @@ class JaxEngine(PlainEngine):
                 self._running.append(logs)
                 if len(self._running) > AHEAD:
                     jax.block_until_ready(self._running.popleft())
-                if self.halt_on_nan and kind == "train" and not finite_loss(logs):
+                if halting and not finite_loss(logs):
                     break
-            if self.overlap:
+            if options.async_steps:
                 return step.in_order(logs)
             self._running.clear()
         return step.in_order(jax.block_until_ready(logs))

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasfit import cache, keras_private
-from kerasfit.engines.engine import Logs, PlainEngine, all_logs_are_metrics
+from kerasfit.engines.engine import DEFAULTS, ExecutionOptions, Logs, PlainEngine, all_logs_are_metrics
 from kerasfit.engines.tensorflow_steps import PASSES, CompiledLoop, Passes, Steps, XlaLoop
 from kerasfit.machine import abilities
 from kerasfit.memory import aligned_empty, is_aligned
@@ -74,9 +74,6 @@ class TensorFlowEngine(PlainEngine):
         fuse = self.kernels and kind == "train" and self.plan != "step"
         return Steps(self.model, kind, step, fuse=fuse, kernels=self.kernels)
 
-    def _halts(self, kind: str) -> bool:
-        return self.halt_on_nan and kind == "train"
-
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         if self.plan == "step":
             return super().open(source, steps_per_epoch)
@@ -108,29 +105,31 @@ class TensorFlowEngine(PlainEngine):
         due, self._reset_due = self._reset_due, False
         return due
 
-    def train(self, stream: Stream, steps: int) -> Logs:
-        return self._run("train", stream, steps)
+    def train(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs:
+        return self._run("train", stream, steps, options)
 
-    def evaluate(self, stream: Stream, steps: int) -> Logs:
-        return self._run("test", stream, steps)
+    def evaluate(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs:
+        return self._run("test", stream, steps, options)
 
-    def _run(self, kind: str, stream: Stream, steps: int) -> Logs:
-        step = self.step(kind)
+    def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
+        step, halting = self.step(kind), options.halt_on_nan
         if isinstance(stream, DatasetStream):
-            return stream.run(step, steps, reset=self._take_reset(), halting=self._halts(kind))
+            return stream.run(step, steps, reset=self._take_reset(), halting=halting)
         if stream in self._resident:
-            by_xla, steps = self._who_compiles(step, stream, steps)
+            by_xla, steps = self._who_compiles(step, stream, steps, options)
             rows = stream.take_rows(steps)
             run = self._run_by_xla if by_xla else self._run_as_graph
-            done, logs = run(step, stream, rows)
-            if self._halts(kind):
+            done, logs = run(step, stream, rows, halting=halting)
+            if halting:
                 stream.give_back(rows.steps - done)
             return logs
         if self._reset_due:
             self.sync()
-        return self._last(step, stream, steps)
+        return self._last(step, stream, steps, options)
 
-    def _who_compiles(self, step: Steps, stream: RowStream, steps: int) -> tuple[bool, int]:
+    def _who_compiles(
+        self, step: Steps, stream: RowStream, steps: int, options: ExecutionOptions
+    ) -> tuple[bool, int]:
         """Whether XLA compiles the loop over the next steps, and how many of them are for that loop.
 
         XLA takes over no step whose layers or optimizer have other attributes than it was traced with: Keras
@@ -145,14 +144,14 @@ class TensorFlowEngine(PlainEngine):
         enough = keras_private.xla_pays_after(self.model)
         if step.kind == "train":
             before = enough - self._finished_steps()
-            if 0 < before < min(0.8 * enough, self.planned - stream.taken):
-                self._compile_ahead(step, stream)
+            if 0 < before < min(0.8 * enough, options.planned_steps - stream.taken):
+                self._compile_ahead(step, stream, halting=options.halt_on_nan)
             if before <= 0:
                 return step.is_up_to_date, steps
             return False, min(steps, before)
         return (stream.steps or 0) >= enough and step.is_up_to_date, steps
 
-    def _compile_ahead(self, step: Steps, stream: RowStream) -> None:
+    def _compile_ahead(self, step: Steps, stream: RowStream, *, halting: bool) -> None:
         """Have XLA compile its loop while the graph trains."""
         if self._ahead is step or self.model.count_params() > COPIED_PARAMETERS:
             return
@@ -164,17 +163,16 @@ class TensorFlowEngine(PlainEngine):
                     self._loop_of_xla(step, stream),
                     stream.size,
                     shuffled=stream.source.shuffling.seed is not None,
-                    halting=self._halts(step.kind),
+                    halting=halting,
                 )
 
-    def _run_as_graph(self, step: Steps, stream: RowStream, rows: Rows) -> tuple[int, Logs]:
+    def _run_as_graph(self, step: Steps, stream: RowStream, rows: Rows, *, halting: bool) -> tuple[int, Logs]:
         """Run a kind of step over rows: how many steps there were, and the logs."""
-        reset, halting = self._take_reset(), self._halts(step.kind)
-        return self._resident[stream].run(step, rows, reset=reset, halting=halting)
+        return self._resident[stream].run(step, rows, reset=self._take_reset(), halting=halting)
 
-    def _run_by_xla(self, step: Steps, stream: RowStream, rows: Rows) -> tuple[int, Logs]:
+    def _run_by_xla(self, step: Steps, stream: RowStream, rows: Rows, *, halting: bool) -> tuple[int, Logs]:
         """The same with XLA for whole batches."""
-        reset, halting = self._take_reset(), self._halts(step.kind)
+        reset = self._take_reset()
         finished = None if step.has_run else self._finished_steps()
         loop = self._loop_of_xla(step, stream)
         try:
@@ -186,13 +184,13 @@ class TensorFlowEngine(PlainEngine):
             if cache.remove_damaged():
                 self._reset_due = reset
                 self._steps.clear()  # TensorFlow remembers the error of this one
-                return self._run_by_xla(self.step(step.kind), stream, rows)
+                return self._run_by_xla(self.step(step.kind), stream, rows, halting=halting)
             if not self.plan_is_chosen:
                 raise
             # If something else was wrong, the graph says it.
             self._beyond_xla[step.kind] = getattr(self.model, f"{step.kind}_function")
             self.plan, self._reset_due = "loop", reset
-            return self._run_as_graph(self.step(step.kind), stream, rows)
+            return self._run_as_graph(self.step(step.kind), stream, rows, halting=halting)
         step.has_run = True
         return done, logs
 

@@ -13,7 +13,14 @@ import numpy as np
 import torch
 
 from kerasfit import keras_private
-from kerasfit.engines.engine import Logs, PlainEngine, finite_loss, logs_are_metrics
+from kerasfit.engines.engine import (
+    DEFAULTS,
+    ExecutionOptions,
+    Logs,
+    PlainEngine,
+    finite_loss,
+    logs_are_metrics,
+)
 from kerasfit.engines.kernels import torch_kernels
 from kerasfit.engines.recorded import Recorded, State, copy_of, random_modules
 from kerasfit.sources import IteratorSource, RowStream, Source, Stream
@@ -68,13 +75,13 @@ class TorchEngine(PlainEngine):
         if (batch := stream.example()) is not None:
             keras_private.build_state(self.model, to_backend(tuple(batch)))
 
-    def train(self, stream: Stream, steps: int) -> Logs:
+    def train(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs:
         self.model.train()
-        return self._run("train", stream, steps)
+        return self._run("train", stream, steps, options)
 
-    def evaluate(self, stream: Stream, steps: int) -> Logs:
+    def evaluate(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs:
         self.model.eval()
-        return self._run("test", stream, steps)
+        return self._run("test", stream, steps, options)
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         self.model.eval()
@@ -115,15 +122,14 @@ class TorchEngine(PlainEngine):
         for batch in stream.take(steps):
             yield pack(keras.tree.map_structure(own_tensor, tuple(batch)))
 
-    def _run(self, kind: str, stream: Stream, steps: int) -> Logs:
+    def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
         step = self.step(kind)
         if stream not in self._resident or not isinstance(step, UpdatingStep):
-            return self._last(step, stream, steps)
-        halting = self.halt_on_nan and kind == "train"
+            return self._last(step, stream, steps, options)
         step.check_attributes()  # no code of the user's runs between the steps of an execution
         for data, is_own in self._resident[stream].batches(stream, steps):
             step.update(data, is_own=is_own)
-            if halting and not finite_loss(self.model.get_metrics_result()):
+            if options.halt_on_nan and not finite_loss(self.model.get_metrics_result()):
                 break
         return self.model.get_metrics_result()
 

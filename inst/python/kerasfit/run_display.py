@@ -1,0 +1,37 @@
+"""What shows a training run: the console and, if it is open, the live page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kerasfit.live import View
+from kerasfit.progress import Progress
+
+
+@dataclass
+class RunDisplay:
+    """Passes the events of a training run on to the console and to the live page."""
+
+    console: Progress
+    page: View | None = None
+
+    def epoch_begin(self, epoch: int, steps: int | None) -> None:
+        self.console.epoch_begin(epoch, steps)
+        self.page_epoch_begin(epoch, steps)
+
+    def page_epoch_begin(self, epoch: int, steps: int | None) -> None:
+        """Show on the page that an epoch begins. The page may stop training here."""
+        if self.page:
+            self.page.epoch_begin(epoch, steps)
+
+    def step(self, done: int, logs: dict[str, Any]) -> None:
+        if self.page:
+            self.page.step(done)
+        self.console.step(done, logs)
+
+    def epoch_end(self, epoch: int, logs: dict[str, Any], seconds: float | None = None) -> None:
+        """Show that an epoch has ended; ``seconds`` is what it took, if its beginning was not shown."""
+        if self.page and seconds is not None:
+            self.page.epoch_done(epoch)
+        self.console.epoch_end(epoch, logs, seconds)
