@@ -1,50 +1,38 @@
-"""The door: ``fit()``.
+"""``fit()``: checks the arguments, opens the data, and trains by the engine or the model's own ``fit()``.
 
-It says what the arguments mean (``arguments``), opens the data (``sources``), builds the engine
-(``engines``) and lets the loop run. Nothing has happened to the model before all arguments are checked.
+Nothing happens to the model before all arguments have been checked.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from kerasfit import arguments, interrupts, loop
-from kerasfit.arguments import ClassWeightsByBatch, Schedule, ValidationSchedule
-from kerasfit.callbacks import Callbacks, check_callbacks, check_paths
-from kerasfit.checkpoint import Backup, backup_among, run_fingerprint
-from kerasfit.checks import check_compiled, check_end, check_trainable, prepare
-from kerasfit.data import ModelData, levels_of
+from kerasfit.arguments import Schedule, ValidationSchedule
+from kerasfit.callbacks import check_callbacks, check_paths
+from kerasfit.checkpoint import backup_among
+from kerasfit.checks import check_compiled, check_trainable
 from kerasfit.delegate import fit_by_model, has_its_own, overrides
-from kerasfit.engines import Engine, engine_for
-from kerasfit.error_context import annotate_error, error_context
+from kerasfit.engine_fit import fit_by_engine
+from kerasfit.engines import engine_for
+from kerasfit.error_context import annotate_error
 from kerasfit.errors import ArgumentError
 from kerasfit.extras import ProgressStyle
+from kerasfit.fit_data import FitData, open_fit_data
 from kerasfit.history import History
-from kerasfit.lists import check_validation
 from kerasfit.live import View, viewed
-from kerasfit.monitors import Monitors
 from kerasfit.nesting import may_be_nested
 from kerasfit.output import with_forgiving_output
 from kerasfit.progress import Progress, Writer
 from kerasfit.run_display import RunDisplay
-from kerasfit.shapes import check_shapes, shapes_explained
-from kerasfit.sources import (
-    VALIDATION_NAMES,
-    Reader,
-    Source,
-    Stream,
-    check_arrays,
-    is_array_like,
-    is_iterator_like,
-    open_source,
-    split,
-)
+from kerasfit.shapes import check_shapes
 
-# which R users give as options
+# these are options in R, not arguments
 ARGUMENTS_OF_THE_BRIDGE = {
     *("model", "plan", "kernels", "allow_missing", "on_interrupt", "writer", "view", "extra")
 }
@@ -158,114 +146,61 @@ def fit(
     check_compiled(model, "fit")
     own_fit = has_its_own("fit", model)
     if extra and not own_fit:
-        names = arguments.listed([f"`{name}`" for name in extra], "argument", "arguments")
-        known = inspect.signature(fit).parameters.keys() - ARGUMENTS_OF_THE_BRIDGE
-        meant = arguments.nearest_argument(next(iter(extra)), sorted(known))
-        hint = f"Did you mean `{meant}`?" if meant else None
-        raise ArgumentError(next(iter(extra)), f"fit() does not know the {names}.", hint)
-    schedule = Schedule.of(initial_epoch, epochs)
-    validation_schedule = ValidationSchedule.of(validation_freq)
-    verbose = arguments.verbosity(verbose)
-    shuffle = arguments.flag("shuffle", shuffle)
-    batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)
-    validation_batch_size = arguments.optional_whole_number(
-        "validation_batch_size", validation_batch_size, minimum=1
+        raise unknown_arguments(extra)
+    settings = FitSettings(
+        schedule=Schedule.of(initial_epoch, epochs),
+        validation_schedule=ValidationSchedule.of(validation_freq),
+        verbose=arguments.verbosity(verbose),
+        shuffle=arguments.flag("shuffle", shuffle),
+        callbacks=check_callbacks(callbacks),
+        steps_per_epoch=arguments.steps("steps_per_epoch", steps_per_epoch),
+        validation_steps=arguments.steps("validation_steps", validation_steps),
+        on_interrupt=arguments.choice("on_interrupt", on_interrupt, ("return", "error")),
     )
-    validation_split = arguments.fraction("validation_split", validation_split)
-    steps_per_epoch = arguments.steps("steps_per_epoch", steps_per_epoch)
-    validation_steps = arguments.steps("validation_steps", validation_steps)
-    callbacks = check_callbacks(callbacks)
-    on_interrupt = arguments.choice("on_interrupt", on_interrupt, ("return", "error"))
-    if backup_among(callbacks) and own_fit:
+    if own_fit and backup_among(settings.callbacks):
         raise ArgumentError(
             "callbacks", "The state of a run cannot be kept for a model that has a fit() of its own."
         )
-    takes_any_data = overrides(model, "fit")
-    allow_missing = arguments.flag("allow_missing", allow_missing)
-    reader = ModelData(model, allow_missing=allow_missing, checked=not takes_any_data)
-    reader.recall()
-    y = reader.in_known_levels("y", y)
-    levels = levels_of(y)
-    if class_weight is not None and is_iterator_like(x):
-        class_weights = ClassWeightsByBatch(
-            class_weight, reader.outputs, lambda: reader.levels, reader.are_codes
-        )
-    else:
-        class_weights = arguments.class_weights_of(class_weight, levels, reader.outputs, reader.are_codes)
-
-    if validation_data is not None and is_array_like(validation_data):
-        x_val, y_val, *weights = arguments.validation_triple(
-            validation_data,
-            without_targets=y is None and (is_array_like(x) or model.loss is None),
-            inputs=len(reader.inputs_to_name),
-        )
-        check_validation(validation_data, x_val, reader.inputs_to_name)
-        validation_data = (x_val, arguments.match_levels(y, y_val), *weights)
-    elif validation_data is None and validation_split:
-        if not is_array_like(x):
-            raise ArgumentError(
-                "validation_split",
-                "`validation_split` needs arrays: a dataset or generator cannot be split.",
-                "Give `validation_data`.",
-            )
-        x, y = reader.inputs("x", x), reader.targets("y", y)
-        arrays = x, y, reader.weights("sample_weight", sample_weight, y)
-        (x, y, sample_weight), validation_data = split(*check_arrays(*arrays), validation_split)
-    training = open_source(
+    data = open_fit_data(
+        model,
         x,
         y,
         sample_weight,
-        batch_size=batch_size,
-        steps=steps_per_epoch,
-        shuffle=shuffle,
-        class_weight=class_weights,
-        reader=reader,
+        class_weight,
+        validation_data,
+        validation_split=arguments.fraction("validation_split", validation_split),
+        batch_size=arguments.optional_whole_number("batch_size", batch_size, minimum=1),
+        validation_batch_size=arguments.optional_whole_number(
+            "validation_batch_size", validation_batch_size, minimum=1
+        ),
+        steps_per_epoch=settings.steps_per_epoch,
+        validation_steps=settings.validation_steps,
+        shuffle=settings.shuffle,
+        allow_missing=arguments.flag("allow_missing", allow_missing),
     )
-    check_end(training, "steps_per_epoch", steps_per_epoch)
-    validation = None
-    if validation_data is not None:
-        validation = open_validation(
-            validation_data, validation_batch_size, batch_size, validation_steps, reader
-        )
-        check_end(validation, "validation_steps", validation_steps)
-    elif not own_fit:
-        check_paths(callbacks)
-    if not takes_any_data:
-        check_shapes(model, training, validation)
+    if data.validation is None and not own_fit:
+        check_paths(settings.callbacks)
+    if not overrides(model, "fit"):
+        check_shapes(model, data.training, data.validation)
     check_trainable(model)
 
-    history = History(
-        params={
-            "epochs": schedule.epochs,
-            "initial_epoch": schedule.initial_epoch,
-            "steps": None,
-            "samples": training.samples,
-            "validation_samples": validation.samples if validation else None,
-            "batch_size": training.batch_size,
-            "verbose": verbose,
-            "interrupted": False,
-            **({"levels": levels} if levels else {}),
-        }
-    )
-    style = next((callback for callback in callbacks if isinstance(callback, ProgressStyle)), None)
-    others = [callback for callback in callbacks if callback is not style]
-    console = Progress(verbose, writer, schedule.epochs, style, prompt=bool(others) or own_fit)
-    display = RunDisplay(console, view)
-    with viewed(view, model, history), reader.remembering():
+    history = History(params=run_params(settings, data))
+    display = RunDisplay(console_for(settings, writer, prompt=own_fit), view)
+    with viewed(view, model, history), data.reader.remembering():
         if own_fit:
             fit_by_model(
                 model,
                 history,
                 display,
-                training,
-                validation,
-                initial_epoch=schedule.initial_epoch,
-                epochs=schedule.epochs,
-                callbacks=callbacks,
-                validation_steps=validation_steps,
-                validation_freq=validation_schedule.for_keras(),
-                shuffle=shuffle,
-                steps_per_epoch=steps_per_epoch,
+                data.training,
+                data.validation,
+                initial_epoch=settings.schedule.initial_epoch,
+                epochs=settings.schedule.epochs,
+                callbacks=settings.callbacks,
+                validation_steps=settings.validation_steps,
+                validation_freq=settings.validation_schedule.for_keras(),
+                shuffle=settings.shuffle,
+                steps_per_epoch=settings.steps_per_epoch,
                 **extra,
             )
         else:
@@ -274,129 +209,81 @@ def fit(
                 engine,
                 history,
                 display,
-                engine.open(training, steps_per_epoch),
-                validation
-                and loop.Validation(engine.open(validation, validation_steps), validation_schedule),
-                reader=reader,
-                schedule=schedule,
-                callbacks=callbacks,
-                given={
-                    "`steps_per_epoch`": steps_per_epoch,
-                    "`initial_epoch`": schedule.initial_epoch,
-                    "`validation_steps`": validation_steps,
-                    "`validation_freq`": validation and validation_schedule.for_keras(),
-                    "the levels of `y`": levels,
-                },
+                engine.open(data.training, settings.steps_per_epoch),
+                data.validation
+                and loop.Validation(
+                    engine.open(data.validation, settings.validation_steps), settings.validation_schedule
+                ),
+                reader=data.reader,
+                schedule=settings.schedule,
+                callbacks=settings.callbacks,
+                resume_arguments=resume_arguments(settings, data),
             )
-    if levels is None and reader.levels:  # in the batches of a generator
-        history.params["levels"] = reader.levels
-    return returned(history, on_interrupt)
+    if data.levels is None and data.reader.levels:  # in the batches of a generator
+        history.params["levels"] = data.reader.levels
+    return returned(history, settings.on_interrupt)
 
 
-def fit_by_engine(
-    engine: Engine,
-    history: History,
-    display: RunDisplay,
-    stream: Stream,
-    validation: loop.Validation | None,
-    *,
-    reader: ModelData,
-    schedule: Schedule,
-    callbacks: list[keras.callbacks.Callback],
-    given: dict[str, Any],
-) -> None:
-    """Train with our loop, from where the backup among the callbacks has found a run.
+@dataclass(frozen=True)
+class FitSettings:
+    """The arguments of a call of ``fit()`` that are not data, checked."""
 
-    ``given`` are the arguments that must be the same when a run goes on, beside the data and callbacks.
-    """
-    model = engine.model
-    if not any(isinstance(callback, keras.callbacks.History) for callback in callbacks):
-        callbacks.append(keras.callbacks.History())
-    model.history = next(c for c in callbacks if isinstance(c, keras.callbacks.History))
-    validation_stream = validation and validation.stream
-    backup = None
-    try:
-        with error_context(epoch=schedule.initial_epoch), shapes_explained(model, stream.source):
-            if settings := backup_among(callbacks):
-                sources = stream.source, validation_stream and validation_stream.source
-                backup = Backup(
-                    settings,
-                    engine,
-                    stream,
-                    validation_stream,
-                    callbacks,
-                    history,
-                    lambda with_state: run_fingerprint(model, *sources, with_state, given),
-                    schedule.epochs,
-                )
-            monitors = prepare_run(engine, reader, stream, validation_stream, callbacks, backup)
-            reader.remember()  # which checkpoints of the model keep too
-        told = Callbacks(
-            callbacks,
-            model,
-            engine.sync,
-            verbose=display.console.verbose,
-            epochs=schedule.epochs,
-            steps=stream.steps,
-        )
-        loop.Training(engine, stream, validation, schedule, told, display, history, monitors, backup).run()
-    except interrupts.AtOnce:
-        raise
-    except KeyboardInterrupt:
-        history.params["interrupted"] = True
-    except BaseException as error:
-        annotate_error(error, history=history)
-        raise
-    finally:
-        loop.end_run(engine, display.console, backup)
-        history.params["steps"] = stream.steps
+    schedule: Schedule
+    validation_schedule: ValidationSchedule
+    verbose: int
+    shuffle: bool
+    callbacks: list[keras.callbacks.Callback]
+    steps_per_epoch: int | None
+    validation_steps: int | None
+    on_interrupt: str
 
 
-def prepare_run(
-    engine: Engine,
-    reader: ModelData,
-    stream: Stream,
-    validation: Stream | None,
-    callbacks: list[keras.callbacks.Callback],
-    backup: Backup | None,
-) -> Monitors:
-    """Create the state that a model has in a run; see whether callbacks, and a state found, fit it."""
-    try:
-        prepare(engine, reader, stream, *([validation] if validation else []))
-        monitors = Monitors(engine.model, callbacks, validates=validation is not None)
-        if backup:
-            backup.check_variables()
-    except BaseException:
-        if backup:
-            backup.abandon()
-        raise
-    return monitors
+def unknown_arguments(extra: Mapping[str, Any]) -> ArgumentError:
+    """The error for arguments that ``fit()`` does not have, with the nearest that it has."""
+    names = arguments.listed([f"`{name}`" for name in extra], "argument", "arguments")
+    known = inspect.signature(fit).parameters.keys() - ARGUMENTS_OF_THE_BRIDGE
+    meant = arguments.nearest_argument(next(iter(extra)), sorted(known))
+    hint = f"Did you mean `{meant}`?" if meant else None
+    return ArgumentError(next(iter(extra)), f"fit() does not know the {names}.", hint)
+
+
+def run_params(settings: FitSettings, data: FitData) -> dict[str, Any]:
+    """The ``params`` of a history: how the run was set up."""
+    return {
+        "epochs": settings.schedule.epochs,
+        "initial_epoch": settings.schedule.initial_epoch,
+        "steps": None,
+        "samples": data.training.samples,
+        "validation_samples": data.validation.samples if data.validation else None,
+        "batch_size": data.training.batch_size,
+        "verbose": settings.verbose,
+        "interrupted": False,
+        **({"levels": data.levels} if data.levels else {}),
+    }
+
+
+def console_for(settings: FitSettings, writer: Writer | None, *, prompt: bool) -> Progress:
+    """The console display of a run. It writes promptly where callbacks may write in between."""
+    style = next((callback for callback in settings.callbacks if isinstance(callback, ProgressStyle)), None)
+    others = [callback for callback in settings.callbacks if callback is not style]
+    return Progress(settings.verbose, writer, settings.schedule.epochs, style, prompt=bool(others) or prompt)
+
+
+def resume_arguments(settings: FitSettings, data: FitData) -> dict[str, Any]:
+    """The arguments that must be the same when a run is resumed, beside data and callbacks."""
+    return {
+        "`steps_per_epoch`": settings.steps_per_epoch,
+        "`initial_epoch`": settings.schedule.initial_epoch,
+        "`validation_steps`": settings.validation_steps,
+        "`validation_freq`": data.validation and settings.validation_schedule.for_keras(),
+        "the levels of `y`": data.levels,
+    }
 
 
 def returned(history: History, on_interrupt: str) -> History:
-    """A history; or the interrupt that ended the run, with the history, if that is to be an error."""
+    """A history; if an interrupt ended the run and is to be an error, the error with the history."""
     if history.params["interrupted"] and on_interrupt == "error":
         interrupt = KeyboardInterrupt()
         annotate_error(interrupt, history=history)
         raise interrupt
     return history
-
-
-def open_validation(
-    validation_data: Any,
-    validation_batch_size: int | None,
-    batch_size: int | None,
-    steps: int | None,
-    reader: Reader,
-) -> Source:
-    if not is_array_like(validation_data):
-        return open_source(
-            validation_data, batch_size=validation_batch_size, names=VALIDATION_NAMES, reader=reader
-        )
-    return open_source(
-        *validation_data,
-        batch_size=validation_batch_size or batch_size,
-        steps=steps,
-        names=VALIDATION_NAMES,
-        reader=reader,
-    )

@@ -16,11 +16,21 @@ from kerasfit.sources.arrays import ArraySource, check_arrays, count_samples, sp
 from kerasfit.sources.dataset import DatasetSource, is_dataset
 from kerasfit.sources.iterators import IteratorSource, is_iterator_like
 from kerasfit.sources.lazy import LazyArray
-from kerasfit.sources.source import AS_IT_IS, NAMES, VALIDATION_NAMES, Batch, Names, Reader, Source
+from kerasfit.sources.source import (
+    AS_IT_IS,
+    NAMES,
+    SPLIT_NAMES,
+    VALIDATION_NAMES,
+    Batch,
+    Names,
+    Reader,
+    Source,
+)
 from kerasfit.sources.stream import BatchStream, Rows, RowStream, Stream, stream_of
 
 __all__ = [
     "NAMES",
+    "SPLIT_NAMES",
     "VALIDATION_NAMES",
     "ArraySource",
     "Batch",
@@ -34,10 +44,11 @@ __all__ = [
     "Rows",
     "Source",
     "Stream",
-    "check_arrays",
+    "array_source",
     "is_array_like",
     "is_iterator_like",
     "open_source",
+    "read_arrays",
     "split",
     "stream_of",
 ]
@@ -88,20 +99,14 @@ def open_source(
         If an argument goes with arrays only and x is none, or x is nothing that makes batches.
     """
     if is_array_like(x):
-        x, y = reader.inputs(names.x, x), reader.targets(names.y, y)
-        arrays = check_arrays(x, y, reader.weights(names.sample_weight, sample_weight, y), names=names)
-        reader.check(names, *arrays[:2])
-        reader.check_weights(names.sample_weight, arrays[2], arrays[1])
-        batch_size = reader.batch_size_for(names, batch_size, count_samples(arrays[0]))
-        if batch_size is None and steps is not None and steps > 0:
-            batch_size = math.ceil(count_samples(arrays[0]) / steps)
-        return ArraySource(
-            *arrays,
+        return array_source(
+            read_arrays(x, y, sample_weight, names=names, reader=reader),
             batch_size=batch_size,
+            steps=steps,
             shuffle=shuffle,
             class_weight=class_weight,
             names=names,
-            allow_missing=reader.allow_missing,
+            reader=reader,
         )
     kind = "dataset" if is_dataset(x) else "generator"
     if batch_size is not None:
@@ -119,3 +124,39 @@ def open_source(
     if kind == "dataset":
         return DatasetSource(x, class_weight, names, reader)
     return IteratorSource(x, class_weight, names.iterator, reader, shuffle=shuffle)
+
+
+def read_arrays(
+    x: Any, y: Any, sample_weight: Any, *, names: Names = NAMES, reader: Reader = AS_IT_IS
+) -> tuple[Any, Any, Any]:
+    """Inputs, targets and weights as the model takes them, checked. See ``open_source``."""
+    x, y = reader.inputs(names.x, x), reader.targets(names.y, y)
+    arrays = check_arrays(x, y, reader.weights(names.sample_weight, sample_weight, y), names=names)
+    reader.check(names, *arrays[:2])
+    reader.check_weights(names.sample_weight, arrays[2], arrays[1])
+    return arrays
+
+
+def array_source(
+    arrays: tuple[Any, Any, Any],
+    *,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    shuffle: bool = False,
+    class_weight: ClassWeighting | None = None,
+    names: Names = NAMES,
+    reader: Reader = AS_IT_IS,
+) -> ArraySource:
+    """The source for arrays that have been read. See ``open_source``."""
+    samples = count_samples(arrays[0])
+    batch_size = reader.batch_size_for(names, batch_size, samples)
+    if batch_size is None and steps is not None and steps > 0:
+        batch_size = math.ceil(samples / steps)
+    return ArraySource(
+        *arrays,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        class_weight=class_weight,
+        names=names,
+        allow_missing=reader.allow_missing,
+    )

@@ -38,6 +38,7 @@ VALIDATION_NAMES = Names(
     "validation_batch_size",
     "validation_data",
 )
+SPLIT_NAMES = NAMES._replace(batch_size="validation_batch_size")  # of what `validation_split` has cut off
 
 
 class Shuffling:

@@ -1,0 +1,171 @@
+"""The training and validation data of a call of ``fit()``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from kerasfit import arguments
+from kerasfit.arguments import ClassWeighting, ClassWeightsByBatch
+from kerasfit.checks import check_end
+from kerasfit.data import ModelData, levels_of
+from kerasfit.delegate import overrides
+from kerasfit.errors import ArgumentError
+from kerasfit.lists import check_validation
+from kerasfit.sources import (
+    SPLIT_NAMES,
+    VALIDATION_NAMES,
+    ArraySource,
+    Source,
+    array_source,
+    is_array_like,
+    is_iterator_like,
+    open_source,
+    read_arrays,
+    split,
+)
+
+
+@dataclass(frozen=True)
+class FitData:
+    """What ``fit()`` trains and validates on.
+
+    Attributes
+    ----------
+    reader
+        Has read the data, and knows columns and levels.
+    levels
+        Those of the targets, if they are a factor; a dict of them for several outputs.
+    """
+
+    reader: ModelData
+    training: Source
+    validation: Source | None
+    levels: list[str] | dict[str, list[str]] | None
+
+
+def open_fit_data(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    validation_data: Any,
+    *,
+    validation_split: float,
+    batch_size: int | None,
+    validation_batch_size: int | None,
+    steps_per_epoch: int | None,
+    validation_steps: int | None,
+    shuffle: bool,
+    allow_missing: bool,
+) -> FitData:
+    """Read the data once, and open the sources of batches to train and validate on.
+
+    Raises
+    ------
+    ArgumentError, DataError
+        If the data do not go with the model or with each other.
+    """
+    reader = ModelData(model, allow_missing=allow_missing, checked=not overrides(model, "fit"))
+    reader.recall()
+    y = reader.in_known_levels("y", y)
+    levels = levels_of(y)
+    weights = class_weights(class_weight, x, levels, reader)
+    if validation_data is not None and is_array_like(validation_data):
+        validation_data = validation_arrays(model, validation_data, x, y, reader)
+    opened = {"batch_size": batch_size, "steps": steps_per_epoch, "shuffle": shuffle}
+    validation: Source | None = None
+    if validation_data is None and validation_split:
+        training, validation = open_split(
+            (x, y, sample_weight),
+            validation_split,
+            reader,
+            weights,
+            validation_batch_size,
+            validation_steps,
+            **opened,
+        )
+    else:
+        training = open_source(x, y, sample_weight, class_weight=weights, reader=reader, **opened)
+    check_end(training, "steps_per_epoch", steps_per_epoch)
+    if validation_data is not None:
+        validation = open_validation(
+            validation_data, validation_batch_size, batch_size, validation_steps, reader
+        )
+        check_end(validation, "validation_steps", validation_steps)
+    return FitData(reader, training, validation, levels)
+
+
+def class_weights(class_weight: Any, x: Any, levels: Any, reader: ModelData) -> ClassWeighting | None:
+    """Class weights by code; those of a generator wait for its first batch, which has the levels."""
+    if class_weight is not None and is_iterator_like(x):
+        return ClassWeightsByBatch(class_weight, reader.outputs, lambda: reader.levels, reader.are_codes)
+    return arguments.class_weights_of(class_weight, levels, reader.outputs, reader.are_codes)
+
+
+def validation_arrays(model: keras.Model, validation_data: Any, x: Any, y: Any, reader: ModelData) -> tuple:
+    """``validation_data`` as (x, y, sample weights), with y coded by the levels of the training targets."""
+    x_val, y_val, *weights = arguments.validation_triple(
+        validation_data,
+        without_targets=y is None and (is_array_like(x) or model.loss is None),
+        inputs=len(reader.inputs_to_name),
+    )
+    check_validation(validation_data, x_val, reader.inputs_to_name)
+    return x_val, arguments.match_levels(y, y_val), *weights
+
+
+def open_split(
+    data: tuple,
+    share: float,
+    reader: ModelData,
+    weights: ClassWeighting | None,
+    validation_batch_size: int | None,
+    validation_steps: int | None,
+    *,
+    batch_size: int | None,
+    steps: int | None,
+    shuffle: bool,
+) -> tuple[ArraySource, ArraySource]:
+    """Sources for the first samples, to train on, and for the share of the last ones, to validate on."""
+    if not is_array_like(data[0]):
+        raise ArgumentError(
+            "validation_split",
+            "`validation_split` needs arrays: a dataset or generator cannot be split.",
+            "Give `validation_data`.",
+        )
+    training, validation = split(*read_arrays(*data, reader=reader), share)
+    return (
+        array_source(
+            training, batch_size=batch_size, steps=steps, shuffle=shuffle, class_weight=weights, reader=reader
+        ),
+        array_source(
+            validation,
+            batch_size=validation_batch_size or batch_size,
+            steps=validation_steps,
+            names=SPLIT_NAMES,
+            reader=reader,
+        ),
+    )
+
+
+def open_validation(
+    validation_data: Any,
+    validation_batch_size: int | None,
+    batch_size: int | None,
+    steps: int | None,
+    reader: ModelData,
+) -> Source:
+    if not is_array_like(validation_data):
+        return open_source(
+            validation_data, batch_size=validation_batch_size, names=VALIDATION_NAMES, reader=reader
+        )
+    return open_source(
+        *validation_data,
+        batch_size=validation_batch_size or batch_size,
+        steps=steps,
+        names=VALIDATION_NAMES,
+        reader=reader,
+    )
