@@ -809,6 +809,17 @@ def test_classes_at_several_times_are_no_one_hot_rows():
     kerasfit.fit(model, x, y[..., None], class_weight=weights, verbose=0)
 
 
+@pytest.mark.parametrize("form", [pd.Series, pd.DataFrame])
+def test_targets_in_one_column_count_as_by_keras(form):
+    """A vector would be compared with a vector of outputs: one value of the metric for each batch."""
+    x, y = models.numbers(5), form(models.classes(2).astype("float32"))
+    model = matrix_model(columns=5, activation="sigmoid", loss="binary_crossentropy")
+    model.compile("sgd", "binary_crossentropy", metrics=["hinge"])
+    options = {"batch_size": 32, "verbose": 0}
+    expected = model.evaluate(x, y, return_dict=True, **options)
+    assert kerasfit.evaluate(model, x, y, **options) == pytest.approx(expected)
+
+
 @pytest.mark.filterwarnings("ignore:The structure of `inputs`")
 def test_named_arrays_that_no_input_takes_are_left_out_as_by_keras():
     model = model_of_inputs(a="float32", b="float32")

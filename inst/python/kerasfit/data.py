@@ -436,7 +436,9 @@ class ModelData(Reader):
             columns = self._known.columns_of_targets
             return self._matrix(label, in_order(label, value, columns, self._place_of(output)))
         if isinstance(value, pd.Series):
-            value = value.array if isinstance(value.dtype, pd.CategoricalDtype) else value.to_numpy()
+            if not isinstance(value.dtype, pd.CategoricalDtype):
+                return value.to_numpy()[:, None]  # a column, as by Keras
+            value = value.array
         if not isinstance(value, pd.Categorical):
             return value
         place = self._place_of(output)
