@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Prints the oldest versions that pyproject.toml promises to work with, as constraints for pip and uv.
+"""Print the oldest versions that pyproject.toml allows, as constraints for pip and uv.
 
-A bound of few places means the newest release that it begins: "2.17" is 2.17.1.
+A bound with two components stands for the newest patch release: "2.17" means 2.17.1.
 """
 
 import re

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what kerasfit is tried with (tools/setup.sh demo) or built and tested with (tools/setup.sh test, the default):
+# Installs what kerasfit needs for the demo (tools/setup.sh demo) or for building and testing (tools/setup.sh test, the default):
 # R and R packages, a Python environment in .venv, R packages that have to be built in .Rlib, and kerasfit itself.
-# Idempotent: each step leaves a stamp that names what it was made from and does nothing while that has not changed.
-# Runs in bash 3.2, which macOS has. The environment variable PYTHON chooses the Python that .venv is made with.
+# Idempotent: each step writes a stamp with a checksum of its inputs, and is skipped until the inputs change.
+# Runs in bash 3.2, which macOS has. The environment variable PYTHON selects the Python for .venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,13 +30,13 @@ fail()    { printf '%s\n' "$@" >&2; exit 1; }
 have()    { command -v "$1" >/dev/null 2>&1; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
-# stamped NAME FILE... : was the stamp NAME made from what is in the FILEs now?
+# stamped NAME FILE... : does the stamp NAME match the current contents of the FILEs?
 sha256()  { if have sha256sum; then sha256sum; else shasum -a 256; fi; }
 digest()  { cat "$@" | sha256 | cut -d' ' -f1; }
 stamped() { local name=$1; shift; [ "$(cat "$name" 2>/dev/null)" = "$(digest "$@")" ]; }
 stamp()   { local name=$1; shift; digest "$@" > "$name"; }
 
-# fail_missing WHAT FEDORA_PACKAGES HOMEBREW_PACKAGES : say how to install it where there is no apt
+# fail_missing WHAT FEDORA_PACKAGES HOMEBREW_PACKAGES : fail with instructions for systems without apt
 fail_missing() {
   local how="Install it from your system's packages"
   if have dnf; then
@@ -44,10 +44,10 @@ fail_missing() {
   elif [ "$(uname)" = Darwin ]; then
     how="brew install $3"
   fi
-  fail "kerasfit needs $1. To install that:" "  $how" "Then run this again."
+  fail "kerasfit needs $1. To install it:" "  $how" "Then run this command again."
 }
 
-# install_from_cran PACKAGE... : those that are missing, and reticulate always; an error if one is missing afterwards
+# install_from_cran PACKAGE... : install missing packages, and reticulate in any case; fail if one is still missing
 install_from_cran() {
   Rscript -e 'missing <- function() setdiff(commandArgs(TRUE), rownames(installed.packages()))' \
           -e 'wanted <- union(intersect(commandArgs(TRUE), "reticulate"), missing())' \
@@ -57,7 +57,7 @@ install_from_cran() {
           -e 'if (length(missing())) stop("no package ", toString(missing()), call. = FALSE)' "$@"
 }
 
-# --- R and its packages, from Debian where apt is there, else from CRAN -------------------------
+# --- R and its packages, from Debian if apt is available, else from CRAN -------------------------
 
 debian_packages() {
   printf '%s\n' "${SYSTEM_PACKAGES[@]}"
@@ -73,9 +73,9 @@ install_debian_packages() {
   local missing known=() name
   missing=$(missing_debian_packages)
   [ -n "$missing" ] || return 0
-  [ "$(id -u)" = 0 ] || have sudo || fail "These packages are missing, and there is no sudo to install them:" "$missing"
+  [ "$(id -u)" = 0 ] || have sudo || fail "These packages are missing, and sudo is not available to install them:" "$missing"
   as_root apt-get update -qq
-  # what this distribution does not have comes from CRAN
+  # packages that this distribution lacks are installed from CRAN later
   while IFS= read -r name; do known+=("$name"); done < <(comm -12 <(echo "$missing") <(apt-cache pkgnames | sort))
   [ "${#known[@]}" != 0 ] || return 0
   say "Installing from Debian: ${known[*]}"
@@ -93,7 +93,7 @@ install_r() {
          "  sudo dnf install R-core-devel libcurl-devel openssl-devel libxml2-devel libpng-devel"
 }
 
-# --- reticulate: CRAN's where CRAN can be reached, else Debian trixie's source ------------------
+# --- reticulate: from CRAN if it can be reached, else from Debian trixie's source ----------------
 
 reticulate_is_recent() {
   Rscript -e 'recent <- requireNamespace("reticulate", quietly = TRUE) &&' \
@@ -106,8 +106,8 @@ reticulate_from_cran() {
   reticulate_is_recent
 }
 
-# Debian 12 has 1.28, which cannot load NumPy 2. trixie's upstream tarball builds on Debian 12's R.
-# Only the orig tarball is wanted, so apt's complaints about the rest of the source package are let pass.
+# Debian 12 has reticulate 1.28, which cannot load NumPy 2. trixie's upstream tarball builds with Debian 12's R.
+# Only the orig tarball is needed, so apt's errors about the rest of the source package are ignored.
 reticulate_from_trixie() (
   have apt-get || return 1
   local work mirror found
@@ -139,28 +139,28 @@ install_reticulate() {
 
 # --- Python -------------------------------------------------------------------------------------
 
-NEWEST_PYTHON=13 # for which all backends are known to be there
+NEWEST_PYTHON=13 # the newest for which all backends are known to be available
 
-# is_python COMMAND [NEWEST] : is it Python 3.10 or newer, but none newer than 3.NEWEST?
+# is_python COMMAND [NEWEST] : is COMMAND Python 3.10 or newer, up to 3.NEWEST, with the module venv?
 is_python() { "$1" -c "import sys, venv; sys.exit(not (3, 10) <= sys.version_info < (3, ${2:-98} + 1))" >/dev/null 2>&1; }
 
 choose_python() {
   local python
   if [ -n "${PYTHON:-}" ]; then
-    is_python "$PYTHON" || fail "PYTHON=$PYTHON is no Python 3.10 or newer with the module venv."
+    is_python "$PYTHON" || fail "PYTHON=$PYTHON must be Python 3.10 or newer with the module venv."
     echo "$PYTHON"
     return
   fi
   for python in python3 python3.13 python3.12 python3.11 python3.10; do
     if is_python "$python" "$NEWEST_PYTHON"; then echo "$python"; return; fi
   done
-  fail_missing "Python 3.10 to 3.$NEWEST_PYTHON (PYTHON=/path/to/python chooses another one)" python3.12 python@3.12
+  fail_missing "Python 3.10 to 3.$NEWEST_PYTHON (PYTHON=/path/to/python selects another one)" python3.12 python@3.12
 }
 
 uv_install() { .venv/bin/uv pip install -q --compile-bytecode --python .venv/bin/python "$@"; }
 
-# PyTorch without CUDA: from pip's folder of local wheels, where there is one, or from PyTorch's own index, which uv knows;
-# where that is out of reach, PyPI's, which on Linux brings gigabytes of CUDA
+# PyTorch without CUDA: from pip's folder of local wheels if there is one, else from PyTorch's own index, which uv knows.
+# If that index cannot be reached, from PyPI, whose package for Linux includes gigabytes of CUDA.
 install_torch() {
   if [ -n "${PIP_FIND_LINKS:-}" ]; then
     UV_FIND_LINKS=$PIP_FIND_LINKS uv_install "$TORCH"
@@ -182,7 +182,7 @@ install_python() {
     return
   fi
   install_torch
-  # rpy2 3.6 and newer look for symbols that R has had since 4.5
+  # rpy2 3.6 and newer use symbols that only R 4.5 and newer has
   uv_install -e ".[$EXTRAS]" "$(Rscript -e 'cat(if (getRversion() >= "4.5") "rpy2" else "rpy2==3.5.17")')"
 }
 
@@ -197,7 +197,7 @@ package_files() {
   find DESCRIPTION NAMESPACE R man inst -type f -not -path '*/__pycache__/*' -not -path 'inst/doc/*' | LC_ALL=C sort
 }
 
-# needs STAMP FILE : must what the FILE says be installed for this purpose? What tests need is more than a demo does.
+# needs STAMP FILE : has FILE changed since it was installed for this purpose or for tests, which need all that the demo needs?
 needs() { ! { stamped "$1-test" "$2" || stamped "$1-$PURPOSE" "$2"; }; }
 
 mkdir -p "$RLIB"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs tests of the core with the oldest or the newest versions of what it needs, in an environment in build/:
+# Runs tests of the core with the oldest or the newest versions of its dependencies, in a virtual environment in build/:
 #   tools/test-with.sh oldest|newest "backend ..." TEST...
-# The oldest are the lower bounds in pyproject.toml. The newest are the newest releases, and the newest
-# pre-release of Keras, which is keras-nightly.
+# The oldest versions are the lower bounds in pyproject.toml. The newest are the newest releases and, for Keras, the newest
+# pre-release, keras-nightly.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 which=$1 backends=$2
@@ -13,9 +13,9 @@ python=$environment/bin/python
 if [ -n "${PIP_FIND_LINKS:-}" ]; then export UV_FIND_LINKS=$PIP_FIND_LINKS; else export UV_TORCH_BACKEND=cpu; fi
 uv() { .venv/bin/uv "$@"; }
 
-# $1 and after: versions that differ from what pyproject.toml leads to
+# install OPTION... : install the core and its dependencies; OPTIONs for uv select other versions than pyproject.toml would give
 install() {
-  # of PyTorch, the version that the set-up installs: others may come with gigabytes for GPUs
+  # PyTorch in the version that tools/setup.sh installs: others may include gigabytes for GPUs
   uv pip install -q --python "$python" "$@" '.[tensorflow,jax,test]' "$(sed -n 's/^TORCH=//p' tools/setup.sh)"
 }
 
@@ -31,9 +31,9 @@ if [ "$(cat "$environment/.made-from" 2>/dev/null)" != "$(cat pyproject.toml; da
       install --upgrade
       uv pip uninstall -q --python "$python" keras
       uv pip install -q --python "$python" --no-deps --prerelease allow keras-nightly ;;
-    *) echo "oldest or newest, not $which" >&2; exit 2 ;;
+    *) echo "usage: tools/test-with.sh oldest|newest \"backend ...\" TEST..." >&2; exit 2 ;;
   esac
-  uv pip uninstall -q --python "$python" kerasfit # the tests are to see the source
+  uv pip uninstall -q --python "$python" kerasfit # so that the tests import the source
   { cat pyproject.toml; date +%G-%V; } > "$environment/.made-from"
 fi
 

@@ -1,11 +1,11 @@
-# Runs the code of vignettes/*.Rmd.orig and writes the vignettes, with its output and plots, as *.Rmd, which need no Keras to
-# be built. `Rscript tools/vignettes.R` makes those that are not current, `--all` makes all of them, and `--check` only says
-# which are not current.
+# Renders vignettes/*.Rmd.orig to *.Rmd with output and plots, so that R CMD build needs no Keras.
+# `Rscript tools/vignettes.R` renders those that are out of date, `--all` renders all of them, and `--check` fails if any is out
+# of date.
 
 digest_of <- function(source) {
   text <- tempfile()
   on.exit(unlink(text))
-  writeLines(readLines(source, encoding = "UTF-8"), text, useBytes = TRUE) # the line ends of no system
+  writeLines(readLines(source, encoding = "UTF-8"), text, useBytes = TRUE) # line endings that do not depend on the system
   tools::md5sum(text)[[1]]
 }
 
@@ -18,7 +18,7 @@ make_vignette <- function(source) {
   callr::r(function(folder, source) {
     setwd(folder)
     unlink(Sys.glob(sprintf("figures/%s-*", sub("[.].*", "", source))))
-    knitr::opts_chunk$set(error = FALSE) # stops, as rmarkdown does, but where a chunk is to show errors
+    knitr::opts_chunk$set(error = FALSE) # as in rmarkdown: an error stops, except in chunks with error = TRUE
     knitr::knit(source, sub("[.]orig$", "", source), quiet = TRUE, envir = globalenv())
   }, list(dirname(source), basename(source)), show = TRUE)
   lines <- readLines(vignette_of(source), encoding = "UTF-8")
@@ -29,7 +29,7 @@ mode <- commandArgs(TRUE)
 sources <- Sys.glob("vignettes/*.Rmd.orig")
 old <- Filter(function(source) !is_current(source), sources)
 if (identical(mode, "--check")) {
-  if (length(old)) stop("`make vignettes` must be run, since these have changed: ", toString(basename(old)), call. = FALSE)
+  if (length(old)) stop("Vignettes are out of date: ", toString(basename(old)), ". Run `make vignettes`.", call. = FALSE)
 } else {
   for (source in if (identical(mode, "--all")) sources else old) make_vignette(source)
 }
