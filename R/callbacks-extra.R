@@ -53,11 +53,11 @@ callback_lr_finder <- function(min_lr = 1e-7, max_lr = 1, steps = 100) {
 
 #' @rdname callback_lr_finder
 #' @export
-as.data.frame.kerasfit.extras.LearningRateFinder <- function(x, ...) data_frame_of(x$to_pandas())
+as.data.frame.kerasfit.LearningRateFinder <- function(x, ...) data_frame_of(x$to_pandas())
 
 #' @rdname callback_lr_finder
 #' @export
-plot.kerasfit.extras.LearningRateFinder <- function(x, ...) {
+plot.kerasfit.LearningRateFinder <- function(x, ...) {
   rows <- as.data.frame(x)
   if (!nrow(rows)) {
     abort_kerasfit(c("There is nothing to plot yet.", i = "Call `fit()` with this callback first."), "state")
@@ -134,11 +134,11 @@ callback_profile <- function() keras_callback("Profile", module = our_callbacks(
 
 #' @rdname callback_profile
 #' @export
-as.data.frame.kerasfit.extras.Profile <- function(x, ...) data_frame_of(x$to_pandas())
+as.data.frame.kerasfit.Profile <- function(x, ...) data_frame_of(x$to_pandas())
 
 #' @rdname callback_profile
 #' @export
-print.kerasfit.extras.Profile <- function(x, ...) {
+print.kerasfit.Profile <- function(x, ...) {
   rows <- as.data.frame(x)
   seconds <- colSums(rows[-1])
   cat(sprintf("Where %.3g seconds of %d %s went:\n", sum(seconds), nrow(rows), if (nrow(rows) == 1) "epoch" else "epochs"))

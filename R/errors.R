@@ -149,7 +149,7 @@ abort_python <- function(error, call) {
     )
   }
   if (!is.null(calls$time_limit)) abort_time_limit(call, history, python_traceback = raised$message)
-  if (inherits(error, "kerasfit.errors.KerasfitError")) {
+  if (inherits(error, "kerasfit.KerasfitError")) {
     in_batch <- !is.null(place$`function`)
     message <- c(python_string(error$reason), i = python_string(error$hint), i = if (in_batch) where)
     signal(message, python_string(error$kind), argument = python_string(error$argument))

@@ -107,14 +107,14 @@ abort_loading <- function(error) {
   )
 }
 
-#' Have PyTorch, where it is the backend, use its own BLAS and not R's: `inst/python/kerasfit/torch_library.py` says why
+#' Have PyTorch, where it is the backend, use its own BLAS and not R's: `inst/python/kerasfit/runtime/torch_blas.py` says why
 #' @return `FALSE` if it is too late for that.
 #' @noRd
 load_torch_library <- function(python) {
   if (default_backend() != "torch") {
     return(TRUE)
   }
-  reticulate::import_from_path("torch_library", file.path(python, "kerasfit"))$load_torch_library()
+  reticulate::import_from_path("torch_blas", file.path(python, "kerasfit", "runtime"))$load_torch_library()
 }
 
 warn_of_blas <- function() {
@@ -137,7 +137,7 @@ set_python_environment <- function(name, value) {
   }
 }
 
-#' The folder that is to hold the folder of compiled programs, "" for none: `inst/python/kerasfit/cache.py` makes it
+#' The folder that is to hold the folder of compiled programs, "" for none: `inst/python/kerasfit/runtime/compilation_cache.py` makes it
 #' @noRd
 program_cache <- function() {
   cache <- getOption("kerasfit.cache", default = Sys.getenv("KERASFIT_CACHE", NA))

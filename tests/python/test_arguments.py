@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from kerasfit import arguments
-from kerasfit.arguments import ClassWeights, Schedule, ValidationSchedule
+from kerasfit.arguments import Schedule, ValidationSchedule
+from kerasfit.data.class_weights import ClassWeights
+from kerasfit.data.levels import match_levels
 from kerasfit.errors import ArgumentError, DataError
 
 
@@ -122,11 +124,11 @@ class TestLevelsOfValidationTargets:
 
     def test_the_same_levels_pass(self):
         y_val = pd.Categorical(["b"], ["a", "b"])
-        assert arguments.match_levels(self.Y, y_val) is y_val
+        assert match_levels(self.Y, y_val) is y_val
 
     def test_levels_are_matched_by_name(self):
         for levels in (["b", "a"], ["b"], ["c", "b"]):
-            matched = arguments.match_levels(self.Y, pd.Categorical(["b"], levels))
+            matched = match_levels(self.Y, pd.Categorical(["b"], levels))
             assert list(matched.categories) == ["a", "b"]
             assert list(matched.codes) == [1]
 
@@ -137,20 +139,20 @@ class TestLevelsOfValidationTargets:
             "y_val": pd.DataFrame({1: other, 0: [1]}),
         }
         matched = (
-            arguments.match_levels({"u": 1, "v": self.Y}, {"v": other, "u": 1})["v"],
-            arguments.match_levels([1, self.Y], [1, other])[1],
-            arguments.match_levels(**tables)[1].array,
+            match_levels({"u": 1, "v": self.Y}, {"v": other, "u": 1})["v"],
+            match_levels([1, self.Y], [1, other])[1],
+            match_levels(**tables)[1].array,
         )
         for one in matched:
             assert list(one.codes) == [1]
 
     def test_names_of_levels_are_coded(self):
-        assert list(arguments.match_levels(self.Y, ["b", "a"]).codes) == [1, 0]
+        assert list(match_levels(self.Y, ["b", "a"]).codes) == [1, 0]
 
     def test_names_of_no_level_are_refused(self):
         for y_val in (["c", "a"], pd.Categorical(["c", "a"])):
             with pytest.raises(DataError, match="a level c that `y` does not have: its levels are a and b"):
-                arguments.match_levels(self.Y, y_val)
+                match_levels(self.Y, y_val)
 
 
 def test_true_and_false_are_the_classes_of_logical_targets():

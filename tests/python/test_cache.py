@@ -14,7 +14,7 @@ from pathlib import Path
 import models
 import pytest
 
-from kerasfit import cache, own_folder
+from kerasfit.runtime import compilation_cache, own_folder
 
 TRAIN = """
 import os, sys, kerasfit, keras, numpy
@@ -72,10 +72,10 @@ def test_a_message_ends_where_its_fields_do(tmp_path):
     message = b"\x08\x96\x01" + b"\x12\x03abc" + b"\x1d1234"  # a number, three bytes, four bytes
     for length in range(len(message) + 1):
         file.write_bytes(message[:length])
-        assert cache.is_whole_message(file) == (length in (3, 8, 13))
+        assert compilation_cache.is_whole_message(file) == (length in (3, 8, 13))
     for damaged in (b"\x80" * 1000, b"\x12" + b"\xff" * 9 + b"\x01", b"\x12" + b"\xff" * 8 + b"\x7f"):
         file.write_bytes(damaged)
-        assert not cache.is_whole_message(file)
+        assert not compilation_cache.is_whole_message(file)
 
 
 # ---- whose files are touched ------------------------------------------------------------------------------
@@ -90,12 +90,12 @@ def load(monkeypatch):
 
     def load(folder: Path) -> str | None:
         monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(folder), "PATH": os.environ["PATH"]})
-        monkeypatch.setattr(cache, "_folder", None)
-        monkeypatch.setattr(cache, "_refusals", {})
-        cache.keep_programs()
-        assert ("jax" not in cache._refusals) == ("JAX_COMPILATION_CACHE_DIR" in os.environ)
-        assert ("tensorflow" not in cache._refusals) == ("TF_XLA_FLAGS" in os.environ)
-        return cache._refusals.get("tensorflow")
+        monkeypatch.setattr(compilation_cache, "_folder", None)
+        monkeypatch.setattr(compilation_cache, "_refusals", {})
+        compilation_cache.keep_programs()
+        assert ("jax" not in compilation_cache._refusals) == ("JAX_COMPILATION_CACHE_DIR" in os.environ)
+        assert ("tensorflow" not in compilation_cache._refusals) == ("TF_XLA_FLAGS" in os.environ)
+        return compilation_cache._refusals.get("tensorflow")
 
     return load
 
@@ -162,19 +162,23 @@ def test_foreign_files_beside_our_folder_are_never_touched(load, tmp_path):
     before = facts(tmp_path)
     for _ in range(2):
         assert load(given) is None
-        assert not cache.remove_damaged()
+        assert not compilation_cache.remove_damaged()
     after = facts(tmp_path)
-    assert {path: fact for path, fact in after.items() if cache.FOLDER not in path} == before
-    assert stat.S_IMODE((given / cache.FOLDER).stat().st_mode) == 0o700
-    assert (given / cache.FOLDER / "CACHEDIR.TAG").read_bytes().startswith(cache.TAG[:43])
-    assert len(cache.TAG[:43].split()[1]) == 32  # the standard's signature
+    assert {path: fact for path, fact in after.items() if compilation_cache.FOLDER not in path} == before
+    assert stat.S_IMODE((given / compilation_cache.FOLDER).stat().st_mode) == 0o700
+    assert (
+        (given / compilation_cache.FOLDER / "CACHEDIR.TAG")
+        .read_bytes()
+        .startswith(compilation_cache.TAG[:43])
+    )
+    assert len(compilation_cache.TAG[:43].split()[1]) == 32  # the standard's signature
 
 
 @posix
 def test_foreign_files_inside_our_folder_are_never_touched(load, tmp_path):
     given, elsewhere = tmp_path / "given", tmp_path / "elsewhere"
     assert load(given) is None
-    ours = given / cache.FOLDER
+    ours = given / compilation_cache.FOLDER
     make_foreign(ours / "a", elsewhere)
     make_foreign(ours / DIGITS / "jax" / "a", tmp_path / "more")
     for parent in (ours / DIGITS / "jax", ours / DIGITS / "tensorflow"):
@@ -193,18 +197,21 @@ def test_foreign_files_inside_our_folder_are_never_touched(load, tmp_path):
     (ours / "checked").symlink_to(elsewhere / "thesis.tex")
     before = facts(tmp_path)
     assert load(given) is None
-    assert not cache.remove_damaged()
+    assert not compilation_cache.remove_damaged()
     after = facts(tmp_path)
-    del before[f"given/{cache.FOLDER}/checked"], after[f"given/{cache.FOLDER}/checked"]
+    del (
+        before[f"given/{compilation_cache.FOLDER}/checked"],
+        after[f"given/{compilation_cache.FOLDER}/checked"],
+    )
     assert after == before
     old = make(ours / DIGITS / "jax" / JAX, 400)
     assert load(given) is None
     assert not old.exists()  # all else stays, and ours goes
-    assert facts(tmp_path).keys() == {*before, f"given/{cache.FOLDER}/checked"}
+    assert facts(tmp_path).keys() == {*before, f"given/{compilation_cache.FOLDER}/checked"}
 
 
 def as_link(ours, elsewhere):
-    make(elsewhere / own_folder.MARKER, content=cache.FORMAT)
+    make(elsewhere / own_folder.MARKER, content=compilation_cache.FORMAT)
     elsewhere.chmod(0o700)
     ours.symlink_to(elsewhere)
 
@@ -230,17 +237,19 @@ def as_empty_folder(ours, elsewhere):
 
 
 def as_writable_folder(ours, elsewhere):
-    make(ours / own_folder.MARKER, content=cache.FORMAT)
+    make(ours / own_folder.MARKER, content=compilation_cache.FORMAT)
     ours.chmod(0o777)
 
 
 def as_folder_of_another_format(ours, elsewhere):
-    make(ours / own_folder.MARKER, content=cache.FORMAT.replace(b"1", b"2"))
+    make(ours / own_folder.MARKER, content=compilation_cache.FORMAT.replace(b"1", b"2"))
 
 
 def with_a_link_as_marker(ours, elsewhere):
     ours.mkdir()
-    (ours / own_folder.MARKER).symlink_to(make(elsewhere / own_folder.MARKER, content=cache.FORMAT))
+    (ours / own_folder.MARKER).symlink_to(
+        make(elsewhere / own_folder.MARKER, content=compilation_cache.FORMAT)
+    )
 
 
 def with_a_pipe_as_marker(ours, elsewhere):
@@ -249,10 +258,10 @@ def with_a_pipe_as_marker(ours, elsewhere):
 
 
 def with_a_linked_backend_folder(ours, elsewhere):
-    make(ours / own_folder.MARKER, content=cache.FORMAT)
+    make(ours / own_folder.MARKER, content=compilation_cache.FORMAT)
     make(elsewhere / JAX, 400)
-    (ours / cache.processor()).mkdir()
-    (ours / cache.processor() / "jax").symlink_to(elsewhere)
+    (ours / compilation_cache.processor()).mkdir()
+    (ours / compilation_cache.processor() / "jax").symlink_to(elsewhere)
 
 
 SHAPES = {
@@ -276,13 +285,13 @@ def test_what_has_the_name_of_our_folder_but_is_not_ours_alone_is_left_as_it_is(
     given, elsewhere = tmp_path / "given", tmp_path / "elsewhere"
     given.mkdir(mode=0o700)
     elsewhere.mkdir()
-    shape(given / cache.FOLDER, elsewhere)
-    if (given / cache.FOLDER).is_dir():
-        make(given / cache.FOLDER / DIGITS / "jax" / JAX, 400)
-        make(given / cache.FOLDER / DIGITS / "tensorflow" / TENSORFLOW)
+    shape(given / compilation_cache.FOLDER, elsewhere)
+    if (given / compilation_cache.FOLDER).is_dir():
+        make(given / compilation_cache.FOLDER / DIGITS / "jax" / JAX, 400)
+        make(given / compilation_cache.FOLDER / DIGITS / "tensorflow" / TENSORFLOW)
     before = facts(tmp_path)
     assert SHAPES[shape] in load(given)
-    assert not cache.remove_damaged()
+    assert not compilation_cache.remove_damaged()
     after = facts(tmp_path)
     if shape is not with_a_linked_backend_folder:
         assert after == before
@@ -296,12 +305,12 @@ def test_a_folder_that_others_may_write_to_is_not_used(load, tmp_path):
         given.mkdir()
         given.chmod(mode)
         assert (load(given) is None) == is_used
-        assert (given / cache.FOLDER).exists() == is_used
+        assert (given / compilation_cache.FOLDER).exists() == is_used
     if os.geteuid() == 0:
         os.chown(given, 12345, -1)
         assert "belongs to another user" in load(given)
         os.chown(given, 0, -1)
-        os.chown(given / cache.FOLDER, 12345, -1)
+        os.chown(given / compilation_cache.FOLDER, 12345, -1)
         assert "belongs to another user" in load(given)
 
 
@@ -339,14 +348,14 @@ def test_a_given_folder_that_is_a_link_is_the_one_it_leads_to(load, tmp_path):
     (tmp_path / "scratch").mkdir()
     (tmp_path / "cache").symlink_to(tmp_path / "scratch")
     assert load(tmp_path / "cache") is None
-    assert cache._folder == tmp_path / "scratch" / cache.FOLDER
+    assert compilation_cache._folder == tmp_path / "scratch" / compilation_cache.FOLDER
 
 
 def test_programs_that_are_old_or_too_many_are_deleted_those_first_that_were_used_first(
     load, monkeypatch, tmp_path
 ):
     load(tmp_path)
-    folder = tmp_path / cache.FOLDER / DIGITS
+    folder = tmp_path / compilation_cache.FOLDER / DIGITS
 
     def program(number, days):
         return make(folder / "jax" / f"jit_{number}-{DIGITS * 4}-cache", days, content=b"1234")
@@ -358,7 +367,7 @@ def test_programs_that_are_old_or_too_many_are_deleted_those_first_that_were_use
     load(tmp_path)
     assert [file.exists() for file in programs] == [False, True, True, True, True]
     assert used.exists() and not part.exists()
-    monkeypatch.setattr(cache, "KEPT_BYTES", 13)
+    monkeypatch.setattr(compilation_cache, "KEPT_BYTES", 13)
     load(tmp_path)
     assert [file.exists() for file in programs] == [False, False, False, True, True]
     assert used.exists()
@@ -366,23 +375,31 @@ def test_programs_that_are_old_or_too_many_are_deleted_those_first_that_were_use
 
 def test_processes_may_begin_and_delete_at_once(load, monkeypatch, tmp_path):
     def open_folder(given):
-        return own_folder.open_own_folder(given, cache.FOLDER, cache.FORMAT, {"CACHEDIR.TAG": cache.TAG})
+        return own_folder.open_own_folder(
+            given, compilation_cache.FOLDER, compilation_cache.FORMAT, {"CACHEDIR.TAG": compilation_cache.TAG}
+        )
 
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         for number in range(20):
             given = tmp_path / str(number)
             folders = set(threads.map(open_folder, [given] * 8))
-            assert folders == {given / cache.FOLDER}
-            assert [path.name for path in given.iterdir()] == [cache.FOLDER]
+            assert folders == {given / compilation_cache.FOLDER}
+            assert [path.name for path in given.iterdir()] == [compilation_cache.FOLDER]
         load(given)
         for number in range(300):
             make(
-                given / cache.FOLDER / DIGITS / "jax" / f"jit_{number}-{DIGITS * 4}-cache", 61 * (number % 2)
+                given / compilation_cache.FOLDER / DIGITS / "jax" / f"jit_{number}-{DIGITS * 4}-cache",
+                61 * (number % 2),
             )
-        list(threads.map(lambda remove: remove(), [cache.remove_unused, cache.remove_damaged] * 8))
-    assert not list(cache.programs())
+        list(
+            threads.map(
+                lambda remove: remove(),
+                [compilation_cache.remove_unused, compilation_cache.remove_damaged] * 8,
+            )
+        )
+    assert not list(compilation_cache.programs())
     # what another process deletes between our looking and our deleting
-    make(given / cache.FOLDER / DIGITS / "jax" / JAX, 61)
+    make(given / compilation_cache.FOLDER / DIGITS / "jax" / JAX, 61)
     unlink = Path.unlink
 
     def unlink_twice(file, **kwargs):
@@ -390,7 +407,7 @@ def test_processes_may_begin_and_delete_at_once(load, monkeypatch, tmp_path):
         unlink(file)
 
     monkeypatch.setattr(Path, "unlink", unlink_twice)
-    cache.remove_unused()
+    compilation_cache.remove_unused()
 
 
 @posix
@@ -398,7 +415,7 @@ def test_keras_loads_beside_foreign_files_and_a_refused_cache_is_told_once(tmp_p
     pytest.importorskip("jax")
     given, elsewhere = tmp_path / "given", tmp_path / "elsewhere"
     make_foreign(given, elsewhere)
-    (given / cache.FOLDER).symlink_to(elsewhere)
+    (given / compilation_cache.FOLDER).symlink_to(elsewhere)
     before = facts(tmp_path)
     environment = os.environ | {"KERAS_BACKEND": "jax", "KERASFIT_CACHE": str(given)}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
@@ -408,13 +425,13 @@ def test_keras_loads_beside_foreign_files_and_a_refused_cache_is_told_once(tmp_p
     )
     assert done.stderr.count("Compiled programs are not kept") == 1
     assert "is a link" in done.stderr
-    (given / cache.FOLDER).unlink()
+    (given / compilation_cache.FOLDER).unlink()
     subprocess.run([sys.executable, "-c", TRAIN], env=environment, capture_output=True, check=True)
     after = facts(tmp_path)
-    made = {path for path in after if path.startswith(f"given/{cache.FOLDER}")}
+    made = {path for path in after if path.startswith(f"given/{compilation_cache.FOLDER}")}
     assert any(path.endswith("-cache") for path in made)
     assert {path: fact for path, fact in after.items() if path not in made} == {
-        path: fact for path, fact in before.items() if path != f"given/{cache.FOLDER}"
+        path: fact for path, fact in before.items() if path != f"given/{compilation_cache.FOLDER}"
     }
 
 
@@ -431,7 +448,7 @@ def test_tensorflow_is_told_any_folder(load, monkeypatch, tmp_path, name):
         value = value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
     else:
         assert value.isascii() and not set(value) & set(" \"'\\\t")
-    assert Path(value).parent.parent == cache._folder
+    assert Path(value).parent.parent == compilation_cache._folder
 
 
 def test_windows_keeps_no_programs_of_tensorflow_under_a_name_that_tensorflow_would_misread(
@@ -440,11 +457,11 @@ def test_windows_keeps_no_programs_of_tensorflow_under_a_name_that_tensorflow_wo
     def in_code_page(name):
         codecs.register(search := lambda wanted: codecs.lookup(name) if wanted == "mbcs" else None)
         try:
-            return load(tmp_path / "J\u00fcrgen"), cache._refusals
+            return load(tmp_path / "J\u00fcrgen"), compilation_cache._refusals
         finally:
             codecs.unregister(search)
 
-    monkeypatch.setattr(cache, "IS_WINDOWS", True)
+    monkeypatch.setattr(compilation_cache, "IS_WINDOWS", True)
     reason, refusals = in_code_page("cp1252")
     assert "in this system's code page" in reason
     assert list(refusals) == ["tensorflow"]
@@ -460,7 +477,7 @@ def test_flags_of_the_user_stay(monkeypatch, tmp_path):
         ("--tf_xla_persistent_cache_x", False),
     ]:
         monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(tmp_path), "TF_XLA_FLAGS": given})
-        cache.keep_programs()
+        compilation_cache.keep_programs()
         assert os.environ["TF_XLA_FLAGS"].startswith(given)
         assert ("persistent_cache_directory" in os.environ["TF_XLA_FLAGS"]) == kept
 
@@ -472,11 +489,11 @@ def test_variables_that_the_backend_has_read_are_restored(monkeypatch, tmp_path,
         if given is not None:
             before["TF_XLA_FLAGS"] = given
         monkeypatch.setattr(os, "environ", dict(before))
-        monkeypatch.setattr(cache, "_before", {})
-        cache.keep_programs()
+        monkeypatch.setattr(compilation_cache, "_before", {})
+        compilation_cache.keep_programs()
         assert os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "2"
         assert os.environ["JAX_COMPILATION_CACHE_DIR"]
-        cache.restore_variables(backend)
+        compilation_cache.restore_variables(backend)
         assert ("persistent_cache" in os.environ.pop("TF_XLA_FLAGS", "")) == left
         before.pop("TF_XLA_FLAGS", None)
         assert os.environ == before
@@ -487,29 +504,29 @@ def test_variables_that_the_backend_has_read_are_restored(monkeypatch, tmp_path,
 def test_the_folder_of_a_parent_process_is_not_used(monkeypatch, tmp_path, name, given):
     """Children inherit TensorFlow's flag; their own folder may be another one, or none."""
     monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(tmp_path / name), "TF_XLA_FLAGS": given})
-    cache.keep_programs()
+    compilation_cache.keep_programs()
     os.environ["KERASFIT_CACHE"] = str(tmp_path / "other")
-    cache.keep_programs()
+    compilation_cache.keep_programs()
     assert os.environ["TF_XLA_FLAGS"].startswith(given)
     assert os.environ["TF_XLA_FLAGS"].count("persistent_cache") == 1
     assert str(tmp_path / "other") in os.environ["TF_XLA_FLAGS"]
     os.environ["KERASFIT_CACHE"] = ""
-    cache.keep_programs()
+    compilation_cache.keep_programs()
     assert os.environ["TF_XLA_FLAGS"] == given
 
 
 def test_a_folder_that_the_user_gives_to_tensorflow_stays(monkeypatch, tmp_path):
     flags = "--tf_xla_persistent_cache_directory=/mine --b=kerasfit-programs"
     monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(tmp_path), "TF_XLA_FLAGS": flags})
-    cache.keep_programs()
+    compilation_cache.keep_programs()
     assert os.environ["TF_XLA_FLAGS"] == flags
 
 
 def test_without_a_folder_nothing_is_looked_at(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cache, "_folder", None)
+    monkeypatch.setattr(compilation_cache, "_folder", None)
     for environment in ({}, {"KERASFIT_CACHE": ""}):
         monkeypatch.setattr(os, "environ", environment)
-        cache.keep_programs()
-        assert not cache.remove_damaged()
+        compilation_cache.keep_programs()
+        assert not compilation_cache.remove_damaged()
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import kerasfit
-from kerasfit.delegate import has_its_own
+from kerasfit.custom_fit import has_its_own
 
 
 class OwnFit(keras.Sequential):
@@ -188,7 +188,7 @@ def test_an_own_fit_trains_on_functions_and_factors():
 
 @pytest.mark.parametrize("method", ["train_step", "test_step", "compute_loss", "call"])
 def test_other_methods_of_a_subclass_do_not_hand_training_over(method):
-    from kerasfit.delegate import has_its_own
+    from kerasfit.custom_fit import has_its_own
 
     cls = type("Sub", (keras.Sequential,), {method: getattr(keras.Sequential, method)})
     assert not has_its_own("fit", cls())

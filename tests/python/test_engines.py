@@ -15,7 +15,7 @@ from keras import layers, ops
 import kerasfit
 from kerasfit import keras_private
 from kerasfit.engines import engine_class, engine_for, kernels
-from kerasfit.engines.kernels import convolution, dropout, pooling, products, recurrent, replacement
+from kerasfit.engines.kernels import convolution, dropout, matmul, pooling, recurrent, replace
 from kerasfit.live import View
 from kerasfit.tensors import aligned_copy
 
@@ -124,18 +124,16 @@ def test_xla_takes_over_at_the_same_step_with_and_without_a_break(xla_soon):
     ],
 )
 def test_xla_compiles_in_the_background_and_nothing_else_changes(monkeypatch, build, few):
-    from kerasfit.engines import tensorflow, tensorflow_steps
+    from kerasfit.engines.tensorflow import engine, steps
 
     monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 40)
-    monkeypatch.setattr(tensorflow, "FEW_BATCHES", few)
-    ahead, submit = [], tensorflow_steps.COMPILER.submit
-    monkeypatch.setattr(
-        tensorflow_steps.COMPILER, "submit", lambda compile: ahead.append(submit(compile)) or ahead[-1]
-    )
+    monkeypatch.setattr(engine, "FEW_BATCHES", few)
+    ahead, submit = [], steps.COMPILER.submit
+    monkeypatch.setattr(steps.COMPILER, "submit", lambda compile: ahead.append(submit(compile)) or ahead[-1])
     weights = []
-    monkeypatch.setattr(tensorflow, "abilities", set)  # without those that keep convolutions from XLA
+    monkeypatch.setattr(engine, "abilities", set)  # without those that keep convolutions from XLA
     for copied in (0, 10_000):  # parameters, of which these models have less
-        monkeypatch.setattr(tensorflow, "COPIED_PARAMETERS", copied)
+        monkeypatch.setattr(engine, "COPIED_PARAMETERS", copied)
         keras.utils.set_random_seed(1)
         model, x, y = build()
         kerasfit.fit(model, x, y, epochs=12, batch_size=16, verbose=0)
@@ -609,8 +607,8 @@ def test_the_gradients_of_other_convolutions_are_the_backend_s(put_otherwise, ki
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
 @pytest.mark.parametrize("rows, columns", [((8,), 3), ((8,), 16), ((4, 5), 2), ((8,), 1), ((8,), 40)])
 def test_the_gradients_of_a_product_are_the_backend_s(monkeypatch, rows, columns):
-    seen, left = [], products.left_as_it_is
-    monkeypatch.setattr(products, "left_as_it_is", lambda tensor: seen.append(1) or left(tensor))
+    seen, left = [], matmul.left_as_it_is
+    monkeypatch.setattr(matmul, "left_as_it_is", lambda tensor: seen.append(1) or left(tensor))
     random = np.random.default_rng(0)
     x, matrix = (random.normal(size=size).astype("float32") for size in ((*rows, 32), (32, columns)))
     weights = random.normal(size=(*rows, columns)).astype("float32")
@@ -644,11 +642,11 @@ def test_layers_may_derive_others_forward():
 def calls_of_loops(monkeypatch, kind):
     """A list that has an element more after each call of a kernel for a kind of recurrent layer."""
     seen, place, name = [], recurrent, f"{kind.lower()}_over_time"
-    replacement.fitting.cache_clear()  # of the function as it was
+    replace.fitting.cache_clear()  # of the function as it was
     if BACKEND == "torch":
         import torch
 
-        from kerasfit.engines.kernels.torch_gru import GatedUnits
+        from kerasfit.engines.torch.recurrent import GatedUnits
 
         place, name = (torch, "lstm") if kind == "LSTM" else (GatedUnits, "apply")
     function = getattr(place, name)

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from kerasfit import files
+from kerasfit.runtime import files
 
 
 def test_a_link_is_not_opened_whether_or_not_the_system_can_refuse_it(monkeypatch, tmp_path):

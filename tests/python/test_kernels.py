@@ -15,7 +15,7 @@ from keras import layers, ops
 import kerasfit
 from kerasfit import keras_private
 from kerasfit.engines import kernels
-from kerasfit.engines.kernels import replacement
+from kerasfit.engines.kernels import replace
 
 BACKEND = keras.backend.backend()
 TABLE = {"tensorflow": kernels.TENSORFLOW, "jax": kernels.JAX, "torch": kernels.TORCH}[BACKEND]
@@ -58,7 +58,7 @@ def assert_same(ours, theirs):
 @pytest.fixture
 def calls(monkeypatch):
     """Which kernels have been put in place, and which have been called there."""
-    placed, called, fitting = [], [], replacement.fitting
+    placed, called, fitting = [], [], replace.fitting
 
     def watched(name, own, makers):
         found = fitting(name, own, makers)
@@ -67,13 +67,13 @@ def calls(monkeypatch):
         placed.append(name)
         return lambda *a, **k: called.append(name) or found(*a, **k)
 
-    monkeypatch.setattr(replacement, "fitting", watched)
+    monkeypatch.setattr(replace, "fitting", watched)
     return placed, called
 
 
 @pytest.fixture
 def no_warnings_yet(monkeypatch):
-    monkeypatch.setattr(replacement, "_warned", set())
+    monkeypatch.setattr(replace, "_warned", set())
 
 
 def test_each_kernel_has_a_model_here():
@@ -188,7 +188,7 @@ def test_what_a_step_changed_before_it_failed_is_undone(monkeypatch, plan):
         history = kerasfit.fit(model, x, x[:, 0, :1], batch_size=8, shuffle=False, verbose=0, **options)
         return [*model.get_weights(), *history.metrics.values()]
 
-    from kerasfit.engines.kernels.torch_gru import GatedUnits
+    from kerasfit.engines.torch.recurrent import GatedUnits
 
     expected = model_after(kernels=False, plan="loop")
 
@@ -201,7 +201,7 @@ def test_what_a_step_changed_before_it_failed_is_undone(monkeypatch, plan):
 
 def test_an_error_of_the_model_is_the_one_without_kernels(monkeypatch):
     def loss(y, y_pred):
-        own = replacement.wanted_here()[next(iter(TABLE))] == 0
+        own = replace.wanted_here()[next(iter(TABLE))] == 0
         raise ValueError("mine, " + ("without kernels" if own else "with kernels"))
 
     model, x, y = models.dense()
@@ -228,17 +228,17 @@ def test_threads_leave_nothing_replaced_and_see_only_what_they_want():
 
     def use():
         for _ in range(200):
-            with replacement.replaced(TABLE):
+            with replace.replaced(TABLE):
                 pass
         both.wait()
-        with replacement.replaced(TABLE):
+        with replace.replaced(TABLE):
             both.wait()
             both.wait()
 
     def look():
         both.wait()
         both.wait()  # the other thread is inside
-        seen.append(dict(replacement.wanted_here()))
+        seen.append(dict(replace.wanted_here()))
         both.wait()
 
     threads = [threading.Thread(target=target) for target in (use, look)]
@@ -268,7 +268,7 @@ def test_dropout_patches_nothing_of_the_backend():
             return super().next(ordered)
 
     def drop():
-        with replacement.replaced(TABLE):
+        with replace.replaced(TABLE):
             return keras.random.dropout(ops.ones((3, 4)), 0.5, seed=seed)
 
     seed = Seed(1)

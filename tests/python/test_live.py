@@ -18,9 +18,10 @@ import models
 import pytest
 
 import kerasfit
-from kerasfit import live, own_folder
+from kerasfit import live
 from kerasfit.errors import ArgumentError
 from kerasfit.live import View, server
+from kerasfit.runtime import own_folder
 
 
 @pytest.fixture

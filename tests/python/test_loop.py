@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import kerasfit
-from kerasfit.callbacks import Callbacks
+from kerasfit.callbacks.callback_list import Callbacks
 
 HOOKS = [
     f"on_{phase}_{end}"

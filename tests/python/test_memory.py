@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from kerasfit import memory
-from kerasfit.memory import aligned_empty, elements_around
+from kerasfit.runtime import memory
+from kerasfit.runtime.memory import aligned_empty, elements_around
 
 FLOAT = np.dtype("float32")
 

@@ -139,9 +139,9 @@ def test_models_that_look_at_the_batch_see_it_as_it_is(name, plan):
 def test_programs_for_batches_as_they_are_do_not_grow_in_number(monkeypatch, plan):
     import jax
 
-    from kerasfit.engines import jax_steps
+    from kerasfit.engines.jax import steps
 
-    monkeypatch.setattr(jax_steps, "PROGRAMS", 4)
+    monkeypatch.setattr(steps, "PROGRAMS", 4)
     model = LOOKING_AT_THE_BATCH["a layer"]()
     living = []
     for rows in range(1, 25):
@@ -165,9 +165,9 @@ def test_a_batch_of_fixed_size_and_a_state_are_kept():
 
 @on_jax
 def test_evaluation_does_not_keep_programs_for_all_sizes(monkeypatch):
-    from kerasfit.engines import jax_steps
+    from kerasfit.engines.jax import steps
 
-    monkeypatch.setattr(jax_steps, "PROGRAMS", 3)
+    monkeypatch.setattr(steps, "PROGRAMS", 3)
     model, x, y = models.dense()
     for rows in range(1, 8):
         ours = kerasfit.evaluate(model, x[:rows], y[:rows], verbose=0)["loss"]
@@ -186,9 +186,9 @@ def test_tensorflow_traces_once_for_all_sizes(plan):
 
 @pytest.mark.skipif(BACKEND != "torch", reason="about PyTorch")
 def test_recordings_are_not_kept_for_all_sizes(monkeypatch):
-    from kerasfit.engines import recorded
+    from kerasfit.engines.torch import graph_capture
 
-    monkeypatch.setattr(recorded, "RECORDINGS", 4)
+    monkeypatch.setattr(graph_capture, "RECORDINGS", 4)
     model, x, _ = models.dense()
     whole = model.predict(x, verbose=0)
     for rows in [*range(1, 12), 1, 1, 1]:

@@ -151,7 +151,7 @@ def test_a_checkpoint_keeps_the_levels_of_the_run_that_wrote_it(tmp_path):
     "schema", [3, {"levels_of_targets": [[0, [None]], 5, [0]]}, {"levels_of_inputs": {}}]
 )
 def test_what_a_file_has_that_is_no_schema_is_passed_over(schema):
-    from kerasfit.data_schema import DataSchema, of_plain
+    from kerasfit.data.schema import DataSchema, of_plain
 
     assert of_plain(schema) == DataSchema()
 

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 import kerasfit
-from kerasfit import cache, interrupts, machine, memory, torch_library
+from kerasfit import interrupts
 from kerasfit.checkpoint import run_folder
 from kerasfit.live import View
+from kerasfit.runtime import compilation_cache, cpu, memory, torch_blas
 
 pytest.importorskip("fcntl")
 
@@ -118,8 +119,8 @@ def without_handlers_in_c(monkeypatch):
 
 def without_symbols_of_the_process(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", failing(errno.ENOENT))
-    monkeypatch.setattr(torch_library, "_done", False)
-    assert torch_library.load_torch_library()
+    monkeypatch.setattr(torch_blas, "_done", False)
+    assert torch_blas.load_torch_library()
 
 
 FAILURES = [value for name, value in globals().items() if name.startswith("without_")]
@@ -137,7 +138,7 @@ def train(folder):
     ]
     (folder / "view").mkdir()
     view = View.in_folder(folder / "view")
-    with kerasfit.quiet.quiet():
+    with kerasfit.runtime.keras_loading.quiet():
         kerasfit.fit(model, x, y, batch_size=4, epochs=2, callbacks=callbacks, view=view)
     assert (folder / "run" / "state.npz").stat().st_size > 0
     assert len((folder / "log.csv").read_bytes().splitlines()) == 3
@@ -154,17 +155,17 @@ def expected(tmp_path_factory):
 def test_training_goes_on(expected, monkeypatch, tmp_path, failure):
     monkeypatch.setattr(memory, "LARGE", 1)
     monkeypatch.setattr(memory, "_kept", [])
-    machine.abilities.cache_clear()
+    cpu.abilities.cache_clear()
     monkeypatch.setattr(os, "environ", os.environ | {"KERASFIT_CACHE": str(tmp_path / "cache")})
-    monkeypatch.setattr(cache, "_folder", None)
-    monkeypatch.setattr(cache, "_refusals", {})
+    monkeypatch.setattr(compilation_cache, "_folder", None)
+    monkeypatch.setattr(compilation_cache, "_refusals", {})
     with monkeypatch.context() as broken:
         failure(broken)
-        cache.keep_programs()
+        compilation_cache.keep_programs()
         weights = train(tmp_path)
     np.testing.assert_array_equal(weights, expected)
-    assert not cache._refusals
-    machine.abilities.cache_clear()
+    assert not compilation_cache._refusals
+    cpu.abilities.cache_clear()
 
 
 def test_an_interrupt_is_seen_where_the_flag_of_the_host_is_not(monkeypatch):

@@ -313,10 +313,10 @@ def test_data_frames_and_shared_arrays_are_not_changed(plan):
 
 @on_torch
 def test_only_recordings_that_write_into_their_data_get_copies(monkeypatch):
-    from kerasfit.engines import recorded
+    from kerasfit.engines.torch import graph_capture
 
     copies = []
-    clone = recorded.torch.Tensor.clone
+    clone = graph_capture.torch.Tensor.clone
     for build, writes in ((embedding, True), (unmasked, False)):
         model, x, y, w = built(build)
         common = {"sample_weight": w, "batch_size": BATCH, "verbose": 0, "plan": "recorded"}
@@ -324,7 +324,9 @@ def test_only_recordings_that_write_into_their_data_get_copies(monkeypatch):
         recordings = engine_for(model, "recorded").step("train").recorded._recordings.values()
         assert [recording.writes_into_data for recording in recordings] == [writes]
         with monkeypatch.context() as patched:
-            patched.setattr(recorded.torch.Tensor, "clone", lambda *args: copies.append(1) or clone(*args))
+            patched.setattr(
+                graph_capture.torch.Tensor, "clone", lambda *args: copies.append(1) or clone(*args)
+            )
             kerasfit.fit(model, x, y, shuffle=False, **common)
             assert len(copies) == (9 if writes else 0)  # three parts of three batches
             copies.clear()

@@ -1,39 +1,39 @@
 """The training loop behind the R package kerasfit, for Keras 3 models on any backend.
 
-Where things are; each module imports only from those below it:
+Each module imports only from those below it:
 
-``bridges``          values of R as numpy, pandas and plain Python values
-``fit``, ``evaluate``  the doors: ``fit()``, ``evaluate()`` and ``predict()``, with ``nesting``
-``delegate``         models that train in a way of their own
-``loop``             epochs, executions, callbacks, validation, history
-``checkpoint``       the state of a run in a folder, from which another process goes on
-``engines``          who runs the steps
-``checks``           what is looked at before anything happens, with ``shapes``, ``indices``, ``batch_size``
-``data``             what data mean to a model, with ``data_schema`` and ``saved_schema``: what it has seen
-``model_traits``     what a model is made of
-``sources``          where batches come from
-``arguments``        what the caller's values mean
-``callbacks``, ``extras``, ``metrics_log``, ``timing``, ``interrupts``, ``progress``, ``history``, ``live``,
-``errors``, ``monitors``, ``output``, ``error_context``, ``tensors``, ``memory``, ``origin``,
-``keras_private``, ``quiet``, ``cache``, ``own_folder``, ``torch_library``
+``bridges``         R's values as numpy, pandas and plain Python values
+``fit``, ``evaluate``  ``fit()``, ``evaluate()`` and ``predict()``, with ``fit_data`` and ``nesting``
+``engine_fit``, ``custom_fit``  training by an engine, or by a model's own ``fit()``
+``loop``            the order of events, with ``execution_size``
+``checkpoint``      the state of a run in a folder, from which another process resumes
+``checks``          checks before a run, and explanations of errors about shapes
+``callbacks``       the callbacks of a run, and kerasfit's own
+``engines``         run the steps: a folder for each backend, and ``kernels`` for XLA
+``sources``         make batches, from arrays, datasets and iterators
+``data``            data frames, factors and arrays as the model's inputs, targets and weights
+``run_display``, ``progress``, ``live``  what the user sees of a run
+``arguments``, ``messages``  scalar arguments, and how errors name values
+``history``, ``timing``, ``interrupts``, ``output``
+``tensors``, ``variables``, ``model_traits``, ``keras_private``, ``object_origin``
+``errors``, ``error_context``
+``runtime``         the process: loading Keras, caches, BLAS, memory, files
 """
 
-from kerasfit import quiet  # first: it loads Keras
+from kerasfit.runtime import keras_loading  # noqa: F401  first: it loads Keras
+
+# isort: split
 from kerasfit.bridges import accepting_r
+from kerasfit.callbacks.learning_rate import LearningRateFinder, OneCycle
+from kerasfit.callbacks.metrics_log import MetricsLog
+from kerasfit.callbacks.profile import Profile
+from kerasfit.callbacks.progress_style import ProgressStyle
+from kerasfit.callbacks.stopping import MaxTime, TerminateOnNaN
 from kerasfit.checkpoint import BackupAndRestore
 from kerasfit.errors import ArgumentError, DataError, KerasfitError
 from kerasfit.evaluate import evaluate, predict
-from kerasfit.extras import (
-    LearningRateFinder,
-    MaxTime,
-    OneCycle,
-    Profile,
-    ProgressStyle,
-    TerminateOnNaN,
-)
 from kerasfit.fit import fit
 from kerasfit.history import History
-from kerasfit.metrics_log import MetricsLog
 
 fit, evaluate, predict = map(accepting_r, (fit, evaluate, predict))
 
@@ -53,6 +53,9 @@ __all__ = [
     "evaluate",
     "fit",
     "predict",
-    "quiet",
 ]
 __version__ = "0.1.0"
+
+# Their names in R, where a class is called by its module, and in pickles stay the same when they move
+for name in __all__:
+    globals()[name].__module__ = "kerasfit"

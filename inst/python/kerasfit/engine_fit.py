@@ -8,16 +8,16 @@ import keras
 
 from kerasfit import interrupts, loop
 from kerasfit.arguments import Schedule
-from kerasfit.callbacks import Callbacks
+from kerasfit.callbacks.callback_list import Callbacks
+from kerasfit.callbacks.monitors import Monitors
 from kerasfit.checkpoint import Backup, backup_among, run_fingerprint
-from kerasfit.checks import prepare
-from kerasfit.data import ModelData
+from kerasfit.checks.data import prepare
+from kerasfit.checks.shapes import shapes_explained
+from kerasfit.data.reader import ModelData
 from kerasfit.engines import Engine
 from kerasfit.error_context import annotate_error, error_context
 from kerasfit.history import History
-from kerasfit.monitors import Monitors
 from kerasfit.run_display import RunDisplay
-from kerasfit.shapes import shapes_explained
 from kerasfit.sources import Stream
 
 

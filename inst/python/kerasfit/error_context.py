@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from kerasfit.keras_private import is_container
-from kerasfit.origin import package_of
+from kerasfit.object_origin import package_of
 
 if TYPE_CHECKING:
     from kerasfit.history import History

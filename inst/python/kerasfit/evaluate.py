@@ -9,17 +9,18 @@ from typing import Any
 import keras
 
 from kerasfit import arguments, interrupts, loop
-from kerasfit.callbacks import Callbacks, check_callbacks
-from kerasfit.checks import check_compiled, check_end, prepare
-from kerasfit.data import ModelData
-from kerasfit.delegate import evaluate_by_model, has_its_own, overrides, predict_by_model
+from kerasfit.callbacks.callback_list import Callbacks, check_callbacks
+from kerasfit.checks.data import check_end, prepare
+from kerasfit.checks.model import check_compiled
+from kerasfit.checks.shapes import check_number_of_inputs, shapes_explained
+from kerasfit.custom_fit import evaluate_by_model, has_its_own, overrides, predict_by_model
+from kerasfit.data.reader import ModelData
 from kerasfit.engines import Engine, engine_for
 from kerasfit.error_context import annotate_error
 from kerasfit.history import columns
 from kerasfit.nesting import may_be_nested
 from kerasfit.output import with_forgiving_output
 from kerasfit.progress import Progress, Writer
-from kerasfit.shapes import check_number_of_inputs, shapes_explained
 from kerasfit.sources import Stream, open_source
 
 

@@ -14,23 +14,24 @@ import keras
 
 from kerasfit import arguments, interrupts, loop
 from kerasfit.arguments import Schedule, ValidationSchedule
-from kerasfit.callbacks import check_callbacks, check_paths
+from kerasfit.callbacks.callback_list import check_callbacks, check_paths
+from kerasfit.callbacks.progress_style import ProgressStyle
 from kerasfit.checkpoint import backup_among
-from kerasfit.checks import check_compiled, check_trainable
-from kerasfit.delegate import fit_by_model, has_its_own, overrides
+from kerasfit.checks.model import check_compiled, check_trainable
+from kerasfit.checks.shapes import check_shapes
+from kerasfit.custom_fit import fit_by_model, has_its_own, overrides
 from kerasfit.engine_fit import fit_by_engine
 from kerasfit.engines import engine_for
 from kerasfit.error_context import annotate_error
 from kerasfit.errors import ArgumentError
-from kerasfit.extras import ProgressStyle
 from kerasfit.fit_data import FitData, open_fit_data
 from kerasfit.history import History
 from kerasfit.live import View, viewed
+from kerasfit.messages import listed
 from kerasfit.nesting import may_be_nested
 from kerasfit.output import with_forgiving_output
 from kerasfit.progress import Progress, Writer
 from kerasfit.run_display import RunDisplay
-from kerasfit.shapes import check_shapes
 
 # these are options in R, not arguments
 ARGUMENTS_OF_THE_BRIDGE = {
@@ -240,7 +241,7 @@ class FitSettings:
 
 def unknown_arguments(extra: Mapping[str, Any]) -> ArgumentError:
     """The error for arguments that ``fit()`` does not have, with the nearest that it has."""
-    names = arguments.listed([f"`{name}`" for name in extra], "argument", "arguments")
+    names = listed([f"`{name}`" for name in extra], "argument", "arguments")
     known = inspect.signature(fit).parameters.keys() - ARGUMENTS_OF_THE_BRIDGE
     meant = arguments.nearest_argument(next(iter(extra)), sorted(known))
     hint = f"Did you mean `{meant}`?" if meant else None

@@ -8,12 +8,13 @@ from typing import Any
 import keras
 
 from kerasfit import arguments
-from kerasfit.arguments import ClassWeighting, ClassWeightsByBatch
-from kerasfit.checks import check_end
-from kerasfit.data import ModelData, levels_of
-from kerasfit.delegate import overrides
+from kerasfit.checks.data import check_end
+from kerasfit.custom_fit import overrides
+from kerasfit.data.class_weights import ClassWeighting, ClassWeightsByBatch, class_weights_of
+from kerasfit.data.levels import match_levels
+from kerasfit.data.lists import check_validation
+from kerasfit.data.reader import ModelData, levels_of
 from kerasfit.errors import ArgumentError
-from kerasfit.lists import check_validation
 from kerasfit.sources import (
     SPLIT_NAMES,
     VALIDATION_NAMES,
@@ -103,7 +104,7 @@ def class_weights(class_weight: Any, x: Any, levels: Any, reader: ModelData) -> 
     """Class weights by code; those of a generator wait for its first batch, which has the levels."""
     if class_weight is not None and is_iterator_like(x):
         return ClassWeightsByBatch(class_weight, reader.outputs, lambda: reader.levels, reader.are_codes)
-    return arguments.class_weights_of(class_weight, levels, reader.outputs, reader.are_codes)
+    return class_weights_of(class_weight, levels, reader.outputs, reader.are_codes)
 
 
 def validation_arrays(model: keras.Model, validation_data: Any, x: Any, y: Any, reader: ModelData) -> tuple:
@@ -114,7 +115,7 @@ def validation_arrays(model: keras.Model, validation_data: Any, x: Any, y: Any, 
         inputs=len(reader.inputs_to_name),
     )
     check_validation(validation_data, x_val, reader.inputs_to_name)
-    return x_val, arguments.match_levels(y, y_val), *weights
+    return x_val, match_levels(y, y_val), *weights
 
 
 def open_split(

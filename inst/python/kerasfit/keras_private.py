@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasfit.origin import package_of
+from kerasfit.object_origin import package_of
 
 # Each private name of Keras that is used, and what happens where it is missing. Those of objects are of the
 # class before the dot, or of classes made from it. Modules are of the package keras.src.

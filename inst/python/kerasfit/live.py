@@ -30,9 +30,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import keras
 
 from kerasfit.errors import ArgumentError
-from kerasfit.files import replace
 from kerasfit.history import History
-from kerasfit.own_folder import UnusableFolder, open_own_folder
+from kerasfit.runtime.files import replace
+from kerasfit.runtime.own_folder import UnusableFolder, open_own_folder
 
 FOLDER, FORMAT = "kerasfit-view", b"kerasfit: training in progress, format 1\n"
 STATE = "state.json"

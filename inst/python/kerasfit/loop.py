@@ -18,17 +18,17 @@ import numpy as np
 
 from kerasfit import interrupts, keras_private, timing
 from kerasfit.arguments import Schedule, ValidationSchedule
-from kerasfit.callbacks import Callbacks
+from kerasfit.callbacks.callback_list import Callbacks
+from kerasfit.callbacks.monitors import Monitors
 from kerasfit.checkpoint import Backup, Position
+from kerasfit.checks.shapes import shapes_explained
 from kerasfit.engines import DEFAULTS, Engine, ExecutionOptions
 from kerasfit.error_context import add_error_context, error_context
 from kerasfit.errors import DataError
 from kerasfit.execution_size import execution_sizer
 from kerasfit.history import History
-from kerasfit.monitors import Monitors
 from kerasfit.progress import Progress
 from kerasfit.run_display import RunDisplay
-from kerasfit.shapes import shapes_explained
 from kerasfit.sources import Stream
 from kerasfit.tensors import numbers
 

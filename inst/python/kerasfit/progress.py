@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any, Protocol
 
-from kerasfit.extras import ProgressStyle
+from kerasfit.callbacks.progress_style import ProgressStyle
 from kerasfit.history import format_metrics
 from kerasfit.tensors import numbers
 

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from kerasfit.errors import DataError
-from kerasfit.memory import aligned_empty
-from kerasfit.origin import package_of
+from kerasfit.object_origin import package_of
+from kerasfit.runtime.memory import aligned_empty
 
 
 def is_backend_tensor(value: Any) -> bool:

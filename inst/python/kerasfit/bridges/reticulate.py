@@ -18,21 +18,22 @@ import rpytools.call  # reticulate's
 from rpycall import call_r_function
 
 from kerasfit import interrupts
-from kerasfit.arguments import compile_arguments, nearest, nearest_argument
-from kerasfit.bridges.printed import printing_by
+from kerasfit.arguments import compile_arguments, nearest_argument
+from kerasfit.bridges.captured_stdout import printing_by
 from kerasfit.bridges.values import Generator, data_frame, factor, named, random_state, sparse_matrix
-from kerasfit.callbacks import FunctionCallback, counting_from_1
-from kerasfit.delegate import overrides
+from kerasfit.callbacks.callback_list import FunctionCallback, counting_from_1
+from kerasfit.custom_fit import overrides
 from kerasfit.error_context import error_context_of
 from kerasfit.errors import DataError
-from kerasfit.files import IS_WINDOWS
 from kerasfit.history import History
 from kerasfit.keras_private import metrics_forgotten
 from kerasfit.live import View
+from kerasfit.messages import nearest
 from kerasfit.model_traits import output_names
-from kerasfit.origin import package_of
+from kerasfit.object_origin import package_of
 from kerasfit.output import sigpipe_ignored
-from kerasfit.quiet import quiet
+from kerasfit.runtime.files import IS_WINDOWS
+from kerasfit.runtime.keras_loading import quiet
 
 __all__ = [
     "FunctionCallback",

@@ -13,7 +13,7 @@ import rpy2.rinterface as ri
 import rpy2.robjects as ro
 
 from kerasfit.bridges.values import Generator, data_frame, factor, sparse_matrix
-from kerasfit.callbacks import HOOKS
+from kerasfit.callbacks.callback_list import HOOKS
 from kerasfit.errors import ArgumentError, DataError
 from kerasfit.history import History
 from kerasfit.sources.iterators import never_ends

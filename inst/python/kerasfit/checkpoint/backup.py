@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from kerasfit.callbacks.progress_style import ProgressStyle
 from kerasfit.checkpoint import resume, store
 from kerasfit.checkpoint.callback_state import continued_logs
 from kerasfit.checkpoint.random_state import set_random_states
@@ -19,7 +20,6 @@ from kerasfit.checkpoint.run_state import Position, RunState
 from kerasfit.checkpoint.settings import BackupAndRestore
 from kerasfit.engines import Engine
 from kerasfit.errors import KerasfitError, StateError
-from kerasfit.extras import ProgressStyle
 from kerasfit.history import History
 from kerasfit.sources import BatchStream, IteratorSource, Stream
 

@@ -15,7 +15,7 @@ import numpy as np
 from kerasfit import keras_private
 from kerasfit.checkpoint import store
 from kerasfit.errors import ArgumentError
-from kerasfit.origin import package_of
+from kerasfit.object_origin import package_of
 
 OF_THE_RUN = {keras_private.CALLBACK_MODEL, "params", "validation_data"}  # attributes that fit() sets
 

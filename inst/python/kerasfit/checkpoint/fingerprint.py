@@ -13,10 +13,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasfit import arguments, keras_private
+from kerasfit import keras_private
+from kerasfit.callbacks.progress_style import ProgressStyle
 from kerasfit.checkpoint import store
 from kerasfit.checkpoint.callback_state import argument_names, keeps_own_state
-from kerasfit.extras import ProgressStyle
+from kerasfit.messages import listed
 from kerasfit.sources import ArraySource, Source
 from kerasfit.variables import own_optimizers
 
@@ -118,7 +119,7 @@ def all_text(values: list[Any]) -> bool:
 
 def in_words(value: Any) -> str:
     if isinstance(value, list) and all_text(value):
-        return arguments.listed(value) if value else "none"
+        return listed(value) if value else "none"
     if value is None:
         return "not set"
     if isinstance(value, float):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from kerasfit.checkpoint.store import CorruptFile, delete_leftovers, is_state, new_file, open_regular
 from kerasfit.errors import ArgumentError
-from kerasfit.files import is_own, open_folder, open_no_link
-from kerasfit.own_folder import others_may_write
+from kerasfit.runtime.files import is_own, open_folder, open_no_link
+from kerasfit.runtime.own_folder import others_may_write
 
 try:
     import fcntl

@@ -15,11 +15,11 @@ from kerasfit.checkpoint import store
 from kerasfit.checkpoint.callback_state import callback_state, check_callback_methods, plain_attributes
 from kerasfit.checkpoint.fingerprint import learning_rates, optimizers, rate_variable
 from kerasfit.checkpoint.random_state import Session, get_random_states
+from kerasfit.data.arrays import labelled_leaves
 from kerasfit.engines import Engine
 from kerasfit.engines.engine import logs_are_metrics
 from kerasfit.history import History
 from kerasfit.sources import Batch, BatchStream, IteratorSource, Source, Stream
-from kerasfit.sources.arrays import labelled_leaves
 from kerasfit.tensors import numbers, to_numpy
 from kerasfit.variables import all_variables
 

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from kerasfit.files import is_own, open_no_link, replace, sync, sync_folder
+from kerasfit.runtime.files import is_own, open_no_link, replace, sync, sync_folder
 
 PLAIN = (type(None), bool, int, float, str)
 NATIVE = "biufcSU"  # kinds of types that numpy has itself

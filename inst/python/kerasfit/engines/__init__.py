@@ -11,11 +11,11 @@ from importlib import import_module
 
 import keras
 
-from kerasfit import cache
 from kerasfit.arguments import flag
 from kerasfit.engines.engine import DEFAULTS, Engine, ExecutionOptions
 from kerasfit.engines.kernels import kernels_wanted
 from kerasfit.errors import KerasfitError
+from kerasfit.runtime import compilation_cache
 
 __all__ = ["DEFAULTS", "Engine", "ExecutionOptions", "engine_class", "engine_for"]
 
@@ -31,7 +31,7 @@ def engine_for(model: keras.Model, plan: str = "auto", kernels: bool | None = No
     """
     if "_kerasfit_engine" not in model.__dict__:
         model.__dict__["_kerasfit_engine"] = engine_class()(model)
-        cache.warn_if_refused(keras.backend.backend())
+        compilation_cache.warn_if_refused(keras.backend.backend())
     engine = model.__dict__["_kerasfit_engine"]
     engine.use_plan(plan)
     engine.kernels = kernels_wanted() if kernels is None else flag("kernels", kernels)
@@ -45,4 +45,4 @@ def engine_class() -> type[Engine]:
         raise KerasfitError(
             f'kerasfit trains on tensorflow, jax and torch; the Keras backend is "{backend}".'
         )
-    return getattr(import_module(f"kerasfit.engines.{backend}"), ENGINES[backend])
+    return getattr(import_module(f"kerasfit.engines.{backend}.engine"), ENGINES[backend])

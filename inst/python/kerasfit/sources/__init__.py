@@ -10,22 +10,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from kerasfit.arguments import ClassWeighting
+from kerasfit.data.arrays import check_arrays, count_samples, split
+from kerasfit.data.class_weights import ClassWeighting
+from kerasfit.data.lazy import LazyArray
+from kerasfit.data.names import NAMES, SPLIT_NAMES, VALIDATION_NAMES, Batch, Names
+from kerasfit.data.plain_reader import AS_IT_IS, Reader
 from kerasfit.errors import ArgumentError
-from kerasfit.sources.arrays import ArraySource, check_arrays, count_samples, split
+from kerasfit.sources.arrays import ArraySource
 from kerasfit.sources.dataset import DatasetSource, is_dataset
 from kerasfit.sources.iterators import IteratorSource, is_iterator_like
-from kerasfit.sources.lazy import LazyArray
-from kerasfit.sources.source import (
-    AS_IT_IS,
-    NAMES,
-    SPLIT_NAMES,
-    VALIDATION_NAMES,
-    Batch,
-    Names,
-    Reader,
-    Source,
-)
+from kerasfit.sources.source import Source
 from kerasfit.sources.stream import BatchStream, Rows, RowStream, Stream, stream_of
 
 __all__ = [

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
-from kerasfit.arguments import DEFAULT_BATCH_SIZE, ClassWeighting, describe
-from kerasfit.errors import ArgumentError, DataError
-from kerasfit.sources.lazy import LazyArray, is_sparse, lazy
-from kerasfit.sources.source import NAMES, Batch, Names, Shuffling, weighted
-from kerasfit.tensors import aligned_copy, is_backend_tensor, is_ragged, to_model_dtype, to_numpy
+from kerasfit.arguments import DEFAULT_BATCH_SIZE
+from kerasfit.data.arrays import as_arrays, count_samples
+from kerasfit.data.class_weights import ClassWeighting
+from kerasfit.data.lazy import LazyArray
+from kerasfit.data.names import NAMES, Batch, Names
+from kerasfit.errors import ArgumentError
+from kerasfit.sources.source import Shuffling, weighted
+from kerasfit.tensors import to_model_dtype
 
 
 class ArraySource:
@@ -92,206 +93,3 @@ class ArraySource:
 
 
 # ---- what the caller gave, as arrays -----------------------------------------------------------------
-
-
-def check_arrays(
-    x: Any, y: Any = None, sample_weight: Any = None, *, names: Names = NAMES
-) -> tuple[Any, Any, Any]:
-    """The three as nested numpy arrays of equal length along the first axis.
-
-    Raises
-    ------
-    ArgumentError
-        If something is no array.
-    DataError
-        If there are no samples, the lengths differ, or a factor has missing values.
-    """
-    if x is None:
-        raise ArgumentError(
-            names.x, f"`{names.x}` is missing: give an array, a list of arrays, a dataset or a generator."
-        )
-    labels = (names.x, names.y, names.sample_weight)
-    data = tuple(as_arrays(label, value) for label, value in zip(labels, (x, y, sample_weight), strict=True))
-    leaves = [
-        leaf for label, value in zip(labels, data, strict=True) for leaf in labelled_leaves(label, value)
-    ]
-    if not any(True for _ in labelled_leaves(names.x, data[0])):
-        raise ArgumentError(names.x, f"`{names.x}` has no arrays in it.")
-    check_are_numbers(names.y, data[1])
-    check_are_numbers(names.sample_weight, data[2], weights=True)
-    first, array = leaves[0]
-    if len(array) == 0:
-        raise DataError(first, f"`{first}` has no samples.")
-    for label, other in leaves:
-        if 0 in other.shape[1:]:
-            shape = ", ".join(map(str, other.shape))
-            raise DataError(label, f"`{label}` has dimensions ({shape}): there are no values in it.")
-        if len(other) != len(array):
-            raise DataError(
-                label,
-                f"`{label}` has {len(other)} sample{'s' * (len(other) != 1)} and `{first}` has {len(array)}: "
-                "they must be equal.",
-            )
-    return data
-
-
-def is_text(leaf: Any) -> bool:
-    """Whether an array that ``as_array`` has made is text. Objects are bytes of a tensor of text then."""
-    return isinstance(leaf, np.ndarray) and leaf.dtype.kind in "USO"
-
-
-def check_are_numbers(label: str, value: Any, *, weights: bool = False) -> None:
-    """Raise a ``DataError`` if targets or weights are text."""
-    for path, leaf in labelled_leaves(label, value):
-        if is_text(leaf):
-            wanted = "weights are numbers" if weights else "targets must be numbers or a factor"
-            made = "as.numeric" if weights else "factor"
-            raise DataError(
-                path,
-                f"`{path}` is text: {wanted}.",
-                f"`{made}({path if '()' not in path else '…'})` makes them of it."
-                + (" Factors become text within tuple(): use list() there." if "[[" in path else ""),
-            )
-
-
-def as_arrays(label: str, value: Any, leaf: Callable[[str, Any], Any] | None = None) -> Any:
-    """One argument with each leaf a numpy array of rank 1 or more. A list of numbers is one leaf."""
-    if value is None:
-        return None
-    if isinstance(value, dict):
-        return {name: as_arrays(f"{label}${name}", element, leaf) for name, element in value.items()}
-    if isinstance(value, (list, tuple)) and value and not all(np.isscalar(element) for element in value):
-        return type(value)(
-            as_arrays(f"{label}[[{i}]]", element, leaf) for i, element in enumerate(value, start=1)
-        )
-    return (leaf or as_array)(label, value)
-
-
-def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
-    """A part of one batch: tensors, or arrays in the model's float type, which are nobody else's.
-
-    A step on a batch may run while the next one is made, perhaps in the memory of the one before.
-    """
-
-    def convert(label: str, leaf: Any) -> Any:
-        if is_ragged(leaf) and keras.backend.backend() != "tensorflow":
-            raise ragged(label, "with this backend")
-        if is_backend_tensor(leaf) and getattr(leaf.dtype, "name", None) != "string":
-            return copy_of_tensor(leaf) if hasattr(leaf, "detach") else leaf  # others cannot be written into
-        array = as_array(label, leaf)
-        if isinstance(array, LazyArray):
-            array = array[:]
-        converted = to_model_dtype(array, None if allow_missing else label)
-        return aligned_copy(converted) if converted is array else converted
-
-    return as_arrays(label, value, convert)
-
-
-def ragged(label: str, where: str) -> DataError:
-    return DataError(
-        label,
-        f"`{label}` is a ragged tensor, with rows of different lengths: {where} it cannot be used as it is.",
-        "Pad its rows, as its `to_tensor()` does with zeros, for a model that masks what is added. With the "
-        "backend tensorflow, the batches of a dataset may be ragged.",
-    )
-
-
-def copy_of_tensor(tensor: Any) -> Any:
-    """A copy of one of PyTorch's tensors. If that wants a gradient, the copy gets it."""
-    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
-
-
-def as_array(label: str, value: Any) -> np.ndarray:
-    if isinstance(value, LazyArray):
-        return value
-    if isinstance(value, pd.Categorical):
-        return factor_codes(label, value)
-    if (rows := lazy(value)) is not None:
-        return rows
-    if is_ragged(value):
-        raise ragged(label, "in memory")
-    if not is_array(value):
-        raise ArgumentError(label, f"`{label}` must be an array, or a list of arrays, not {describe(value)}.")
-    array = np.atleast_1d(np.asarray(to_numpy(value)))  # a plain one also of np.matrix, as scipy has it
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    if array.dtype == object and all(isinstance(element, (str, bytes)) for element in array.flat):
-        return as_text(array)
-    if array.dtype.kind in "OmM":
-        raise DataError(label, f"`{label}` must be numeric, not of type {array.dtype}.")
-    return array
-
-
-def as_text(array: np.ndarray) -> np.ndarray:
-    """Text or the bytes that tensors of text are, as text; as it is if there are bytes of something else."""
-    try:
-        texts = [element.decode() if isinstance(element, bytes) else element for element in array.flat]
-    except UnicodeDecodeError:
-        return array
-    return np.array(texts, dtype=str).reshape(array.shape)
-
-
-def is_array(value: Any) -> bool:
-    if (
-        isinstance(value, (np.ndarray, list, tuple, LazyArray))
-        or is_sparse(value)
-        or hasattr(value, "__array__")
-        or is_backend_tensor(value)
-    ):
-        return True
-    return np.isscalar(value) and not isinstance(value, (str, bytes))
-
-
-def factor_codes(label: str, factor: pd.Categorical) -> np.ndarray:
-    """The 0-based codes of a factor, int32."""
-    missing = int((factor.codes < 0).sum())
-    if missing:
-        raise DataError(
-            label,
-            f"`{label}` is a factor with {missing} missing value{'s' * (missing > 1)}.",
-            "Leave out those rows, or make a level of them by `addNA()`.",
-        )
-    return factor.codes.astype(np.int32)
-
-
-def labelled_leaves(label: str, value: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """Each array in a nested value with its name in R's notation: x, x$a, x[[2]]."""
-    if isinstance(value, dict):
-        for name, element in value.items():
-            yield from labelled_leaves(f"{label}${name}", element)
-    elif isinstance(value, (list, tuple)):
-        for position, element in enumerate(value, start=1):
-            yield from labelled_leaves(f"{label}[[{position}]]", element)
-    elif value is not None:
-        yield label, value
-
-
-def count_samples(x: Any) -> int:
-    return len(next(labelled_leaves("x", x))[1])
-
-
-def split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[tuple, tuple]:
-    """Arrays cut in two: for training, and the last ``fraction`` of the samples for validation.
-
-    The cut is Keras's: after the first floor(samples * (1 - fraction)) samples.
-    """
-
-    def rows_of(leaf: Any, rows: slice) -> Any:
-        if leaf is None:
-            return None
-        return leaf.part(rows) if isinstance(leaf, LazyArray) else leaf[rows]
-
-    samples = count_samples(x)
-    cut = math.floor(samples * (1.0 - fraction))
-    if not 0 < cut < samples:
-        raise ArgumentError(
-            "validation_split",
-            f"`validation_split` of {fraction} leaves {cut} of {samples} samples for training and "
-            f"{samples - cut} for validation: there must be some of both.",
-        )
-    data = (x, y, sample_weight)
-    first, last = (
-        tuple(keras.tree.map_structure(partial(rows_of, rows=rows), part) for part in data)
-        for rows in (slice(None, cut), slice(cut, None))
-    )
-    return first, last

@@ -7,10 +7,13 @@ from typing import Any
 
 import keras
 
-from kerasfit.arguments import ClassWeighting, unpack
-from kerasfit.origin import package_of
-from kerasfit.sources.arrays import labelled_leaves, ragged
-from kerasfit.sources.source import AS_IT_IS, NAMES, Batch, Names, Reader, Shuffling, weighted
+from kerasfit.arguments import unpack
+from kerasfit.data.arrays import labelled_leaves, ragged
+from kerasfit.data.class_weights import ClassWeighting
+from kerasfit.data.names import NAMES, Batch, Names
+from kerasfit.data.plain_reader import AS_IT_IS, Reader
+from kerasfit.object_origin import package_of
+from kerasfit.sources.source import Shuffling, weighted
 from kerasfit.tensors import is_ragged
 
 INFINITE, UNKNOWN = -1, -2  # tf.data.INFINITE_CARDINALITY, tf.data.UNKNOWN_CARDINALITY

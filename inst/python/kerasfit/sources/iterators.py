@@ -13,13 +13,16 @@ from typing import Any
 import keras
 
 from kerasfit import interrupts
-from kerasfit.arguments import ClassWeighting, unpack
+from kerasfit.arguments import unpack
+from kerasfit.data.arrays import as_tensors, check_are_numbers, labelled_leaves
+from kerasfit.data.class_weights import ClassWeighting
+from kerasfit.data.lazy import is_sparse
+from kerasfit.data.names import Batch, Names
+from kerasfit.data.plain_reader import AS_IT_IS, Reader
 from kerasfit.error_context import error_context
 from kerasfit.errors import DataError
-from kerasfit.origin import is_of_r
-from kerasfit.sources.arrays import as_tensors, check_are_numbers, labelled_leaves
-from kerasfit.sources.lazy import is_sparse
-from kerasfit.sources.source import AS_IT_IS, Batch, Names, Reader, Shuffling, weighted
+from kerasfit.object_origin import is_of_r
+from kerasfit.sources.source import Shuffling, weighted
 from kerasfit.tensors import is_backend_tensor
 
 

@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from kerasfit.arguments import ClassWeighting
+from kerasfit.data.class_weights import ClassWeighting
+from kerasfit.data.names import Batch, Names
 from kerasfit.errors import DataError
 from kerasfit.tensors import to_model_dtype, to_numpy
-
-
-class Batch(NamedTuple):
-    """One step's data: arrays or tensors, nested as the model takes them; y and the weights may be None."""
-
-    x: Any
-    y: Any = None
-    sample_weight: Any = None
-
-
-class Names(NamedTuple):
-    """What errors call the arguments that a source is made from."""
-
-    x: str = "x"
-    y: str = "y"
-    sample_weight: str = "sample_weight"
-    batch_size: str = "batch_size"
-    iterator: str = "x"
-
-
-NAMES = Names()
-VALIDATION_NAMES = Names(
-    "validation_data[[1]]",
-    "validation_data[[2]]",
-    "validation_data[[3]]",
-    "validation_batch_size",
-    "validation_data",
-)
-SPLIT_NAMES = NAMES._replace(batch_size="validation_batch_size")  # of what `validation_split` has cut off
 
 
 class Shuffling:
@@ -95,47 +67,6 @@ class Source(Protocol):
     example: Batch | None
 
     def __iter__(self) -> Iterator[Batch]: ...
-
-
-class Reader:
-    """Says what data mean to a model. This one takes all as it is; ``ModelData`` knows a model.
-
-    Attributes
-    ----------
-    allow_missing
-        Whether numbers may be NaN or infinite.
-    samples_in_batch
-        How many samples each batch must have, where it must; arrays are cut into such, by ``batch_size``.
-    """
-
-    allow_missing = False
-    samples_in_batch: int | None = None
-
-    def inputs(self, label: str, x: Any) -> Any:
-        return x
-
-    def check(self, names: Names, x: Any, y: Any) -> None:
-        """Raise a ``DataError`` if arrays are of a kind, or have values, that the model cannot take."""
-
-    def batch_size_for(self, names: Names, given: int | None, samples: int) -> int | None:
-        """The number of samples in a step on arrays of so many; None if the model does not say."""
-        return given
-
-    def check_batch(self, label: str, x: Any) -> None:
-        """Raise a ``DataError`` for a batch of another size than ``samples_in_batch``."""
-
-    def check_weights(self, label: str, sample_weight: Any, y: Any) -> None:
-        """Raise a ``DataError`` for weights of a shape that the losses do not take."""
-
-    def targets(self, label: str, y: Any) -> Any:
-        return y
-
-    def weights(self, label: str, sample_weight: Any, y: Any = None) -> Any:
-        """Sample weights for the targets that ``targets`` has given."""
-        return sample_weight
-
-
-AS_IT_IS = Reader()
 
 
 def weighted(sample_weight: Any, class_weight: ClassWeighting | None, y: Any) -> Any:

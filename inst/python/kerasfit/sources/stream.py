@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from kerasfit import timing
+from kerasfit.data.names import Batch
 from kerasfit.error_context import error_context
 from kerasfit.sources.arrays import ArraySource
-from kerasfit.sources.source import Batch, Source
+from kerasfit.sources.source import Source
 
 
 class Stream:

@@ -17,11 +17,11 @@ from kerasfit.engines.kernels.convolution import (
     tensorflow_separable_convolution,
 )
 from kerasfit.engines.kernels.dropout import jax_dropout, tensorflow_dropout
+from kerasfit.engines.kernels.matmul import matmul
 from kerasfit.engines.kernels.pooling import average_pool, average_pool_of_jax_3_9, max_pool
-from kerasfit.engines.kernels.products import matmul
 from kerasfit.engines.kernels.recurrent import gru, lstm
-from kerasfit.engines.kernels.replacement import Makers, kernels_wanted, replaced
-from kerasfit.engines.kernels.torch_layers import (
+from kerasfit.engines.kernels.replace import Makers, kernels_wanted, replaced
+from kerasfit.engines.torch.channels_first import (
     channels_first,
     channels_first_since_3_16,
     torch_gru,

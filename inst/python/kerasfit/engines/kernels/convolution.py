@@ -10,9 +10,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasfit.engines.kernels.derivatives import gradients, with_gradient
-from kerasfit.engines.kernels.products import transposed_product
-from kerasfit.engines.kernels.space import by_place, channels_last, per_dimension
+from kerasfit.engines.kernels.custom_gradients import gradients, with_gradient
+from kerasfit.engines.kernels.matmul import transposed_product
+from kerasfit.engines.kernels.windows import by_place, channels_last, per_dimension
 
 # Sums of so many terms are fast, by the dimensions of space; `make bench ONLY=kernels` measures them.
 FEW_TERMS = {1: 16, 2: 16, 3: 27}

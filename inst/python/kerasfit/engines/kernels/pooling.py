@@ -15,8 +15,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasfit.engines.kernels.derivatives import gradients, with_gradient
-from kerasfit.engines.kernels.space import by_place, channels_last, per_dimension
+from kerasfit.engines.kernels.custom_gradients import gradients, with_gradient
+from kerasfit.engines.kernels.windows import by_place, channels_last, per_dimension
 
 MANY_PLACES = 50
 

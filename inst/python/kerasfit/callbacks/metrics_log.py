@@ -1,0 +1,123 @@
+"""A file with the metrics of each epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import os
+import shutil
+import time
+from itertools import islice
+from typing import Any, TextIO
+
+import keras
+
+from kerasfit import arguments
+from kerasfit.checkpoint.store import new_file
+from kerasfit.errors import ArgumentError
+from kerasfit.history import columns
+from kerasfit.runtime.files import replace
+
+
+class MetricsLog(keras.callbacks.Callback):
+    """Writes the metrics of each epoch to a file, as CSV or as JSON lines.
+
+    A row has the 1-based ``epoch``, ``seconds`` since training began, and the metrics; one that is called
+    epoch or seconds itself is ``epoch_metric`` or ``seconds_metric``. A CSV file gets a column for a metric
+    that comes up later, as with validation in some epochs only; what was not measured is empty there, and
+    what is not finite is null in JSON. The text is UTF-8. In a run that is resumed, the file goes on from the
+    rows that it had at the stored state.
+
+    Parameters
+    ----------
+    filename
+        The file: JSON lines if it ends in .jsonl, .ndjson or .json, else CSV.
+    append
+        Whether to go on with a file that is there. If not, the first epoch's row replaces what is in it.
+    """
+
+    def __init__(self, filename: str, append: bool = False):
+        super().__init__()
+        self.filename = arguments.path("filename", filename, "a file")
+        self.append = arguments.flag("append", append)
+        self.is_json = self.filename.suffix in (".jsonl", ".ndjson", ".json")
+
+    def on_train_begin(self, logs=None):
+        self._began = time.monotonic()
+        self._names, self._rows = [], 0  # columns, and rows of the file that stay
+        try:
+            with self._open("a"):  # as it would be after the first epoch
+                pass
+            if not self.filename.is_file():
+                raise OSError(0, "It is no regular file")
+            if self.append:
+                self._names, rows = self._read(None)
+                self._rows = len(rows)
+                if self._names and not {"epoch", "seconds"} <= set(self._names):
+                    raise ArgumentError(
+                        "filename",
+                        f"The file {self.filename} is not a log to append to: its first line lacks "
+                        "the columns epoch and seconds.",
+                        "Give another file, or `append = FALSE` to replace it.",
+                    )
+        except OSError as error:
+            raise ArgumentError(
+                "filename", f"The file {self.filename} cannot be written: {error.strerror}."
+            ) from error
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = round(time.monotonic() - self._began, 3)
+        row = {"epoch": epoch + 1, "seconds": seconds}
+        row |= {
+            f"{name}_metric" if name in row else name: value for name, value in columns(logs or {}).items()
+        }
+        new = [name for name in row if name not in self._names and not self.is_json]
+        if new or not self._rows:
+            self._rewrite([*self._names, *new])
+        with self._open("a") as file:
+            if self.is_json:
+                row = {name: value if math.isfinite(value) else None for name, value in row.items()}
+                file.write(json.dumps(row) + "\n")
+            else:
+                csv.DictWriter(file, self._names).writerow(row)
+        self._rows += 1
+
+    def get_state(self) -> dict[str, Any]:
+        return {"seconds": time.monotonic() - self._began, "names": self._names, "rows": self._rows}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._began = time.monotonic() - state["seconds"]
+        self._rows = state["rows"]
+        if self._rows:
+            self._rewrite(state["names"])
+
+    def _open(self, mode: str) -> TextIO:
+        return open(self.filename, mode, encoding="utf-8", newline="")
+
+    def _read(self, count: int | None) -> tuple[list[str], list[Any]]:
+        """The columns of the file, and its first rows or all; a row of JSON is its line."""
+        with self._open("r") as file:
+            if self.is_json:
+                return [], list(islice(file, count))
+            reader = csv.DictReader(file)
+            return list(reader.fieldnames or []), list(islice(reader, count))
+
+    def _rewrite(self, names: list[str]) -> None:
+        """Give the file these columns, and of its rows those that stay."""
+        rows = self._read(self._rows)[1] if self.filename.exists() else []
+        target = os.path.realpath(self.filename)
+        with new_file(os.path.dirname(target)) as (binary, name):
+            with open(binary.fileno(), "w", encoding="utf-8", newline="", closefd=False) as file:
+                if self.is_json:
+                    file.writelines(rows)
+                else:
+                    writer = csv.DictWriter(file, names, extrasaction="ignore")
+                    writer.writeheader()
+                    writer.writerows(rows)
+            binary.close()
+            with contextlib.suppress(OSError):  # there is no file yet, or nothing that has modes
+                shutil.copymode(target, name)
+            replace(name, target)
+        self._names, self._rows = names, len(rows)

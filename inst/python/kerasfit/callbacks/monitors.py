@@ -1,0 +1,132 @@
+"""Metrics that Keras's callbacks monitor. A name that the logs never have is a mistake in the callback."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import keras
+
+from kerasfit import keras_private
+from kerasfit.callbacks.callback_list import is_of_user
+from kerasfit.engines.engine import logs_are_metrics
+from kerasfit.errors import ArgumentError
+from kerasfit.messages import listed, quoted
+
+CLOSE = 0.5  # of 1, for two names that are the same
+
+
+class Monitors:
+    """The callbacks whose metric cannot be known before an epoch has shown its logs.
+
+    Parameters
+    ----------
+    model
+        One with all the state that it has in training.
+    callbacks
+        All callbacks.
+    validates
+        Whether there are validation data.
+
+    Raises
+    ------
+    ArgumentError
+        If the logs of an epoch cannot have the metric of a callback, before anything happens. So it is where
+        the model's steps report what its metrics say, and where no callback is the user's, who may put
+        anything into the logs.
+    """
+
+    def __init__(self, model: keras.Model, callbacks: list[keras.callbacks.Callback], *, validates: bool):
+        self.validates = validates
+        self.users_add = any(map(is_of_user, callbacks))
+        self.known = ["loss", "val_loss"] if validates else ["loss"]
+        self.undecided = [
+            callback for callback in callbacks if monitored(callback) not in (None, *self.known)
+        ]
+        if not self.undecided:
+            return
+        train, test = (metrics_of_steps(model, kind) for kind in ("train", "test"))
+        self.known = [*(train or []), *(name for callback in callbacks for name in added_by(callback))]
+        if validates:
+            self.known += [f"val_{name}" for name in test or []]
+        self.undecided = [callback for callback in self.undecided if monitored(callback) not in self.known]
+        for callback in self.undecided:
+            from_test = validates and monitored(callback).startswith("val_")
+            if not (self.users_add or train is None or (test is None and from_test)):
+                raise self.mistake(callback)
+
+    @contextmanager
+    def seeing(self, logs: dict[str, Any]) -> Iterator[None]:
+        """Decide by the logs of an epoch, of which the block tells the callbacks.
+
+        Raises
+        ------
+        ArgumentError
+            If a metric is not there, and no callback can put it there in a later epoch. A callback that is to
+            find out itself whether its metric should grow fails without it.
+        """
+        try:
+            yield
+        except ValueError as error:
+            for callback in self.undecided:
+                if monitored(callback) not in logs and monitored(callback) in str(error):
+                    raise self.mistake(callback, logs) from error
+            raise
+        if self.undecided:
+            self._decide(logs)
+
+    def _decide(self, logs: dict[str, Any]) -> None:
+        has_validated = any(name.startswith("val_") for name in logs) or not self.validates
+        for callback in list(self.undecided):
+            if not has_validated and monitored(callback).startswith("val_"):
+                continue
+            self.undecided.remove(callback)
+            if monitored(callback) in logs:
+                continue
+            mistake = self.mistake(callback, logs)
+            if not self.users_add:
+                raise mistake
+            warnings.warn(str(mistake), stacklevel=2)
+
+    def mistake(self, callback: keras.callbacks.Callback, logs: Iterable[str] = ()) -> ArgumentError:
+        """The error that says that there is no such metric, and which one may have been meant."""
+        name, known = monitored(callback), list(dict.fromkeys([*self.known, *logs]))
+        hint = None
+        if name.startswith("val_") and not self.validates:
+            hint = "Nothing is validated: give `validation_data` or `validation_split`."
+        elif nearest := difflib.get_close_matches(name, known, 1, CLOSE):
+            hint = f'Did you mean monitor = "{nearest[0]}"?'
+        return ArgumentError(
+            "callbacks",
+            f"The callback {type(callback).__name__} monitors `{name}`, and "
+            f"{listed(quoted(known), 'the only metric is', 'the metrics are')}.",
+            hint,
+        )
+
+
+def monitored(callback: keras.callbacks.Callback) -> str | None:
+    """The metric that a callback of Keras, as it was made, reads in the logs of each epoch."""
+    kind = type(callback)
+    if kind is keras.callbacks.ModelCheckpoint:
+        return callback.monitor if callback.save_best_only and callback.save_freq == "epoch" else None
+    if kind in (keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau):
+        return callback.monitor
+    return None
+
+
+def added_by(callback: keras.callbacks.Callback) -> tuple[str, ...]:
+    """The names that a callback of Keras puts into the logs."""
+    sets_rate = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
+    return ("learning_rate",) if isinstance(callback, sets_rate) else ()
+
+
+def metrics_of_steps(model: keras.Model, kind: str) -> list[str] | None:
+    """The names of what steps of a kind report; None if only such a step can tell."""
+    if not logs_are_metrics(model, kind) or not keras_private.metrics_are_built(model):
+        return None
+    with suppress(Exception):  # of a metric of the user's that has seen no data
+        return list(model.get_metrics_result())
+    return None

@@ -1,0 +1,52 @@
+"""A callback that measures where the time of training goes."""
+
+from __future__ import annotations
+
+import keras
+import pandas as pd
+
+from kerasfit import timing
+
+
+class Profile(keras.callbacks.Callback):
+    """Where the time of each epoch went.
+
+    Attributes
+    ----------
+    epochs
+        The 1-based epochs.
+    seconds
+        For each epoch, seconds by part: data (making batches that are not made inside compiled steps), steps,
+        callbacks, validation (its data and callbacks included), other.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.epochs: list[int] = []
+        self.seconds: list[dict[str, float]] = []
+        self._clock: timing.Clock | None = None
+
+    def on_train_begin(self, logs=None):
+        self.epochs, self.seconds = [], []
+        self._epoch: int | None = None
+        self._clock = timing.start()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._lap()
+        self._epoch = epoch + 1
+
+    def on_train_end(self, logs=None):
+        self._lap()
+        timing.stop()
+
+    def _lap(self) -> None:
+        lap = self._clock.lap()
+        if self._epoch is not None:
+            self.epochs.append(self._epoch)
+            self.seconds.append(lap)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row for each epoch: epoch, and seconds by part."""
+        return pd.DataFrame(
+            {"epoch": self.epochs, **pd.DataFrame(self.seconds, columns=[*timing.PARTS, "other"])}
+        )

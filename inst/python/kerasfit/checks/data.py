@@ -1,0 +1,35 @@
+"""Checks of the data before training, and with the state that a first batch creates."""
+
+from __future__ import annotations
+
+from kerasfit.checks.shapes import check_targets
+from kerasfit.data.reader import ModelData
+from kerasfit.engines import Engine
+from kerasfit.error_context import error_context
+from kerasfit.errors import ArgumentError
+from kerasfit.sources import Source, Stream
+
+
+def check_end(source: Source, argument: str, steps: int | None) -> None:
+    """Raise an error for data that never end; the argument is the one that gives the number of steps."""
+    if source.endless and steps is None:
+        raise ArgumentError(
+            argument,
+            f"`{argument}` is missing: there is no end to the data that can be seen.",
+            f"Give the number of batches, or {argument} = -1 to go on for ever.",
+        )
+
+
+def prepare(engine: Engine, reader: ModelData, *streams: Stream) -> None:
+    """Create the state that a model has in a run, and check the data with what that tells of the model.
+
+    The first stream is the one that is trained or evaluated on.
+    """
+    known = reader.knows_outputs
+    with error_context(batch=1):  # which it is traced with
+        engine.prepare(streams[0])
+    for source in [stream.source for stream in streams]:
+        if source.example is not None and not known:
+            reader.check(source.names, source.example.x, source.example.y)
+            reader.check_weights(source.names.sample_weight, source.example.sample_weight, source.example.y)
+        check_targets(reader.model, source)

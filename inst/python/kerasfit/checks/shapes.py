@@ -1,0 +1,351 @@
+"""Data of the wrong shape: what Keras objects to in the middle of a step, in the words of the call."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from kerasfit import keras_private
+from kerasfit.data.arrays import labelled_leaves
+from kerasfit.data.indices import (
+    compares_outputs,
+    in_input_order,
+    in_tree_order,
+    is_categorical,
+    is_elementwise,
+    losses_of_outputs,
+    takes_classes,
+    targets_with_losses,
+)
+from kerasfit.errors import DataError, KerasfitError
+from kerasfit.messages import listed, quoted
+from kerasfit.model_traits import input_names, output_names
+from kerasfit.sources import Batch, Names, Source
+
+ABOUT_SHAPES = re.compile(
+    r"shape|string|\brank\b|dimension|incompatible|broadcast|structure|expects? \d+ (named )?(input|var)|"
+    r"None values|NoneType|None is not|Invalid dtype|expected .* (input|key|name|output)|missing|not found|"
+    r"KeyError|but got",
+    re.IGNORECASE,
+)
+
+
+@contextmanager
+def shapes_explained(model: keras.Model, source: Source, phase: str = "train") -> Iterator[None]:
+    """Turn an exception about shapes into a ``DataError``, if the source's data explain it.
+
+    That is looked for only when a step has failed: Keras takes more than can be seen from a model's inputs
+    and outputs, since it broadcasts, squeezes and expands.
+    """
+    try:
+        yield
+    except KerasfitError:
+        raise
+    except Exception as error:
+        raised = error_of_loss(error)
+        if ABOUT_SHAPES.search(f"{type(raised).__name__}: {raised}"):
+            for mistake in mistakes_of_shape(model, source, phase):
+                raise mistake from error
+            for mistake in mistakes_of_metric(model, source, metric_at_fault(error)):
+                raise mistake from error
+        raise
+
+
+def metric_at_fault(error: BaseException) -> keras.metrics.Metric | None:
+    """The metric of Keras's in whose code an exception came up, if any."""
+    owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    metrics = [owner for owner in owners if isinstance(owner, keras.metrics.Metric)]
+    own = [metric for metric in metrics if not keras_private.is_container(metric)]
+    return own[-1] if own and keras_private.is_of_keras(own[-1]) else None
+
+
+def mistakes_of_metric(
+    model: keras.Model, source: Source, metric: keras.metrics.Metric | None
+) -> Iterator[DataError]:
+    """Targets that a loss takes and a metric does not: vectors where the model has a matrix as its output."""
+    outputs = list(getattr(model, "outputs", None) or [])
+    y = source.example.y if source.example else None
+    if metric is None or len(outputs) != 1 or len(getattr(y, "shape", ())) != len(outputs[0].shape) - 1:
+        return
+    label = source.names.y
+    hint = f"A matrix of one column will do: as.matrix({label if '()' not in label else 'y'})."
+    if takes_classes(model.loss):
+        hint = 'One-hot targets are what a factor becomes with the loss "categorical_crossentropy".'
+    yield DataError(
+        label,
+        f"`{label}` has dimensions {dims(y.shape)}, and the metric `{metric.name}` needs those of the "
+        f"model's output: {dims(('samples', *outputs[0].shape[1:]))}.",
+        hint,
+    )
+
+
+def error_of_loss(error: BaseException) -> BaseException:
+    """The error of a loss itself, around which Keras puts the shapes of its arguments since 3.16."""
+    if error.__cause__ and str(error).startswith("Error when computing loss for output"):
+        return error.__cause__
+    return error
+
+
+def check_shapes(model: keras.Model, training: Source, validation: Source | None = None) -> None:
+    """Look for what would go wrong late, or be taken without a word.
+
+    Raises
+    ------
+    DataError
+        If there are more or fewer arrays than inputs, of which Keras would use the first; or if the
+        validation data, which come after an epoch, have another shape than the model and the training data.
+    """
+    check_number_of_inputs(model, training)
+    if training.example is not None:
+        # a compiled step has counted itself when it fails for these
+        for mistake in mistakes_of_times(model, training.example, training.names):
+            raise mistake
+    if validation is None or not is_strict(model) or any(mistakes_of_shape(model, training)):
+        return
+    for mistake in mistakes_of_shape(model, validation):
+        raise mistake
+
+
+def check_number_of_inputs(model: keras.Model, source: Source) -> None:
+    """Raise a ``DataError`` for more or fewer arrays than inputs; by name there may be more."""
+    x = in_input_order(model, source.example.x) if source.example else None
+    inputs = getattr(model, "inputs", None) or []
+    several = isinstance(x, (list, tuple, dict))
+    if several and inputs and len(keras.tree.flatten(x)) != len(inputs):
+        for mistake in mistakes_of_inputs(model, x, source.names.x):
+            raise mistake
+
+
+def check_targets(model: keras.Model, source: Source) -> None:
+    """Raise a ``DataError`` for targets that a loss would compare with outputs of another sample or column.
+
+    Losses that are a mean over elements take any two shapes that broadcast.
+    """
+    default = type(model).compute_loss is keras.Model.compute_loss
+    outputs = list(getattr(model, "outputs", None) or [])
+    if not default or not outputs or source.example is None or source.example.y is None:
+        return
+    for name, leaf, loss, output in targets_with_losses(model, source.example.y, source.names.y, outputs):
+        if is_elementwise(loss) and leaf.shape:  # of a dataset it may not be known
+            for mistake in mistake_of_target(name, tuple(leaf.shape), output.shape, loss):
+                raise mistake
+
+
+def is_strict(model: keras.Model) -> bool:
+    """Whether a model takes no other shapes than its inputs have: a Sequential one may, of images.
+
+    One with a step or ``compute_loss`` of its own may do with its data what it likes.
+    """
+    own = any(
+        getattr(type(model), method) is not getattr(keras.Model, method)
+        for method in ("test_step", "compute_loss")
+    )
+    if own:
+        return False
+    inputs = getattr(model, "inputs", None) or []
+    return not isinstance(model, keras.Sequential) or all(len(tensor.shape) == 2 for tensor in inputs)
+
+
+def mistakes_of_shape(model: keras.Model, source: Source, phase: str = "train") -> Iterator[DataError]:
+    """What is wrong with the shapes of a source's data, by a model's inputs, outputs and losses.
+
+    A loss of the user's may take targets of any shape.
+    """
+    if source.example is not None:
+        x, y, sample_weight = source.example
+        yield from mistakes_of_inputs(model, x, source.names.x)
+        if phase != "predict":
+            yield from mistakes_of_targets(model, y, source.names.y)
+            yield from mistakes_of_times(model, source.example, source.names)
+            yield from mistakes_of_weights(model, sample_weight, y, source.names.sample_weight)
+            yield from mistakes_of_lengths(source.example, source.names)
+
+
+def mistakes_of_lengths(batch: Batch, names: Names) -> Iterator[DataError]:
+    """Parts of a generator's batch with another number of samples than the first."""
+    leaves = [
+        leaf for label, part in zip(names, batch, strict=False) for leaf in labelled_leaves(label, part)
+    ]
+    first, shape = leaves[0][0], leaves[0][1].shape
+    for label, leaf in leaves[1:]:
+        if leaf.shape[:1] != shape[:1]:
+            yield DataError(
+                label,
+                f"`{label}` has dimensions {dims(leaf.shape)}, and `{first}` {dims(shape)}: "
+                "they must have as many samples.",
+            )
+
+
+def mistakes_of_inputs(model: keras.Model, x: Any, label: str) -> Iterator[DataError]:
+    inputs = list(getattr(model, "inputs", None) or [])
+    if not inputs:
+        return
+    x, known = in_input_order(model, x), input_names(model)
+    leaves = list(labelled_leaves(label, x))
+    if mistake := mistake_of_structure(label, x, len(leaves), known, "input"):
+        yield mistake
+        return
+    for (name, leaf), tensor in zip(leaves, inputs, strict=True):
+        if not fits(leaf.shape[1:], tensor.shape[1:]):
+            is_row = len(leaf.shape) == 1 and tuple(tensor.shape[1:]) == tuple(leaf.shape)
+            hint = "One sample is a matrix of one row: matrix(x, nrow = 1)." if is_row else None
+            yield DataError(name, different(name, leaf.shape, tensor.shape, "the model takes"), hint)
+
+
+def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[DataError]:
+    losses, outputs = model.loss, list(getattr(model, "outputs", None) or [])
+    if losses is not None and y is None:
+        yield DataError(label, f"`{label}` is missing: the model's loss needs targets.")
+    if losses is None or not outputs:
+        return
+    known = output_names(model) or [tensor.name for tensor in outputs]
+    leaves = list(labelled_leaves(label, in_tree_order(y)))
+    if mistake := mistake_of_structure(label, y, len(leaves), known, "output"):
+        yield mistake
+    else:
+        for name, leaf, loss, output in targets_with_losses(model, y, label, outputs):
+            if takes_classes(loss) or compares_outputs(loss):
+                yield from mistake_of_target(name, tuple(leaf.shape), output.shape, loss)
+
+
+def mistakes_of_weights(model: keras.Model, sample_weight: Any, y: Any, label: str) -> Iterator[DataError]:
+    """Weights that Keras would broadcast against the values of a loss, or that fit none of them."""
+    outputs = list(getattr(model, "outputs", None) or [])
+    known = output_names(model) or [tensor.name for tensor in outputs]
+    targets = by_output(known, y, "y")
+    losses = losses_of_outputs(model, known, len(outputs))
+    if not len(known) == len(outputs) == len(losses):
+        return
+    weights = by_output(known, sample_weight, label, same_for_all=True)
+    for name, output, loss in zip(known, outputs, losses, strict=True):
+        if name not in weights or loss is None:
+            continue
+        part, leaf = weights[name]
+        given = tuple(leaf.shape)[1:]
+        if not given:
+            continue
+        values = keras_private.shape_of_loss(loss, targets[name][1], output) if name in targets else None
+        if values is None and keras_private.is_of_keras(loss):
+            values = tuple(output.shape)[:-1]
+        # where the shape is not known, a loss of the user's may have a value for each element of the output
+        wanted = [tuple(output.shape)[1:-1], tuple(output.shape)[1:]] if values is None else [values[1:]]
+        if values != () and not any(weighs(given, each) for each in wanted):
+            expected = dims(("samples", *wanted[0]))
+            yield DataError(
+                part, f"`{part}` has dimensions {dims(leaf.shape)}, and the loss takes weights of {expected}."
+            )
+
+
+def by_output(
+    known: Sequence[str], values: Any, label: str, *, same_for_all: bool = False
+) -> dict[str, tuple[str, Any]]:
+    """Targets or weights by the name of their output, each with what errors call it."""
+    if isinstance(values, dict):
+        return {name: (f"{label}${name}", value) for name, value in values.items() if value is not None}
+    if isinstance(values, (list, tuple)):
+        parts = [(f"{label}[[{i}]]", value) for i, value in enumerate(values, 1)]
+        pairs = zip(known, parts, strict=True) if len(parts) == len(known) else []
+        return {name: part for name, part in pairs if part[1] is not None}
+    if values is None or (len(known) > 1 and not same_for_all):
+        return {}
+    return dict.fromkeys(known, (label, values))
+
+
+def weighs(given: Sequence[int | None], values: Sequence[int | None]) -> bool:
+    """Whether weights of this shape go with the values of a loss: one for each, or 1 along an axis.
+
+    Keras adds or drops a last axis of 1.
+    """
+    if len(given) == len(values) + 1 and given[-1] == 1:
+        given = given[:-1]
+    return len(given) == len(values) and all(
+        a == b or a in (1, None) or b is None for a, b in zip(given, values, strict=True)
+    )
+
+
+def mistakes_of_times(model: keras.Model, batch: Batch, names: Names) -> Iterator[DataError]:
+    """Weights of times, where the loss takes the times in the targets for columns of one sample.
+
+    So Keras does with targets (samples, times) for an output (samples, times, 1).
+    """
+    outputs, y, weights = list(getattr(model, "outputs", None) or []), batch.y, batch.sample_weight
+    if len(outputs) != 1 or not (hasattr(y, "shape") and hasattr(weights, "shape")):
+        return
+    output = tuple(outputs[0].shape)
+    by_sample = is_elementwise(model.loss) and output[-1] == 1 and len(y.shape) == len(output) - 1 > 1
+    if by_sample and len(weights.shape) == len(y.shape) and set(weights.shape[1:]) != {1}:
+        yield DataError(
+            names.sample_weight,
+            f"`{names.sample_weight}` has dimensions {dims(weights.shape)}, and the loss has one value for "
+            f"each sample: `{names.y}` has dimensions {dims(y.shape)} and the model's output {dims(output)}.",
+            f"Give `{names.y}` a last dimension of 1: array(y, c(dim(y), 1)).",
+        )
+
+
+def mistake_of_structure(label: str, value: Any, count: int, known: list[str], noun: str) -> DataError | None:
+    """Other names than the model's inputs or outputs have, or another number of arrays."""
+    names = set(value) if isinstance(value, dict) else set(known)
+    if names != set(known) and (noun == "input" or len(known) > 1):
+        return other_names(label, value, known, noun)
+    if count != len(known):
+        return DataError(
+            label,
+            f"`{label}` has {count} array{'s' * (count != 1)}, and the model has {len(known)} "
+            f"{listed(quoted(known), noun, f'{noun}s')}.",
+        )
+    return None
+
+
+def other_names(label: str, values: Mapping, known: Sequence[str], noun: str) -> DataError:
+    """The mistake of a named list with other names than the model's inputs or outputs have."""
+    return DataError(
+        label,
+        f"`{label}` names {listed(quoted(values))}, and the model's "
+        f"{listed(quoted(known), f'{noun} is', f'{noun}s are')}.",
+    )
+
+
+def mistake_of_target(label: str, given: tuple, output: tuple, loss: Any) -> Iterator[DataError]:
+    hint = None
+    if takes_classes(loss):
+        if not fits(given[1:], output[1:-1]):
+            if given[-1] == output[-1]:
+                hint = 'One-hot targets go with the loss "categorical_crossentropy".'
+            yield DataError(
+                label,
+                f"`{label}` has dimensions {dims(given)}, and the loss takes a class for each sample: "
+                f"{dims(('samples', *output[1:-1]))}.",
+                hint,
+            )
+    elif not fits(given[1:], output[1:]):
+        if (len(given) == 1 or given[-1] == 1) and output[-1] != 1:
+            hint = 'compile with the loss "sparse_categorical_crossentropy".'
+            hint = f"Give a factor, or {hint}" if is_categorical(loss) else f"For classes, {hint}"
+        yield DataError(label, different(label, given, output, "the model's output has"), hint)
+
+
+def fits(given: Sequence[int | None], expected: Sequence[int | None]) -> bool:
+    """Whether the shape of a sample can be another one; Keras adds or drops a last axis of 1."""
+    if len(given) == len(expected) + 1 and given[-1] == 1:
+        given = given[:-1]
+    elif len(given) + 1 == len(expected) and expected[-1] in (1, None):
+        expected = expected[:-1]
+    return len(given) == len(expected) and all(
+        a == b or b is None or a is None for a, b in zip(given, expected, strict=True)
+    )
+
+
+def different(label: str, given: tuple, expected: tuple, owner: str) -> str:
+    """The sentence that says what shape was given, and what was expected; for matrices in columns."""
+    if len(given) == len(expected) == 2:
+        return f"`{label}` has {given[1]} column{'s' * (given[1] != 1)}, and {owner} {expected[1]}."
+    return f"`{label}` has dimensions {dims(given)}, and {owner} {dims(('samples', *expected[1:]))}."
+
+
+def dims(shape: tuple) -> str:
+    return f"({', '.join('NA' if size is None else str(size) for size in shape)})"

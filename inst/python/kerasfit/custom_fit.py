@@ -1,0 +1,194 @@
+"""Models that train in a way of their own: their own ``fit``, ``evaluate`` or ``predict`` runs, and we watch.
+
+That is a subclass that overrides those, or the functions that make their steps, and a model spread over
+several devices, which Keras's own loop knows how to feed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from kerasfit import interrupts
+from kerasfit.errors import ArgumentError
+from kerasfit.history import History
+from kerasfit.object_origin import package_of
+from kerasfit.run_display import RunDisplay
+from kerasfit.sources import ArraySource, DatasetSource, IteratorSource, LazyArray, Source
+from kerasfit.tensors import numbers
+
+OWN = {
+    "fit": ("fit", "evaluate", "make_train_function", "make_test_function"),
+    "evaluate": ("evaluate", "make_test_function"),
+    "predict": ("predict", "make_predict_function"),
+}
+
+
+def has_its_own(verb: str, model: keras.Model) -> bool:
+    """Whether a model fits, evaluates or predicts in a way of its own."""
+    return any(overrides(model, method) for method in OWN[verb]) or is_distributed(model)
+
+
+def overrides(model: keras.Model, method: str) -> bool:
+    """Whether a model's method comes from outside Keras."""
+    owner = next(cls for cls in type(model).__mro__ if method in cls.__dict__)
+    return package_of(owner) != "keras"
+
+
+def is_distributed(model: keras.Model) -> bool:
+    if keras.distribution.distribution() is not None:
+        return True
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy is not None and (strategy.num_replicas_in_sync > 1 or has_replicas(strategy))
+
+
+def has_replicas(strategy: Any) -> bool:
+    """Whether variables are made as replicas, if only one, which a single device cannot update."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return isinstance(strategy, (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy))
+
+
+def fit_by_model(
+    model: keras.Model,
+    history: History,
+    display: RunDisplay,
+    training: Source,
+    validation: Source | None,
+    *,
+    callbacks: list[keras.callbacks.Callback],
+    initial_epoch: int,
+    epochs: int,
+    steps_per_epoch: int | None,
+    validation_steps: int | None,
+    shuffle: bool,
+    **further: Any,
+) -> None:
+    """Call the model's own ``fit`` on the sources' data. Class weights are sample weights by then.
+
+    Raises
+    ------
+    ArgumentError
+        If several epochs are to come from an iterator without a number of steps: Keras cannot start it anew.
+    """
+    arguments = keras_data(training, steps_per_epoch)
+    in_memory = isinstance(training, ArraySource)
+    if in_memory:
+        arguments["batch_size"] = training.batch_size
+    arguments["shuffle"] = shuffle and in_memory  # Keras would warn that it does not shuffle other data
+    if validation is not None:
+        arguments["validation_data"] = tuple(keras_data(validation, validation_steps).values())
+        if not isinstance(validation, ArraySource):
+            (arguments["validation_data"],) = arguments["validation_data"]
+        arguments["validation_batch_size"] = validation.batch_size
+    if initial_epoch < epochs:
+        check_steps(training, "steps_per_epoch", steps_per_epoch)
+        check_steps(validation, "validation_steps", validation_steps)
+    try:
+        model.fit(
+            **arguments,
+            initial_epoch=initial_epoch - 1,
+            epochs=epochs,
+            steps_per_epoch=counted(steps_per_epoch),
+            validation_steps=counted(validation_steps),
+            callbacks=[*callbacks, Watcher(history, display)],
+            verbose=0,
+            **further,
+        )
+    finally:
+        display.console.close()
+
+
+def evaluate_by_model(
+    model: keras.Model, source: Source, steps: int | None, callbacks: list[keras.callbacks.Callback]
+) -> dict[str, Any]:
+    data = keras_data(source, steps)
+    return model.evaluate(
+        **data,
+        batch_size=source.batch_size,
+        steps=counted(steps),
+        callbacks=[*callbacks, Interruption()],
+        verbose=0,
+        return_dict=True,
+    )
+
+
+def predict_by_model(
+    model: keras.Model, source: Source, steps: int | None, callbacks: list[keras.callbacks.Callback]
+) -> Any:
+    x = keras_data(source, steps)["x"]
+    callbacks = [*callbacks, Interruption()]
+    return model.predict(
+        x, batch_size=source.batch_size, steps=counted(steps), callbacks=callbacks, verbose=0
+    )
+
+
+def keras_data(source: Source, steps: int | None) -> dict[str, Any]:
+    """A source's data as Keras takes them, by argument: arrays, a dataset, or a generator."""
+    if isinstance(source, ArraySource):
+        data = keras.tree.map_structure(
+            lambda leaf: leaf.rows if isinstance(leaf, LazyArray) else leaf, source.data
+        )
+        return dict(zip(("x", "y", "sample_weight"), data, strict=True))
+    if isinstance(source, DatasetSource) and source.class_weight is None:
+        return {"x": source.dataset}
+
+    def batches() -> Iterator[tuple]:
+        while True:
+            batch = None
+            for batch in source:
+                yield batch[:1] if batch.y is None else keras.utils.pack_x_y_sample_weight(*batch)
+            if counted(steps) is None or batch is None:
+                return
+
+    return {"x": batches()}
+
+
+def counted(steps: int | None) -> int | None:
+    """Keras's way of saying -1, to go on until the data end."""
+    return None if steps == -1 else steps
+
+
+def check_steps(source: Source | None, argument: str, steps: int | None) -> None:
+    if isinstance(source, IteratorSource) and counted(steps) is None:
+        raise ArgumentError(
+            argument,
+            f"`{argument}` is missing: a model with a fit() of its own needs it to train on a generator.",
+        )
+
+
+class Interruption(keras.callbacks.Callback):
+    """Ends an evaluation or prediction after the step in which an interrupt came."""
+
+    def on_test_batch_end(self, batch, logs=None):
+        interrupts.check()
+
+    def on_predict_batch_end(self, batch, logs=None):
+        interrupts.check()
+
+
+class Watcher(keras.callbacks.Callback):
+    """Records epochs and shows them, from inside Keras's own loop."""
+
+    def __init__(self, history: History, display: RunDisplay):
+        super().__init__()
+        self.record, self.display = history, display
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.display.epoch_begin(epoch + 1, self.params.get("steps"))
+
+    def on_train_batch_end(self, batch, logs=None):
+        if interrupts.requested():
+            self.model.stop_training = self.record.params["interrupted"] = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.record.params["interrupted"]:
+            return
+        logs = numbers(logs)
+        self.record.record(epoch + 1, logs)
+        self.record.params["steps"] = self.params.get("steps")
+        self.display.epoch_end(epoch + 1, logs)

@@ -1,0 +1,61 @@
+"""The batch size that a model itself says: it is the default, and other batches are an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from kerasfit import keras_private
+from kerasfit.arguments import DEFAULT_BATCH_SIZE
+from kerasfit.data.arrays import labelled_leaves
+from kerasfit.errors import ArgumentError, DataError
+
+
+def batch_size_of_model(model: keras.Model, given: int | None) -> int | None:
+    """The number of samples in each batch that a model takes; None if any will do.
+
+    A model with a state for each sample that is not built yet takes batches as large as the first one.
+    """
+    if not model.built and keras_private.is_stateful(model):
+        return given or DEFAULT_BATCH_SIZE
+    return keras_private.fixed_batch_size(model)
+
+
+def needs_whole_batches(model: keras.Model) -> bool:
+    """Whether a batch of another size than a model says would fail, or change the results for its samples."""
+    return not keras_private.layers_separate_rows(model)
+
+
+def check_batch_size(label: str, given: int | None, size: int) -> None:
+    """Raise an ``ArgumentError`` for another batch size than the model's."""
+    if given not in (None, size):
+        raise ArgumentError(
+            label,
+            f"`{label}` is {given}, and the model takes batches of {size}, as its input says.",
+            f"Leave out `{label}`, or make the model with an input that has no batch size.",
+        )
+
+
+def check_whole_batches(label: str, samples: int, size: int) -> None:
+    """Raise a ``DataError`` for a number of samples that does not make whole batches."""
+    if rest := samples % size:
+        raise DataError(
+            label,
+            f"`{label}` has {samples} sample{'s' * (samples != 1)}, and the model takes batches of {size}: "
+            f"the last one would have {rest}.",
+            f"Give a number of samples that {size} divides.",
+        )
+
+
+def check_batch(label: str, x: Any, size: int) -> None:
+    """Raise a ``DataError`` for a batch of another size, where that is known."""
+    for name, leaf in labelled_leaves(label, x):
+        samples = leaf.shape[0] if len(leaf.shape) else None
+        if samples not in (None, size):
+            raise DataError(
+                name,
+                f"`{name}` has {samples} sample{'s' * (samples != 1)}, "
+                f"and the model takes batches of {size}, as its input says.",
+                f"Let each batch have {size} samples, the last one too.",
+            )

@@ -1,0 +1,222 @@
+"""Indices in data that a model cannot have: classes without an output, words without an embedding.
+
+TensorFlow's kernels raise an error in the middle of a step, PyTorch too; XLA, and so JAX, trains on
+something else without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasfit import keras_private
+from kerasfit.data.arrays import labelled_leaves
+from kerasfit.errors import DataError
+from kerasfit.model_traits import input_names, output_names
+
+HINTS = {
+    "from one": "Indices count from 0: subtract 1 if yours count from 1. A factor does that itself; "
+    "droplevels() leaves out levels that do not occur.",
+    "negative target": "For targets that are not to count, SparseCategoricalCrossentropy has `ignore_class`.",
+    "negative input": "Indices count from 0.",
+    "other": None,
+}
+
+
+def check_indices(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    labels: tuple[str, str],
+    embeddings: Sequence[tuple[int, keras.layers.Embedding]],
+    output_shapes: Sequence[Sequence[int | None]],
+) -> None:
+    """Look at the whole numbers in arrays that a model takes as indices.
+
+    Parameters
+    ----------
+    x, y
+        Inputs and targets: nested numpy arrays, y possibly None.
+    labels
+        What errors call them.
+    embeddings
+        Those that take values of an input, with its number.
+    output_shapes
+        The shape of each of the model's outputs; none if that is not known.
+
+    Raises
+    ------
+    DataError
+        If one is negative, or not less than the number of classes or of embedded values.
+    """
+    inputs = list(labelled_leaves(labels[0], in_input_order(model, x))) if embeddings else []
+    if embeddings and len(inputs) == len(model.inputs):
+        for number, layer in embeddings:
+            check_range(*inputs[number], layer.input_dim, f"the embedding `{layer.name}` has", is_input=True)
+    for label, codes, loss, shape in targets_with_losses(model, y, labels[1], output_shapes):
+        if is_sparse(loss) and shape and shape[-1]:
+            check_range(label, codes, shape[-1], "the model's output has", is_input=False)
+        elif is_binary(loss):
+            check_two_classes(label, codes)
+
+
+def targets_with_losses(
+    model: keras.Model, y: Any, label: str, outputs: Sequence[Any]
+) -> list[tuple[str, Any, Any, Any]]:
+    """Each target with its name for errors, its loss and its output, in the order of the targets.
+
+    Empty if it is not plain which goes with which.
+    """
+    known = output_names(model)
+    leaves = list(labelled_leaves(label, in_tree_order(y)))
+    names = sorted(y) if isinstance(y, dict) else known
+    if known and not set(names) <= set(known):
+        return []
+    losses = losses_of_outputs(model, names, len(outputs))
+    if len(outputs) == len(known):
+        outputs = [outputs[known.index(name)] for name in names]
+    if not len(leaves) == len(losses) == len(outputs):
+        return []
+    return [(*leaf, loss, output) for leaf, loss, output in zip(leaves, losses, outputs, strict=True)]
+
+
+def losses_of_outputs(model: keras.Model, names: Sequence[str], count: int) -> list[Any]:
+    """The loss of each output of these names, of a model that has so many outputs."""
+    losses, known = model.loss, output_names(model)
+    if isinstance(losses, dict):
+        return [losses.get(name) for name in names]
+    losses = keras.tree.flatten(losses)
+    if len(losses) == 1:
+        return losses * count
+    return [losses[known.index(name)] for name in names] if len(losses) == len(known) else losses
+
+
+def in_input_order(model: keras.Model, x: Any) -> Any:
+    """Named inputs in the order of the model's of these; of others, in that of their names."""
+    names = input_names(model)
+    if names and isinstance(x, dict) and set(x) >= set(names):
+        return {name: x[name] for name in names}
+    return in_tree_order(x)
+
+
+def in_tree_order(values: Any) -> Any:
+    """Named values in the order of their names, in which Keras puts them."""
+    return dict(sorted(values.items())) if isinstance(values, dict) else values
+
+
+def is_categorical(loss: Any) -> bool:
+    """Whether a loss wants a probability for each class as its target."""
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    return isinstance(
+        loss, (keras.losses.CategoricalCrossentropy, keras.losses.CategoricalFocalCrossentropy)
+    ) or loss in (keras.losses.categorical_crossentropy, keras.losses.categorical_focal_crossentropy)
+
+
+def loss_of_keras(loss: Any) -> Any:
+    """A loss as Keras has it, if it is Keras's own; None for one of the user's, whose targets are its affair.
+
+    A class that inherits from one of Keras's is the user's, too.
+    """
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    return loss if keras_private.is_of_keras(loss) else None
+
+
+def is_sparse(loss: Any) -> bool:
+    loss = loss_of_keras(loss)
+    if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+        return (keras_private.loss_arguments(loss) or {}).get("ignore_class") is None
+    return loss is keras.losses.sparse_categorical_crossentropy
+
+
+# what there is in Keras 3.9, and later
+TAKE_CLASSES = [
+    getattr(keras.losses, name)
+    for name in (
+        *("SparseCategoricalCrossentropy", "sparse_categorical_crossentropy", "Circle", "circle"),
+        *("CategoricalGeneralizedCrossEntropy", "categorical_generalized_cross_entropy"),
+    )
+    if hasattr(keras.losses, name)
+]
+
+
+def takes_classes(loss: Any) -> bool:
+    """Whether a loss of Keras's takes a whole number for each sample, whatever the length of its output."""
+    loss = loss_of_keras(loss)
+    return any(loss is one or type(loss) is one for one in TAKE_CLASSES)
+
+
+def compares_outputs(loss: Any) -> bool:
+    """Whether a loss of Keras's takes targets of the shape of the output."""
+    loss = loss_of_keras(loss)
+    is_ctc = loss is keras.losses.ctc or type(loss) is keras.losses.CTC
+    return loss is not None and not is_ctc and not takes_classes(loss)
+
+
+def is_binary(loss: Any) -> bool:
+    """Whether a loss is the binary crossentropy, which takes no target for a mistake."""
+    loss = loss_of_keras(loss)
+    return isinstance(
+        loss, (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
+    ) or loss in (keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy)
+
+
+ELEMENTWISE = (
+    keras.losses.mean_squared_error,
+    keras.losses.mean_absolute_error,
+    keras.losses.mean_absolute_percentage_error,
+    keras.losses.mean_squared_logarithmic_error,
+    keras.losses.log_cosh,
+    keras.losses.huber,
+    keras.losses.poisson,
+    keras.losses.kl_divergence,
+    keras.losses.hinge,
+    keras.losses.squared_hinge,
+    keras.losses.binary_crossentropy,
+)
+
+
+def is_elementwise(loss: Any) -> bool:
+    """Whether a loss of Keras's compares elements, of any shapes that broadcast."""
+    loss = loss_of_keras(loss)
+    function = getattr(loss, "fn", loss)
+    return any(function is one for one in ELEMENTWISE)
+
+
+def check_two_classes(label: str, targets: Any) -> None:
+    """Raise a ``DataError`` for classes other than 0 and 1; what is between is a probability.
+
+    -1 beside 0 and 1 passes: that marks samples which weigh nothing.
+    """
+    if not isinstance(targets, np.ndarray) or targets.dtype.kind not in "fiu" or not targets.size:
+        return
+    low, high = targets.min(), targets.max()
+    if (high > 1 and (targets == np.floor(targets)).all()) or (low == -1 and (np.abs(targets) == 1).all()):
+        raise DataError(
+            label,
+            f"`{label}` has the value {high if high > 1 else low:g}, and the loss takes classes 0 and 1.",
+            "A factor needs two levels; droplevels() leaves out those that do not occur. "
+            'More classes go with the loss "sparse_categorical_crossentropy".',
+        )
+
+
+def check_range(label: str, indices: Any, count: int, owner: str, *, is_input: bool) -> None:
+    if not isinstance(indices, np.ndarray) or indices.dtype.kind not in "fiu" or not indices.size:
+        return
+    low, high = indices.min(), indices.max()
+    if indices.dtype.kind == "f" and np.isfinite([low, high]).all() and (parts := indices % 1).any():
+        raise DataError(
+            label, f"`{label}` has the value {indices[parts != 0][0]:g}: indices are whole numbers."
+        )
+    if low < 0 or high >= count:
+        wrong = low if low < 0 else high
+        hint = "from one" if low > 0 and high == count else "other"
+        if low < 0:
+            hint = "negative input" if is_input else "negative target"
+        raise DataError(
+            label,
+            f"`{label}` has the value {wrong:g}, and {owner} {count} values: 0 to {count - 1}.",
+            HINTS[hint],
+        )

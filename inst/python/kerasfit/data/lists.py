@@ -1,0 +1,138 @@
+"""Lists that a model cannot take as its inputs or targets: without the names that it has, or of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kerasfit.checks.shapes import dims, fits, other_names
+from kerasfit.errors import DataError
+from kerasfit.messages import listed, quoted
+
+ARGUMENTS = {"x", "y", "sample_weight"}
+
+
+def check_inputs(label: str, x: Any, names: Sequence[str], shapes: Sequence[tuple], *, by_name: bool) -> None:
+    """Raise a ``DataError`` for a list or named list that cannot be a model's inputs.
+
+    Parameters
+    ----------
+    label
+        What errors call it.
+    x
+        The inputs as the caller gave them.
+    names, shapes
+        The names and shapes of the model's inputs; [""] and [()] for one that is not known yet.
+    by_name
+        Whether the model was made of inputs in a named list (a dict).
+    """
+    if isinstance(x, Mapping):
+        check_names(label, x, names)
+    elif isinstance(x, (list, tuple)) and len(x) == len(names) > 1 and by_name:
+        raise DataError(
+            label,
+            f"`{label}` is a list without names, and the model's inputs have names: {listed(quoted(names))}.",
+            f"Name its elements: list({', '.join(f'{name} = …' for name in names)}).",
+        )
+    elif len(names) == 1 and not is_list_of_one(label, x, "the model has one input"):
+        rank = len(shapes[0])
+        if is_list_of_arrays(x) and (not rank or all(array.ndim < rank for array in x)):
+            raise list_of_samples(label, x)
+
+
+def check_targets(label: str, y: Any, shape: tuple) -> None:
+    """Raise a ``DataError`` for a list that cannot be the targets of the one output that a model has.
+
+    ``shape`` is that of the output; () if it is not known.
+    """
+    if is_list_of_one(label, y, "the model has one output") or not is_list_of_arrays(y):
+        return
+    of_samples = {array.shape for array in y}
+    if len(of_samples) > 1 or max(array.size for array in y) == 1 or fits(y[0].shape, shape[1:]):
+        raise list_of_samples(label, y)
+
+
+def check_names(label: str, x: Mapping, names: Sequence[str]) -> None:
+    """Raise a ``DataError`` for a named list without some of a model's inputs, or with targets in it."""
+    given = set(x)
+    if not names or set(names) <= given:
+        return
+    what = label.removesuffix("[[1]]") if "()" in label else label
+    hint = None
+    if {"x", "y"} <= given <= ARGUMENTS:
+        hint = "Inputs and targets are arguments of their own, x and y."
+        if "()" in label:
+            hint = "Targets go with them in a list without names: list(x, y)."
+    elif len(names) > 1:
+        raise other_names(what, x, names, "input")
+    elif len(given) == 1:
+        hint = "Give the array itself, or name it so." if any(names) else "Give the array itself."
+    raise DataError(
+        label,
+        f"`{what}` is a list with {listed(quoted(x), 'the name', 'the names')}. A named list is inputs, and "
+        f"the model has {listed(quoted(names), 'the input', 'the inputs') if any(names) else 'one input'}.",
+        hint,
+    )
+
+
+def is_list_of_one(label: str, value: Any, owner: str) -> bool:
+    """Whether a value is a list of length 1; raises a ``DataError`` if its element is a list of arrays."""
+    if not isinstance(value, (list, tuple)) or len(value) != 1:
+        return False
+    if isinstance(value[0], (list, tuple)) and not all(map(np.isscalar, value[0])):
+        raise DataError(
+            label, f"`{label}[[1]]` is a list, and {owner}.", "Give the array itself, not within lists."
+        )
+    return True
+
+
+def is_list_of_arrays(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) > 1
+        and all(isinstance(element, np.ndarray) and element.ndim for element in value)
+    )
+
+
+def list_of_samples(label: str, arrays: Sequence[np.ndarray]) -> DataError:
+    """The mistake of a list with an array for each sample, where one array is to have all samples."""
+    name = "x" if "()" in label else label
+    shapes = {array.shape for array in arrays}
+    rank = arrays[0].ndim
+    if len(shapes) == 1:
+        what = (
+            f"arrays of dimensions {dims(arrays[0].shape)}"
+            if rank > 1
+            else f"vectors of length {len(arrays[0])}"
+        )
+        order = ", ".join(map(str, (rank + 1, *range(1, rank + 1))))
+        hint = f"`aperm(simplify2array({name}), c({order}))` makes one array of them."
+        if rank == 1:
+            made = (
+                "unlist({})` makes one vector" if shapes == {(1,)} else "do.call(rbind, {})` makes one array"
+            )
+            hint = f"`{made.format(name)} of them."
+    elif all(array.ndim == 1 for array in arrays):
+        what = "vectors of different lengths"
+        dtype = ', dtype = "float32"' if any(array.dtype.kind == "f" for array in arrays) else ""
+        hint = (
+            f"`keras$utils$pad_sequences(lapply({name}, as.list){dtype})` makes a matrix, padded with zeros."
+        )
+    else:
+        what = "arrays of different dimensions"
+        hint = "Give them equal dimensions, images by `keras$ops$image$resize()`, sequences by padding."
+    reason = f"`{label}` is a list of {len(arrays)} {what}, and the model takes one array, samples first."
+    return DataError(label, reason, hint)
+
+
+def check_validation(validation_data: Any, x: Any, names: Sequence[str]) -> None:
+    """Raise a ``DataError`` where x of the validation data is one array, and the model has several inputs."""
+    if len(names) > 1 and isinstance(x, np.ndarray) and isinstance(validation_data, (list, tuple)):
+        raise DataError(
+            "validation_data",
+            f"`validation_data` is a list of {len(validation_data)}, the first of which is one array, and "
+            f"the model has the inputs {listed(quoted(names))}.",
+            "Several inputs are a list of their own: list(list(u, v), y).",
+        )

@@ -1,0 +1,396 @@
+"""The JAX engine: many steps in one compiled loop, with the state passed along."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from itertools import starmap
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import jax
+import keras
+import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
+
+from kerasfit import keras_private
+from kerasfit.engines.engine import DEFAULTS, ExecutionOptions, Logs, PlainEngine, finite_loss
+from kerasfit.engines.jax.steps import OUTPUTS, Loop, RowsWithin, State, Steps
+from kerasfit.engines.kernels import replaced
+from kerasfit.runtime.memory import aligned_empty, elements_around, is_aligned
+from kerasfit.sources import Rows, RowStream, Source, Stream
+from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack, to_backend, to_numpy
+
+# So many steps may be unfinished while the next batch from an iterator is made.
+AHEAD = 2
+
+SMALL = 2**16  # bytes: numpy copies less than that ten times as fast as JAX
+LARGE = 2**20  # bytes: data of less are copied to where they are aligned, for the simpler program
+
+
+def run_no_kept_programs() -> None:
+    """Have JAX compile all that it runs from now on.
+
+    Before 0.6, it runs programs from its cache wrongly on CPUs: those that may use up their arguments, as
+    steps do, write into memory that is in use. Losses were wrong, or not a number.
+    """
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # or it would not look at the setting again
+
+
+if jax.__version_info__ < (0, 6):
+    run_no_kept_programs()
+
+
+class JaxEngine(PlainEngine):
+    """Runs an execution as one compiled loop over rows of arrays on the device.
+
+    Between executions the engine holds the state; ``sync`` gives it to the model's variables. The plans:
+    "loop" is that loop; "step" is a compiled call for each batch. Models with convolutions get "step" on
+    CPUs, because XLA leaves a convolution inside a loop a single thread there.
+    """
+
+    plans = ("loop", "step")
+
+    def __init__(self, model: keras.Model):
+        super().__init__(model)
+        self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
+        self._metrics_at_zero: tuple[list[int], list[np.ndarray]] = [], []
+        self._held = State()  # what programs have given, and the values of variables that they do not change
+        self._ours: set[str] = set()  # the parts of it that variables do not have
+        # What the last program gave. Programs use up the state they are given; so theirs must be kept before
+        # Python can be interrupted, and ``list.extend`` does that from within C.
+        self._given: list[tuple[State, Any]] = []
+        self._running: deque[Logs] = deque()
+
+    def choose_plan(self) -> str:
+        if not self._compiles:
+            return "step"
+        on_cpu = jax.default_backend() == "cpu"
+        return "step" if on_cpu and keras_private.is_convolutional(self.model) else "loop"
+
+    @property
+    def _compiles(self) -> bool:
+        return self.model.jit_compile and not self.model.run_eagerly
+
+    def compiled(self, kind: str, step: Callable) -> Steps:
+        return Steps(self.model, kind, step, compiles=self._compiles, kernels=self.kernels)
+
+    def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
+        stream = super().open(source, steps_per_epoch)
+        if self.plan == "loop" and isinstance(stream, RowStream) and source.in_memory:
+            self._resident[stream] = Resident(source.data)
+        return stream
+
+    def prepare(self, stream: Stream) -> None:
+        """Create the state of model, loss, metrics and optimizer, which a pure step cannot."""
+        if (batch := stream.example()) is not None:
+            may_replace = self.kernels and not keras.distribution.distribution()
+            with replaced({"numpy.zeros": zeros_for} if may_replace else {}):
+                keras_private.build_state(self.model, numbers_or_tensors(tuple(batch)))
+
+    # ---- state ---------------------------------------------------------------------------------------
+
+    def _variables(self, name: str) -> list[keras.Variable]:
+        if name == "optimizer":
+            return self.model.optimizer.variables if self.model.optimizer else []
+        return getattr(self.model, f"{name}_variables")
+
+    def _state(self, step: Steps) -> tuple[State, State]:
+        """The state that a step takes: what it changes, and the rest.
+
+        Of what it changes, the variables keep a copy, since a program uses up what it is given.
+        """
+        self._take_given()
+        for name in (*step.changes, *step.keeps):
+            if getattr(self._held, name) is None:
+                values = [variable.value for variable in self._variables(name)]
+                self._held = self._held._replace(**{name: values})
+        if theirs := [name for name in step.changes if name not in self._ours]:
+            self._held = jax.tree.map(copy_of, self._held.only(theirs)).over(self._held)
+            self._ours.update(theirs)
+        return self._held.only(step.changes), self._held.only(step.keeps)
+
+    def _take_given(self) -> None:
+        for state, _ in self._given:
+            self._held = state.over(self._held)
+        self._given = []
+
+    def sync(self) -> None:
+        self._take_given()
+        for name in self._ours:
+            for variable, value in zip(self._variables(name), getattr(self._held, name), strict=True):
+                if isinstance(value, jax.Array):
+                    keras_private.put(variable, value)
+                else:
+                    variable.assign(value)
+        self._held, self._ours = State(), set()
+
+    def reset_metrics(self) -> None:
+        if self.fact(keras_private.metrics_reset_variables_only):
+            self._take_given()
+            self._held = self._held._replace(metrics=self._reset_values())
+            self._ours.add("metrics")
+        else:
+            self.sync()
+            self.model.reset_metrics()
+
+    def _reset_values(self) -> list[np.ndarray]:
+        variables = self.model.metrics_variables
+        if self._metrics_at_zero[0] != [id(variable) for variable in variables]:
+            with keras.StatelessScope() as scope:
+                self.model.reset_metrics()
+            after = [scope.get_current_value(variable) for variable in variables]
+            values = [
+                np.asarray(v.value if value is None else value)
+                for v, value in zip(variables, after, strict=True)
+            ]
+            self._metrics_at_zero = [id(variable) for variable in variables], values
+        return self._metrics_at_zero[1]
+
+    # ---- executions ----------------------------------------------------------------------------------
+
+    def train(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs:
+        return self._run("train", stream, steps, options)
+
+    def evaluate(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs:
+        return self._run("test", stream, steps, options)
+
+    def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
+        step, logs, halting = self.step(kind), {}, options.halt_on_nan
+        if resident := self._resident.get(stream):
+            if kind == "test":
+                step.limit_programs((stream.size, stream.source.samples))
+            resident.compile(step, stream, halting, self._state(step))
+            taken = stream.take_rows(steps)
+            for rows in taken.split():
+                if rows.steps:
+                    done, logs = self._advance(step, *resident.program(step, rows, halting))
+                    if halting and done < rows.steps:
+                        stream.give_back(taken.steps - int(done))
+                        break
+        else:
+            for data in self._batches(stream, steps):
+                logs = self._advance(step, step.by_itself, data)
+                self._running.append(logs)
+                if len(self._running) > AHEAD:
+                    jax.block_until_ready(self._running.popleft())
+                if halting and not finite_loss(logs):
+                    break
+            if options.async_steps:
+                return step.in_order(logs)
+            self._running.clear()
+        return step.in_order(jax.block_until_ready(logs))
+
+    def predict(self, stream: Stream, steps: int) -> list[Any]:
+        self._build_for_prediction(stream)
+        step = self.step("predict")
+        resident = self._resident.get(stream)
+        if step.may_add_rows and resident:
+            outputs = self._outputs_of_chunks(step, resident, stream, steps)
+        elif step.may_add_rows:
+            outputs = self._outputs_of_padded(step, stream, steps)
+        elif resident and step.outputs_join(*self._state(step), resident.data, stream.size):
+            step.limit_programs((stream.size, stream.source.samples))
+            outputs = self._outputs_of_rows(step, resident, stream.take_rows(steps))
+        else:
+            outputs = []
+            for data in self._batches(stream, steps):
+                step.limit_programs(shapes_of(data))
+                outputs.append(self._advance(step, step.by_itself, data))
+        self.sync()
+        return [keras.tree.map_structure(to_numpy, output) for output in outputs]
+
+    def _outputs_of_chunks(self, step: Steps, resident: Resident, stream: RowStream, steps: int) -> list[Any]:
+        if resident.chunks is None:
+            resident.chunks = Chunks(stream.source.data[0], stream.source.samples, stream.size)
+        chunks = resident.chunks
+        program = step.over_rows(Loop(chunks.size, halting=False, rare=False))
+        outputs = []
+        for data, first, samples in chunks.of(stream.take_rows(steps)):
+            step.limit_programs((chunks.size, chunks.steps))
+            count = np.int32(-(-samples // chunks.size))
+            _, answer = self._advance(step, program, data, None, np.int32(first), count)
+            outputs.append(jax.tree.map(lambda output, n=samples: to_numpy(output)[:n], answer))
+        return outputs
+
+    def _outputs_of_padded(self, step: Steps, stream: Stream, steps: int) -> list[Any]:
+        """Outputs of single batches. The last rows of arrays make a batch as large as the others."""
+        several = isinstance(stream, RowStream) and stream.source.samples > stream.size
+        outputs = []
+        for batch in stream.take(steps):
+            x = numbers_or_tensors(batch.x)
+            samples = next(len(leaf) for leaf in keras.tree.flatten(x) if leaf is not None)
+            size = stream.size if several else rounded_up(samples)
+            data = pack((padded(x, size),))
+            step.limit_programs(shapes_of(data))
+            answer = self._advance(step, step.by_itself, data)
+            outputs.append(jax.tree.map(lambda output, n=samples: output[:n], answer))
+        return outputs
+
+    def _outputs_of_rows(self, step: Steps, resident: Resident, rows: Rows) -> list[Any]:
+        """Outputs for rows of a model for which each batch is to be as large as it is in Keras."""
+        outputs = []
+        for some in rows.split():
+            for part in some.in_parts(OUTPUTS):
+                _, answer = self._advance(step, *resident.program(step, part, halting=False))
+                samples = part.stop - part.start
+                outputs.append(jax.tree.map(lambda output, n=samples: to_numpy(output)[:n], answer))
+        return outputs
+
+    def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
+        """The next batches, as ``tensors`` gives them; but what is compiled takes numpy's arrays itself.
+
+        It makes no copy of them, and may still run when they are forgotten here.
+        """
+        as_arguments = numbers_or_tensors if self._compiles else to_backend
+        for batch in stream.take(steps):
+            yield pack(as_arguments(tuple(batch)))
+
+    def _advance(self, step: Steps, program: Callable, *data: Any) -> Any:
+        """Run a step's program on the state, keep the state it gives, and return its logs or outputs."""
+        changing, kept = self._state(step)
+        self._given.extend(starmap(program, [(changing, kept, *data)]))
+        return self._given[-1][1]
+
+    def _build_for_prediction(self, stream: Stream) -> None:
+        """Create the variables of layers that have none, with a batch of inputs alone."""
+        model = self.model
+        if (not model.built or not all(layer.built for layer in model.layers)) and stream.peek() is not None:
+            with keras.StatelessScope():
+                model(to_backend(stream.peek().x))
+
+
+class Resident:
+    """The arrays of a source on the device, with the order of the current pass."""
+
+    def __init__(self, data: tuple):
+        self._arrays = data
+        self._order: tuple[np.ndarray | None, np.ndarray | None] = None, None  # as given, as it is used
+        self._begun: set[tuple[Steps, bool]] = set()
+        self.chunks: Chunks | None = None  # to predict from
+
+    @cached_property
+    def data(self) -> Any:
+        return pack(keras.tree.map_structure(resident, self._arrays))
+
+    def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
+        """The loop for these rows, and what it takes besides the state."""
+        return step.over_rows(self._kind(rows, halting)), *self._arguments(rows)
+
+    def compile(self, step: Steps, stream: RowStream, halting: bool, state: tuple[State, State]) -> None:
+        """Begin to compile the loops that a pass over the stream needs, if they are new."""
+        if (step, halting) in self._begun:
+            return
+        self._begun.add((step, halting))
+        for rows in stream.whole_pass().split():
+            if rows.steps:
+                step.compile_over_rows(self._kind(rows, halting), *state, *self._arguments(rows))
+
+    def _kind(self, rows: Rows, halting: bool) -> Loop:
+        size = min(rows.batch_size, rows.stop - rows.start)
+        return Loop(size, halting, rare=size < rows.batch_size)
+
+    def _arguments(self, rows: Rows) -> tuple:
+        if self._order[0] is not rows.order:
+            order = None if rows.order is None else rows.order.astype(np.int32)
+            self._order = rows.order, order
+        return self.data, self._order[1], np.int32(rows.start), np.int32(rows.steps)
+
+
+class Chunks:
+    """Arrays to predict from, in parts of one shape, so that few programs do for all numbers of samples.
+
+    A part has ``steps`` batches of ``size`` rows, and the last one is filled up. The outputs for rows that
+    were added are left out by who asks for them.
+    """
+
+    def __init__(self, x: Any, samples: int, batch_size: int):
+        self.size = batch_size if samples > batch_size else rounded_up(samples)
+        self.steps = min(OUTPUTS, power_of_two(-(-samples // self.size)))
+        self._x = x
+        self._at: tuple[int | None, Any] = None, None
+
+    def of(self, rows: Rows) -> Iterator[tuple[Any, int, int]]:
+        """The parts that have these rows: the data, the first row in them that is asked for, and how many."""
+        length, at = self.size * self.steps, rows.start
+        while at < rows.stop:
+            begin = at - at % length
+            end = min(rows.stop, begin + length)
+            yield self._part(begin, length), at - begin, end - at
+            at = end
+
+    def _part(self, begin: int, length: int) -> Any:
+        if self._at[0] != begin:
+
+            def part(leaf: Any) -> Any:
+                return None if leaf is None else leaf[begin : begin + length]
+
+            data = padded(keras.tree.map_structure(part, self._x), length)
+            self._at = begin, pack((keras.tree.map_structure(on_device, data),))
+        return self._at[1]
+
+
+def power_of_two(number: int) -> int:
+    """The least power of two that is not less."""
+    return 1 << (number - 1).bit_length()
+
+
+def rounded_up(rows: int) -> int:
+    """A number of rows that is not less, one of few: powers of two, and above 64 three between each two."""
+    power = power_of_two(rows)
+    unit = power if power <= 64 else power // 8
+    return -(-rows // unit) * unit
+
+
+def padded(data: Any, size: int) -> Any:
+    """Arrays of ``size`` rows: the last row once more, as often as it takes."""
+
+    def fill(leaf: Any) -> Any:
+        if leaf is None or len(leaf) == size:
+            return leaf
+        array = np.asarray(leaf)
+        filled = aligned_empty((size, *array.shape[1:]), array.dtype)
+        filled[: len(array)], filled[len(array) :] = array, array[-1]
+        return filled
+
+    return keras.tree.map_structure(fill, data)
+
+
+def on_device(leaf: Any) -> Any:
+    """An array on the device. On CPUs it shares memory that is aligned."""
+    if leaf is None or jax.default_backend() != "cpu":
+        return to_backend(leaf)
+    return jax.device_put(leaf if is_aligned(leaf) else aligned_copy(leaf), may_alias=True)
+
+
+def shapes_of(data: Any) -> tuple:
+    return tuple(getattr(leaf, "shape", None) for leaf in keras.tree.flatten(data))
+
+
+def zeros_for(plain: Callable) -> Callable:
+    """Zeros, as optimizers begin with, for which JAX's own function compiles a program for each shape."""
+
+    def zeros(shape: tuple[int, ...], dtype: Any = None) -> jax.Array:
+        return jax.device_put(np.zeros(shape, jax.dtypes.canonicalize_dtype(dtype or keras.config.floatx())))
+
+    return zeros
+
+
+def copy_of(value: jax.Array) -> jax.Array | np.ndarray:
+    """A copy that a program may use up."""
+    if value.nbytes < SMALL and jax.default_backend() == "cpu":
+        return np.array(value)
+    return jax.device_put(value, may_alias=False)
+
+
+def resident(leaf: Any) -> Any:
+    """An array on the device. On CPUs that shares the memory of one that is large, or aligned."""
+    if not isinstance(leaf, np.ndarray) or jax.default_backend() != "cpu":
+        return to_backend(leaf)
+    if leaf.nbytes >= LARGE and jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype:
+        elements, first = elements_around(leaf) or (None, 0)
+        if elements is not None and elements.size <= np.iinfo(np.int32).max:
+            return RowsWithin(jax.device_put(elements, may_alias=True), np.int32(first), leaf.shape)
+    return on_device(leaf)

@@ -1,0 +1,502 @@
+"""A model's steps as TensorFlow functions: one by one, and as loops over many batches."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from kerasfit import keras_private
+from kerasfit.arguments import unpack
+from kerasfit.engines.attributes import Attributes
+from kerasfit.engines.engine import logs_are_metrics, wait_for
+from kerasfit.engines.kernels import tensorflow_kernels
+from kerasfit.engines.tensorflow.fused_optimizers import fused_updates
+from kerasfit.tensors import pack
+from kerasfit.variables import all_variables
+
+COMPILER = ThreadPoolExecutor(1, thread_name_prefix="kerasfit-xla")
+
+PASSES = 16  # of short ones, at most, in one call
+
+
+class XlaLoop(NamedTuple):
+    """How XLA compiles a loop over batches: for batches of one size, around the loop or only its steps."""
+
+    size: int
+    around_loop: bool
+
+
+class Passes(NamedTuple):
+    """How XLA compiles a loop over passes: for batches of one size, the rest of each, in so many rows."""
+
+    size: int
+    rest: int
+
+
+class Steps:
+    """One kind of step ("train", "test" or "predict") of a model.
+
+    A step is traced once for batches of all sizes, as Keras traces it: the first dimension is left open. So
+    the last batch of an epoch, or another ``batch_size``, needs no new trace; and what a model makes of a
+    batch's static shape (the per-output losses among Keras's metrics do) is what it makes in Keras. Loops
+    call that trace. Only XLA needs one for each size of batch, and a stateful network has but one size.
+
+    Parameters
+    ----------
+    step
+        The model's ``train_step``, ``test_step`` or ``predict_step``.
+    fuse
+        Whether the optimizer may update a variable by one kernel, where that is the same.
+    kernels
+        Whether layers may compute with functions of ours where XLA compiles a step.
+    """
+
+    def __init__(self, model: keras.Model, kind: str, step: Callable, *, fuse: bool, kernels: bool):
+        self.model = model
+        self.kind = kind
+        self.traces = 0
+        self.has_run = False  # by XLA, which thus can compile it
+        self._step = step
+        self._fuse = fuse
+        self._kernels = kernels
+        self._size = keras_private.stateful_batch_size(model)
+        self._attributes: Attributes | None = None  # of the model's parts when the step was first traced
+        self._functions: dict[Any, Callable] = {}
+        self._joins: dict[Any, bool] = {}
+
+    def __call__(self, data: Any) -> Any:
+        """Run one step, compiled by XLA if the model wants that."""
+        spec = sized_batch(data, self._size) if is_dense(data) else data
+        return self._function(spec, xla=self.model.jit_compile)(data)
+
+    def over_rows(
+        self, data: Any, *, shuffled: bool, xla: XlaLoop | None, rest: bool, halting: bool
+    ) -> Callable:
+        """A loop over batches of rows, as a function of tensors, order and [start, stop, batch size, reset].
+
+        The tensors are those of ``data``, samples along the first axis, None left out; the order is the
+        numbers of all rows in this pass, if ``shuffled``. ``reset`` says to reset the metrics before. The
+        loop returns the number of steps and the metrics or the last logs; for "predict" the outputs of all
+        batches in one. It stops early, if ``halting``, after a step that leaves the loss infinite or not a
+        number. XLA compiles it for whole batches; if there may be a ``rest`` at the end, fewer rows than a
+        batch has, these go through the graph.
+        """
+        spec = sized_batch(data, self._size)
+        key = ("rows", shuffled, xla, rest, halting, *types(spec))
+        if key not in self._functions:
+            if xla and rest:
+                loop = function(self._whole_and_rest(spec, shuffled, xla, halting), rows_signature(spec))
+            else:
+                loop = self._rows_function(spec, shuffled, xla, halting)
+            self._functions[key] = CompiledLoop(loop)
+        return self._functions[key]
+
+    def _rows_function(self, spec: Any, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Callable:
+        key = ("whole", shuffled, xla, halting, *types(spec))
+        if key not in self._functions:
+            self._functions[key] = function(
+                self._rows_loop(spec, shuffled, xla, halting),
+                rows_signature(spec),
+                jit_compile=bool(xla and xla.around_loop),
+            )
+        return self._functions[key]
+
+    def _whole_and_rest(self, spec: Any, shuffled: bool, xla: XlaLoop, halting: bool) -> Callable:
+        whole_batches = self._rows_function(spec, shuffled, xla, halting)
+        step = self._concrete(spec)
+
+        def loop(leaves: list, order: Any, bounds: Any) -> tuple:
+            start, stop, batch_size, reset = tf.unstack(bounds)
+            cut = stop - (stop - start) % batch_size
+            number, logs = whole_batches(leaves, order, tf.stack([start, cut, batch_size, reset]))
+
+            def rest() -> tuple:
+                rows = rows_of_all(leaves, order if shuffled else None, cut, stop, self._size)
+                return number + 1, self._finish(self._carry((), step(with_leaves(spec, rows)), number))
+
+            reached = start + tf.cast(number, tf.int64) * batch_size
+            goes_on = self._goes_on(tf.logical_and(reached == cut, cut < stop), logs, halting)
+            return tf.cond(goes_on, rest, lambda: (number, logs))
+
+        return loop
+
+    def _rows_loop(self, spec: Any, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Callable:
+        size = xla.size if xla else self._size
+        # Traced before the reset, which then sees the metrics that this creates.
+        step = self._concrete(sized_batch(spec, size), xla=bool(xla))
+
+        def loop(leaves: list, order: Any, bounds: Any) -> tuple:
+            start, stop, batch_size, reset = tf.unstack(bounds)
+            self._reset_if(reset)
+
+            def rows(at: Any, end: Any) -> Any:
+                return with_leaves(spec, rows_of_all(leaves, order if shuffled else None, at, end, size))
+
+            number, _, carried = self._over_batches(step, rows, start, stop, batch_size, halting)
+            return number, self._finish(carried)
+
+        return loop
+
+    def _over_batches(
+        self, step: Callable, rows: Callable, start: Any, stop: Any, batch_size: Any, halting: bool
+    ) -> tuple:
+        """Steps on the rows between two: how many there were, where they ended, and what they carried.
+
+        Of what says where rows begin, XLA makes constants, and a program for each, unless it changes from
+        step to step.
+        """
+
+        def body(number: Any, at: Any, carried: Any) -> Any:
+            end = tf.minimum(at + batch_size, stop)
+            return number + 1, end, self._carry(carried, step(rows(at, end)), number)
+
+        steps = tf.cast((stop - start + batch_size - 1) // batch_size, tf.int32)
+        return tf.while_loop(
+            lambda number, at, carried: self._goes_on(at < stop, carried, halting),
+            body,
+            (tf.constant(0), start, self._carried(step.structured_outputs, steps)),
+            parallel_iterations=1,
+        )
+
+    def over_passes(self, data: Any, kind: Passes, *, shuffled: bool, halting: bool) -> Callable:
+        """A loop of XLA's over passes, as a function of tensors, orders and [start, stop, reset, passes].
+
+        It is ``over_rows`` for data of few batches, where a call takes longer than the steps: it has up to
+        ``PASSES`` passes, and their rest. The orders are those of as many passes, one after the other,
+        whether they are made or not. It returns the number of steps of the last pass, its metrics, and those
+        of each pass.
+        """
+        spec = sized_batch(data, self._size)
+        key = ("passes", kind, shuffled, halting, *types(spec))
+        if key not in self._functions:
+            loop = function(
+                self._passes_loop(spec, kind, shuffled, halting), rows_signature(spec), jit_compile=True
+            )
+            self._functions[key] = CompiledLoop(loop)
+        return self._functions[key]
+
+    def _passes_loop(self, spec: Any, kind: Passes, shuffled: bool, halting: bool) -> Callable:
+        whole, rest = (self._concrete(sized_batch(spec, size), xla=True) if size else None for size in kind)
+
+        def loop(leaves: list, orders: Any, bounds: Any) -> tuple:
+            start, stop, reset, passes = tf.unstack(bounds)
+            cut = stop - (stop - start) % kind.size
+
+            def one_pass(number: Any, _: Any, kept: list) -> tuple:
+                self._reset_if(reset)
+                order = None
+                if shuffled:
+                    samples = tf.shape(leaves[0], tf.int64)[0]
+                    order = tf.slice(orders, [tf.cast(number, tf.int64) * samples], [samples])
+
+                done, at = 0, start
+                for step, size, end in ((whole, kind.size, cut), (rest, kind.rest, stop)):
+                    if step:
+
+                        def rows(at: Any, end: Any, size: int = size) -> Any:
+                            return with_leaves(spec, rows_of_all(leaves, order, at, end, size))
+
+                        steps, at, _ = self._over_batches(step, rows, at, end, size, halting)
+                        done += steps
+                logs = tf.nest.flatten(self.model.get_metrics_result())
+                return number + 1, done, [a.write(number, log) for a, log in zip(kept, logs, strict=True)]
+
+            like = self.model.get_metrics_result()
+            kept = [
+                tf.TensorArray(log.dtype, PASSES, element_shape=log.shape) for log in tf.nest.flatten(like)
+            ]
+            _, done, kept = tf.while_loop(
+                lambda number, *_: number < tf.cast(passes, tf.int32),
+                one_pass,
+                (tf.constant(0), tf.constant(0), kept),
+                parallel_iterations=1,
+            )
+            of_each = tf.nest.pack_sequence_as(like, [array.stack() for array in kept])
+            return done, self.model.get_metrics_result(), of_each
+
+        return loop
+
+    def over_elements(self, element_spec: Any, *, halting: bool) -> Callable:
+        """A loop over a dataset, as a function of its iterator, the next element's optional, [steps, reset].
+
+        It returns how many steps there were, the next element's optional if they are fewer than were wanted,
+        and the metrics or the last logs.
+        """
+        key = ("elements", halting, *types(element_spec))
+        if key not in self._functions:
+            self._functions[key] = function(self._elements_loop(element_spec, halting))
+        return self._functions[key]
+
+    def _elements_loop(self, element_spec: Any, halting: bool) -> Callable:
+        def loop(iterator: Any, ahead: Any, bounds: Any) -> Any:
+            steps, reset = tf.unstack(bounds)
+            step = self._concrete(pack(unpack(element_spec)))
+            self._reset_if(reset)
+
+            def next_unless_last(number: Any) -> Any:
+                return tf.cond(
+                    number < steps,
+                    iterator.get_next_as_optional,
+                    lambda: tf.experimental.Optional.empty(element_spec),
+                )
+
+            def body(number: Any, element: Any, carried: Any) -> Any:
+                logs = step(pack(unpack(element.get_value())))
+                return number + 1, next_unless_last(number + 1), self._carry(carried, logs, number)
+
+            number, element, carried = tf.while_loop(
+                lambda number, element, carried: self._goes_on(
+                    tf.logical_and(number < steps, element.has_value()), carried, halting
+                ),
+                body,
+                (tf.zeros((), tf.int64), ahead, self._carried(step.structured_outputs, None)),
+                parallel_iterations=1,
+            )
+            return number, element, self._finish(carried)
+
+        return loop
+
+    def outputs_join(self, data: Any) -> bool:
+        """Whether outputs for batches of such data can be put together: shapes are known but for rows."""
+        spec = sized_batch(data, self._size)
+        if (key := types(spec)) not in self._joins:
+            outputs = keras.tree.flatten(self._concrete(spec).structured_outputs)
+            self._joins[key] = all(
+                isinstance(output, tf.Tensor) and output.shape.rank and output.shape[1:].is_fully_defined()
+                for output in outputs
+            )
+        return self._joins[key]
+
+    # ---- one step ------------------------------------------------------------------------------------
+
+    def _function(self, spec: Any, *, xla: bool = False) -> Callable:
+        """The step for tensors of these types and shapes, or for any like these if some are sparse."""
+        dense = is_dense(spec)
+        key = ("step", xla, *(types(spec) if dense else ()))
+        if key not in self._functions:
+            self._functions[key] = self._traced(spec, xla=xla) if dense else self._untraced(xla=xla)
+            self._attributes = self._attributes or Attributes(self.model)
+        return self._functions[key]
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether another trace would find the model's parts as the first one did, or there is no trace."""
+        return self._attributes is None or self._attributes.are_unchanged()
+
+    def _traced(self, spec: Any, *, xla: bool) -> Callable:
+        """The step, traced with kernels; and if that fails, once more without.
+
+        A graph that could not be finished is thrown away: it has the updates up to the error in it.
+        """
+        if self._fuse or (self._kernels and xla):
+            with suppress(Exception):
+                return self._traced_with(spec, xla=xla, fuse=self._fuse, kernels=self._kernels)
+        step = self._traced_with(spec, xla=xla, fuse=False, kernels=False)
+        self._fuse = self._kernels = False
+        return step
+
+    def _traced_with(self, spec: Any, *, xla: bool, **options: bool) -> Callable:
+        def trace(*, copies: bool) -> tuple[Callable, Any]:
+            python = functools.partial(self._traced_step, xla=xla, copies=copies, **options)
+            step = function(python, [spec], jit_compile=xla)
+            return step, step.get_concrete_function(spec)
+
+        step, graph = trace(copies=False)
+        if not xla and not keras_private.consists_of_keras(self.model) and calls_python(graph):
+            step, _ = trace(copies=True)
+        return step
+
+    def _untraced(self, *, xla: bool) -> Callable:
+        """The step for data that may be sparse, traced when it is called: without kernels of layers."""
+        copies = not (xla or keras_private.consists_of_keras(self.model))
+        python = functools.partial(self._traced_step, xla=xla, copies=copies, fuse=self._fuse, kernels=False)
+        return function(python, jit_compile=xla)  # without a signature tf.function opens what varies
+
+    def _traced_step(self, data: Any, *, xla: bool, copies: bool, fuse: bool, kernels: bool) -> Any:
+        """The step, on copies of the data if Python may be called with them, which can write into them."""
+        self.traces += 1
+        if copies:
+            data = keras.tree.map_structure(copy_of, data)
+        with ExitStack() as block:
+            block.enter_context(fused_updates(self.model.optimizer if fuse else None))
+            if xla:
+                block.enter_context(keras_private.unknown_batch_size(self.model))
+            if xla and kernels:
+                block.enter_context(tensorflow_kernels())
+            return self._step(data)
+
+    def _concrete(self, spec: Any, *, xla: bool = False) -> Callable:
+        return self._function(spec, xla=xla).get_concrete_function(spec)
+
+    # ---- what a loop carries from step to step ---------------------------------------------------------
+
+    def _reset_if(self, reset: Any) -> None:
+        if self.kind != "predict":
+            tf.cond(reset > 0, lambda: (self.model.reset_metrics(), tf.no_op())[1], tf.no_op)
+
+    def _carried(self, outputs: Any, steps: Any) -> Any:
+        """Nothing where metrics say it all; else the last logs; for "predict" the outputs of all steps."""
+        if self.kind == "predict":
+            return [
+                tf.TensorArray(output.dtype, steps, element_shape=output.shape, infer_shape=False)
+                for output in keras.tree.flatten(outputs)
+            ]
+        if logs_are_metrics(self.model, self.kind):
+            return ()
+        return keras.tree.map_structure(lambda log: tf.zeros(log.shape, log.dtype), outputs)
+
+    def _carry(self, carried: Any, outputs: Any, number: Any) -> Any:
+        if self.kind == "predict":
+            self._structure = outputs
+            leaves = keras.tree.flatten(outputs)
+            return [array.write(number, leaf) for array, leaf in zip(carried, leaves, strict=True)]
+        return () if logs_are_metrics(self.model, self.kind) else outputs
+
+    def _goes_on(self, more: Any, carried: Any, halting: bool) -> Any:
+        if not halting:
+            return more
+        loss = (carried or self.model.get_metrics_result()).get("loss", tf.zeros(()))
+        return tf.logical_and(more, tf.math.is_finite(loss))
+
+    def _finish(self, carried: Any) -> Any:
+        if self.kind == "predict":
+            return keras.tree.pack_sequence_as(self._structure, [array.concat() for array in carried])
+        return carried or self.model.get_metrics_result()
+
+
+def function(python: Callable, signature: list | None = None, *, jit_compile: bool = False) -> Callable:
+    compiled = tf.function(
+        lambda *args: python(*args),
+        input_signature=signature,
+        jit_compile=jit_compile,
+        reduce_retracing=signature is None,
+        autograph=False,
+    )
+    # TensorFlow warns of functions that are traced often, and takes those of one model for those of the next.
+    compiled._omit_frequent_tracing_warning = True
+    return compiled
+
+
+def rows_signature(spec: Any) -> list:
+    """The types of what a loop over rows takes: tensors, order and [start, stop, batch size, reset]."""
+    leaves = [leaf for leaf in keras.tree.flatten(sized_batch(spec, None)) if leaf is not None]
+    return [leaves, tf.TensorSpec([None], tf.int64), tf.TensorSpec([4], tf.int64)]
+
+
+# Operations that call Python while a graph runs. TensorFlow gives it NumPy's arrays in the memory of its
+# tensors, which may be that of the user's arrays.
+PYTHON_CALLS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
+
+
+def calls_python(step: Any) -> bool:
+    """Whether a concrete function calls Python, as ``tf.numpy_function`` and ``tf.py_function`` do."""
+    graph = step.graph.as_graph_def()
+    nodes = itertools.chain(graph.node, *(called.node_def for called in graph.library.function))
+    return any(node.op in PYTHON_CALLS for node in nodes)
+
+
+def copy_of(leaf: Any) -> Any:
+    """A copy of a tensor. Those of text have no memory that NumPy can use."""
+    is_text = getattr(leaf, "dtype", None) == tf.string
+    return tf.raw_ops.DeepCopy(x=leaf) if isinstance(leaf, tf.Tensor) and not is_text else leaf
+
+
+class CompiledLoop:
+    """A function of tensors, called without the time that TensorFlow takes to check arguments.
+
+    That is a tenth of a millisecond for each call, much where an epoch takes one.
+    """
+
+    def __init__(self, loop: Callable):
+        self._concrete = loop.get_concrete_function()
+        structure = self._concrete.structured_outputs
+        self._places = tf.nest.pack_sequence_as(structure, range(len(tf.nest.flatten(structure))))
+        self._compiling: Future | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        if self._compiling:
+            wait_for(self._compiling)
+            self._compiling = None
+        outputs = self._call(args, self._concrete.captured_inputs)
+        return keras.tree.map_structure(lambda place: outputs[place], self._places)
+
+    def _call(self, args: tuple, captured: list) -> list:
+        return self._concrete.inference_fn.call_flat(*keras.tree.flatten(args), *captured)
+
+    def compile_ahead(self, model: keras.Model, *args: Any) -> None:
+        """Have XLA compile it in the background, while others use the model. The next call waits for that.
+
+        The arguments are like those of the call, but have no steps, or one: they are run, on variables that
+        stand in for the model's. XLA's program is the same for all variables of these types.
+        """
+        variables = {id(variable.value.handle): variable.value for variable in all_variables(model)}
+        inputs = self._concrete.captured_inputs
+        standins = {  # for all resources: a KeyError if one is no variable
+            id(tensor): tf.Variable(tf.zeros_like(variables[id(tensor)]))
+            for tensor in inputs
+            if tensor.dtype == tf.resource
+        }
+        captured = [standins[id(t)].handle if id(t) in standins else t for t in inputs]
+
+        def compile() -> None:
+            self._call(args, captured)
+            standins.clear()
+
+        self._compiling = COMPILER.submit(compile)
+
+
+def rows_of_all(tensors: list, order: Any | None, at: Any, end: Any, size: int | None) -> list:
+    return [rows_between(tensor, order, at, end, size) for tensor in tensors]
+
+
+def rows_between(tensor: Any, order: Any | None, at: Any, end: Any, size: int | None) -> Any:
+    """The rows of a batch; their number is ``size`` where it has to be known when the loop is compiled."""
+    if order is not None:
+        return tf.gather(tensor, rows_between(order, None, at, end, size))
+    if size is None:
+        return tensor[at:end]
+    shape = tf.shape(tensor, tf.int64)[1:]
+    return tf.ensure_shape(
+        tf.slice(tensor, tf.concat([[at], tf.zeros_like(shape)], 0), tf.concat([[size], shape], 0)),
+        [size, *tensor.shape[1:]],
+    )
+
+
+def with_leaves(structure: Any, leaves: list) -> Any:
+    """The structure with its leaves other than None replaced."""
+    replacement = iter(leaves)
+    return keras.tree.map_structure(lambda leaf: None if leaf is None else next(replacement), structure)
+
+
+def is_dense(data: Any) -> bool:
+    """Whether all are tensors, or specs of tensors, with a first dimension."""
+    return all(
+        isinstance(leaf, (tf.Tensor, tf.TensorSpec)) and leaf.shape.rank for leaf in keras.tree.flatten(data)
+    )
+
+
+def sized_batch(data: Any, size: int | None) -> Any:
+    """The data's types with the first dimension of each tensor that size, or unknown."""
+    return keras.tree.map_structure(
+        lambda leaf: None if leaf is None else tf.TensorSpec([size, *leaf.shape[1:]], leaf.dtype), data
+    )
+
+
+def types(spec: Any) -> tuple:
+    """Specs as a key: what a trace depends on."""
+    return tuple(
+        (
+            path,
+            spec
+            if not isinstance(spec, tf.TensorSpec)
+            else (spec.dtype, *(spec.shape.as_list() if spec.shape.rank is not None else ("?",))),
+        )
+        for path, spec in keras.tree.flatten_with_path(spec)
+    )

@@ -1,0 +1,290 @@
+"""The PyTorch engine: steps recorded and replayed, or eager; ``torch.compile`` if the model asks for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import keras
+import numpy as np
+import torch
+
+from kerasfit import keras_private
+from kerasfit.engines.engine import (
+    DEFAULTS,
+    ExecutionOptions,
+    Logs,
+    PlainEngine,
+    finite_loss,
+    logs_are_metrics,
+)
+from kerasfit.engines.kernels import torch_kernels
+from kerasfit.engines.torch.graph_capture import Recorded, State, copy_of, random_modules
+from kerasfit.sources import IteratorSource, RowStream, Source, Stream
+from kerasfit.tensors import pack, to_backend, to_numpy
+from kerasfit.variables import all_variables
+
+
+class TorchEngine(PlainEngine):
+    """Runs Keras's own steps, one by one: PyTorch on Keras is eager.
+
+    The plans: "recorded" replays the operations that steps come to, over data that stay on the device; "loop"
+    runs the steps themselves on such data, and reads the metrics once for each execution; "step" does none of
+    that. Recorded are models on CPUs whose parts are all Keras's own. PyTorch's fused optimizers are not
+    Keras's: ``torch.optim.Adam`` adds epsilon after the correction of the bias, Keras before it, and
+    ``torch.optim.SGD`` keeps its momentum without the learning rate.
+    """
+
+    plans = ("recorded", "loop", "step")
+
+    def __init__(self, model: keras.Model):
+        super().__init__(model)
+        self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
+
+    def choose_plan(self) -> str:
+        on_cpu = torch.get_default_device().type == "cpu"
+        return "recorded" if on_cpu and keras_private.consists_of_keras(self.model) else "loop"
+
+    def compiled(self, kind: str, step: Callable) -> Callable:
+        step = step if kind == "train" else torch.no_grad()(step)  # in whatever thread it runs
+        if self.model.jit_compile:
+            return torch.compile(step)
+        if self.kernels:
+            step = WithKernels(self.model, step)
+        if self.plan == "recorded" and kind == "predict":
+            return Recorded(self.model, step, self._recorded_after)
+        if self.plan == "step" or kind == "predict" or not logs_are_metrics(self.model, kind):
+            return step
+        return UpdatingStep(self.model, step, self._recorded_after if self.plan == "recorded" else None)
+
+    @property
+    def _recorded_after(self) -> int:
+        """How many steps it takes until recording one pays: it saves little of a step that is long."""
+        return 100 if self.plan_is_chosen and keras_private.has_long_steps(self.model) else 0
+
+    def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
+        stream = super().open(source, steps_per_epoch)
+        if self.plan != "step" and isinstance(stream, RowStream) and source.in_memory:
+            self._resident[stream] = Resident(source.data)
+        return stream
+
+    def prepare(self, stream: Stream) -> None:
+        if (batch := stream.example()) is not None:
+            keras_private.build_state(self.model, to_backend(tuple(batch)))
+
+    def train(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs:
+        self.model.train()
+        return self._run("train", stream, steps, options)
+
+    def evaluate(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs:
+        self.model.eval()
+        return self._run("test", stream, steps, options)
+
+    def predict(self, stream: Stream, steps: int) -> list[Any]:
+        self.model.eval()
+        step = self.step("predict")
+        if isinstance(step, Recorded) and not isinstance(stream.source, IteratorSource):
+            step.check_attributes()
+            step = step.run
+        return [keras.tree.map_structure(to_numpy, step(data)) for data in self._batches(stream, steps)]
+
+    def sync(self) -> None:
+        super().sync()
+        self.model.eval()
+
+    def state(self) -> Any:
+        """Dropout takes its numbers from PyTorch's own generator."""
+        return random_modules()[-1].get_rng_state().numpy()
+
+    def restore(self, state: Any) -> None:
+        random_modules()[-1].set_rng_state(torch.from_numpy(state))
+
+    def background_step(self, step: Callable, data: Any) -> Callable | None:
+        """Only replays run in the background: other steps read attributes, which a generator may change."""
+        if not isinstance(step, UpdatingStep) or step.recorded is None:
+            return None
+        step.check_attributes()
+        if not step.recorded.has_recording_for(data):
+            return None
+        READS.call_first(self._wait)
+        return step.run
+
+    def _finish_running(self) -> Logs:
+        try:
+            return super()._finish_running()
+        finally:
+            READS.call_no_more(self._wait)
+
+    def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
+        for batch in stream.take(steps):
+            yield pack(keras.tree.map_structure(own_tensor, tuple(batch)))
+
+    def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
+        step = self.step(kind)
+        if stream not in self._resident or not isinstance(step, UpdatingStep):
+            return self._last(step, stream, steps, options)
+        step.check_attributes()  # no code of the user's runs between the steps of an execution
+        for data, is_own in self._resident[stream].batches(stream, steps):
+            step.update(data, is_own=is_own)
+            if options.halt_on_nan and not finite_loss(self.model.get_metrics_result()):
+                break
+        return self.model.get_metrics_result()
+
+
+class Reads:
+    """Reads of variables, before which functions are called, each in the thread that has asked for it.
+
+    While a step runs in the background, a generator that looks at the model must wait until it is done.
+    """
+
+    def __init__(self) -> None:
+        self._functions: dict[Callable[[], None], int] = {}  # with their threads
+
+    def call_first(self, function: Callable[[], None]) -> None:
+        self._functions[function] = threading.get_ident()
+        if len(self._functions) == 1:
+            value = keras.Variable.value
+
+            def read(variable: keras.Variable) -> torch.Tensor:
+                for first, thread in list(self._functions.items()):
+                    if threading.get_ident() == thread:
+                        first()
+                return value.fget(variable)
+
+            keras.Variable.value = property(read, doc=value.__doc__)  # over the one that it inherits
+
+    def call_no_more(self, function: Callable[[], None]) -> None:
+        if self._functions.pop(function, None) is not None and not self._functions:
+            del keras.Variable.value
+
+
+READS = Reads()
+
+
+class WithKernels:
+    """A step that computes with functions of ours in the place of Keras's.
+
+    Steps are not traced here. If the first one with data of some shapes raises an error, all variables become
+    what they were, and this step and those that follow run without kernels.
+    """
+
+    def __init__(self, model: keras.Model, step: Callable[[Any], Any]):
+        self.model = model
+        self._step = step
+        self._kernels = True
+        self._tried: set[tuple] = set()
+
+    def __call__(self, data: Any) -> Any:
+        if not self._kernels:
+            return self._step(data)
+        shapes = tuple(getattr(leaf, "shape", None) for leaf in keras.tree.flatten(data))
+        if shapes not in self._tried:
+            return self._try(shapes, data)
+        with torch_kernels():
+            return self._step(data)
+
+    def _try(self, shapes: tuple, data: Any) -> Any:
+        variables, copied = all_variables(self.model), copy_of(data)  # a step may write into its data
+        before = State.of(variables)
+        with suppress(Exception), torch_kernels():
+            outputs = self._step(data)
+            self._tried.add(shapes)
+            return outputs
+        before.restore(variables)
+        outputs = self._step(copied)
+        self._kernels = False
+        return outputs
+
+
+class UpdatingStep:
+    """A step that returns what the metrics say; or only updates them, for them to be read later.
+
+    It is recorded after a number of steps, if one is given. A step may write into its batch, as Keras does
+    into sample weights where there is a mask, so ``update`` wants to know whether the batch is its own.
+    """
+
+    def __init__(self, model: keras.Model, step: Callable[[Any], Any], recorded_after: int | None):
+        self.model = model
+        self._step = step
+        self.update = self._unrecorded
+        self.recorded: Recorded | None = None
+        if recorded_after is not None:
+            self.recorded = Recorded(model, self._update, recorded_after)
+            self.update = self.recorded.run
+
+    def check_attributes(self) -> None:
+        """See to it that the next update regards what the attributes of the model's parts are now."""
+        if self.recorded:
+            self.recorded.check_attributes()
+
+    def __call__(self, data: Any) -> Logs:
+        self.check_attributes()  # whatever makes batches may have changed some
+        return self.run(data)
+
+    def run(self, data: Any) -> Logs:
+        """The same without a look at attributes."""
+        self.update(data, is_own=True)
+        return self.model.get_metrics_result()
+
+    def _unrecorded(self, data: Any, *, is_own: bool) -> None:
+        self._update(data if is_own else copy_of(data))
+
+    def _update(self, data: Any) -> None:
+        self.model.__dict__["get_metrics_result"] = dict
+        try:
+            self._step(data)
+        finally:
+            del self.model.__dict__["get_metrics_result"]
+
+
+class Resident:
+    """The arrays of a source on the device, with the order of the current pass."""
+
+    def __init__(self, data: tuple):
+        self.data = pack(keras.tree.map_structure(resident, data))
+        self._order: tuple[np.ndarray | None, torch.Tensor | None] = None, None
+
+    def batches(self, stream: RowStream, steps: int) -> Iterator[tuple[Any, bool]]:
+        """The next batches of an epoch, each taken when it is asked for, and whether they are copies of rows.
+
+        Others are in the memory of the array, and that may be the user's.
+        """
+        for _ in range(steps):
+            rows = stream.take_rows(1)
+            if not rows.steps:
+                return
+            if self._order[0] is not rows.order:
+                device = keras.tree.flatten(self.data)[0].device
+                self._order = rows.order, torch.from_numpy(rows.order).to(device)
+            order = self._order[1]
+            chosen = slice(rows.start, rows.stop) if order is None else order[rows.start : rows.stop]
+
+            def take(leaf: Any, chosen: Any = chosen) -> Any:
+                if leaf is None:
+                    return None
+                return leaf[chosen] if isinstance(chosen, slice) else leaf.index_select(0, chosen)
+
+            yield keras.tree.map_structure(take, self.data), order is not None
+
+
+def resident(leaf: Any) -> Any:
+    """An array on the device: on CPUs one that shares its memory."""
+    if isinstance(leaf, np.ndarray) and leaf.flags.writeable and torch.get_default_device().type == "cpu":
+        return torch.from_numpy(leaf)
+    return to_backend(leaf)
+
+
+def own_tensor(leaf: Any) -> torch.Tensor | None:
+    """A part of a batch as a tensor that a step may write into, in row-major order if it is dense.
+
+    Tensors that iterators yield are copies by now. Keras 3 makes a copy of an array, but does not promise to.
+    """
+    tensor = to_backend(leaf)
+    if tensor is None or tensor.layout is not torch.strided:
+        return tensor
+    if isinstance(leaf, np.ndarray) and tensor.data_ptr() == leaf.__array_interface__["data"][0]:
+        return tensor.clone()
+    return tensor.contiguous()
