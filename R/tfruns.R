@@ -8,7 +8,7 @@ with_tfruns <- function(callbacks, model, epochs, initial_epoch, batch_size) {
     return(callbacks)
   }
   given <- if (is.null(callbacks)) list() else if (is.list(callbacks)) callbacks else list(callbacks)
-  logs_for_tensorboard <- any(vapply(given, inherits, NA, "keras.src.callbacks.tensorboard.TensorBoard"))
+  logs_for_tensorboard <- any(vapply(given, function(callback) any(endsWith(class(callback), ".TensorBoard")), NA))
   added <- list(tfruns_callback(model, epochs, initial_epoch, batch_size))
   if (!logs_for_tensorboard && has_tensorboard()) {
     added <- c(added, callback_tensorboard(file.path(tfruns::run_dir(), "logs")))

@@ -254,7 +254,7 @@ os.open = open_file
 TRAIN = """
 from pathlib import Path
 import kerasfit
-from kerasfit.cache import _refusals
+from kerasfit.runtime.compilation_cache import _refusals
 from kerasfit.checkpoint.run_folder import RunFolder
 from kerasfit.live import View
 

@@ -142,7 +142,7 @@ class PlainEngine:
         self.model.reset_metrics()
 
     def sync(self) -> None:
-        self._finish_running()
+        self.finish_running()
 
     def step(self, kind: str) -> Callable:
         """The compiled step of a kind: "train", "test" or "predict"."""
@@ -186,7 +186,7 @@ class PlainEngine:
         logs: Logs = {}
         overlap = options.async_steps and isinstance(stream.source, IteratorSource) and stream.taken
         for data in self._batches(stream, steps):
-            logs = self._finish_running() or logs
+            logs = self.finish_running() or logs
             if overlap and (background_step := self.background_step(step, data)):
                 self._at_work = WORKER.submit(background_step, data)
             else:
@@ -199,7 +199,7 @@ class PlainEngine:
         """What runs a step while the next batch is made; None where that could disturb it."""
         return step
 
-    def _finish_running(self) -> Logs:
+    def finish_running(self) -> Logs:
         """Wait for the step that runs in the background, if any, and return its logs."""
         if self._at_work is None:
             return {}
@@ -221,7 +221,7 @@ class PlainEngine:
             yield pack(to_backend(tuple(batch)))
 
     def latest(self, logs: Logs) -> Logs:
-        return self._finish_running() or logs
+        return self.finish_running() or logs
 
     def results(self, logs: Logs) -> Logs:
         logs = self.latest(logs)

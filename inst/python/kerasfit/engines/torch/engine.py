@@ -112,9 +112,9 @@ class TorchEngine(PlainEngine):
         READS.call_first(self._wait)
         return step.run
 
-    def _finish_running(self) -> Logs:
+    def finish_running(self) -> Logs:
         try:
-            return super()._finish_running()
+            return super().finish_running()
         finally:
             READS.call_no_more(self._wait)
 
