@@ -18,7 +18,10 @@ from kerasfit.engines import kernels
 from kerasfit.engines.kernels import replace
 
 BACKEND = keras.backend.backend()
-TABLE = {"tensorflow": kernels.TENSORFLOW, "jax": kernels.JAX, "torch": kernels.TORCH}[BACKEND]
+if BACKEND == "torch":
+    from kerasfit.engines.torch.kernels import TORCH as TABLE
+else:
+    TABLE = {"tensorflow": kernels.TENSORFLOW, "jax": kernels.JAX}[BACKEND]
 PLAN = "xla_step" if BACKEND == "tensorflow" else "auto"
 
 IMAGES, SERIES = (9, 8, 3), (6, 3)

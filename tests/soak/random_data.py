@@ -178,6 +178,8 @@ def arguments_of(c: Choices, case: Case) -> tuple[tuple, dict[str, Any], Watcher
     arguments |= {"epochs": first - 1 + epochs, "initial_epoch": first}
     if "steps_per_epoch" not in arguments:
         arguments |= c.of("steps", {"None": {}, **{str(n): {"steps_per_epoch": n} for n in (2, 1)}}, 0.8)
+    if arguments.get("steps_per_epoch", 0) % case.model.steps_per_execution:
+        case.model.steps_per_execution = 1  # Keras trains whole executions, and so more steps
     validated = validation(c, case, len(data) > 1)
     heard, watcher = callbacks(c, case, bool(validated))
     arguments |= validated

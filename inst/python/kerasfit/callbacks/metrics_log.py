@@ -15,10 +15,9 @@ from typing import Any, TextIO
 import keras
 
 from kerasfit import arguments
-from kerasfit.checkpoint.store import new_file
 from kerasfit.errors import ArgumentError
 from kerasfit.history import columns
-from kerasfit.runtime.files import replace
+from kerasfit.runtime.files import new_file, replace
 
 
 class MetricsLog(keras.callbacks.Callback):

@@ -15,7 +15,6 @@ import json
 import os
 import re
 import stat
-import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from kerasfit.runtime.files import is_own, open_no_link, replace, sync, sync_folder
+from kerasfit.runtime.files import is_own, new_file, open_no_link, replace, sync, sync_folder
 
 PLAIN = (type(None), bool, int, float, str)
 NATIVE = "biufcSU"  # kinds of types that numpy has itself
@@ -138,24 +137,6 @@ def archive(text: str, arrays: list[np.ndarray]) -> memoryview:
     content = buffer.getbuffer()
     content[-TRAILER:] = MARK + hashlib.sha256(content[:-TRAILER]).digest()
     return content
-
-
-@contextlib.contextmanager
-def new_file(folder: str | Path) -> Iterator[tuple[BinaryIO, str]]:
-    """A new file in a folder, for its owner only; the block gives it its final name, or it is deleted.
-
-    The block closes it before: Windows renames and deletes no open file.
-    """
-    descriptor, name = tempfile.mkstemp(prefix=".kerasfit-", suffix=".tmp", dir=folder)
-    with open(descriptor, "wb") as file:
-        try:
-            yield file, name
-        except BaseException:
-            with contextlib.suppress(OSError):
-                file.close()
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
 
 
 def delete_leftovers(folder: Path) -> None:

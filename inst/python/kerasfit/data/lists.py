@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasfit.checks.shapes import dims, fits, other_names
+from kerasfit.data.shapes import dims, fits, other_names
 from kerasfit.errors import DataError
 from kerasfit.messages import listed, quoted
 

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from kerasfit import keras_private
-from kerasfit.checks.shapes import mistakes_of_weights
 from kerasfit.data.arrays import factor_codes, is_text, labelled_leaves
 from kerasfit.data.batch_size import (
     batch_size_of_model,
@@ -32,11 +31,13 @@ from kerasfit.data.indices import (
 )
 from kerasfit.data.levels import coded_by
 from kerasfit.data.lists import check_inputs, check_targets
+from kerasfit.data.names import Names
+from kerasfit.data.plain_reader import Reader
 from kerasfit.data.schema import DataSchema, restore_schema, save_schema
+from kerasfit.data.shapes import mistakes_of_weights
 from kerasfit.errors import DataError
 from kerasfit.messages import listed, quoted
 from kerasfit.model_traits import has_keras_losses, has_nested_inputs, input_names, output_names
-from kerasfit.sources import Names, Reader
 from kerasfit.tensors import check_finite_columns, has_finite_norm, matrix_of_columns
 
 USE_NUMBERS = (

@@ -7,8 +7,11 @@ import errno
 import os
 import stat
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 IS_WINDOWS = sys.platform == "win32"
 WINDOWS_JUNCTION = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT
@@ -89,3 +92,21 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def new_file(folder: str | Path) -> Iterator[tuple[BinaryIO, str]]:
+    """A new file in a folder, for its owner only; the block gives it its final name, or it is deleted.
+
+    The block closes it before: Windows renames and deletes no open file.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=".kerasfit-", suffix=".tmp", dir=folder)
+    with open(descriptor, "wb") as file:
+        try:
+            yield file, name
+        except BaseException:
+            with contextlib.suppress(OSError):
+                file.close()
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise

@@ -21,14 +21,8 @@ from kerasfit.engines.kernels.matmul import matmul
 from kerasfit.engines.kernels.pooling import average_pool, average_pool_of_jax_3_9, max_pool
 from kerasfit.engines.kernels.recurrent import gru, lstm
 from kerasfit.engines.kernels.replace import Makers, kernels_wanted, replaced
-from kerasfit.engines.torch.channels_first import (
-    channels_first,
-    channels_first_since_3_16,
-    torch_gru,
-    torch_lstm,
-)
 
-__all__ = ["jax_kernels", "kernels_wanted", "replaced", "tensorflow_kernels", "torch_kernels"]
+__all__ = ["jax_kernels", "kernels_wanted", "replaced", "tensorflow_kernels"]
 
 EVERYWHERE: dict[str, Makers] = {
     "LSTM.inner_loop": lstm,
@@ -47,11 +41,6 @@ JAX: dict[str, Makers] = EVERYWHERE | {
     "nn.average_pool": (average_pool, average_pool_of_jax_3_9),
     "nn.conv_transpose": jax_transposed_convolution,
     "random.dropout": jax_dropout,
-}
-TORCH: dict[str, Makers] = {
-    "nn._transpose_spatial_inputs": (channels_first, channels_first_since_3_16),
-    "LSTM.inner_loop": torch_lstm,
-    "GRU.inner_loop": torch_gru,
 }
 
 
@@ -76,16 +65,4 @@ def jax_kernels() -> Iterator[None]:
         yield
         return
     with replaced(JAX):
-        yield
-
-
-@contextmanager
-def torch_kernels() -> Iterator[None]:
-    """What a step runs with with PyTorch, on a CPU."""
-    import torch
-
-    if torch.get_default_device().type != "cpu":
-        yield
-        return
-    with replaced(TORCH):
         yield

@@ -21,8 +21,8 @@ from kerasfit.engines.engine import (
     finite_loss,
     logs_are_metrics,
 )
-from kerasfit.engines.kernels import torch_kernels
 from kerasfit.engines.torch.graph_capture import Recorded, State, copy_of, random_modules
+from kerasfit.engines.torch.kernels import torch_kernels
 from kerasfit.sources import IteratorSource, RowStream, Source, Stream
 from kerasfit.tensors import pack, to_backend, to_numpy
 from kerasfit.variables import all_variables

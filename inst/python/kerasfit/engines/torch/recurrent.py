@@ -1,12 +1,15 @@
-"""Gated recurrent units with PyTorch on a CPU, for which it has no kernel of its own."""
+"""Recurrent layers with PyTorch on a CPU: its own LSTM, and a GRU, for which it has no kernel."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import torch
+from keras import layers, ops
 
-from kerasfit.engines.torch.channels_first import one_layer
+from kerasfit.engines.kernels.recurrent import dropped_out, suits
 
 Tensor = torch.Tensor
 
@@ -79,3 +82,79 @@ def derivable_gradients(arrays: list[Tensor], d_outputs: Tensor) -> tuple[Tensor
     wanted = [array for array in arrays if array.requires_grad]
     found = iter(torch.autograd.grad(outputs, wanted, d_outputs, create_graph=True))
     return tuple(next(found) if array.requires_grad else None for array in arrays)
+
+
+def torch_lstm(plain: Callable) -> Callable:
+    """A long short-term memory by ``torch.lstm``: what stands for ``LSTM.inner_loop``."""
+
+    def run(inputs: Any, h: Any, c: Any, kernel: Any, recurrent: Any, bias: Any) -> tuple:
+        weights = [kernel.t(), recurrent.t(), bias, torch.zeros_like(bias)]
+        outputs, _, c = torch.lstm(inputs, [h[None], c[None]], weights, **one_layer())
+        return outputs, c[0]
+
+    return inner_loop(plain, layers.LSTMCell, run)
+
+
+def torch_gru(plain: Callable) -> Callable:
+    """Gated recurrent units by a loop of our own: what stands for ``GRU.inner_loop``."""
+    return inner_loop(plain, layers.GRUCell, lambda *arrays: (GatedUnits.apply(*arrays),))
+
+
+def inner_loop(plain: Callable, cell: type, run: Callable) -> Callable:
+    """A layer's loop by a function of inputs, states and weights: it gives outputs and further states."""
+
+    def loop(
+        self: layers.RNN, sequences: Any, initial_state: list, mask: Any, training: bool = False
+    ) -> tuple[Any, Any, list]:
+        layer = self
+        state = keras.tree.flatten(initial_state)
+        present = mask[0] if isinstance(mask, (list, tuple)) else mask
+        wants_others = len(state) > 1 and (layer.return_state or layer.stateful)
+        if not suits(layer, cell, [sequences, *state], present) or (present is not None and wants_others):
+            return plain(layer, sequences, initial_state, mask, training)
+        sequences = dropped_out(layer, sequences, training)
+        if layer.go_backwards:
+            sequences, present = (
+                None if array is None else ops.flip(array, 1) for array in (sequences, present)
+            )
+        weights = layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias
+        arrays = *state, *map(ops.convert_to_tensor, weights)
+        if present is None:
+            outputs, *others = run(sequences, *arrays)
+            return outputs[:, -1], outputs, [outputs[:, -1], *others]
+        outputs, last, *others = run_where_present(
+            run, present, layer.zero_output_for_mask, sequences, *arrays
+        )
+        return outputs[:, -1], outputs, [last, *others]
+
+    return loop
+
+
+def run_where_present(run: Callable, present: Any, zero: bool, sequences: Any, h: Any, *others: Any) -> list:
+    """What ``run`` gives if it skips the times that a mask leaves out: outputs, last output and other states.
+
+    The times that are there are put first, so what comes after them changes nothing. Where a time is left out
+    the output is that of the one before, or ``zero``. The other states are those after all times.
+    """
+
+    def at_times(array: Any, times: Any) -> Any:
+        return array.take_along_dim(times[..., None], 1)
+
+    present = present.bool()
+    found, *others = run(at_times(sequences, torch.argsort(~present, dim=1, stable=True)), h, *others)
+    seen = present.cumsum(1)
+    last_found = at_times(found, (seen - 1).clamp(min=0))
+    outputs = torch.where((present if zero else seen > 0)[..., None], last_found, 0.0)
+    return [outputs, torch.where(seen[:, -1:] > 0, last_found[:, -1], h), *others]
+
+
+def one_layer() -> dict[str, Any]:
+    """How PyTorch's functions are to see what Keras has: one layer, in one direction, its samples first."""
+    return {
+        "has_biases": True,
+        "num_layers": 1,
+        "dropout": 0.0,
+        "train": torch.is_grad_enabled(),
+        "bidirectional": False,
+        "batch_first": True,
+    }

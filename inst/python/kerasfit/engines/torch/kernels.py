@@ -1,0 +1,28 @@
+"""Faster functions for Keras's layers with PyTorch on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from kerasfit.engines.kernels.replace import Makers, replaced
+from kerasfit.engines.torch.channels_first import channels_first, channels_first_since_3_16
+from kerasfit.engines.torch.recurrent import torch_gru, torch_lstm
+
+TORCH: dict[str, Makers] = {
+    "nn._transpose_spatial_inputs": (channels_first, channels_first_since_3_16),
+    "LSTM.inner_loop": torch_lstm,
+    "GRU.inner_loop": torch_gru,
+}
+
+
+@contextmanager
+def torch_kernels() -> Iterator[None]:
+    """Replace Keras's functions while a step runs, unless it runs on another device."""
+    if torch.get_default_device().type != "cpu":
+        yield
+        return
+    with replaced(TORCH):
+        yield
