@@ -64,26 +64,57 @@
 #' )
 #' @seealso [callbacks]
 #' @export
-Callback <- function(classname, on_epoch_begin = NULL, on_epoch_end = NULL, on_train_begin = NULL, on_train_end = NULL,
-                     on_train_batch_begin = NULL, on_train_batch_end = NULL, on_test_begin = NULL, on_test_end = NULL,
-                     on_test_batch_begin = NULL, on_test_batch_end = NULL, on_predict_begin = NULL,
-                     on_predict_end = NULL, on_predict_batch_begin = NULL, on_predict_batch_end = NULL, ...,
-                     public = list(), private = list(), active = list(), inherit = NULL,
-                     parent_env = parent.frame()) {
+Callback <- function(
+  classname,
+  on_epoch_begin = NULL,
+  on_epoch_end = NULL,
+  on_train_begin = NULL,
+  on_train_end = NULL,
+  on_train_batch_begin = NULL,
+  on_train_batch_end = NULL,
+  on_test_begin = NULL,
+  on_test_end = NULL,
+  on_test_batch_begin = NULL,
+  on_test_batch_end = NULL,
+  on_predict_begin = NULL,
+  on_predict_end = NULL,
+  on_predict_batch_begin = NULL,
+  on_predict_batch_end = NULL,
+  ...,
+  public = list(),
+  private = list(),
+  active = list(),
+  inherit = NULL,
+  parent_env = parent.frame()
+) {
   call <- sys.call()
   if (!is.character(classname) || length(classname) != 1 || is.na(classname)) {
-    abort_argument("classname", sprintf("`classname` must be a name, not %s.", describe(classname)), call)
+    abort_argument(
+      "classname",
+      sprintf("`classname` must be a name, not %s.", describe(classname)),
+      call
+    )
   }
-  named_hooks <- setdiff(names(formals()), c("classname", "...", "public", "private", "active", "inherit", "parent_env"))
+  named_hooks <- setdiff(
+    names(formals()),
+    c("classname", "...", "public", "private", "active", "inherit", "parent_env")
+  )
   members <- c(Filter(Negate(is.null), mget(named_hooks)), all_of(...))
   members[names(public)] <- public
   check_members(members, call)
   parent <- callback_parent(inherit, call)
-  overridden <- union(parent$private_fields$.overridden, intersect(names(members), names(callback_hooks)))
+  overridden <- union(
+    parent$private_fields$.overridden,
+    intersect(names(members), names(callback_hooks))
+  )
   class <- R6::R6Class(
     classname,
-    public = members, private = c(private, list(.overridden = overridden)), active = active, inherit = parent,
-    lock_objects = FALSE, cloneable = FALSE,
+    public = members,
+    private = c(private, list(.overridden = overridden)),
+    active = active,
+    inherit = parent,
+    lock_objects = FALSE,
+    cloneable = FALSE,
     parent_env = rlang::env(parent_env, parent = parent)
   )
   structure(function(...) class$new(...), class = "kerasfit_callback_class", generator = class)
@@ -93,7 +124,9 @@ Callback <- function(classname, on_epoch_begin = NULL, on_epoch_end = NULL, on_t
 #' @noRd
 callback_hooks <- local({
   phases <- c("train", "test", "predict")
-  batch <- outer(phases, c("begin", "end"), function(phase, end) sprintf("on_%s_batch_%s", phase, end))
+  batch <- outer(phases, c("begin", "end"), function(phase, end) {
+    sprintf("on_%s_batch_%s", phase, end)
+  })
   whole <- outer(phases, c("begin", "end"), function(phase, end) sprintf("on_%s_%s", phase, end))
   c(
     list(on_epoch_begin = c("epoch", "logs"), on_epoch_end = c("epoch", "logs")),
@@ -108,7 +141,11 @@ callback_hooks <- local({
 check_members <- function(members, call) {
   unnamed <- which(!nzchar(rlang::names2(members)))
   if (length(unnamed)) {
-    abort_argument("...", sprintf("Members of a callback have names, and element %d of `...` has none.", unnamed[[1]]), call)
+    abort_argument(
+      "...",
+      sprintf("Members of a callback have names, and element %d of `...` has none.", unnamed[[1]]),
+      call
+    )
   }
   check_hooks(members[grepl("^on_", names(members))], call)
 }
@@ -117,13 +154,19 @@ check_hooks <- function(hooks, call) {
   unknown <- setdiff(rlang::names2(hooks), names(callback_hooks))
   if (length(unknown)) {
     abort_argument(
-      "...", sprintf("A callback has no hook of the name `%s`.", unknown[[1]]), call,
+      "...",
+      sprintf("A callback has no hook of the name `%s`.", unknown[[1]]),
+      call,
       hint = paste0("There are ", paste0("`", names(callback_hooks), "`", collapse = ", "), ".")
     )
   }
   for (name in names(hooks)) {
     if (!is.function(hooks[[name]])) {
-      abort_argument("...", sprintf("`%s` must be a function, not %s.", name, describe(hooks[[name]])), call)
+      abort_argument(
+        "...",
+        sprintf("`%s` must be a function, not %s.", name, describe(hooks[[name]])),
+        call
+      )
     }
   }
 }
@@ -137,7 +180,9 @@ callback_parent <- function(inherit, call) {
   python <- callback_class_in_python(inherit)
   if (!reticulate::is_py_object(python) || !reticulate::py_to_r(bridge$is_callback_class(python))) {
     abort_argument(
-      "inherit", sprintf("`inherit` must be a class of callbacks, not %s.", describe(inherit)), call,
+      "inherit",
+      sprintf("`inherit` must be a class of callbacks, not %s.", describe(inherit)),
+      call,
       hint = paste(
         "`Callback()` makes those, and Keras has some, such as `keras$callbacks$EarlyStopping`,",
         '`callback_early_stopping` or "EarlyStopping".'
@@ -150,12 +195,20 @@ callback_parent <- function(inherit, call) {
 #' The Python class that a class, its name, or a function `callback_...()` of kerasfit's or keras3's stands for
 #' @noRd
 callback_class_in_python <- function(inherit) {
-  if (is.null(inherit)) return(keras$callbacks$Callback)
-  if (rlang::is_string(inherit)) return(tryCatch(keras$callbacks[[inherit]], error = function(error) NULL))
-  if (!is.function(inherit) || reticulate::is_py_object(inherit)) return(inherit)
+  if (is.null(inherit)) {
+    return(keras$callbacks$Callback)
+  }
+  if (rlang::is_string(inherit)) {
+    return(tryCatch(keras$callbacks[[inherit]], error = function(error) NULL))
+  }
+  if (!is.function(inherit) || reticulate::is_py_object(inherit)) {
+    return(inherit)
+  }
   for (package in intersect(c("kerasfit", "keras3"), loadedNamespaces())) {
     for (name in grep("^callback_", getNamespaceExports(package), value = TRUE)) {
-      if (!identical(inherit, getExportedValue(package, name))) next
+      if (!identical(inherit, getExportedValue(package, name))) {
+        next
+      }
       class <- callback_classes[[name]]
       return(if (!is.null(class)) keras$callbacks[[class]])
     }
@@ -165,10 +218,15 @@ callback_class_in_python <- function(inherit) {
 }
 
 callback_classes <- list(
-  callback_csv_logger = "CSVLogger", callback_early_stopping = "EarlyStopping", callback_lambda = "LambdaCallback",
-  callback_learning_rate_scheduler = "LearningRateScheduler", callback_model_checkpoint = "ModelCheckpoint",
-  callback_reduce_lr_on_plateau = "ReduceLROnPlateau", callback_remote_monitor = "RemoteMonitor",
-  callback_swap_ema_weights = "SwapEMAWeights", callback_tensorboard = "TensorBoard",
+  callback_csv_logger = "CSVLogger",
+  callback_early_stopping = "EarlyStopping",
+  callback_lambda = "LambdaCallback",
+  callback_learning_rate_scheduler = "LearningRateScheduler",
+  callback_model_checkpoint = "ModelCheckpoint",
+  callback_reduce_lr_on_plateau = "ReduceLROnPlateau",
+  callback_remote_monitor = "RemoteMonitor",
+  callback_swap_ema_weights = "SwapEMAWeights",
+  callback_tensorboard = "TensorBoard",
   callback_terminate_on_nan = "TerminateOnNaN"
 )
 
@@ -184,7 +242,8 @@ callback_of_python <- function(python) {
     values <- as.call(c(quote(list), lapply(arguments, as.name)))
     rlang::new_function(
       stats::setNames(rep(list(NULL), length(arguments)), arguments),
-      bquote(invisible(bridge$call_hook(private$.class, private$.python, .(name), .(values)))), topenv()
+      bquote(invisible(bridge$call_hook(private$.class, private$.python, .(name), .(values)))),
+      topenv()
     )
   }
   R6::R6Class(
@@ -204,15 +263,24 @@ callback_of_python <- function(python) {
       .python = NULL,
       .last = list(),
       .of_python = function(name) {
-        if (is.null(private$.python)) private$.last[[name]] else reticulate::py_to_r(private$.python[[name]])
+        if (is.null(private$.python)) {
+          private$.last[[name]]
+        } else {
+          reticulate::py_to_r(private$.python[[name]])
+        }
       },
       .begin = function() private$.python <- callback_in_python(self, private),
       .end = function() {
-        private$.last <- list(model = private$.of_python("model"), params = private$.of_python("params"))
+        private$.last <- list(
+          model = private$.of_python("model"),
+          params = private$.of_python("params")
+        )
         private$.python <- NULL
       }
     ),
-    lock_objects = FALSE, cloneable = FALSE, parent_env = topenv()
+    lock_objects = FALSE,
+    cloneable = FALSE,
+    parent_env = topenv()
   )
 }
 
@@ -222,23 +290,34 @@ callback_in_python <- function(self, private) {
   hooks <- lapply(stats::setNames(nm = private$.overridden), function(name) {
     hook_to_core(self[[name]], callback_hooks[[name]])
   })
-  state <- Filter(Negate(is.null), list(
-    get_state = if (is.function(self$get_state)) {
-      function() state_to_core(user_code(self$get_state()), paste("the callback", class(self)[[1]]))
-    },
-    set_state = if (is.function(self$set_state)) function(state) user_code(self$set_state(state_from_core(state)))
-  ))
+  state <- Filter(
+    Negate(is.null),
+    list(
+      get_state = if (is.function(self$get_state)) {
+        function() {
+          state_to_core(user_code(self$get_state()), paste("the callback", class(self)[[1]]))
+        }
+      },
+      set_state = if (is.function(self$set_state)) {
+        function(state) user_code(self$set_state(state_from_core(state)))
+      }
+    )
+  )
   arguments <- private$.arguments
   named <- nzchar(rlang::names2(arguments))
   bridge$callback(
-    class(self)[[1]], private$.class,
+    class(self)[[1]],
+    private$.class,
     reticulate::dict(hooks, convert = FALSE),
     reticulate::dict(lapply(state, reticulate::r_to_py, convert = FALSE), convert = FALSE),
-    unname(arguments[!named]), reticulate::dict(arguments[named], convert = FALSE)
+    unname(arguments[!named]),
+    reticulate::dict(arguments[named], convert = FALSE)
   )
 }
 
-is_r_callback <- function(value) is.environment(value) && inherits(value, "R6") && inherits(value, "Callback")
+is_r_callback <- function(value) {
+  is.environment(value) && inherits(value, "R6") && inherits(value, "Callback")
+}
 
 #' Begin, or end, the use of the callbacks among some that are R's
 #' @noRd
@@ -258,7 +337,11 @@ hook_to_core <- function(f, arguments) {
   f <- with_arguments_of(f, arguments)
   hook <- function(...) {
     value <- do.call(f, lapply(list(...), mark_utf8))
-    if (!is.list(value) || is.object(value) || !length(value) || !all(nzchar(rlang::names2(value)))) return(NULL)
+    if (
+      !is.list(value) || is.object(value) || !length(value) || !all(nzchar(rlang::names2(value)))
+    ) {
+      return(NULL)
+    }
     is_number <- function(x) length(x) == 1 && (is.numeric(x) || is.logical(x)) # not a model that somebody keeps
     list_to_core(Filter(is_number, lapply(value, plain_numbers)))
   }

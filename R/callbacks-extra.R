@@ -15,7 +15,9 @@
 #' )
 #' @export
 callback_max_time <- function(seconds) {
-  if (!missing(seconds) && inherits(seconds, "difftime")) seconds <- as.numeric(seconds, units = "secs")
+  if (!missing(seconds) && inherits(seconds, "difftime")) {
+    seconds <- as.numeric(seconds, units = "secs")
+  }
   keras_callback("MaxTime", module = our_callbacks())
 }
 
@@ -60,13 +62,25 @@ as.data.frame.kerasfit.extras.LearningRateFinder <- function(x, ...) data_frame_
 plot.kerasfit.extras.LearningRateFinder <- function(x, ...) {
   rows <- as.data.frame(x)
   if (!nrow(rows)) {
-    abort_kerasfit(c("There is nothing to plot yet.", i = "Call `fit()` with this callback first."), "state")
+    abort_kerasfit(
+      c("There is nothing to plot yet.", i = "Call `fit()` with this callback first."),
+      "state"
+    )
   }
   rate <- x$suggestion
   if (!requireNamespace("ggplot2", quietly = TRUE)) {
-    plot(rows$learning_rate, rows$loss, log = "x", col = "grey60", xlab = "learning rate", ylab = "loss")
+    plot(
+      rows$learning_rate,
+      rows$loss,
+      log = "x",
+      col = "grey60",
+      xlab = "learning rate",
+      ylab = "loss"
+    )
     graphics::lines(rows$learning_rate, rows$smoothed, lwd = 2)
-    if (!is.null(rate)) graphics::abline(v = rate, lty = 2)
+    if (!is.null(rate)) {
+      graphics::abline(v = rate, lty = 2)
+    }
     return(invisible(x))
   }
   .data <- rlang::.data
@@ -141,9 +155,19 @@ as.data.frame.kerasfit.extras.Profile <- function(x, ...) data_frame_of(x$to_pan
 print.kerasfit.extras.Profile <- function(x, ...) {
   rows <- as.data.frame(x)
   seconds <- colSums(rows[-1])
-  cat(sprintf("Where %.3g seconds of %d %s went:\n", sum(seconds), nrow(rows), if (nrow(rows) == 1) "epoch" else "epochs"))
+  cat(sprintf(
+    "Where %.3g seconds of %d %s went:\n",
+    sum(seconds),
+    nrow(rows),
+    if (nrow(rows) == 1) "epoch" else "epochs"
+  ))
   if (nrow(rows)) {
-    shares <- sprintf("%s  %ss  %3.0f%%", format(names(seconds)), format(signif(seconds, 3)), 100 * seconds / sum(seconds))
+    shares <- sprintf(
+      "%s  %ss  %3.0f%%",
+      format(names(seconds)),
+      format(signif(seconds, 3)),
+      100 * seconds / sum(seconds)
+    )
     cat(shares, sep = "\n")
   }
   invisible(x)

@@ -82,45 +82,93 @@ NULL
 
 #' @rdname callbacks
 #' @export
-callback_early_stopping <- function(monitor = "val_loss", min_delta = 0, patience = 0, verbose = 0, mode = "auto",
-                                    baseline = NULL, restore_best_weights = FALSE, start_from_epoch = 0) {
-  keras_callback("EarlyStopping", whole = c("patience", "verbose", "start_from_epoch"), numbers = "baseline")
-}
-
-#' @rdname callbacks
-#' @export
-callback_model_checkpoint <- function(filepath, monitor = "val_loss", verbose = 0, save_best_only = FALSE,
-                                      save_weights_only = FALSE, mode = "auto", save_freq = "epoch",
-                                      initial_value_threshold = NULL) {
+callback_early_stopping <- function(
+  monitor = "val_loss",
+  min_delta = 0,
+  patience = 0,
+  verbose = 0,
+  mode = "auto",
+  baseline = NULL,
+  restore_best_weights = FALSE,
+  start_from_epoch = 0
+) {
   keras_callback(
-    "ModelCheckpoint",
-    whole = c("verbose", "save_freq"), paths = "filepath", numbers = "initial_value_threshold"
+    "EarlyStopping",
+    whole = c("patience", "verbose", "start_from_epoch"),
+    numbers = "baseline"
   )
 }
 
 #' @rdname callbacks
 #' @export
-callback_reduce_lr_on_plateau <- function(monitor = "val_loss", factor = 0.1, patience = 10, verbose = 0, mode = "auto",
-                                          min_delta = 1e-4, cooldown = 0, min_lr = 0, ...) {
+callback_model_checkpoint <- function(
+  filepath,
+  monitor = "val_loss",
+  verbose = 0,
+  save_best_only = FALSE,
+  save_weights_only = FALSE,
+  mode = "auto",
+  save_freq = "epoch",
+  initial_value_threshold = NULL
+) {
+  keras_callback(
+    "ModelCheckpoint",
+    whole = c("verbose", "save_freq"),
+    paths = "filepath",
+    numbers = "initial_value_threshold"
+  )
+}
+
+#' @rdname callbacks
+#' @export
+callback_reduce_lr_on_plateau <- function(
+  monitor = "val_loss",
+  factor = 0.1,
+  patience = 10,
+  verbose = 0,
+  mode = "auto",
+  min_delta = 1e-4,
+  cooldown = 0,
+  min_lr = 0,
+  ...
+) {
   keras_callback("ReduceLROnPlateau", whole = c("patience", "verbose", "cooldown"), ...)
 }
 
 #' @rdname callbacks
 #' @export
-callback_learning_rate_scheduler <- function(schedule, verbose = 0, first_epoch = if (is_attached("keras3")) 0 else 1) {
+callback_learning_rate_scheduler <- function(
+  schedule,
+  verbose = 0,
+  first_epoch = if (is_attached("keras3")) 0 else 1
+) {
   call <- sys.call()
-  if (missing(schedule)) abort_argument("schedule", "`schedule` must be given.", call)
+  if (missing(schedule)) {
+    abort_argument("schedule", "`schedule` must be given.", call)
+  }
   if (!is.function(schedule)) {
-    abort_argument("schedule", sprintf("`schedule` must be a function, not %s.", describe(schedule)), call)
+    abort_argument(
+      "schedule",
+      sprintf("`schedule` must be a function, not %s.", describe(schedule)),
+      call
+    )
   }
   if (!is_whole(first_epoch) || length(first_epoch) != 1 || !first_epoch %in% 0:1) {
-    abort_argument("first_epoch", sprintf("`first_epoch` must be 0 or 1, not %s.", describe(first_epoch)), call)
+    abort_argument(
+      "first_epoch",
+      sprintf("`first_epoch` must be 0 or 1, not %s.", describe(first_epoch)),
+      call
+    )
   }
   rate <- with_arguments_of(schedule, c("epoch", "lr"))
   checked <- function(epoch, lr) {
     value <- rate(epoch - 1L + as.integer(first_epoch), lr)
     if (!is.numeric(value) || length(value) != 1 || is.na(value)) {
-      abort_argument("schedule", sprintf("`schedule` must return a number, not %s.", describe(value)), call)
+      abort_argument(
+        "schedule",
+        sprintf("`schedule` must return a number, not %s.", describe(value)),
+        call
+      )
     }
     as.double(value)
   }
@@ -133,22 +181,43 @@ callback_learning_rate_scheduler <- function(schedule, verbose = 0, first_epoch 
 callback_csv_logger <- function(filename, separator = ",", append = FALSE) {
   call <- sys.call()
   if (!rlang::is_string(separator) || nchar(separator) != 1) {
-    abort_argument("separator", sprintf("`separator` must be one character, not %s.", describe(separator)), call)
+    abort_argument(
+      "separator",
+      sprintf("`separator` must be one character, not %s.", describe(separator)),
+      call
+    )
   }
-  if (!missing(filename) && rlang::is_string(filename) && !dir.exists(dirname(path_to_core(filename, "filename", call)))) {
-    abort_argument("filename", sprintf("The folder of `filename`, %s, does not exist.", dirname(filename)), call)
+  if (
+    !missing(filename) &&
+      rlang::is_string(filename) &&
+      !dir.exists(dirname(path_to_core(filename, "filename", call)))
+  ) {
+    abort_argument(
+      "filename",
+      sprintf("The folder of `filename`, %s, does not exist.", dirname(filename)),
+      call
+    )
   }
   keras_callback("CSVLogger", paths = "filename")
 }
 
 #' @rdname callbacks
 #' @export
-callback_tensorboard <- function(log_dir = "logs", histogram_freq = 0, write_graph = TRUE, write_images = FALSE,
-                                 write_steps_per_second = FALSE, update_freq = "epoch", profile_batch = 0,
-                                 embeddings_freq = 0, embeddings_metadata = NULL) {
+callback_tensorboard <- function(
+  log_dir = "logs",
+  histogram_freq = 0,
+  write_graph = TRUE,
+  write_images = FALSE,
+  write_steps_per_second = FALSE,
+  update_freq = "epoch",
+  profile_batch = 0,
+  embeddings_freq = 0,
+  embeddings_metadata = NULL
+) {
   keras_callback(
     "TensorBoard",
-    whole = c("histogram_freq", "update_freq", "profile_batch", "embeddings_freq"), paths = "log_dir"
+    whole = c("histogram_freq", "update_freq", "profile_batch", "embeddings_freq"),
+    paths = "log_dir"
   )
 }
 
@@ -164,18 +233,34 @@ callback_swap_ema_weights <- function(swap_on_epoch = FALSE) keras_callback("Swa
 
 #' @rdname callbacks
 #' @export
-callback_remote_monitor <- function(root = "http://localhost:9000", path = "/publish/epoch/end/", field = "data",
-                                    headers = NULL, send_as_json = FALSE) {
+callback_remote_monitor <- function(
+  root = "http://localhost:9000",
+  path = "/publish/epoch/end/",
+  field = "data",
+  headers = NULL,
+  send_as_json = FALSE
+) {
   keras_callback("RemoteMonitor")
 }
 
 #' @rdname callbacks
 #' @export
-callback_lambda <- function(on_epoch_begin = NULL, on_epoch_end = NULL, on_train_begin = NULL, on_train_end = NULL,
-                            on_train_batch_begin = NULL, on_train_batch_end = NULL, ...) {
+callback_lambda <- function(
+  on_epoch_begin = NULL,
+  on_epoch_end = NULL,
+  on_train_begin = NULL,
+  on_train_end = NULL,
+  on_train_batch_begin = NULL,
+  on_train_batch_end = NULL,
+  ...
+) {
   hooks <- list(
-    on_epoch_begin = on_epoch_begin, on_epoch_end = on_epoch_end, on_train_begin = on_train_begin,
-    on_train_end = on_train_end, on_train_batch_begin = on_train_batch_begin, on_train_batch_end = on_train_batch_end
+    on_epoch_begin = on_epoch_begin,
+    on_epoch_end = on_epoch_end,
+    on_train_begin = on_train_begin,
+    on_train_end = on_train_end,
+    on_train_batch_begin = on_train_batch_begin,
+    on_train_batch_end = on_train_batch_end
   )
   hooks <- c(hooks, all_of(...))
   hooks <- Filter(Negate(is.null), hooks)
@@ -259,12 +344,24 @@ callback_lambda <- function(on_epoch_begin = NULL, on_epoch_end = NULL, on_train
 #' fails <- FALSE
 #' train(power)
 #' @export
-callback_backup_and_restore <- function(backup_dir, save_freq = "epoch", double_checkpoint = FALSE,
-                                        delete_checkpoint = TRUE, learning_rate = "stored") {
+callback_backup_and_restore <- function(
+  backup_dir,
+  save_freq = "epoch",
+  double_checkpoint = FALSE,
+  delete_checkpoint = TRUE,
+  learning_rate = "stored"
+) {
   session <- bridge$session(
-    reticulate::r_to_py(r_random_state, convert = TRUE), reticulate::r_to_py(set_r_random_state, convert = TRUE)
+    reticulate::r_to_py(r_random_state, convert = TRUE),
+    reticulate::r_to_py(set_r_random_state, convert = TRUE)
   )
-  keras_callback("BackupAndRestore", whole = "save_freq", paths = "backup_dir", module = our_callbacks(), session = session)
+  keras_callback(
+    "BackupAndRestore",
+    whole = "save_freq",
+    paths = "backup_dir",
+    module = our_callbacks(),
+    session = session
+  )
 }
 
 #' A callback of Keras or the core, made with the arguments of the function that calls this
@@ -275,8 +372,15 @@ callback_backup_and_restore <- function(backup_dir, save_freq = "epoch", double_
 #' @param own Names of arguments that are not for Python.
 #' @param ... More arguments.
 #' @noRd
-keras_callback <- function(class, whole = character(), paths = character(), numbers = character(), own = character(),
-                           module = keras$callbacks, ...) {
+keras_callback <- function(
+  class,
+  whole = character(),
+  paths = character(),
+  numbers = character(),
+  own = character(),
+  module = keras$callbacks,
+  ...
+) {
   call <- sys.call(-1)
   defaults <- as.list(formals(sys.function(-1)))
   defaults <- defaults[setdiff(names(defaults), c(own, "..."))]
@@ -284,7 +388,9 @@ keras_callback <- function(class, whole = character(), paths = character(), numb
   # an older Keras may not know an argument that nobody has set
   set <- !mapply(identical, arguments, defaults)
   absent <- names(defaults)[!set & vapply(defaults, is.symbol, NA)]
-  if (length(absent)) abort_argument(absent[[1]], sprintf("`%s` must be given.", absent[[1]]), call)
+  if (length(absent)) {
+    abort_argument(absent[[1]], sprintf("`%s` must be given.", absent[[1]]), call)
+  }
   arguments <- arguments[set]
   for (name in names(arguments)) {
     kind <- if (name %in% whole) {
@@ -299,13 +405,24 @@ keras_callback <- function(class, whole = character(), paths = character(), numb
     arguments[name] <- list(callback_argument(arguments[[name]], name, kind, call))
   }
   rlang::try_fetch(
-    with_r_errors(rlang::inject(module[[class]](!!!lapply(arguments, reticulate::r_to_py), !!!all_of(...))), call),
+    with_r_errors(
+      rlang::inject(module[[class]](!!!lapply(arguments, reticulate::r_to_py), !!!all_of(...))),
+      call
+    ),
     kerasfit_error_python = function(error) {
-      named <- Filter(function(name) grepl(sprintf("\\b%s\\b", name), conditionMessage(error)), names(arguments))
-      if (!length(named)) return(rlang::zap())
+      named <- Filter(
+        function(name) grepl(sprintf("\\b%s\\b", name), conditionMessage(error)),
+        names(arguments)
+      )
+      if (!length(named)) {
+        return(rlang::zap())
+      }
       abort_kerasfit(
-        conditionMessage(error), "argument", call,
-        argument = named[[1]], python_traceback = error$python_traceback
+        conditionMessage(error),
+        "argument",
+        call,
+        argument = named[[1]],
+        python_traceback = error$python_traceback
       )
     }
   )
@@ -323,16 +440,28 @@ our_callbacks <- function() {
 #' @noRd
 callback_argument <- function(value, name, kind, call) {
   words <- list(
-    mode = c("auto", "min", "max"), save_freq = "epoch", update_freq = c("epoch", "batch"), learning_rate = c("stored", "model")
+    mode = c("auto", "min", "max"),
+    save_freq = "epoch",
+    update_freq = c("epoch", "batch"),
+    learning_rate = c("stored", "model")
   )[[name]]
-  if (name %in% c("mode", "learning_rate")) return(check_choice(value, words, name, call))
-  if (name == "verbose" && is.logical(value)) value <- as.integer(value)
+  if (name %in% c("mode", "learning_rate")) {
+    return(check_choice(value, words, name, call))
+  }
+  if (name == "verbose" && is.logical(value)) {
+    value <- as.integer(value)
+  }
   value <- plain_numbers(value)
   one <- is.atomic(value) && length(value) == 1 && !is.na(value)
   string <- one && is.character(value)
-  if (reticulate::is_py_object(value) || string && value %in% words) return(value)
-  wanted <- switch(kind,
-    whole = if (!is_whole(value) || !length(value) %in% c(1, if (name == "profile_batch") 2)) "a whole number",
+  if (reticulate::is_py_object(value) || string && value %in% words) {
+    return(value)
+  }
+  wanted <- switch(
+    kind,
+    whole = if (!is_whole(value) || !length(value) %in% c(1, if (name == "profile_batch") 2)) {
+      "a whole number"
+    },
     path = if (!string) paste("the path of a", if (endsWith(name, "dir")) "folder" else "file"),
     numeric = if (!one || !is.numeric(value)) "a number",
     character = if (!string) "a string",
@@ -342,7 +471,12 @@ callback_argument <- function(value, name, kind, call) {
     wanted <- paste(c(dQuote(words, FALSE), wanted), collapse = " or ")
     abort_argument(name, sprintf("`%s` must be %s, not %s.", name, wanted, describe(value)), call)
   }
-  switch(kind, whole = as.integer(pmin(value, .Machine$integer.max)), path = path_to_core(value, name, call), value)
+  switch(
+    kind,
+    whole = as.integer(pmin(value, .Machine$integer.max)),
+    path = path_to_core(value, name, call),
+    value
+  )
 }
 
 #' Whether values are whole numbers; Inf is one, as "never" is

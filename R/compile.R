@@ -45,40 +45,75 @@
 #' @importFrom generics compile
 #' @rawNamespace export(compile)
 #' @export
-compile.keras.src.trainers.trainer.Trainer <- function(object, optimizer = "rmsprop", loss = NULL, metrics = NULL, ...,
-                                                       loss_weights = NULL, weighted_metrics = NULL, run_eagerly = FALSE,
-                                                       steps_per_execution = 1L, jit_compile = "auto",
-                                                       auto_scale_loss = TRUE) {
+compile.keras.src.trainers.trainer.Trainer <- function(
+  object,
+  optimizer = "rmsprop",
+  loss = NULL,
+  metrics = NULL,
+  ...,
+  loss_weights = NULL,
+  weighted_metrics = NULL,
+  run_eagerly = FALSE,
+  steps_per_execution = 1L,
+  jit_compile = "auto",
+  auto_scale_loss = TRUE
+) {
   call <- user_call("compile")
   check_model(object, call)
   own <- reticulate::py_to_r(bridge$overrides(object, "compile"))
   extra <- check_extra(..., call = call, known = own)
   given <- list(
-    optimizer = made_by_keras3(optimizer), loss = loss, metrics = metrics,
-    loss_weights = as_plain_list(plain_numbers(loss_weights)), weighted_metrics = weighted_metrics, run_eagerly = run_eagerly,
-    steps_per_execution = plain_numbers(steps_per_execution), jit_compile = jit_compile,
+    optimizer = made_by_keras3(optimizer),
+    loss = loss,
+    metrics = metrics,
+    loss_weights = as_plain_list(plain_numbers(loss_weights)),
+    weighted_metrics = weighted_metrics,
+    run_eagerly = run_eagerly,
+    steps_per_execution = plain_numbers(steps_per_execution),
+    jit_compile = jit_compile,
     auto_scale_loss = auto_scale_loss
   )
   # a compile() of the model's own may not know them all
   given <- given[names(given) %in% names(match.call())]
-  modules <- c(optimizer = "optimizers", loss = "losses", metrics = "metrics", weighted_metrics = "metrics")
-  for (name in intersect(names(modules), names(given))) check_parts(given[[name]], name, modules[[name]], own, call)
+  modules <- c(
+    optimizer = "optimizers",
+    loss = "losses",
+    metrics = "metrics",
+    weighted_metrics = "metrics"
+  )
+  for (name in intersect(names(modules), names(given))) {
+    check_parts(given[[name]], name, modules[[name]], own, call)
+  }
   outputs <- from_core(bridge$output_names(object))
   written <- as.list(match.call())
-  if (!is.null(given[["loss"]])) given[["loss"]] <- function_of_user(loss, outputs, "loss", written[["loss"]])
+  if (!is.null(given[["loss"]])) {
+    given[["loss"]] <- function_of_user(loss, outputs, "loss", written[["loss"]])
+  }
   for (name in intersect(c("metrics", "weighted_metrics"), names(given))) {
     check_metrics(name, as_plain_list(given[[name]]), outputs, call)
     functions <- function_of_user(given[[name]], outputs, "metric", written[[name]])
     given[name] <- list(as_plain_list(functions))
   }
-  rlang::inject(call_core(call, bridge$compile_model, object, !!!lapply(given, names_to_core), !!!extra))
+  rlang::inject(call_core(
+    call,
+    bridge$compile_model,
+    object,
+    !!!lapply(given, names_to_core),
+    !!!extra
+  ))
   invisible(object)
 }
 
 #' One metric, or a vector of them, as the list that Keras wants
 #' @noRd
 as_plain_list <- function(value) {
-  if (is.null(value) || is.list(value)) value else if (is.atomic(value)) as.list(value) else list(value)
+  if (is.null(value) || is.list(value)) {
+    value
+  } else if (is.atomic(value)) {
+    as.list(value)
+  } else {
+    list(value)
+  }
 }
 
 #' An optimizer, loss or metric, or a list of them: objects of this session, functions, or names that Keras knows
@@ -91,14 +126,28 @@ check_parts <- function(value, argument, module, own, call) {
   } else if ("class_name" %in% names(value)) {
     return(invisible()) # a configuration
   } else if (is.list(value) || is.character(value) && length(value) > 1) {
-    for (part in value) check_parts(part, argument, module, own, call)
+    for (part in value) {
+      check_parts(part, argument, module, own, call)
+    }
   } else if (rlang::is_string(value) && !own) {
     nearest <- reticulate::py_to_r(bridge$nearest_name(module, value))
-    if (is.null(nearest)) return(invisible())
+    if (is.null(nearest)) {
+      return(invisible())
+    }
     hint <- if (nzchar(nearest)) sprintf('Did you mean "%s"?', nearest)
-    abort_argument(argument, sprintf('`%s` is "%s", and `keras$%s` has nothing of that name.', argument, value, module), call, hint)
+    abort_argument(
+      argument,
+      sprintf('`%s` is "%s", and `keras$%s` has nothing of that name.', argument, value, module),
+      call,
+      hint
+    )
   } else if (!own && !is.null(value) && !is.function(value) && !is.character(value)) {
-    message <- sprintf("`%s` must be a name, an object of `keras$%s` or a function, not %s.", argument, module, describe(value))
+    message <- sprintf(
+      "`%s` must be a name, an object of `keras$%s` or a function, not %s.",
+      argument,
+      module,
+      describe(value)
+    )
     abort_argument(argument, message, call)
   }
 }
@@ -107,12 +156,21 @@ check_parts <- function(value, argument, module, own, call) {
 #' @noRd
 check_metrics <- function(name, value, outputs, call) {
   nested <- is.list(value) && any(vapply(value, is.list, NA)) # as the outputs may be
-  if (length(outputs) < 2 || nested || !is.null(names(value)) || length(value) %in% c(0, length(outputs))) {
+  if (
+    length(outputs) < 2 ||
+      nested ||
+      !is.null(names(value)) ||
+      length(value) %in% c(0, length(outputs))
+  ) {
     return(invisible())
   }
   message <- sprintf(
-    "`%s` has %d %s for the %d outputs of the model: %s.", name, length(value),
-    if (length(value) == 1) "element" else "elements", length(outputs), paste(outputs, collapse = ", ")
+    "`%s` has %d %s for the %d outputs of the model: %s.",
+    name,
+    length(value),
+    if (length(value) == 1) "element" else "elements",
+    length(outputs),
+    paste(outputs, collapse = ", ")
   )
   hint <- sprintf('Say which belong to which output: %s = list(%s = "mae").', name, outputs[1])
   abort_argument(name, message, call, hint)
@@ -125,7 +183,14 @@ check_metrics <- function(name, value, outputs, call) {
 #' @param default The name of a function that has none.
 #' @param inner Whether this is in a list, which names no outputs then.
 #' @noRd
-function_of_user <- function(value, outputs, kind, written = NULL, default = paste0("custom_", kind), inner = FALSE) {
+function_of_user <- function(
+  value,
+  outputs,
+  kind,
+  written = NULL,
+  default = paste0("custom_", kind),
+  inner = FALSE
+) {
   value <- made_by_keras3(value)
   if (reticulate::is_py_object(value)) {
     if (kind == "metric") bridge$metric_of_r(value) else value
@@ -133,15 +198,24 @@ function_of_user <- function(value, outputs, kind, written = NULL, default = pas
     own <- setdiff(names(value), c("", outputs))
     value[own] <- lapply(own, function(name) with_name(value[[name]], name))
     elements <- if (is.call(written) && length(written) == length(value) + 1) as.list(written)[-1]
-    defaults <- paste(default, if (is.null(names(value))) seq_along(value) else names(value), sep = "_")
+    defaults <- paste(
+      default,
+      if (is.null(names(value))) seq_along(value) else names(value),
+      sep = "_"
+    )
     result <- lapply(seq_along(value), function(i) {
       function_of_user(value[[i]], outputs, kind, elements[[i]], defaults[[i]], inner = TRUE)
     })
     if (inner) result else stats::setNames(result, names(value))
   } else if (is.function(value)) {
     name <- name_in_python(value, written, default)
-    function_of_r <- structure(function(...) check_tensor(user_code(value(...)), kind, name), py_function_name = name)
-    if (kind == "loss") return(function_of_r)
+    function_of_r <- structure(
+      function(...) check_tensor(user_code(value(...)), kind, name),
+      py_function_name = name
+    )
+    if (kind == "loss") {
+      return(function_of_r)
+    }
     bridge$metric(reticulate::r_to_py(function_of_r, convert = TRUE), name)
   } else {
     value
@@ -151,13 +225,17 @@ function_of_user <- function(value, outputs, kind, written = NULL, default = pas
 #' What a loss or metric in R returns, unless it is what R's functions make of tensors, such as NA by `mean()`
 #' @noRd
 check_tensor <- function(value, kind, name) {
-  if (reticulate::is_py_object(value) || is.numeric(value) && !anyNA(value)) return(value)
+  if (reticulate::is_py_object(value) || is.numeric(value) && !anyNA(value)) {
+    return(value)
+  }
   message <- sprintf("The %s `%s` must return a tensor, not %s.", kind, name, describe(value))
   abort_argument(if (kind == "loss") "loss" else "metrics", message, NULL, tensors_in_words("mean"))
 }
 
 name_in_python <- function(f, written, default) {
-  given <- attr(f, "py_function_name", TRUE) %||% attr(f, "__name__", TRUE) %||% attr(f, "name", TRUE)
+  given <- attr(f, "py_function_name", TRUE) %||%
+    attr(f, "__name__", TRUE) %||%
+    attr(f, "name", TRUE)
   variable <- if (is.symbol(written) && !isNamespaceLoaded("keras3")) as.character(written)
   given %||% variable %||% default
 }
@@ -165,8 +243,12 @@ name_in_python <- function(f, written, default) {
 #' What a function of keras3's, or a class made with it, makes if nobody has called it: an optimizer, loss or metric
 #' @noRd
 made_by_keras3 <- function(value) {
-  if (!is.function(value) || reticulate::is_py_object(value) || !isNamespaceLoaded("keras3")) return(value)
-  if (!identical(topenv(environment(value) %||% baseenv()), asNamespace("keras3"))) return(value)
+  if (!is.function(value) || reticulate::is_py_object(value) || !isNamespaceLoaded("keras3")) {
+    return(value)
+  }
+  if (!identical(topenv(environment(value) %||% baseenv()), asNamespace("keras3"))) {
+    return(value)
+  }
   made <- tryCatch(value(), error = function(error) NULL)
   if (reticulate::is_py_object(made)) made else value
 }
@@ -174,6 +256,8 @@ made_by_keras3 <- function(value) {
 #' A function with the name that reticulate gives it in Python, where it has none
 #' @noRd
 with_name <- function(value, name) {
-  if (is.function(value) && is.null(attr(value, "py_function_name"))) attr(value, "py_function_name") <- name
+  if (is.function(value) && is.null(attr(value, "py_function_name"))) {
+    attr(value, "py_function_name") <- name
+  }
   value
 }

@@ -11,7 +11,9 @@ abort_kerasfit <- function(message, kind, call = rlang::caller_call(), ...) {
   rlang::abort(
     message,
     class = c(paste0("kerasfit_error_", kind), "kerasfit_error"),
-    call = without_arguments(call), .frame = frame_of_call(call), ...
+    call = without_arguments(call),
+    .frame = frame_of_call(call),
+    ...
   )
 }
 
@@ -26,10 +28,16 @@ warn_kerasfit <- function(message, call = NULL) {
 #' @return NULL if the function has no name.
 #' @noRd
 without_arguments <- function(call) {
-  if (!is.call(call)) return(NULL)
+  if (!is.call(call)) {
+    return(NULL)
+  }
   name <- call[[1]]
-  if (is.call(name) && as.character(name[[1]])[1] %in% c("::", ":::")) return(call[1])
-  if (is.name(name)) if (make.names(name) == name) call[1] else call
+  if (is.call(name) && as.character(name[[1]])[1] %in% c("::", ":::")) {
+    return(call[1])
+  }
+  if (is.name(name)) {
+    if (make.names(name) == name) call[1] else call
+  }
 }
 
 #' The frame in which the backtrace of an error ends: that of the user's call, or else the function that signals it
@@ -37,7 +45,11 @@ without_arguments <- function(call) {
 frame_of_call <- function(call) {
   for (i in if (is.call(call)) rev(seq_len(sys.nframe()))) {
     here <- sys.call(i)
-    if (identical(here[-1], call[-1]) && identical(topenv(environment(sys.function(i))), topenv())) return(sys.frame(i))
+    if (
+      identical(here[-1], call[-1]) && identical(topenv(environment(sys.function(i))), topenv())
+    ) {
+      return(sys.frame(i))
+    }
   }
   parent.frame(2)
 }
@@ -73,23 +85,35 @@ call_core <- function(call, f, ..., convert = identity) {
     answer <- with_r_errors(rlang::inject(bridge$call(guards(), f, ...)), call)
     interrupted <- reticulate::py_to_r(answer[2])
     list(
-      value = if (!interrupted) convert(answer[0]), interrupted = interrupted, warnings = from_core(answer[1])
+      value = if (!interrupted) convert(answer[0]),
+      interrupted = interrupted,
+      warnings = from_core(answer[1])
     )
   })
-  for (message in answer$warnings) warn_kerasfit(message, call)
-  if (!is.null(calls$exit)) leave_as_asked(call)
-  if (note_printed_time_limit()) abort_time_limit(call, answer$value)
-  if (answer$interrupted) rlang::interrupt()
+  for (message in answer$warnings) {
+    warn_kerasfit(message, call)
+  }
+  if (!is.null(calls$exit)) {
+    leave_as_asked(call)
+  }
+  if (note_printed_time_limit()) {
+    abort_time_limit(call, answer$value)
+  }
+  if (answer$interrupted) {
+    rlang::interrupt()
+  }
   answer$value
 }
 
 #' The guards of R functions, as the core takes them
 #' @noRd
 guards <- function() {
-  calls$guards <- calls$guards %||% bridge$Guards(
-    reticulate::r_to_py(guarded, convert = TRUE), reticulate::r_to_py(guarded, convert = FALSE),
-    reticulate::r_to_py(check_time_limit, convert = TRUE)
-  )
+  calls$guards <- calls$guards %||%
+    bridge$Guards(
+      reticulate::r_to_py(guarded, convert = TRUE),
+      reticulate::r_to_py(guarded, convert = FALSE),
+      reticulate::r_to_py(check_time_limit, convert = TRUE)
+    )
 }
 
 #' Run code of the user's within a function of ours that Python has called: it may be interrupted
@@ -104,7 +128,8 @@ leave_as_asked <- function(call, where = NULL, ...) {
   resume_nonlocal_exit()
   message <- c(
     sprintf("A function of yours would have jumped out of %s().", rlang::call_name(call)),
-    i = "Neither `callCC()` nor the debugger's Q lead out of it.", i = where
+    i = "Neither `callCC()` nor the debugger's Q lead out of it.",
+    i = where
   )
   abort_kerasfit(message, "user", call, ...)
 }
@@ -116,8 +141,16 @@ abort_time_limit <- function(call, history = NULL, ...) {
   forget_errors()
   trained <- inherits(history, "keras_training_history")
   abort_kerasfit(
-    c(limit, i = if (trained) paste(interrupted_after(history), "The model has the weights of its last step.")),
-    "time_limit", call, history = if (trained) history, ...
+    c(
+      limit,
+      i = if (trained) {
+        paste(interrupted_after(history), "The model has the weights of its last step.")
+      }
+    ),
+    "time_limit",
+    call,
+    history = if (trained) history,
+    ...
   )
 }
 
@@ -134,24 +167,42 @@ with_r_errors <- function(code, call) {
 abort_python <- function(error, call) {
   raised <- reticulate::py_last_error()
   place <- mark_utf8(reticulate::py_to_r(bridge$place(error)))
-  where <- if (nzchar(place$text)) paste0(toupper(substr(place$text, 1, 1)), substring(place$text, 2), ".")
+  where <- if (nzchar(place$text)) {
+    paste0(toupper(substr(place$text, 1, 1)), substring(place$text, 2), ".")
+  }
   history <- if (!is.null(place$history)) as_training_history(place$history)
   signal <- function(message, kind, ...) {
     abort_kerasfit(
-      message, kind, call, ...,
-      epoch = place$epoch, batch = place$batch, history = history,
+      message,
+      kind,
+      call,
+      ...,
+      epoch = place$epoch,
+      batch = place$batch,
+      history = history,
       python_traceback = raised$message
     )
   }
   if (!is.null(calls$exit)) {
     leave_as_asked(
-      call, where, epoch = place$epoch, batch = place$batch, history = history, python_traceback = raised$message
+      call,
+      where,
+      epoch = place$epoch,
+      batch = place$batch,
+      history = history,
+      python_traceback = raised$message
     )
   }
-  if (!is.null(calls$time_limit)) abort_time_limit(call, history, python_traceback = raised$message)
+  if (!is.null(calls$time_limit)) {
+    abort_time_limit(call, history, python_traceback = raised$message)
+  }
   if (inherits(error, "kerasfit.errors.KerasfitError")) {
     in_batch <- !is.null(place$`function`)
-    message <- c(python_string(error$reason), i = python_string(error$hint), i = if (in_batch) where)
+    message <- c(
+      python_string(error$reason),
+      i = python_string(error$hint),
+      i = if (in_batch) where
+    )
     signal(message, python_string(error$kind), argument = python_string(error$argument))
   }
   explained <- from_core(bridge$explain(error))
@@ -161,55 +212,98 @@ abort_python <- function(error, call) {
   # an R error on its way through Python, such as one in a generator
   mistake <- grep("^kerasfit_error_", raised$r_class, value = TRUE)
   if (length(mistake)) {
-    if (endsWith(explained, where %||% "\n")) where <- NULL # the same function has called itself
-    signal(c(explained, i = where), sub("^kerasfit_error_", "", mistake[[1]]), argument = python_string(error$argument))
+    if (endsWith(explained, where %||% "\n")) {
+      where <- NULL
+    } # the same function has called itself
+    signal(
+      c(explained, i = where),
+      sub("^kerasfit_error_", "", mistake[[1]]),
+      argument = python_string(error$argument)
+    )
   }
   parent <- r_condition(raised)
   hint <- if (grepl("^in the (loss|metric)", place$text)) tensors_hint(parent)
-  signal(c(if (is.null(where)) "In a function of yours." else where, i = hint), "user", parent = parent)
+  signal(
+    c(if (is.null(where)) "In a function of yours." else where, i = hint),
+    "user",
+    parent = parent
+  )
 }
 
 #' What to write in a loss or metric for one of R's functions that cannot take tensors, if that is why it failed
 #' @noRd
 tensors_hint <- function(condition) {
   reasons <- c(
-    "non-numeric", "environment", "requires numeric", "must be an array", "condition has length", "not meaningful",
-    "not implemented", "argument is not", "comparison.*is possible only"
+    "non-numeric",
+    "environment",
+    "requires numeric",
+    "must be an array",
+    "condition has length",
+    "not meaningful",
+    "not implemented",
+    "argument is not",
+    "comparison.*is possible only"
   )
-  if (!grepl(paste(reasons, collapse = "|"), conditionMessage(condition))) return(NULL)
+  if (!grepl(paste(reasons, collapse = "|"), conditionMessage(condition))) {
+    return(NULL)
+  }
   name <- tryCatch(rlang::call_name(conditionCall(condition)), error = function(error) NULL) %||% ""
   others <- c(
-    ifelse = "where", `if` = "where", as.logical = "where", rowSums = "sum", colSums = "sum", rowMeans = "mean",
-    pmax = "maximum", pmin = "minimum", `%*%` = "matmul", length = "size"
+    ifelse = "where",
+    `if` = "where",
+    as.logical = "where",
+    rowSums = "sum",
+    colSums = "sum",
+    rowMeans = "mean",
+    pmax = "maximum",
+    pmin = "minimum",
+    `%*%` = "matmul",
+    length = "size"
   )
   name <- if (name %in% names(others)) others[[name]] else name
-  if (!grepl("^[a-z]+$", name) || !reticulate::py_has_attr(keras$ops, name)) name <- "abs"
+  if (!grepl("^[a-z]+$", name) || !reticulate::py_has_attr(keras$ops, name)) {
+    name <- "abs"
+  }
   tensors_in_words(name)
 }
 
 #' @param name The name of one of Keras's functions of tensors.
 #' @noRd
 tensors_in_words <- function(name) {
-  attach <- if (!is_attached("keras3")) ", or attach the package keras3, by which many of R's take them"
-  sprintf("`y_true` and `y_pred` are tensors. Use functions of these, such as `keras$ops$%s()`%s.", name, attach %||% "")
+  attach <- if (!is_attached("keras3")) {
+    ", or attach the package keras3, by which many of R's take them"
+  }
+  sprintf(
+    "`y_true` and `y_pred` are tensors. Use functions of these, such as `keras$ops$%s()`%s.",
+    name,
+    attach %||% ""
+  )
 }
 
 #' Whether a Python exception was an R error, or has been made by Keras of one
 #' @noRd
 came_from_r <- function(raised) {
-  if (is_of_r(raised)) return(TRUE)
+  if (is_of_r(raised)) {
+    return(TRUE)
+  }
   !is.null(calls$error) && grepl(conditionMessage(calls$error), raised$message, fixed = TRUE)
 }
 
-is_of_r <- function(raised) !is.null(raised$r_class) && !"python.builtin.Exception" %in% raised$r_class
+is_of_r <- function(raised) {
+  !is.null(raised$r_class) && !"python.builtin.Exception" %in% raised$r_class
+}
 
 #' The R error that an R function signalled when Python had called it, with its traceback
 #' @noRd
 r_condition <- function(raised) {
   condition <- calls$error
   calls$error <- NULL
-  if (is_of_r(raised) && !identical(class(condition), raised$r_class)) { # of an earlier error
-    condition <- structure(class = raised$r_class, list(message = raised$value, call = raised$r_call, rlang = NULL))
+  if (is_of_r(raised) && !identical(class(condition), raised$r_class)) {
+    # of an earlier error
+    condition <- structure(
+      class = raised$r_class,
+      list(message = raised$value, call = raised$r_call, rlang = NULL)
+    )
   }
   condition$trace <- condition$trace %||% raised$r_trace
   condition
@@ -219,9 +313,16 @@ python_string <- function(value) if (is.null(value)) NULL else mark_utf8(as.char
 
 check_choice <- function(value, choices, argument = "backend", call = rlang::caller_call()) {
   if (!is.character(value) || length(value) != 1 || !value %in% choices) {
-    abort_argument(argument, sprintf(
-      "`%s` must be one of %s, not %s.", argument, paste0('"', choices, '"', collapse = ", "), describe(value)
-    ), call)
+    abort_argument(
+      argument,
+      sprintf(
+        "`%s` must be one of %s, not %s.",
+        argument,
+        paste0('"', choices, '"', collapse = ", "),
+        describe(value)
+      ),
+      call
+    )
   }
   value
 }
@@ -254,15 +355,23 @@ check_extra <- function(..., call, known = TRUE) {
   unnamed <- sum(!nzchar(rlang::names2(extra)))
   if (unnamed) {
     abort_argument(
-      "...", sprintf("Arguments after the data must be named, and %d %s not.", unnamed, if (unnamed == 1) "is" else "are"),
-      call, hint = "For example `batch_size = 32`."
+      "...",
+      sprintf(
+        "Arguments after the data must be named, and %d %s not.",
+        unnamed,
+        if (unnamed == 1) "is" else "are"
+      ),
+      call,
+      hint = "For example `batch_size = 32`."
     )
   }
   if (length(extra) && !known) {
     name <- names(extra)[[1]]
     nearest <- reticulate::py_to_r(bridge$nearest_argument(name, as.list(arguments)))
     abort_argument(
-      name, sprintf("%s() does not know the argument `%s`.", as.character(call[[1]]), name), call,
+      name,
+      sprintf("%s() does not know the argument `%s`.", as.character(call[[1]]), name),
+      call,
       hint = if (!is.null(nearest)) sprintf("Did you mean `%s`?", nearest)
     )
   }

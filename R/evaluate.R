@@ -27,9 +27,17 @@ evaluate.default <- function(object, ...) {
 #' @param sample_weight Weights of the samples in the loss and in weighted metrics.
 #' @param steps Steps to evaluate; if `NULL`, one pass over the data.
 #' @export
-evaluate.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NULL, ..., batch_size = NULL,
-                                                        sample_weight = NULL, steps = NULL, callbacks = NULL,
-                                                        verbose = getOption("keras.verbose", default = "auto")) {
+evaluate.keras.src.trainers.trainer.Trainer <- function(
+  object,
+  x = NULL,
+  y = NULL,
+  ...,
+  batch_size = NULL,
+  sample_weight = NULL,
+  steps = NULL,
+  callbacks = NULL,
+  verbose = getOption("keras.verbose", default = "auto")
+) {
   call <- user_call("evaluate")
   check_model(object, call)
   end_interrupted_loop()
@@ -38,7 +46,9 @@ evaluate.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NU
   check_extra(..., call = call, known = FALSE)
   list(x, y, sample_weight, callbacks) # the user's code, which may be interrupted
   metrics <- call_core(
-    call, core$evaluate, object,
+    call,
+    core$evaluate,
+    object,
     data_to_core(x, "x", call),
     data_to_core(y, "y", call),
     batch_size = scalar_to_core(batch_size, "batch_size", call),

@@ -263,19 +263,36 @@
 #' @rawNamespace export(fit)
 #' @seealso [evaluate()], [predict()][predict.keras.src.trainers.trainer.Trainer], [keras_training_history]
 #' @export
-fit.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NULL, ..., batch_size = NULL, epochs = 1L,
-                                                   callbacks = NULL, validation_split = 0, validation_data = NULL,
-                                                   shuffle = TRUE, class_weight = NULL, sample_weight = NULL,
-                                                   initial_epoch = 1L, steps_per_epoch = NULL, validation_steps = NULL,
-                                                   validation_batch_size = NULL, validation_freq = 1L,
-                                                   verbose = getOption("keras.verbose", default = "auto"),
-                                                   view_metrics = getOption("keras.view_metrics", default = "auto")) {
+fit.keras.src.trainers.trainer.Trainer <- function(
+  object,
+  x = NULL,
+  y = NULL,
+  ...,
+  batch_size = NULL,
+  epochs = 1L,
+  callbacks = NULL,
+  validation_split = 0,
+  validation_data = NULL,
+  shuffle = TRUE,
+  class_weight = NULL,
+  sample_weight = NULL,
+  initial_epoch = 1L,
+  steps_per_epoch = NULL,
+  validation_steps = NULL,
+  validation_batch_size = NULL,
+  validation_freq = 1L,
+  verbose = getOption("keras.verbose", default = "auto"),
+  view_metrics = getOption("keras.view_metrics", default = "auto")
+) {
   call <- user_call("fit")
   check_model(object, call)
   force(callbacks)
   on.exit(end_callbacks(callbacks))
   on_interrupt <- check_choice(
-    getOption("kerasfit.interrupt", default = "auto"), c("auto", "return", "error"), "kerasfit.interrupt", call
+    getOption("kerasfit.interrupt", default = "auto"),
+    c("auto", "return", "error"),
+    "kerasfit.interrupt",
+    call
   )
   end_interrupted_loop()
   extra <- check_extra(..., call = call)
@@ -286,15 +303,22 @@ fit.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NULL, .
   batch_size <- plain_numbers(batch_size)
   scalar <- function(value, argument) scalar_to_core(value, argument, call)
   view <- view_for(view_metrics, object, epochs, verbose, call)
-  if (!is.null(view)) on.exit(view$close(), add = TRUE)
+  if (!is.null(view)) {
+    on.exit(view$close(), add = TRUE)
+  }
   late <- FALSE
   history <- call_core(
-    call, core$fit, object,
+    call,
+    core$fit,
+    object,
     data_to_core(x, "x", call),
     data_to_core(y, "y", call),
     batch_size = scalar(batch_size, "batch_size"),
     epochs = scalar(epochs, "epochs"),
-    callbacks = callbacks_to_core(with_tfruns(callbacks, object, epochs, initial_epoch, batch_size), call),
+    callbacks = callbacks_to_core(
+      with_tfruns(callbacks, object, epochs, initial_epoch, batch_size),
+      call
+    ),
     validation_split = scalar(validation_split, "validation_split"),
     validation_data = data_to_core(validation_data, "validation_data", call),
     shuffle = scalar(shuffle, "shuffle"),
@@ -319,7 +343,13 @@ fit.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NULL, .
     }
   )
   if (history$params$interrupted || late) {
-    tell_interrupted(history, on_interrupt, history$params$interrupted, parent.frame(), sys.nframe())
+    tell_interrupted(
+      history,
+      on_interrupt,
+      history$params$interrupted,
+      parent.frame(),
+      sys.nframe()
+    )
   }
   invisible(history)
 }

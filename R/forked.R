@@ -8,14 +8,18 @@ processes <- new.env(parent = emptyenv())
 #' Note that Keras is about to load in this process, unless it has been loaded already
 #' @noRd
 note_loading <- function() {
-  if (is.null(processes$keras)) processes$keras <- if (keras_is_loaded()) processes$kerasfit else Sys.getpid()
+  if (is.null(processes$keras)) {
+    processes$keras <- if (keras_is_loaded()) processes$kerasfit else Sys.getpid()
+  }
 }
 
 #' Stop in a copy of the process that Keras runs in
 #' @noRd
 check_process <- function(call = NULL) {
   process <- Sys.getpid()
-  if (process == processes$kerasfit) return(invisible())
+  if (process == processes$kerasfit) {
+    return(invisible())
+  }
   note_loading()
   if (process != processes$keras) {
     abort_kerasfit(
@@ -26,7 +30,8 @@ check_process <- function(call = NULL) {
           "or `future::plan(\"multisession\")`. Make the model there, or load it from a file."
         )
       ),
-      "state", call
+      "state",
+      call
     )
   }
 }

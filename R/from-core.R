@@ -8,9 +8,15 @@ from_core <- function(value) mark_utf8(reticulate::py_to_r(value))
 #' @param value A vector, or a list of such; what else there is stays as it is.
 #' @noRd
 mark_utf8 <- function(value) {
-  if (is.object(value) || !is.vector(value)) return(value)
-  if (is.list(value)) value <- lapply(value, mark_utf8)
-  if (is.character(value)) Encoding(value) <- "UTF-8"
+  if (is.object(value) || !is.vector(value)) {
+    return(value)
+  }
+  if (is.list(value)) {
+    value <- lapply(value, mark_utf8)
+  }
+  if (is.character(value)) {
+    Encoding(value) <- "UTF-8"
+  }
   if (!is.null(names(value))) {
     names <- names(value)
     Encoding(names) <- "UTF-8"

@@ -54,12 +54,19 @@ as_training_history <- function(history) {
   params <- lapply(values$params, function(value) value %||% NA_integer_)
   params$epoch <- as.integer(values$epoch)
   params$seconds <- as.double(values$seconds)
-  metrics <- Map(function(value, measured) {
-    value <- as.double(value)
-    value[!measured] <- NA
-    value
-  }, values$values, values$measured)
-  structure(list(params = params, metrics = metrics), class = c("kerasfit_history", "keras_training_history"))
+  metrics <- Map(
+    function(value, measured) {
+      value <- as.double(value)
+      value[!measured] <- NA
+      value
+    },
+    values$values,
+    values$measured
+  )
+  structure(
+    list(params = params, metrics = metrics),
+    class = c("kerasfit_history", "keras_training_history")
+  )
 }
 
 #' The epoch of each row. Histories that other packages made do not say; theirs count from 1.
@@ -80,7 +87,10 @@ as.data.frame.kerasfit_history <- function(x, row.names = NULL, optional = FALSE
     epoch = rep(epochs, length(columns)),
     value = as.double(unlist(x$metrics, use.names = FALSE)),
     metric = factor(rep(metric, each = length(epochs)), unique(metric)),
-    data = factor(rep(ifelse(validation, "validation", "training"), each = length(epochs)), c("training", "validation"))
+    data = factor(
+      rep(ifelse(validation, "validation", "training"), each = length(epochs)),
+      c("training", "validation")
+    )
   )
 }
 
@@ -97,7 +107,10 @@ format.keras_training_history <- function(x, ...) {
   history <- x
   epochs <- history_epochs(history)
   if (!length(epochs)) {
-    return(sprintf("Training history: no epoch was trained%s.", if (isTRUE(history$params$interrupted)) " to its end" else ""))
+    return(sprintf(
+      "Training history: no epoch was trained%s.",
+      if (isTRUE(history$params$interrupted)) " to its end" else ""
+    ))
   }
   params <- history$params
   known <- function(name) {
@@ -109,11 +122,18 @@ format.keras_training_history <- function(x, ...) {
     if (!is.null(known("samples"))) paste(known("samples"), "samples"),
     if (!is.null(known("validation_samples"))) paste(known("validation_samples"), "to validate on"),
     if (!is.null(known("batch_size"))) paste("batches of", known("batch_size")),
-    if (!is.null(known("steps"))) paste(known("steps"), if (identical(known("steps"), "1")) "step" else "steps", "per epoch")
+    if (!is.null(known("steps"))) {
+      paste(known("steps"), if (identical(known("steps"), "1")) "step" else "steps", "per epoch")
+    }
   )
   seconds <- if (length(params$seconds)) paste(",", format_seconds(sum(params$seconds)))
   c(
-    paste0("Training history: ", in_words(epochs), seconds, if (isTRUE(params$interrupted)) ", then interrupted"),
+    paste0(
+      "Training history: ",
+      in_words(epochs),
+      seconds,
+      if (isTRUE(params$interrupted)) ", then interrupted"
+    ),
     if (length(facts)) paste(facts, collapse = ", "),
     format_last_row(history, epochs[length(epochs)])
   )
@@ -122,7 +142,9 @@ format.keras_training_history <- function(x, ...) {
 #' The last value of each metric, with validation beside training
 #' @noRd
 format_last_row <- function(history, epoch) {
-  if (!length(history$metrics)) return("No metrics.")
+  if (!length(history$metrics)) {
+    return("No metrics.")
+  }
   last <- vapply(history$metrics, function(values) values[length(values)], numeric(1))
   metric <- unique(sub("^val_", "", names(last)))
   cells <- cbind(training = last[metric], validation = last[paste0("val_", metric)])
@@ -140,14 +162,24 @@ format_last_row <- function(history, epoch) {
 #' @export
 `[.keras_training_history` <- function(x, i, ...) {
   call <- user_call("[")
-  if (missing(i)) return(x)
-  if (is.character(i)) return(unclass(x)[i])
+  if (missing(i)) {
+    return(x)
+  }
+  if (is.character(i)) {
+    return(unclass(x)[i])
+  }
   i <- plain_numbers(i)
   epochs <- history_epochs(x)
   # a condition on a metric has missing values in epochs without validation
-  if (is.numeric(i) && anyNA(i)) abort_argument("i", "`i` must have no missing values.", call)
+  if (is.numeric(i) && anyNA(i)) {
+    abort_argument("i", "`i` must have no missing values.", call)
+  }
   if (is.numeric(i) && any(i < 0) && any(i > 0)) {
-    abort_argument("i", "`i` must be epochs to keep or, negative, epochs to leave out, not both.", call)
+    abort_argument(
+      "i",
+      "`i` must be epochs to keep or, negative, epochs to leave out, not both.",
+      call
+    )
   }
   rows <- if (is.logical(i)) {
     which(rep_len(i, length(epochs)))
@@ -157,9 +189,15 @@ format_last_row <- function(history, epoch) {
     match(i[i != 0], epochs)
   }
   if (anyNA(rows)) {
-    abort_argument("i", sprintf(
-      "The history has no epoch %s; it has %s.", paste(i[i != 0][is.na(rows)], collapse = ", "), in_words(epochs)
-    ), call)
+    abort_argument(
+      "i",
+      sprintf(
+        "The history has no epoch %s; it has %s.",
+        paste(i[i != 0][is.na(rows)], collapse = ", "),
+        in_words(epochs)
+      ),
+      call
+    )
   }
   history_of(x$params, epochs[rows], lapply(x$metrics, `[`, rows), x$params[["seconds"]][rows])
 }
@@ -188,11 +226,17 @@ c.keras_training_history <- function(...) {
 followed_by <- function(earlier, later) {
   before <- history_epochs(earlier)
   after <- history_epochs(later)
-  if (!length(before) || !length(after)) return(if (length(after)) later else earlier)
-  if (after[1] <= before[1]) after <- after - after[1] + before[length(before)] + 1L
+  if (!length(before) || !length(after)) {
+    return(if (length(after)) later else earlier)
+  }
+  if (after[1] <= before[1]) {
+    after <- after - after[1] + before[length(before)] + 1L
+  }
   kept <- which(before < after[1])
   names <- union(names(earlier$metrics), names(later$metrics))
-  rows <- function(history, name, rows) (history$metrics[[name]] %||% rep(NA_real_, max(rows)))[rows]
+  rows <- function(history, name, rows) {
+    (history$metrics[[name]] %||% rep(NA_real_, max(rows)))[rows]
+  }
   metrics <- lapply(stats::setNames(names, names), function(name) {
     c(rows(earlier, name, kept), rows(later, name, seq_along(after)))
   })
@@ -201,16 +245,30 @@ followed_by <- function(earlier, later) {
   params$epochs <- max(params$epochs, after)
   seconds <- lapply(list(earlier, later), function(history) history$params[["seconds"]])
   timed <- !any(vapply(seconds, is.null, NA))
-  history_of(params, c(before[kept], after), metrics, if (timed) c(seconds[[1]][kept], seconds[[2]]))
+  history_of(
+    params,
+    c(before[kept], after),
+    metrics,
+    if (timed) c(seconds[[1]][kept], seconds[[2]])
+  )
 }
 
 history_of <- function(params, epochs, metrics, seconds) {
   params$epoch <- epochs
   params$seconds <- seconds
-  structure(list(params = params, metrics = metrics), class = c("kerasfit_history", "keras_training_history"))
+  structure(
+    list(params = params, metrics = metrics),
+    class = c("kerasfit_history", "keras_training_history")
+  )
 }
 
 in_words <- function(epochs) {
   n <- length(epochs)
-  if (!n) "none" else if (n < 2) paste("epoch", epochs) else sprintf("epochs %d to %d", epochs[1], epochs[n])
+  if (!n) {
+    "none"
+  } else if (n < 2) {
+    paste("epoch", epochs)
+  } else {
+    sprintf("epochs %d to %d", epochs[1], epochs[n])
+  }
 }

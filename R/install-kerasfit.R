@@ -15,12 +15,23 @@
 #' install_kerasfit(backend = c("tensorflow", "jax"))
 #' }
 #' @export
-install_kerasfit <- function(envname = "r-kerasfit", backend = "tensorflow", extra_packages = NULL, ...) {
-  for (one in backend) check_choice(one, names(backend_packages), "backend")
+install_kerasfit <- function(
+  envname = "r-kerasfit",
+  backend = "tensorflow",
+  extra_packages = NULL,
+  ...
+) {
+  for (one in backend) {
+    check_choice(one, names(backend_packages), "backend")
+  }
   if (!reticulate::virtualenv_exists(envname)) {
     reticulate::virtualenv_create(envname, version = ">=3.10", packages = NULL)
   }
-  reticulate::virtualenv_install(envname, c(core_packages, unname(backend_packages[backend]), extra_packages), ...)
+  reticulate::virtualenv_install(
+    envname,
+    c(core_packages, unname(backend_packages[backend]), extra_packages),
+    ...
+  )
   cli::cli_inform(c(
     v = "Python packages for kerasfit are in {.val {envname}}.",
     i = "Restart R if Python is running in this session."

@@ -8,17 +8,30 @@
 #' @noRd
 tell_interrupted <- function(history, option, interrupted, env, frame) {
   ends <- option == "error" || (option == "auto" && is_within_code(env, frame))
-  if (ends) signal_interrupted(history)
-  if (!interrupted) return(invisible())
-  if (option == "auto") note_interrupted(history, frame)
+  if (ends) {
+    signal_interrupted(history)
+  }
+  if (!interrupted) {
+    return(invisible())
+  }
+  if (option == "auto") {
+    note_interrupted(history, frame)
+  }
   forgiving_closed_pipe(
-    rlang::inform(c(interrupted_after(history), i = "The model has the weights of its last step."), class = "kerasfit_interrupted")
+    rlang::inform(
+      c(interrupted_after(history), i = "The model has the weights of its last step."),
+      class = "kerasfit_interrupted"
+    )
   )
 }
 
 interrupted_after <- function(history) {
   epochs <- length(history_epochs(history))
-  sprintf("Training was interrupted, after %d whole %s.", epochs, if (epochs == 1) "epoch" else "epochs")
+  sprintf(
+    "Training was interrupted, after %d whole %s.",
+    epochs,
+    if (epochs == 1) "epoch" else "epochs"
+  )
 }
 
 #' Signal R's interrupt, with the history
@@ -37,7 +50,8 @@ signal_interrupted <- function(history) {
 #' @noRd
 is_within_code <- function(env, frame) {
   below <- seq_len(max(frame - 2, 0)) # without fit() and its method
-  is_within_function(env, lapply(below, sys.frame)) || any(vapply(code_of_frames(below), has_loop_over_fit, NA))
+  is_within_function(env, lapply(below, sys.frame)) ||
+    any(vapply(code_of_frames(below), has_loop_over_fit, NA))
 }
 
 #' Whether code that runs in an environment is that of one of some functions that run
@@ -46,7 +60,9 @@ is_within_code <- function(env, frame) {
 #' @noRd
 is_within_function <- function(env, frames) {
   while (!identical(env, globalenv()) && !identical(env, emptyenv())) {
-    if (any(vapply(frames, identical, NA, env))) return(TRUE)
+    if (any(vapply(frames, identical, NA, env))) {
+      return(TRUE)
+    }
     env <- parent.env(env)
   }
   FALSE
@@ -55,14 +71,18 @@ is_within_function <- function(env, frames) {
 #' The code that some frames show: their calls, and what they evaluate for others
 #' @noRd
 code_of_frames <- function(numbers) {
-  evaluated <- lapply(numbers, function(i) if (identical(sys.function(i), eval)) get0("expr", sys.frame(i), inherits = FALSE))
+  evaluated <- lapply(numbers, function(i) {
+    if (identical(sys.function(i), eval)) get0("expr", sys.frame(i), inherits = FALSE)
+  })
   c(lapply(numbers, sys.call), evaluated)
 }
 
 #' Whether code has a loop with a call of `fit()` in it
 #' @noRd
 has_loop_over_fit <- function(code, within_loop = FALSE) {
-  if (!is.call(code) && !is.expression(code)) return(FALSE)
+  if (!is.call(code) && !is.expression(code)) {
+    return(FALSE)
+  }
   if (is.call(code)) {
     name <- name_of_function(code)
     within_loop <- within_loop || name %in% c("for", "while", "repeat")
@@ -73,16 +93,21 @@ has_loop_over_fit <- function(code, within_loop = FALSE) {
 }
 
 has_call_of_fit <- function(code) {
-  if (!is.call(code)) return(FALSE)
+  if (!is.call(code)) {
+    return(FALSE)
+  }
   parts <- as.list(code)
-  name_of_function(code) == "fit" || any(vapply(parts[vapply(parts, is.call, NA)], has_call_of_fit, NA))
+  name_of_function(code) == "fit" ||
+    any(vapply(parts[vapply(parts, is.call, NA)], has_call_of_fit, NA))
 }
 
 #' The name of the function of a call, without its package; "" if it has none
 #' @noRd
 name_of_function <- function(call) {
   head <- call[[1]]
-  if (is.call(head) && as.character(head[[1]])[1] %in% c("::", ":::")) head <- head[[3]]
+  if (is.call(head) && as.character(head[[1]])[1] %in% c("::", ":::")) {
+    head <- head[[3]]
+  }
   if (is.name(head)) as.character(head) else ""
 }
 
@@ -95,8 +120,13 @@ interrupted_run <- new.env(parent = emptyenv())
 #' Note that a run has been interrupted, if it is the user's statement that has called `fit()` and nobody evaluates it
 #' @noRd
 note_interrupted <- function(history, frame) {
-  if (frame > 2 && !has_call_of_fit(sys.call(1))) return(invisible())
-  list2env(list(history = history, calls = calls_until(frame - 1), last_value = last_value()), interrupted_run)
+  if (frame > 2 && !has_call_of_fit(sys.call(1))) {
+    return(invisible())
+  }
+  list2env(
+    list(history = history, calls = calls_until(frame - 1), last_value = last_value()),
+    interrupted_run
+  )
   addTaskCallback(function(...) {
     forget_interrupted()
     FALSE
@@ -112,11 +142,15 @@ forget_interrupted <- function() rm(list = names(interrupted_run), envir = inter
 #' @noRd
 end_interrupted_loop <- function(frame = sys.nframe() - 1) {
   run <- as.list(interrupted_run)
-  if (!length(run)) return(invisible())
+  if (!length(run)) {
+    return(invisible())
+  }
   forget_interrupted()
   same <- rlang::is_reference(last_value(), run$last_value)
   telling <- !is.null(run$last_value) && !is.logical(run$last_value)
-  if (interactive() || (same && (telling || identical(calls_until(frame - 1), run$calls)))) signal_interrupted(run$history)
+  if (interactive() || (same && (telling || identical(calls_until(frame - 1), run$calls)))) {
+    signal_interrupted(run$history)
+  }
 }
 
 last_value <- function() get0(".Last.value", baseenv())

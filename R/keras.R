@@ -19,12 +19,16 @@ import_core <- function(module, python, convert = FALSE) {
     note_loading()
     set_python_environment("KERAS_BACKEND", default_backend())
     set_python_environment("KERASFIT_CACHE", program_cache())
-    if (!load_torch_library(python)) warn_of_blas()
+    if (!load_torch_library(python)) {
+      warn_of_blas()
+    }
     path <- reticulate::import("sys", convert = FALSE)$path
     if (!python %in% reticulate::py_to_r(path)) path$insert(0L, python)
   }
   delayed <- list(
-    before_load = prepare, get_environment = function() "r-kerasfit", on_error = abort_loading
+    before_load = prepare,
+    get_environment = function() "r-kerasfit",
+    on_error = abort_loading
   )
   import <- function() reticulate::import(module, convert = convert, delay_load = delayed)
   if (!reticulate::py_available()) {
@@ -79,8 +83,13 @@ hint_for_integers <- function(text, arguments = list()) {
     integers <- rapply(arguments[whole], as.integer, how = "replace")
     written <- vapply(integers, function(value) paste(deparse(value), collapse = ""), "")
     written <- paste0(ifelse(nzchar(names), paste(names, "= "), ""), written)
-    sprintf("Whole numbers are written with an L in R: %s.", paste0("`", written, "`", collapse = ", "))
-  } else if (grepl("'float' object cannot be interpreted as an integer|invalid dimension '[0-9]+[.]0'", text)) {
+    sprintf(
+      "Whole numbers are written with an L in R: %s.",
+      paste0("`", written, "`", collapse = ", ")
+    )
+  } else if (
+    grepl("'float' object cannot be interpreted as an integer|invalid dimension '[0-9]+[.]0'", text)
+  ) {
     "Whole numbers that Keras wants as integers are written with an L in R, also where a layer was made: `16L`."
   }
 }
@@ -88,7 +97,9 @@ hint_for_integers <- function(text, arguments = list()) {
 #' Whether a value is a few doubles that are whole numbers, or a list of such
 #' @noRd
 are_whole_doubles <- function(value) {
-  if (is.list(value) && !is.object(value)) return(length(value) > 0 && all(vapply(value, are_whole_doubles, NA)))
+  if (is.list(value) && !is.object(value)) {
+    return(length(value) > 0 && all(vapply(value, are_whole_doubles, NA)))
+  }
   few <- is.double(value) && !is.object(value) && length(value) %in% 1:8
   few && all(is.finite(value) & value == round(value) & abs(value) < 2^31)
 }
@@ -96,14 +107,22 @@ are_whole_doubles <- function(value) {
 #' Say why Keras does not load, and what to do
 #' @noRd
 abort_loading <- function(error) {
-  traceback <- if (reticulate::is_py_object(error)) reticulate::import("traceback")$format_exception(error)
+  traceback <- if (reticulate::is_py_object(error)) {
+    reticulate::import("traceback")$format_exception(error)
+  }
   abort_kerasfit(
     c(
-      sprintf("Keras cannot be loaded with the backend \"%s\": %s.", default_backend(), sub("\n.*", "", conditionMessage(error))),
+      sprintf(
+        "Keras cannot be loaded with the backend \"%s\": %s.",
+        default_backend(),
+        sub("\n.*", "", conditionMessage(error))
+      ),
       i = sprintf("Python is %s.", reticulate::py_config()$python),
       i = "`install_kerasfit()` installs what is needed; `reticulate::use_virtualenv()` chooses another Python."
     ),
-    kind = "python", call = NULL, python_traceback = paste(traceback, collapse = "")
+    kind = "python",
+    call = NULL,
+    python_traceback = paste(traceback, collapse = "")
   )
 }
 
@@ -119,7 +138,10 @@ load_torch_library <- function(python) {
 
 warn_of_blas <- function() {
   warn_kerasfit(c(
-    sprintf("PyTorch was loaded before kerasfit and computes with R's BLAS (%s), often many times slower.", extSoftVersion()[["BLAS"]]),
+    sprintf(
+      "PyTorch was loaded before kerasfit and computes with R's BLAS (%s), often many times slower.",
+      extSoftVersion()[["BLAS"]]
+    ),
     i = "Call `library(kerasfit)` before anything that uses Python."
   ))
 }
@@ -130,9 +152,13 @@ set_python_environment <- function(name, value) {
   do.call(Sys.setenv, stats::setNames(list(value), name))
   if (reticulate::py_available()) {
     # by its bytes: in the C locale, a path with other letters is no text
-    if (.Platform$OS.type == "windows") value <- enc2utf8(value) # where Python's paths are UTF-8 in any locale
+    if (.Platform$OS.type == "windows") {
+      value <- enc2utf8(value)
+    } # where Python's paths are UTF-8 in any locale
     os <- reticulate::import("os", convert = FALSE)
-    bytes <- reticulate::import_builtins(convert = FALSE)$bytes(as.list(as.integer(charToRaw(value))))
+    bytes <- reticulate::import_builtins(convert = FALSE)$bytes(as.list(as.integer(charToRaw(
+      value
+    ))))
     os$environ$update(reticulate::dict(stats::setNames(list(os$fsdecode(bytes)), name)))
   }
 }
@@ -142,12 +168,19 @@ set_python_environment <- function(name, value) {
 program_cache <- function() {
   cache <- getOption("kerasfit.cache", default = Sys.getenv("KERASFIT_CACHE", NA))
   if (!is.logical(cache) && !is.character(cache) || length(cache) != 1) {
-    abort_argument("kerasfit.cache", sprintf("`options(kerasfit.cache = )` must be a folder or FALSE, not %s.", describe(cache)))
+    abort_argument(
+      "kerasfit.cache",
+      sprintf("`options(kerasfit.cache = )` must be a folder or FALSE, not %s.", describe(cache))
+    )
   }
   if (isFALSE(cache) || nzchar(Sys.getenv("_R_CHECK_PACKAGE_NAME_"))) {
     ""
   } else if (is.character(cache) && !is.na(cache)) {
-    if (is.null(getOption("kerasfit.cache"))) path.expand(cache) else path_to_core(cache, "kerasfit.cache", NULL)
+    if (is.null(getOption("kerasfit.cache"))) {
+      path.expand(cache)
+    } else {
+      path_to_core(cache, "kerasfit.cache", NULL)
+    }
   } else {
     tools::R_user_dir("kerasfit", "cache")
   }
@@ -160,7 +193,8 @@ program_cache <- function() {
 #' @noRd
 has_keras <- function() {
   may_start <- interactive() || identical(Sys.getenv("NOT_CRAN"), "true")
-  reticulate::py_available(initialize = may_start) && !is.null(reticulate::import("importlib.util")$find_spec("keras"))
+  reticulate::py_available(initialize = may_start) &&
+    !is.null(reticulate::import("importlib.util")$find_spec("keras"))
 }
 
 keras_is_loaded <- function() {

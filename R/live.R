@@ -8,20 +8,35 @@
 #' @noRd
 metrics_widget <- function(histories = list(), metrics = NULL, log = FALSE, live = NULL, ...) {
   rlang::check_installed(c("htmlwidgets", "plotly"), "for interactive plots of training.")
-  runs <- unname(Map(function(history, name) {
-    list(
-      name = name, epoch = as.list(history_epochs(history)), best = c(best_epoch(history, "val_loss"), NA)[1],
-      metrics = lapply(chosen(history$metrics, metrics), function(values) as.list(ifelse(is.finite(values), values, NA)))
-    )
-  }, histories, run_names(histories)))
+  runs <- unname(Map(
+    function(history, name) {
+      list(
+        name = name,
+        epoch = as.list(history_epochs(history)),
+        best = c(best_epoch(history, "val_loss"), NA)[1],
+        metrics = lapply(chosen(history$metrics, metrics), function(values) {
+          as.list(ifelse(is.finite(values), values, NA))
+        })
+      )
+    },
+    histories,
+    run_names(histories)
+  ))
   value <- structure(list(runs = runs, log = log, live = live), TOJSON_FUNC = json_in_html)
   htmlwidgets::createWidget(
-    "kerasfitMetrics", value,
-    package = "kerasfit", dependencies = list(plotly_js()),
+    "kerasfitMetrics",
+    value,
+    package = "kerasfit",
+    dependencies = list(plotly_js()),
     sizingPolicy = htmlwidgets::sizingPolicy(
-      defaultWidth = "100%", viewer.padding = 0, browser.padding = 0, browser.fill = TRUE, viewer.fill = TRUE,
+      defaultWidth = "100%",
+      viewer.padding = 0,
+      browser.padding = 0,
+      browser.fill = TRUE,
+      viewer.fill = TRUE,
       knitr.defaultHeight = 480
-    ), ...
+    ),
+    ...
   )
 }
 
@@ -32,7 +47,13 @@ metrics_widget <- function(histories = list(), metrics = NULL, log = FALSE, live
 json_in_html <- function(x, ...) {
   json <- jsonlite::toJSON(
     x,
-    auto_unbox = TRUE, null = "null", na = "null", digits = 16, use_signif = TRUE, dataframe = "columns", force = TRUE,
+    auto_unbox = TRUE,
+    null = "null",
+    na = "null",
+    digits = 16,
+    use_signif = TRUE,
+    dataframe = "columns",
+    force = TRUE,
     keep_vec_names = TRUE
   )
   gsub("<", "\\u003c", json, fixed = TRUE)
@@ -47,17 +68,25 @@ chosen <- function(values, metrics) {
 plotly_js <- function() {
   folder <- system.file("htmlwidgets", "lib", "plotlyjs", package = "plotly")
   htmltools::htmlDependency(
-    "plotly-main", utils::packageVersion("plotly"), folder,
-    script = list.files(folder, "^plotly.*min\\.js$")[1], all_files = FALSE
+    "plotly-main",
+    utils::packageVersion("plotly"),
+    folder,
+    script = list.files(folder, "^plotly.*min\\.js$")[1],
+    all_files = FALSE
   )
 }
 
 #' Who watches a run of training, as the core wants it; NULL for nobody
 #' @noRd
 view_for <- function(view_metrics, model, epochs, verbose, call) {
-  if (rlang::is_string(view_metrics)) view_metrics <- path_to_core(view_metrics, "view_metrics", call)
+  if (rlang::is_string(view_metrics)) {
+    view_metrics <- path_to_core(view_metrics, "view_metrics", call)
+  }
   check_view_metrics(view_metrics, call)
-  if (isFALSE(view_metrics) || (identical(view_metrics, "auto") && !is_worth_viewing(model, epochs, verbose))) {
+  if (
+    isFALSE(view_metrics) ||
+      (identical(view_metrics, "auto") && !is_worth_viewing(model, epochs, verbose))
+  ) {
     return(NULL)
   }
   if (is.character(view_metrics) && view_metrics != "auto") {
@@ -70,19 +99,28 @@ view_for <- function(view_metrics, model, epochs, verbose, call) {
 }
 
 check_view_metrics <- function(view_metrics, call) {
-  is_folder <- rlang::is_string(view_metrics) && (view_metrics == "auto" || dir.exists(view_metrics))
+  is_folder <- rlang::is_string(view_metrics) &&
+    (view_metrics == "auto" || dir.exists(view_metrics))
   if (!is_folder && !isTRUE(view_metrics) && !isFALSE(view_metrics)) {
-    abort_argument("view_metrics", sprintf(
-      '`view_metrics` must be "auto", TRUE, FALSE or a folder that exists, not %s.', describe(view_metrics)
-    ), call)
+    abort_argument(
+      "view_metrics",
+      sprintf(
+        '`view_metrics` must be "auto", TRUE, FALSE or a folder that exists, not %s.',
+        describe(view_metrics)
+      ),
+      call
+    )
   }
 }
 
 #' Whether `view_metrics = "auto"` shows training: in RStudio, if there are metrics, epochs and output
 #' @noRd
 is_worth_viewing <- function(model, epochs, verbose) {
-  is_rstudio() && rlang::is_installed(c("htmlwidgets", "plotly")) && isTRUE(epochs > 1) &&
-    !isTRUE(verbose == 0) && reticulate::py_to_r(bridge$has_metrics(model))
+  is_rstudio() &&
+    rlang::is_installed(c("htmlwidgets", "plotly")) &&
+    isTRUE(epochs > 1) &&
+    !isTRUE(verbose == 0) &&
+    reticulate::py_to_r(bridge$has_metrics(model))
 }
 
 is_rstudio <- function() identical(.Platform$GUI, "RStudio") && is.function(getOption("viewer"))
@@ -92,22 +130,39 @@ is_rstudio <- function() identical(.Platform$GUI, "RStudio") && is.function(getO
 open_page <- function(page, url, in_viewer) {
   shown <- tryCatch(
     {
-      user_code(if (in_viewer) getOption("viewer")(page) else if (has_browser()) utils::browseURL(url))
+      user_code(
+        if (in_viewer) {
+          getOption("viewer")(page)
+        } else if (has_browser()) {
+          utils::browseURL(url)
+        }
+      )
       in_viewer || has_browser()
     },
     error = function(error) FALSE
   )
   if (!shown) {
-    rlang::inform(c("There is no browser to show training in.", i = paste("While this session goes on, it is at", url)))
+    rlang::inform(c(
+      "There is no browser to show training in.",
+      i = paste("While this session goes on, it is at", url)
+    ))
   }
 }
 
 has_browser <- function() {
   browser <- getOption("browser")
-  if (is.function(browser)) return(TRUE)
-  if (.Platform$OS.type == "windows") return(TRUE)
-  has_screen <- Sys.info()[["sysname"]] == "Darwin" || any(nzchar(Sys.getenv(c("DISPLAY", "WAYLAND_DISPLAY"))))
-  has_screen && is.character(browser) && nzchar(browser) && nzchar(Sys.which(strsplit(browser, " ")[[1]][1]))
+  if (is.function(browser)) {
+    return(TRUE)
+  }
+  if (.Platform$OS.type == "windows") {
+    return(TRUE)
+  }
+  has_screen <- Sys.info()[["sysname"]] == "Darwin" ||
+    any(nzchar(Sys.getenv(c("DISPLAY", "WAYLAND_DISPLAY"))))
+  has_screen &&
+    is.character(browser) &&
+    nzchar(browser) &&
+    nzchar(Sys.which(strsplit(browser, " ")[[1]][1]))
 }
 
 #' A new folder with a page that shows training as it goes on
@@ -123,14 +178,20 @@ live_page <- function() {
   )
   own_page <- htmltools::tags$script("document.body.className = 'kerasfit-page'")
   widget <- metrics_widget(live = list(poll = "state.json"), height = "100vh")
-  htmltools::save_html(htmltools::tagList(head, own_page, widget), file.path(folder, "index.html"), libdir = "lib")
+  htmltools::save_html(
+    htmltools::tagList(head, own_page, widget),
+    file.path(folder, "index.html"),
+    libdir = "lib"
+  )
   folder
 }
 
 #' The folder with the page of all runs of this session that are watched in a browser
 #' @noRd
 shared_live_page <- function() {
-  if (is.null(pages$folder) || !file.exists(file.path(pages$folder, "index.html"))) pages$folder <- live_page()
+  if (is.null(pages$folder) || !file.exists(file.path(pages$folder, "index.html"))) {
+    pages$folder <- live_page()
+  }
   pages$folder
 }
 
@@ -176,13 +237,21 @@ render_training <- function(expr, env = parent.frame(), quoted = FALSE) {
   listening <- FALSE
   widget <- function() {
     shown <- value()
-    if (is.null(shown)) return(NULL)
-    if (!is.character(shown)) return(metrics_widget(if (inherits(shown, "keras_training_history")) list(shown) else shown))
+    if (is.null(shown)) {
+      return(NULL)
+    }
+    if (!is.character(shown)) {
+      return(metrics_widget(if (inherits(shown, "keras_training_history")) list(shown) else shown))
+    }
     folder <<- shown
-    if (!listening) listen_to_stop(function() request_stop(folder))
+    if (!listening) {
+      listen_to_stop(function() request_stop(folder))
+    }
     listening <<- TRUE
     state <- read_state(folder)
-    if (state$status %in% c("starting", "training")) shiny::invalidateLater(500)
+    if (state$status %in% c("starting", "training")) {
+      shiny::invalidateLater(500)
+    }
     metrics_widget(live = list(state = state))
   }
   htmlwidgets::shinyRenderWidget(quote(widget()), training_output, environment(), quoted = TRUE)
@@ -214,10 +283,22 @@ request_stop <- function(folder) {
 #' @noRd
 read_state <- function(folder) {
   file <- file.path(view_folder(folder), "state.json")
-  if (file.exists(file)) return(read_replaced(file))
+  if (file.exists(file)) {
+    return(read_replaced(file))
+  }
   list(
-    status = "starting", message = "", name = "", epoch = 0, epochs = NULL, initial_epoch = 1, step = 0, steps = NULL,
-    elapsed = 0, left = NULL, from = 0, rows = list(epoch = list(), metrics = list())
+    status = "starting",
+    message = "",
+    name = "",
+    epoch = 0,
+    epochs = NULL,
+    initial_epoch = 1,
+    step = 0,
+    steps = NULL,
+    elapsed = 0,
+    left = NULL,
+    from = 0,
+    rows = list(epoch = list(), metrics = list())
   )
 }
 
@@ -226,7 +307,9 @@ read_state <- function(folder) {
 read_replaced <- function(file, read = jsonlite::read_json) {
   for (i in 1:20) {
     state <- tryCatch(suppressWarnings(read(file)), error = function(error) NULL)
-    if (!is.null(state)) return(state)
+    if (!is.null(state)) {
+      return(state)
+    }
     Sys.sleep(0.01)
   }
   read(file)

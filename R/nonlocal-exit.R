@@ -18,9 +18,12 @@ calls <- new.env(parent = emptyenv())
 #' @noRd
 guarded <- function(f, ...) {
   check_stack(1 / 8)
-  if (!is.function(f)) f <- reticulate::py_to_r(f)
+  if (!is.function(f)) {
+    f <- reticulate::py_to_r(f)
+  }
   outcome <- catch_nonlocal_exit(if (is_our_own(f)) f(...) else allowInterrupts(f(...)))
-  switch(outcome$way,
+  switch(
+    outcome$way,
     value = return(outcome$value),
     error = {
       if (!is_time_limit(outcome$condition)) {
@@ -52,7 +55,9 @@ catch_nonlocal_exit <- function(code) {
   last <- trace <- NULL
   ended <- FALSE
   on.exit(
-    if (!ended) return(list(way = if (inherits(last, "interrupt")) "interrupt" else "jump", condition = last))
+    if (!ended) {
+      return(list(way = if (inherits(last, "interrupt")) "interrupt" else "jump", condition = last))
+    }
   )
   note <- function(condition) {
     last <<- condition
@@ -62,7 +67,9 @@ catch_nonlocal_exit <- function(code) {
     with_restarts_caught(withCallingHandlers(list(way = "value", value = code), condition = note)),
     error = function(error) {
       # a Python exception has a traceback of its own
-      if (is_condition_of_r(error) && inherits(last, "error")) error$trace <- error$trace %||% trace
+      if (is_condition_of_r(error) && inherits(last, "error")) {
+        error$trace <- error$trace %||% trace
+      }
       list(way = "error", condition = error)
     }
   )
@@ -75,7 +82,9 @@ is_condition_of_r <- function(condition) is.list(condition) && !reticulate::is_p
 #' The value of some code, or the restart outside of Python that it has invoked
 #' @noRd
 with_restarts_caught <- function(code) {
-  if (!length(calls$restarts)) return(code)
+  if (!length(calls$restarts)) {
+    return(code)
+  }
   caught <- lapply(calls$restarts, function(restart) {
     function(...) list(way = "restart", restart = restart, arguments = list(...))
   })
@@ -87,7 +96,9 @@ with_restarts_caught <- function(code) {
 restarts_here <- function() {
   restarts <- computeRestarts()
   names <- vapply(restarts, function(restart) restart[[1]] %||% "", "")
-  restarts <- stats::setNames(restarts, names)[nzchar(names) & !duplicated(names) & names != "raise_py_exception"]
+  restarts <- stats::setNames(restarts, names)[
+    nzchar(names) & !duplicated(names) & names != "raise_py_exception"
+  ]
   if (identical(names(restarts), "abort")) list() else restarts
 }
 
@@ -97,14 +108,22 @@ restarts_here <- function() {
 resume_nonlocal_exit <- function() {
   exit <- calls$exit
   calls$exit <- NULL
-  if (identical(exit$way, "restart")) rlang::inject(invokeRestart(exit$restart, !!!exit$arguments))
+  if (identical(exit$way, "restart")) {
+    rlang::inject(invokeRestart(exit$restart, !!!exit$arguments))
+  }
   if (!is.null(exit$condition) && !inherits(exit$condition, "error")) {
-    withRestarts(signalCondition(exit$condition), muffleWarning = function() NULL, muffleMessage = function() NULL)
+    withRestarts(
+      signalCondition(exit$condition),
+      muffleWarning = function() NULL,
+      muffleMessage = function() NULL
+    )
   }
   invisible()
 }
 
-signal_interrupt <- function() signalCondition(structure(class = c("interrupt", "condition"), list(message = "", call = NULL)))
+signal_interrupt <- function() {
+  signalCondition(structure(class = c("interrupt", "condition"), list(message = "", call = NULL)))
+}
 
 #' Stop while there is still room on R's stack
 #'
@@ -121,7 +140,8 @@ check_stack <- function(share, call = NULL) {
         "Functions call each other too deeply: too little is left of R's stack to call Python.",
         i = "Is there a function that calls itself for ever, such as a callback that trains with itself?"
       ),
-      "state", call
+      "state",
+      call
     )
   }
 }
@@ -130,11 +150,16 @@ check_stack <- function(share, call = NULL) {
 
 #' Whether an error is that of `setTimeLimit()` or `setSessionTimeLimit()`
 #' @noRd
-is_time_limit <- function(error) is_condition_of_r(error) && is_time_limit_message(conditionMessage(error))
+is_time_limit <- function(error) {
+  is_condition_of_r(error) && is_time_limit_message(conditionMessage(error))
+}
 
 is_time_limit_message <- function(text) {
   limits <- c(
-    "reached elapsed time limit", "reached CPU time limit", "reached session elapsed time limit", "reached session CPU time limit"
+    "reached elapsed time limit",
+    "reached CPU time limit",
+    "reached session elapsed time limit",
+    "reached session CPU time limit"
   )
   any(vapply(c(limits, gettext(limits, domain = "R")), grepl, NA, text, fixed = TRUE))
 }
@@ -146,7 +171,9 @@ is_time_limit_message <- function(text) {
 #' @noRd
 check_time_limit <- function() {
   allowInterrupts(Sys.sleep(0))
-  if (note_printed_time_limit()) signal_interrupt()
+  if (note_printed_time_limit()) {
+    signal_interrupt()
+  }
   NULL
 }
 
@@ -163,4 +190,6 @@ note_printed_time_limit <- function() {
 
 #' Make `geterrmessage()` forget the error of a time limit
 #' @noRd
-forget_errors <- function() if (is_time_limit_message(geterrmessage())) try(stop("", call. = FALSE), silent = TRUE)
+forget_errors <- function() {
+  if (is_time_limit_message(geterrmessage())) try(stop("", call. = FALSE), silent = TRUE)
+}

@@ -9,8 +9,11 @@
 #' @return A Python list.
 #' @noRd
 state_to_core <- function(value, owner, element = "") {
-  if (isS4(value) || reticulate::is_py_object(value)) refuse_state(value, owner, element)
-  elements <- switch(typeof(value),
+  if (isS4(value) || reticulate::is_py_object(value)) {
+    refuse_state(value, owner, element)
+  }
+  elements <- switch(
+    typeof(value),
     "NULL" = NULL,
     logical = ,
     integer = array(as.integer(value)),
@@ -23,7 +26,9 @@ state_to_core <- function(value, owner, element = "") {
   )
   attributes <- attributes(value)
   parts <- list(
-    typeof(value), reticulate::r_to_py(elements), as.list(names(attributes)),
+    typeof(value),
+    reticulate::r_to_py(elements),
+    as.list(names(attributes)),
     elements_to_core(attributes, owner, paste0(element, "@"))
   )
   reticulate::r_to_py(lapply(parts, reticulate::r_to_py))
@@ -32,7 +37,10 @@ state_to_core <- function(value, owner, element = "") {
 elements_to_core <- function(values, owner, within) {
   names <- rlang::names2(values)
   joint <- if (!nzchar(within) || endsWith(within, "@")) "" else "$"
-  elements <- paste0(within, ifelse(nzchar(names), paste0(joint, names), sprintf("[[%d]]", seq_along(values))))
+  elements <- paste0(
+    within,
+    ifelse(nzchar(names), paste0(joint, names), sprintf("[[%d]]", seq_along(values)))
+  )
   reticulate::r_to_py(unname(Map(state_to_core, values, owner, elements)))
 }
 
@@ -48,7 +56,13 @@ refuse_state <- function(value, owner, element) {
   }
   abort_argument(
     "callbacks",
-    sprintf("The state of %s cannot be stored: %s is %s.", owner, if (nzchar(element)) paste("its element", element) else "it", what), NULL,
+    sprintf(
+      "The state of %s cannot be stored: %s is %s.",
+      owner,
+      if (nzchar(element)) paste("its element", element) else "it",
+      what
+    ),
+    NULL,
     hint = "`get_state()` may return vectors, lists, factors and data frames."
   )
 }
@@ -62,7 +76,10 @@ state_from_core <- function(state) {
   value <- elements_from_core(parts[[2]], type)
   names <- as.character(unlist(reticulate::py_to_r(parts[[3]])))
   if (length(names)) {
-    attributes(value) <- stats::setNames(lapply(reticulate::iterate(parts[[4]], simplify = FALSE), state_from_core), names)
+    attributes(value) <- stats::setNames(
+      lapply(reticulate::iterate(parts[[4]], simplify = FALSE), state_from_core),
+      names
+    )
   }
   value
 }
@@ -70,10 +87,13 @@ state_from_core <- function(state) {
 elements_from_core <- function(elements, type) {
   vector_of <- function(type) {
     value <- as.vector(reticulate::py_to_r(elements))
-    if (typeof(value) != type) stop("The elements are of type ", typeof(value), ", not ", type, ".")
+    if (typeof(value) != type) {
+      stop("The elements are of type ", typeof(value), ", not ", type, ".")
+    }
     value
   }
-  switch(type,
+  switch(
+    type,
     "NULL" = NULL,
     logical = as.logical(vector_of("integer")),
     raw = as.raw(vector_of("integer")),
@@ -81,7 +101,9 @@ elements_from_core <- function(elements, type) {
     double = ,
     complex = vector_of(type),
     character = vapply(
-      reticulate::iterate(elements, simplify = FALSE), function(string) reticulate::py_to_r(string) %||% NA_character_, ""
+      reticulate::iterate(elements, simplify = FALSE),
+      function(string) reticulate::py_to_r(string) %||% NA_character_,
+      ""
     ),
     list = lapply(reticulate::iterate(elements, simplify = FALSE), state_from_core),
     stop("There are no values of type ", type, ".")
@@ -100,12 +122,16 @@ r_random_state <- function() {
 #' @noRd
 set_r_random_state <- function(state) {
   seed <- as.vector(state)
-  if (!is.integer(seed) || !length(seed) || is.na(seed[1]) || seed[1] < 0L) return(FALSE)
+  if (!is.integer(seed) || !length(seed) || is.na(seed[1]) || seed[1] < 0L) {
+    return(FALSE)
+  }
   # ?RNGkind: the first integer has the kinds of generator, of normal numbers and of samples
   kinds <- c(seed[1] %% 100L, seed[1] %/% 100L %% 100L, seed[1] %/% 10000L)
   sizes <- c(4L, 3L, 3L, 626L, 102L, NA, 102L, 7L)
   size <- sizes[kinds[1] + 1L]
   is_state <- all(kinds <= c(7L, 5L, 1L)) && (is.na(size) || length(seed) == size)
-  if (is_state) assign(".Random.seed", seed, globalenv())
+  if (is_state) {
+    assign(".Random.seed", seed, globalenv())
+  }
   is_state
 }

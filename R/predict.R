@@ -21,18 +21,29 @@
 #' probabilities <- model |> predict(x)
 #' table(levels(iris$Species)[max.col(probabilities)], iris$Species)
 #' @export
-predict.keras.src.trainers.trainer.Trainer <- function(object, x, ..., batch_size = NULL, steps = NULL,
-                                                       callbacks = NULL, verbose = getOption("keras.verbose", default = "auto")) {
+predict.keras.src.trainers.trainer.Trainer <- function(
+  object,
+  x,
+  ...,
+  batch_size = NULL,
+  steps = NULL,
+  callbacks = NULL,
+  verbose = getOption("keras.verbose", default = "auto")
+) {
   call <- user_call("predict")
   check_model(object, call)
   end_interrupted_loop()
   force(callbacks)
   on.exit(end_callbacks(callbacks))
   check_extra(..., call = call, known = FALSE)
-  if (missing(x)) x <- NULL
+  if (missing(x)) {
+    x <- NULL
+  }
   list(x, callbacks) # the user's code, which may be interrupted
   call_core(
-    call, core$predict, object,
+    call,
+    core$predict,
+    object,
     data_to_core(x, "x", call),
     batch_size = scalar_to_core(batch_size, "batch_size", call),
     steps = scalar_to_core(steps, "steps", call),

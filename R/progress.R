@@ -26,13 +26,19 @@ console_writer <- function() {
       invisible()
     },
     bar_end = function() {
-      if (!is.null(bar)) cli::cli_progress_done(id = bar, .envir = here)
+      if (!is.null(bar)) {
+        cli::cli_progress_done(id = bar, .envir = here)
+      }
       bar <<- NULL
       invisible()
     },
-    line = function(text) cat(if (is_console()) wrapped(text, cli::console_width()) else text, sep = "\n"),
+    line = function(text) {
+      cat(if (is_console()) wrapped(text, cli::console_width()) else text, sep = "\n")
+    },
     printed = function(text) {
-      if (!is.null(bar)) cli::cli_progress_done(id = bar, .envir = here)
+      if (!is.null(bar)) {
+        cli::cli_progress_done(id = bar, .envir = here)
+      }
       cat(text)
       if (!is.null(bar)) bar <<- do.call(begin_bar, begun)
     }
@@ -50,7 +56,9 @@ forgiving <- function(f) {
 #' Run code that writes a message; that nobody reads it any more is no error
 #' @noRd
 forgiving_closed_pipe <- function(code) {
-  tryCatch(code, error = function(error) if (!grepl("SIGPIPE", conditionMessage(error), fixed = TRUE)) stop(error))
+  tryCatch(code, error = function(error) {
+    if (!grepl("SIGPIPE", conditionMessage(error), fixed = TRUE)) stop(error)
+  })
 }
 
 #' Whether lines go to a console where somebody looks at them, not into a file, a document or a variable
@@ -69,7 +77,11 @@ wrapped <- function(text, width) {
     for (part in parts[-1]) {
       last <- length(lines)
       longer <- paste(lines[last], part, sep = " - ")
-      if (nchar(longer, "width") <= width) lines[last] <- longer else lines[last + 1] <- paste0("  ", part)
+      if (nchar(longer, "width") <= width) {
+        lines[last] <- longer
+      } else {
+        lines[last + 1] <- paste0("  ", part)
+      }
     }
   }
   lines
@@ -78,12 +90,17 @@ wrapped <- function(text, width) {
 begin_bar <- function(label, total, envir) {
   rlang::local_options(cli.progress_show_after = 0)
   cli::cli_progress_bar(
-    name = label, total = total %||% NA, clear = TRUE, .auto_close = FALSE, .envir = envir,
+    name = label,
+    total = total %||% NA,
+    clear = TRUE,
+    .auto_close = FALSE,
+    .envir = envir,
     format = if (is.null(total)) {
       "{cli::pb_name}{cli::pb_spin} step {cli::pb_current} | {metrics}"
     } else {
       paste0(
-        "{cli::pb_name}", if (cli::console_width() >= 80) "{cli::pb_bar} ", # which has 30 columns
+        "{cli::pb_name}",
+        if (cli::console_width() >= 80) "{cli::pb_bar} ", # which has 30 columns
         "{cli::pb_current}/{cli::pb_total} | ETA {cli::pb_eta} | {metrics}"
       )
     }

@@ -14,8 +14,21 @@
 set_random_seed <- function(seed) {
   given <- seed
   seed <- plain_numbers(seed)
-  if (!is.numeric(seed) || length(seed) != 1 || is.na(seed) || seed < 0 || seed != round(seed) || seed > .Machine$integer.max) {
-    abort_argument("seed", sprintf("`seed` must be a whole number, 0 or more and less than 2^31, not %s.", describe(seed)))
+  if (
+    !is.numeric(seed) ||
+      length(seed) != 1 ||
+      is.na(seed) ||
+      seed < 0 ||
+      seed != round(seed) ||
+      seed > .Machine$integer.max
+  ) {
+    abort_argument(
+      "seed",
+      sprintf(
+        "`seed` must be a whole number, 0 or more and less than 2^31, not %s.",
+        describe(seed)
+      )
+    )
   }
   set.seed(seed)
   bridge$set_random_seed(as.integer(seed))

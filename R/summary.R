@@ -17,18 +17,36 @@
 #' model <- keras$Sequential(list(keras$Input(list(4L)), keras$layers$Dense(3L)))
 #' summary(model)
 #' @export
-summary.keras.src.trainers.trainer.Trainer <- function(object, line_length = min(getOption("width"), 180), positions = NULL,
-                                                       expand_nested = FALSE, show_trainable = NA, ...,
-                                                       layer_range = NULL, compact = TRUE) {
+summary.keras.src.trainers.trainer.Trainer <- function(
+  object,
+  line_length = min(getOption("width"), 180),
+  positions = NULL,
+  expand_nested = FALSE,
+  show_trainable = NA,
+  ...,
+  layer_range = NULL,
+  compact = TRUE
+) {
   call <- user_call("summary")
   check_model(object, call)
-  if (is.na(show_trainable)) show_trainable <- NULL
+  if (is.na(show_trainable)) {
+    show_trainable <- NULL
+  }
   text <- call_core(
-    call, bridge$summary, object,
-    line_length = as.integer(line_length), positions = positions, expand_nested = expand_nested,
-    show_trainable = show_trainable, layer_range = as.list(layer_range), !!!all_of(...), convert = reticulate::py_to_r
+    call,
+    bridge$summary,
+    object,
+    line_length = as.integer(line_length),
+    positions = positions,
+    expand_nested = expand_nested,
+    show_trainable = show_trainable,
+    layer_range = as.list(layer_range),
+    !!!all_of(...),
+    convert = reticulate::py_to_r
   )
-  if (compact) text <- gsub("\n\\s*\n", "\n", text)
+  if (compact) {
+    text <- gsub("\n\\s*\n", "\n", text)
+  }
   writeLines(text)
   invisible(text)
 }

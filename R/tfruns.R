@@ -7,8 +7,19 @@ with_tfruns <- function(callbacks, model, epochs, initial_epoch, batch_size) {
   if (!run_is_active()) {
     return(callbacks)
   }
-  given <- if (is.null(callbacks)) list() else if (is.list(callbacks)) callbacks else list(callbacks)
-  logs_for_tensorboard <- any(vapply(given, inherits, NA, "keras.src.callbacks.tensorboard.TensorBoard"))
+  given <- if (is.null(callbacks)) {
+    list()
+  } else if (is.list(callbacks)) {
+    callbacks
+  } else {
+    list(callbacks)
+  }
+  logs_for_tensorboard <- any(vapply(
+    given,
+    inherits,
+    NA,
+    "keras.src.callbacks.tensorboard.TensorBoard"
+  ))
   added <- list(tfruns_callback(model, epochs, initial_epoch, batch_size))
   if (!logs_for_tensorboard && has_tensorboard()) {
     added <- c(added, callback_tensorboard(file.path(tfruns::run_dir(), "logs")))
@@ -42,11 +53,20 @@ tfruns_callback <- function(model, epochs, initial_epoch, batch_size) {
   describe_run <- function() {
     summary <- utils::capture.output(summary(model))
     compiled <- from_core(bridge$compiled_with(model))
-    tfruns::write_run_metadata("properties", Filter(length, list(
-      epochs = epochs, batch_size = batch_size, model = paste(summary, collapse = "\n"),
-      optimizer = compiled$optimizer, learning_rate = compiled$learning_rate,
-      loss_function = if (rlang::is_string(compiled$loss)) compiled$loss else "custom"
-    )))
+    tfruns::write_run_metadata(
+      "properties",
+      Filter(
+        length,
+        list(
+          epochs = epochs,
+          batch_size = batch_size,
+          model = paste(summary, collapse = "\n"),
+          optimizer = compiled$optimizer,
+          learning_rate = compiled$learning_rate,
+          loss_function = if (rlang::is_string(compiled$loss)) compiled$loss else "custom"
+        )
+      )
+    )
   }
   list(on_train_begin = describe_run, on_epoch_end = write_metrics)
 }

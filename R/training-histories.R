@@ -24,11 +24,22 @@ training_histories <- function(...) {
   call <- sys.call()
   histories <- list(...)
   is_list <- function(x) inherits(x, "keras_training_histories") || is.list(x) && !is.object(x)
-  if (length(histories) == 1 && is_list(histories[[1]])) histories <- unclass(histories[[1]])
-  if (!length(histories)) abort_argument("...", "training_histories() needs at least one history.", call)
+  if (length(histories) == 1 && is_list(histories[[1]])) {
+    histories <- unclass(histories[[1]])
+  }
+  if (!length(histories)) {
+    abort_argument("...", "training_histories() needs at least one history.", call)
+  }
   other <- Filter(function(history) !inherits(history, "keras_training_history"), histories)
   if (length(other)) {
-    abort_argument("...", sprintf("training_histories() takes histories that fit() returned, not %s.", describe(other[[1]])), call)
+    abort_argument(
+      "...",
+      sprintf(
+        "training_histories() takes histories that fit() returned, not %s.",
+        describe(other[[1]])
+      ),
+      call
+    )
   }
   as_histories(histories)
 }
@@ -53,17 +64,28 @@ run_names <- function(histories) {
 #' @export
 as.data.frame.keras_training_histories <- function(x, row.names = NULL, optional = FALSE, ...) {
   runs <- run_names(x)
-  data <- do.call(rbind, Map(function(history, run) {
-    data <- as.data.frame(history)
-    cbind(data, run = rep(factor(run, runs), nrow(data)))
-  }, unname(unclass(x)), runs))
+  data <- do.call(
+    rbind,
+    Map(
+      function(history, run) {
+        data <- as.data.frame(history)
+        cbind(data, run = rep(factor(run, runs), nrow(data)))
+      },
+      unname(unclass(x)),
+      runs
+    )
+  )
   rownames(data) <- NULL
   data
 }
 
 #' @export
 format.keras_training_histories <- function(x, ...) {
-  unlist(Map(function(history, run) c(paste0(run, ":"), paste0("  ", format(history))), unname(unclass(x)), names(x)))
+  unlist(Map(
+    function(history, run) c(paste0(run, ":"), paste0("  ", format(history))),
+    unname(unclass(x)),
+    names(x)
+  ))
 }
 
 #' @export

@@ -58,7 +58,11 @@ use_backend <- function(backend = c("tensorflow", "jax", "torch"), gpu = NA) {
     if (loaded != backend) {
       abort_kerasfit(
         c(
-          sprintf('The backend cannot become "%s": Keras has loaded with "%s" already.', backend, loaded),
+          sprintf(
+            'The backend cannot become "%s": Keras has loaded with "%s" already.',
+            backend,
+            loaded
+          ),
           i = "Restart R and call `use_backend()` before anything that uses Keras."
         ),
         kind = "state"
@@ -66,7 +70,9 @@ use_backend <- function(backend = c("tensorflow", "jax", "torch"), gpu = NA) {
     }
     return(invisible(backend))
   }
-  if (isNamespaceLoaded("keras3")) keras3::use_backend(backend, gpu)
+  if (isNamespaceLoaded("keras3")) {
+    keras3::use_backend(backend, gpu)
+  }
   set_python_environment("KERAS_BACKEND", backend)
   hide_gpus(backend, gpu)
   require_python(backend, gpu)
@@ -77,7 +83,8 @@ use_backend <- function(backend = c("tensorflow", "jax", "torch"), gpu = NA) {
 #' @noRd
 hide_gpus <- function(backend, gpu) {
   hiding <- list(
-    tensorflow = list(CUDA_VISIBLE_DEVICES = "-1"), jax = list(JAX_PLATFORMS = "cpu"),
+    tensorflow = list(CUDA_VISIBLE_DEVICES = "-1"),
+    jax = list(JAX_PLATFORMS = "cpu"),
     torch = list(CUDA_VISIBLE_DEVICES = "-1", KERAS_TORCH_DEVICE = "cpu")
   )[[backend]]
   for (name in names(hiding)) {
@@ -99,8 +106,14 @@ default_backend <- function() {
 
 backend_packages <- c(tensorflow = "tensorflow>=2.17", jax = "jax>=0.5.3", torch = "torch>=2.4")
 gpu_packages <- c(
-  tensorflow = sub("tensorflow", "tensorflow[and-cuda]", backend_packages[["tensorflow"]], fixed = TRUE),
-  jax = sub("jax", "jax[cuda12]", backend_packages[["jax"]], fixed = TRUE), torch = backend_packages[["torch"]]
+  tensorflow = sub(
+    "tensorflow",
+    "tensorflow[and-cuda]",
+    backend_packages[["tensorflow"]],
+    fixed = TRUE
+  ),
+  jax = sub("jax", "jax[cuda12]", backend_packages[["jax"]], fixed = TRUE),
+  torch = backend_packages[["torch"]]
 )
 core_packages <- c("keras>=3.9", "numpy>=1.26", "pandas>=2.0")
 
@@ -113,7 +126,11 @@ require_python <- function(backend, gpu = NA) {
     return()
   }
   reticulate::py_require(unname(c(backend_packages, gpu_packages)), action = "remove")
-  packages <- if (isTRUE(gpu) && Sys.info()[["sysname"]] == "Linux") gpu_packages else backend_packages
+  packages <- if (isTRUE(gpu) && Sys.info()[["sysname"]] == "Linux") {
+    gpu_packages
+  } else {
+    backend_packages
+  }
   own <- if (!isNamespaceLoaded("keras3")) packages[names(packages) == backend]
   reticulate::py_require(unname(c(core_packages, own)), python_version = ">=3.10")
 }

@@ -9,18 +9,28 @@ bridge <- NULL
   python <- system.file("python", package = pkgname, lib.loc = libname)
   delayedAssign("keras", import_keras(python), assign.env = namespace)
   delayedAssign("core", import_core("kerasfit", python), assign.env = namespace)
-  delayedAssign("bridge", import_core("kerasfit.bridges.reticulate", python), assign.env = namespace)
+  delayedAssign(
+    "bridge",
+    import_core("kerasfit.bridges.reticulate", python),
+    assign.env = namespace
+  )
   setHook("reticulate.onPyInit", function(...) try(load_torch_library(python), silent = TRUE))
   # keras3 may load Keras, and models, before kerasfit's own Python is needed
   restore <- function(...) try(restore_schemas(python), silent = TRUE)
   setHook("reticulate::keras::load", restore)
-  if (reticulate::py_available() && reticulate::py_eval("'keras' in __import__('sys').modules")) restore()
-  if (isNamespaceLoaded("keras3")) share_with_keras3(namespace)
+  if (reticulate::py_available() && reticulate::py_eval("'keras' in __import__('sys').modules")) {
+    restore()
+  }
+  if (isNamespaceLoaded("keras3")) {
+    share_with_keras3(namespace)
+  }
   setHook(packageEvent("keras3", "onLoad"), function(...) {
     require_python(default_backend()) # keras3 asks for the backend, in its own way
     if (is_attached("kerasfit")) train_models_by("kerasfit")
   })
-  setHook(packageEvent("keras3", "attach"), function(...) if (is_attached("kerasfit")) tell_of_epochs())
+  setHook(packageEvent("keras3", "attach"), function(...) {
+    if (is_attached("kerasfit")) tell_of_epochs()
+  })
   # histories made by keras3 and kept in a file, where keras3 cannot come later with its own methods for them
   if (!nzchar(system.file(package = "keras3"))) {
     for (generic in c("print", "plot", "as.data.frame")) {
@@ -31,7 +41,9 @@ bridge <- NULL
 }
 
 .onAttach <- function(libname, pkgname) {
-  if (isNamespaceLoaded("keras3")) train_models_by("kerasfit")
+  if (isNamespaceLoaded("keras3")) {
+    train_models_by("kerasfit")
+  }
   if (is_attached("keras3")) tell_of_epochs()
 }
 
@@ -51,8 +63,15 @@ train_models_by <- function(package) {
   model <- "keras.src.models.model.Model"
   class <- c(kerasfit = "keras.src.trainers.trainer.Trainer", keras3 = model)[[package]]
   for (generic in c("fit", "compile", "evaluate", "predict")) {
-    method <- get0(paste0(generic, ".", class), asNamespace(package), mode = "function", inherits = FALSE)
-    if (is.null(method) || !exists(generic, asNamespace("keras3"), mode = "function")) next
+    method <- get0(
+      paste0(generic, ".", class),
+      asNamespace(package),
+      mode = "function",
+      inherits = FALSE
+    )
+    if (is.null(method) || !exists(generic, asNamespace("keras3"), mode = "function")) {
+      next
+    }
     registerS3method(generic, model, method, envir = asNamespace("keras3"))
   }
 }
@@ -93,4 +112,6 @@ check_core_files <- function(package) {
 }
 
 # here, R evaluates the code to install it
-if (isNamespace(topenv())) check_core_files(getNamespaceInfo(topenv(), "path"))
+if (isNamespace(topenv())) {
+  check_core_files(getNamespaceInfo(topenv(), "path"))
+}

@@ -10,17 +10,29 @@ digest_of <- function(source) {
 }
 
 vignette_of <- function(source) sub("[.]orig$", "", source)
-note <- function(source) sprintf("<!-- Made from %s by `make vignettes`. Its md5 sum: %s -->", basename(source), digest_of(source))
-is_current <- function(source) file.exists(vignette_of(source)) && note(source) %in% readLines(vignette_of(source))
+note <- function(source) {
+  sprintf(
+    "<!-- Made from %s by `make vignettes`. Its md5 sum: %s -->",
+    basename(source),
+    digest_of(source)
+  )
+}
+is_current <- function(source) {
+  file.exists(vignette_of(source)) && note(source) %in% readLines(vignette_of(source))
+}
 
 make_vignette <- function(source) {
   message("Running ", basename(source))
-  callr::r(function(folder, source) {
-    setwd(folder)
-    unlink(Sys.glob(sprintf("figures/%s-*", sub("[.].*", "", source))))
-    knitr::opts_chunk$set(error = FALSE) # stops, as rmarkdown does, but where a chunk is to show errors
-    knitr::knit(source, sub("[.]orig$", "", source), quiet = TRUE, envir = globalenv())
-  }, list(dirname(source), basename(source)), show = TRUE)
+  callr::r(
+    function(folder, source) {
+      setwd(folder)
+      unlink(Sys.glob(sprintf("figures/%s-*", sub("[.].*", "", source))))
+      knitr::opts_chunk$set(error = FALSE) # stops, as rmarkdown does, but where a chunk is to show errors
+      knitr::knit(source, sub("[.]orig$", "", source), quiet = TRUE, envir = globalenv())
+    },
+    list(dirname(source), basename(source)),
+    show = TRUE
+  )
   lines <- readLines(vignette_of(source), encoding = "UTF-8")
   writeLines(enc2utf8(c(lines, "", note(source))), vignette_of(source), useBytes = TRUE)
 }
@@ -29,7 +41,15 @@ mode <- commandArgs(TRUE)
 sources <- Sys.glob("vignettes/*.Rmd.orig")
 old <- Filter(function(source) !is_current(source), sources)
 if (identical(mode, "--check")) {
-  if (length(old)) stop("`make vignettes` must be run, since these have changed: ", toString(basename(old)), call. = FALSE)
+  if (length(old)) {
+    stop(
+      "`make vignettes` must be run, since these have changed: ",
+      toString(basename(old)),
+      call. = FALSE
+    )
+  }
 } else {
-  for (source in if (identical(mode, "--all")) sources else old) make_vignette(source)
+  for (source in if (identical(mode, "--all")) sources else old) {
+    make_vignette(source)
+  }
 }

@@ -4,7 +4,12 @@ iris_rows <- c(rbind(1:50, 51:100, 101:150))
 iris_x <- unname(as.matrix(datasets::iris[iris_rows, 1:4]))
 iris_y <- datasets::iris$Species[iris_rows]
 
-classifier <- function(units = 3L, loss = "sparse_categorical_crossentropy", metrics = "accuracy", ...) {
+classifier <- function(
+  units = 3L,
+  loss = "sparse_categorical_crossentropy",
+  metrics = "accuracy",
+  ...
+) {
   set_random_seed(1)
   model <- keras$Sequential(list(
     keras$Input(list(4L)),
@@ -35,12 +40,16 @@ tests_all <- nzchar(Sys.getenv("KERASFIT_TEST_ALL"))
 skip_unless_all <- function() skip_if_not(tests_all, "part of `make test-all`")
 
 #' The environment of a program that this session starts
-env_of_child <- function() c("current", session_backend, R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep))
+env_of_child <- function() {
+  c("current", session_backend, R_LIBS = paste(.libPaths(), collapse = .Platform$path.sep))
+}
 
 #' Run code in an R session of its own, with Python not yet loaded
 in_new_session <- function(code, env = character(), args = list(), libpath = .libPaths()) {
   skip_if_not_installed("callr")
-  if (!"KERAS_BACKEND" %in% names(env)) env <- c(env, session_backend)
+  if (!"KERAS_BACKEND" %in% names(env)) {
+    env <- c(env, session_backend)
+  }
   callr::r(code, args, env = c(callr::rcmd_safe_env(), env), libpath = libpath)
 }
 
@@ -55,8 +64,14 @@ rscript_as_user <- function(script, stdout, stderr) {
 a_history <- function(metrics, epoch = seq_along(metrics[[1]]), ...) {
   params <- utils::modifyList(
     list(
-      epochs = max(epoch, 1L), initial_epoch = min(epoch, 1L), steps = 4L, samples = 120L, validation_samples = 30L,
-      batch_size = 32L, verbose = 1L, epoch = epoch
+      epochs = max(epoch, 1L),
+      initial_epoch = min(epoch, 1L),
+      steps = 4L,
+      samples = 120L,
+      validation_samples = 30L,
+      batch_size = 32L,
+      verbose = 1L,
+      epoch = epoch
     ),
     list(...)
   )

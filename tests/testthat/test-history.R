@@ -1,13 +1,19 @@
 plot_methods <- c("base", if (rlang::is_installed("ggplot2")) "ggplot2")
 
 test_that("as.data.frame() has a row for each epoch, metric and data set", {
-  data <- as.data.frame(a_history(list(loss = c(3, 2), mae = c(1, 0.5), val_loss = c(4, NA)), epoch = 6:7))
-  expect_identical(data, data.frame(
-    epoch = rep(6:7, 3),
-    value = c(3, 2, 1, 0.5, 4, NA),
-    metric = factor(c("loss", "loss", "mae", "mae", "loss", "loss"), c("loss", "mae")),
-    data = factor(rep(c("training", "validation"), c(4, 2)), c("training", "validation"))
+  data <- as.data.frame(a_history(
+    list(loss = c(3, 2), mae = c(1, 0.5), val_loss = c(4, NA)),
+    epoch = 6:7
   ))
+  expect_identical(
+    data,
+    data.frame(
+      epoch = rep(6:7, 3),
+      value = c(3, 2, 1, 0.5, 4, NA),
+      metric = factor(c("loss", "loss", "mae", "mae", "loss", "loss"), c("loss", "mae")),
+      data = factor(rep(c("training", "validation"), c(4, 2)), c("training", "validation"))
+    )
+  )
 })
 
 test_that("a history that another package made has epochs from 1", {
@@ -20,12 +26,24 @@ test_that("a history that another package made has epochs from 1", {
 })
 
 test_that("print() shows the run in a few lines", {
-  history <- a_history(list(loss = c(0.5, 0.25), accuracy = c(0.5, 0.8), val_loss = c(1, NA), val_accuracy = c(0.4, NA)))
+  history <- a_history(list(
+    loss = c(0.5, 0.25),
+    accuracy = c(0.5, 0.8),
+    val_loss = c(1, NA),
+    val_accuracy = c(0.4, NA)
+  ))
   expect_snapshot(history)
-  expect_snapshot(a_history(list(loss = 0.123456), validation_samples = NA_integer_, samples = 14400L))
+  expect_snapshot(a_history(
+    list(loss = 0.123456),
+    validation_samples = NA_integer_,
+    samples = 14400L
+  ))
   expect_snapshot(a_history(list(), epoch = integer()))
   many <- rep(list(1:3 / 7), 30)
-  expect_lte(length(capture.output(print(a_history(stats::setNames(many, paste0("metric_", 1:30)))))), 10)
+  expect_lte(
+    length(capture.output(print(a_history(stats::setNames(many, paste0("metric_", 1:30)))))),
+    10
+  )
 })
 
 test_that("NaN is a value, NA is not", {
@@ -61,7 +79,9 @@ test_that("every method works with validation in some epochs only, and after sav
   withr::local_pdf(NULL)
   for (method in plot_methods) {
     for (smooth in c(TRUE, FALSE)) {
-      expect_silent(print(plot(history, method = method, smooth = smooth)) |> capture.output() |> invisible())
+      expect_silent(
+        print(plot(history, method = method, smooth = smooth)) |> capture.output() |> invisible()
+      )
     }
   }
   expect_identical(summary(history)$best_epoch, c(3L, 4L))
@@ -70,7 +90,10 @@ test_that("every method works with validation in some epochs only, and after sav
 
 test_that("the plot has a panel for each metric and a line for each data set", {
   skip_if_not_installed("ggplot2")
-  history <- a_history(list(loss = c(3, 2), mae = c(1, 0.5), val_loss = c(4, 3), val_mae = c(2, 1)), epoch = 6:7)
+  history <- a_history(
+    list(loss = c(3, 2), mae = c(1, 0.5), val_loss = c(4, 3), val_mae = c(2, 1)),
+    epoch = 6:7
+  )
   plot <- plot(history)
   expect_s3_class(plot, "ggplot")
   built <- ggplot2::ggplot_build(plot)
@@ -86,13 +109,20 @@ test_that("epochs on the axis are whole, and one epoch can be plotted", {
   expect_identical(whole_breaks(c(6, 6)), 6)
   withr::local_pdf(NULL)
   one <- a_history(list(loss = 1, val_loss = 2))
-  for (method in plot_methods) expect_silent(capture.output(print(plot(one, method = method, smooth = TRUE))))
+  for (method in plot_methods) {
+    expect_silent(capture.output(print(plot(one, method = method, smooth = TRUE))))
+  }
 })
 
 test_that("with base graphics the user's arguments win, and many panels fit", {
   withr::local_pdf(NULL)
   history <- a_history(list(loss = c(3, 2), val_loss = c(4, 3)))
-  for (own in list(list(xlab = "Epoche"), list(ylab = "Wert"), list(type = "b"), list(las = 2, xaxt = "n"))) {
+  for (own in list(
+    list(xlab = "Epoche"),
+    list(ylab = "Wert"),
+    list(type = "b"),
+    list(las = 2, xaxt = "n")
+  )) {
     expect_silent(rlang::inject(plot(history, method = "base", !!!own)))
   }
   for (panels in c(9, 24, 60)) {
@@ -106,7 +136,13 @@ test_that("a value far away does not flatten the curve of the others", {
   values <- c(15000, 3, 2, 1.5, 1.2, 1, 0.9, 0.85)
   expect_lt(within_panel(values)[1], 4)
   expect_identical(within_panel(values)[-1], values[-1])
-  for (ordinary in list(1 / 1:50, exp(-1:30), c(2.3, 0.4, rep(0.3, 20) + 1:20 / 100), rep(1, 9), c(5, 1))) {
+  for (ordinary in list(
+    1 / 1:50,
+    exp(-1:30),
+    c(2.3, 0.4, rep(0.3, 20) + 1:20 / 100),
+    rep(1, 9),
+    c(5, 1)
+  )) {
     expect_identical(within_panel(ordinary), ordinary)
   }
   data <- plot(a_history(list(loss = values)))$data
@@ -120,7 +156,9 @@ test_that("values at the edge are not written over each other", {
     file <- withr::local_tempfile(fileext = ".pdf")
     pdf(file, compress = FALSE, useKerning = FALSE)
     plotted <- plot(a_history(list(loss = values)), method = method)
-    if (method == "ggplot2") print(plotted)
+    if (method == "ggplot2") {
+      print(plotted)
+    }
     dev.off()
     written <- iconv(readLines(file), "latin1", "UTF-8")
     expect_match(written, "(4079) Tj", fixed = TRUE, all = FALSE)
@@ -135,7 +173,9 @@ test_that("axes may be logarithmic", {
   expect_identical(plot$data$value, c(10, 1, 0.1, 1))
   expect_equal(ggplot2::layer_data(plot)$y[1:3], c(1, 0, -1))
   withr::local_pdf(NULL)
-  for (log in c("x", "y", "xy")) expect_silent(plot(history, method = "base", log = log))
+  for (log in c("x", "y", "xy")) {
+    expect_silent(plot(history, method = "base", log = log))
+  }
   expect_error(plot(history, log = "z"), "`log` must be one of", class = "kerasfit_error_argument")
   expect_error(plot(a_history(list(loss = c(0, -1))), log = "y"), "no finite positive values")
 })
@@ -151,7 +191,10 @@ test_that("several runs are compared in one plot and in one data frame", {
   data <- as.data.frame(runs)
   expect_identical(as.character(data$run), rep(c("small", "large"), c(4, 3)))
   expect_identical(data[5:7, 1:4], as.data.frame(large), ignore_attr = "row.names")
-  expect_output(print(runs), "small:\n  Training history: epochs 1 to 2.*large:\n  Training history: epochs 1 to 3")
+  expect_output(
+    print(runs),
+    "small:\n  Training history: epochs 1 to 2.*large:\n  Training history: epochs 1 to 3"
+  )
   withr::local_pdf(NULL)
   expect_silent(plotted <- plot(runs, method = "base"))
   expect_identical(levels(plotted$run), c("small", "large"))
@@ -167,7 +210,11 @@ test_that("what are no histories is refused, and a second history is not silentl
     error <- expect_error(do.call(training_histories, wrong), class = "kerasfit_error_argument")
     expect_identical(error$argument, "...")
   }
-  error <- expect_error(plot(history, history), "`y` must be missing.*training_histories", class = "kerasfit_error_argument")
+  error <- expect_error(
+    plot(history, history),
+    "`y` must be missing.*training_histories",
+    class = "kerasfit_error_argument"
+  )
   expect_identical(error$argument, "y")
 })
 
@@ -207,11 +254,22 @@ test_that("autoplot() is the ggplot", {
 
 test_that("runs that go on from one another are joined by c()", {
   first <- a_history(list(loss = c(5, 4, 3), val_loss = c(6, 5, 4)), seconds = c(1, 2, 3))
-  second <- a_history(list(loss = c(2.5, 2), mae = c(1, 1)), epoch = 3:4, epochs = 9L, seconds = c(4, 5))
+  second <- a_history(
+    list(loss = c(2.5, 2), mae = c(1, 1)),
+    epoch = 3:4,
+    epochs = 9L,
+    seconds = c(4, 5)
+  )
   joined <- c(first, second)
   expect_identical(joined$params$epoch, 1:4)
-  expect_identical(joined$params[c("epochs", "initial_epoch", "seconds")], list(epochs = 9L, initial_epoch = 1L, seconds = c(1, 2, 4, 5)))
-  expect_identical(joined$metrics, list(loss = c(5, 4, 2.5, 2), val_loss = c(6, 5, NA, NA), mae = c(NA, NA, 1, 1)))
+  expect_identical(
+    joined$params[c("epochs", "initial_epoch", "seconds")],
+    list(epochs = 9L, initial_epoch = 1L, seconds = c(1, 2, 4, 5))
+  )
+  expect_identical(
+    joined$metrics,
+    list(loss = c(5, 4, 2.5, 2), val_loss = c(6, 5, NA, NA), mae = c(NA, NA, 1, 1))
+  )
   expect_identical(c(first, first)$params$epoch, 1:6)
   expect_identical(c(first), first)
   expect_identical(c(first, a_history(list(), epoch = integer())), first)
@@ -228,23 +286,50 @@ test_that("[ takes epochs", {
   expect_identical(history["metrics"], list(metrics = list(loss = c(5, 4, 3))))
   expect_identical(history[0], history[integer()])
   expect_identical(history[0]$metrics, list(loss = numeric()))
-  expect_identical(conditionCall(tryCatch(history[1:3], error = identity)), quote(`[`(history, 1:3)))
-  expect_error(history[1:3], "has no epoch 1, 2, 3; it has epochs 11 to 13", class = "kerasfit_error_argument")
-  expect_error(history[c(-11, 12)], "to keep or, negative, epochs to leave out, not both", class = "kerasfit_error_argument")
-  error <- expect_error(history[NA_integer_], "`i` must have no missing values", class = "kerasfit_error_argument")
+  expect_identical(
+    conditionCall(tryCatch(history[1:3], error = identity)),
+    quote(`[`(history, 1:3))
+  )
+  expect_error(
+    history[1:3],
+    "has no epoch 1, 2, 3; it has epochs 11 to 13",
+    class = "kerasfit_error_argument"
+  )
+  expect_error(
+    history[c(-11, 12)],
+    "to keep or, negative, epochs to leave out, not both",
+    class = "kerasfit_error_argument"
+  )
+  error <- expect_error(
+    history[NA_integer_],
+    "`i` must have no missing values",
+    class = "kerasfit_error_argument"
+  )
   expect_identical(error$argument, "i")
 })
 
 test_that("a history is tidy", {
-  history <- a_history(list(loss = c(3, 2, 1), accuracy = c(0.1, 0.9, 0.8), val_loss = c(4, 3, 3.5)), seconds = c(1, 2, 3))
+  history <- a_history(
+    list(loss = c(3, 2, 1), accuracy = c(0.1, 0.9, 0.8), val_loss = c(4, 3, 3.5)),
+    seconds = c(1, 2, 3)
+  )
   expect_identical(as.data.frame(generics::tidy(history)), as.data.frame(history))
   if (rlang::is_installed("tibble")) {
     expect_identical(tibble::as_tibble(history), tibble::as_tibble(as.data.frame(history)))
   }
-  expect_identical(as.data.frame(generics::glance(history)), data.frame(
-    epochs = 3L, best_epoch = 2L, seconds = 6, seconds_per_epoch = 2, interrupted = FALSE,
-    loss = 1, accuracy = 0.8, val_loss = 3.5
-  ))
+  expect_identical(
+    as.data.frame(generics::glance(history)),
+    data.frame(
+      epochs = 3L,
+      best_epoch = 2L,
+      seconds = 6,
+      seconds_per_epoch = 2,
+      interrupted = FALSE,
+      loss = 1,
+      accuracy = 0.8,
+      val_loss = 3.5
+    )
+  )
   expect_snapshot(summary(history))
   expect_snapshot(summary(a_history(list(), epoch = integer())))
   expect_identical(generics::glance(a_history(list(), epoch = integer()))$epochs, 0L)
@@ -253,16 +338,26 @@ test_that("a history is tidy", {
 test_that("plots look as they did", {
   skip_if_not_installed("vdiffr")
   skip_if_not_installed("ggplot2")
-  skip_if_not(startsWith(format(utils::packageVersion("ggplot2")), "3.4."), "the pictures are those of ggplot2 3.4")
+  skip_if_not(
+    startsWith(format(utils::packageVersion("ggplot2")), "3.4."),
+    "the pictures are those of ggplot2 3.4"
+  )
   metrics <- list(
-    loss = c(150, 1.2, 0.8, 0.6, 0.55, 0.5), accuracy = c(0.2, 0.5, 0.6, 0.7, 0.75, 0.8),
-    val_loss = c(1.5, 1.1, 0.9, 0.8, 0.82, 0.85), val_accuracy = c(NA, 0.45, NA, 0.65, NA, 0.7)
+    loss = c(150, 1.2, 0.8, 0.6, 0.55, 0.5),
+    accuracy = c(0.2, 0.5, 0.6, 0.7, 0.75, 0.8),
+    val_loss = c(1.5, 1.1, 0.9, 0.8, 0.82, 0.85),
+    val_accuracy = c(NA, 0.45, NA, 0.65, NA, 0.7)
   )
   history <- a_history(metrics)
   vdiffr::expect_doppelganger("ggplot2", plot(history))
-  vdiffr::expect_doppelganger("ggplot2, two runs", plot(training_histories(a = history, b = history[3:6])))
+  vdiffr::expect_doppelganger(
+    "ggplot2, two runs",
+    plot(training_histories(a = history, b = history[3:6]))
+  )
   vdiffr::expect_doppelganger("base", function() plot(history, method = "base"))
-  vdiffr::expect_doppelganger("base, two runs", function() plot(training_histories(a = history, b = history[3:6]), method = "base"))
+  vdiffr::expect_doppelganger("base, two runs", function() {
+    plot(training_histories(a = history, b = history[3:6]), method = "base")
+  })
 })
 
 test_that("few points are smoothed without warnings", {
@@ -276,32 +371,75 @@ test_that("few points are smoothed without warnings", {
 test_that("what cannot be plotted is refused", {
   diverged <- a_history(list(loss = c(NaN, Inf)))
   for (method in plot_methods) {
-    expect_error(plot(diverged, method = method), "no finite values", class = "kerasfit_error_argument")
+    expect_error(
+      plot(diverged, method = method),
+      "no finite values",
+      class = "kerasfit_error_argument"
+    )
   }
   history <- a_history(list(loss = c(2, 1)))
-  expect_error(plot(history, metrics = "acc"), "`metrics` names \"acc\"", class = "kerasfit_error_argument")
-  expect_error(plot(history, method = "lattice"), "`method` must be one of", class = "kerasfit_error_argument")
+  expect_error(
+    plot(history, metrics = "acc"),
+    "`metrics` names \"acc\"",
+    class = "kerasfit_error_argument"
+  )
+  expect_error(
+    plot(history, method = "lattice"),
+    "`method` must be one of",
+    class = "kerasfit_error_argument"
+  )
   expect_error(plot(a_history(list(), epoch = integer())), "nothing to plot")
-  for (call in expression(plot(diverged), plot(history, metrics = "acc"), plot(training_histories(diverged), log = "z"))) {
+  for (call in expression(
+    plot(diverged),
+    plot(history, metrics = "acc"),
+    plot(training_histories(diverged), log = "z")
+  )) {
     expect_identical(conditionCall(tryCatch(eval(call), error = identity)), quote(plot()))
   }
 })
 
 test_that("a history of training has what its help page says", {
   skip_on_cran()
-  history <- fit(classifier(), iris_x, iris_y,
-    epochs = 5, validation_split = 0.2, validation_freq = 2, batch_size = 10, verbose = 0
+  history <- fit(
+    classifier(),
+    iris_x,
+    iris_y,
+    epochs = 5,
+    validation_split = 0.2,
+    validation_freq = 2,
+    batch_size = 10,
+    verbose = 0
   )
   expect_named(history, c("params", "metrics"))
-  expect_identical(history$params, list(
-    epochs = 5L, initial_epoch = 1L, steps = 12L, samples = 120L, validation_samples = 30L, batch_size = 10L,
-    verbose = 0L, interrupted = FALSE, levels = levels(iris$Species), epoch = 1:5, seconds = history$params$seconds
-  ))
+  expect_identical(
+    history$params,
+    list(
+      epochs = 5L,
+      initial_epoch = 1L,
+      steps = 12L,
+      samples = 120L,
+      validation_samples = 30L,
+      batch_size = 10L,
+      verbose = 0L,
+      interrupted = FALSE,
+      levels = levels(iris$Species),
+      epoch = 1:5,
+      seconds = history$params$seconds
+    )
+  )
   expect_true(all(history$params$seconds > 0))
   expect_identical(is.na(history$metrics$val_loss), c(TRUE, FALSE, TRUE, FALSE, TRUE))
   expect_identical(unlist(lapply(history$metrics, class), use.names = FALSE), rep("numeric", 4))
 
-  named <- fit(classifier(), iris_x, iris_y, epochs = 3, validation_split = 0.2, validation_freq = list(1, 3), verbose = 0)
+  named <- fit(
+    classifier(),
+    iris_x,
+    iris_y,
+    epochs = 3,
+    validation_split = 0.2,
+    validation_freq = list(1, 3),
+    verbose = 0
+  )
   expect_identical(is.na(named$metrics$val_loss), c(FALSE, TRUE, FALSE))
 })
 
@@ -311,13 +449,21 @@ test_that("a saved history can be read, printed and plotted in a session without
   history <- fit(classifier(), iris_x, iris_y, epochs = 2, verbose = 0)
   path <- withr::local_tempfile()
   saveRDS(history, path)
-  printed <- callr::r(function(path) {
-    library(kerasfit)
-    history <- readRDS(path)
-    pdf(NULL)
-    plot(history)
-    list(rows = nrow(as.data.frame(history)), lines = capture.output(print(history)), python = reticulate::py_available())
-  }, list(path), env = c(callr::rcmd_safe_env(), RETICULATE_PYTHON = "/nonexistent"))
+  printed <- callr::r(
+    function(path) {
+      library(kerasfit)
+      history <- readRDS(path)
+      pdf(NULL)
+      plot(history)
+      list(
+        rows = nrow(as.data.frame(history)),
+        lines = capture.output(print(history)),
+        python = reticulate::py_available()
+      )
+    },
+    list(path),
+    env = c(callr::rcmd_safe_env(), RETICULATE_PYTHON = "/nonexistent")
+  )
   expect_identical(printed$rows, 4L)
   expect_identical(printed$lines, capture.output(print(history)))
   expect_false(printed$python)

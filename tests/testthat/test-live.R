@@ -2,18 +2,31 @@
 
 skip_on_cran()
 skip_if_not_installed("callr")
-for (package in c("plotly", "htmlwidgets", "htmltools", "jsonlite")) skip_if_not_installed(package)
+for (package in c("plotly", "htmlwidgets", "htmltools", "jsonlite")) {
+  skip_if_not_installed(package)
+}
 
 live_state <- function(folder) jsonlite::read_json(file.path(folder, "kerasfit-view", "state.json"))
 
 test_that("an interactive plot is a widget with the values of all runs", {
-  history <- a_history(list(loss = c(3, NaN, 1), val_loss = c(4, 3, NA), mae = 1:3 / 2), epoch = 6:8)
-  widget <- plot(training_histories(a = history, b = history[7:8]), method = "interactive", metrics = "loss", log = "y")
+  history <- a_history(
+    list(loss = c(3, NaN, 1), val_loss = c(4, 3, NA), mae = 1:3 / 2),
+    epoch = 6:8
+  )
+  widget <- plot(
+    training_histories(a = history, b = history[7:8]),
+    method = "interactive",
+    metrics = "loss",
+    log = "y"
+  )
   expect_s3_class(widget, "htmlwidget")
   expect_identical(widget$x$log, TRUE)
   expect_identical(lapply(widget$x$runs, `[[`, "name"), list("a", "b"))
   expect_identical(widget$x$runs[[1]]$best, 7L)
-  expect_identical(widget$x$runs[[1]]$metrics, list(loss = list(3, NA_real_, 1), val_loss = list(4, 3, NA_real_)))
+  expect_identical(
+    widget$x$runs[[1]]$metrics,
+    list(loss = list(3, NA_real_, 1), val_loss = list(4, 3, NA_real_))
+  )
   unnamed <- plot(training_histories(history, history), method = "interactive")
   expect_identical(lapply(unnamed$x$runs, `[[`, "name"), list("1", "2"))
   one <- plot(a_history(list(loss = 1)), method = "interactive")$x$runs[[1]]
@@ -24,24 +37,32 @@ test_that("documents have the widget in HTML, a picture elsewhere, and a line fo
   skip_if_not_installed("rmarkdown")
   skip_if_not(rmarkdown::pandoc_available())
   dir <- withr::local_tempdir()
-  writeLines(c(
-    "```{r}", "library(kerasfit)", "```",
-    "```{r, cache = TRUE}",
-    "model <- keras$Sequential(list(keras$layers$Dense(1L)))",
-    "compile(model, 'sgd', 'mse')",
-    "history <- fit(model, matrix(1:20 / 20), 1:20 / 20, epochs = 3, validation_split = 0.2)",
-    "cat('x', file = 'trained', append = TRUE)",
-    "```",
-    "```{r}",
-    "history",
-    "plot(history, method = 'interactive')",
-    "```"
-  ), file.path(dir, "document.Rmd"))
+  writeLines(
+    c(
+      "```{r}",
+      "library(kerasfit)",
+      "```",
+      "```{r, cache = TRUE}",
+      "model <- keras$Sequential(list(keras$layers$Dense(1L)))",
+      "compile(model, 'sgd', 'mse')",
+      "history <- fit(model, matrix(1:20 / 20), 1:20 / 20, epochs = 3, validation_split = 0.2)",
+      "cat('x', file = 'trained', append = TRUE)",
+      "```",
+      "```{r}",
+      "history",
+      "plot(history, method = 'interactive')",
+      "```"
+    ),
+    file.path(dir, "document.Rmd")
+  )
   rendered <- function(format) {
-    file <- in_new_session(function(dir, format) {
-      setwd(dir)
-      rmarkdown::render("document.Rmd", format, quiet = TRUE)
-    }, args = list(dir, format))
+    file <- in_new_session(
+      function(dir, format) {
+        setwd(dir)
+        rmarkdown::render("document.Rmd", format, quiet = TRUE)
+      },
+      args = list(dir, format)
+    )
     readLines(file, warn = FALSE)
   }
   html <- rendered(rmarkdown::html_document(self_contained = FALSE))
@@ -67,18 +88,26 @@ test_that("a folder that is given has the state of training", {
   expect_identical(state$status, "ended")
   expect_equal(unlist(state$rows$metrics$loss), history$metrics$loss)
   expect_identical(read_state(withr::local_tempdir())$status, "starting")
-  expect_error(fit(regressor(), iris_x, iris_x[-1, 1], view_metrics = folder), class = "kerasfit_error")
+  expect_error(
+    fit(regressor(), iris_x, iris_x[-1, 1], view_metrics = folder),
+    class = "kerasfit_error"
+  )
   expect_identical(live_state(folder)$status, "failed")
 })
 
 test_that("a folder that is given keeps all that is the user's", {
   folder <- withr::local_tempdir()
   mine <- file.path(folder, c("state.json", "state.json.new", "stop", "index.html"))
-  for (file in mine) writeLines("mine", file)
+  for (file in mine) {
+    writeLines("mine", file)
+  }
   before <- file.info(mine)[c("size", "mtime", "mode")]
   fit(regressor(), iris_x, iris_x[, 1], epochs = 2, view_metrics = folder, verbose = 0)
   expect_identical(file.info(mine)[c("size", "mtime", "mode")], before)
-  expect_setequal(list.files(folder, all.files = TRUE, no.. = TRUE), c(basename(mine), "kerasfit-view"))
+  expect_setequal(
+    list.files(folder, all.files = TRUE, no.. = TRUE),
+    c(basename(mine), "kerasfit-view")
+  )
   skip_on_os("windows")
   expect_identical(format(file.mode(file.path(folder, "kerasfit-view"))), "700")
   expect_identical(format(file.mode(file.path(folder, "kerasfit-view", "state.json"))), "600")
@@ -130,9 +159,16 @@ test_that("the page of a session is in a folder that only its user can read, and
 test_that("names of runs and metrics cannot end or change the script that they are in", {
   hostile <- c("</script><script>x()</script>", "<!--<script>", "\"'`\\", "]]>")
   history <- a_history(stats::setNames(rep(list(3:1), 4), hostile))
-  widget <- plot(training_histories(stats::setNames(list(history, history), hostile[1:2])), method = "interactive")
+  widget <- plot(
+    training_histories(stats::setNames(list(history, history), hostile[1:2])),
+    method = "interactive"
+  )
   html <- as.character(htmltools::renderTags(widget)$html)
-  json <- sub("</script>.*", "", sub(".*<script type=\"application/json\"[^>]*>", "", gsub("\n", " ", html)))
+  json <- sub(
+    "</script>.*",
+    "",
+    sub(".*<script type=\"application/json\"[^>]*>", "", gsub("\n", " ", html))
+  )
   expect_no_match(json, "<", fixed = TRUE)
   read <- jsonlite::fromJSON(json, simplifyVector = FALSE)$x
   expect_identical(vapply(read$runs, `[[`, "", "name"), hostile[1:2])
@@ -145,12 +181,21 @@ test_that("names of metrics are only text in a document", {
   dir <- withr::local_tempdir()
   names <- c("<img src=x onerror=y()>", "```", "</code></pre><b>")
   saveRDS(a_history(stats::setNames(rep(list(3:1), 3), names)), file.path(dir, "h"))
-  code <- c("library(kerasfit)", "history <- readRDS('h')", "history", "summary(history)", "plot(history)")
+  code <- c(
+    "library(kerasfit)",
+    "history <- readRDS('h')",
+    "history",
+    "summary(history)",
+    "plot(history)"
+  )
   writeLines(c("```{r}", code, "```"), file.path(dir, "d.Rmd"))
-  file <- in_new_session(function(dir) {
-    setwd(dir)
-    rmarkdown::render("d.Rmd", rmarkdown::html_document(theme = NULL), quiet = TRUE)
-  }, args = list(dir))
+  file <- in_new_session(
+    function(dir) {
+      setwd(dir)
+      rmarkdown::render("d.Rmd", rmarkdown::html_document(theme = NULL), quiet = TRUE)
+    },
+    args = list(dir)
+  )
   html <- paste(readLines(file, warn = FALSE), collapse = "\n")
   expect_match(html, "&lt;img src=x onerror=y()&gt;", fixed = TRUE)
   expect_no_match(html, "<img src=x", fixed = TRUE)
@@ -162,7 +207,15 @@ test_that("a relative folder is the one where training began", {
   withr::local_dir(folder)
   dir.create("view")
   moves <- list(on_epoch_begin = function(epoch, logs) setwd(tempdir()))
-  fit(regressor(), iris_x, iris_x[, 1], epochs = 2, view_metrics = "view", callbacks = moves, verbose = 0)
+  fit(
+    regressor(),
+    iris_x,
+    iris_x[, 1],
+    epochs = 2,
+    view_metrics = "view",
+    callbacks = moves,
+    verbose = 0
+  )
   expect_identical(live_state(file.path(folder, "view"))$status, "ended")
 })
 
@@ -186,8 +239,15 @@ test_that("\"auto\" is for RStudio, and shows training in its viewer", {
     without <- length(seen)
     train(model, epochs = 2)
     train(lossy, epochs = 1, verbose = 0, view_metrics = TRUE)
-    states <- lapply(seen, function(page) jsonlite::read_json(file.path(dirname(page), "state.json")))
-    list(elsewhere, without, lapply(states, function(state) c(state$status, state$epochs)), file.exists(seen))
+    states <- lapply(seen, function(page) {
+      jsonlite::read_json(file.path(dirname(page), "state.json"))
+    })
+    list(
+      elsewhere,
+      without,
+      lapply(states, function(state) c(state$status, state$epochs)),
+      file.exists(seen)
+    )
   })
   expect_identical(shown, list(0L, 0L, list(c("ended", "2"), c("ended", "1")), c(TRUE, TRUE)))
 })
@@ -196,7 +256,14 @@ test_that("where there is no browser, a message says where the page is, and trai
   for (browser in list("", function(url) stop("it does not start"))) {
     withr::local_options(browser = browser)
     expect_message(
-      history <- fit(regressor(), iris_x, iris_x[, 1], epochs = 2, view_metrics = TRUE, verbose = 0),
+      history <- fit(
+        regressor(),
+        iris_x,
+        iris_x[, 1],
+        epochs = 2,
+        view_metrics = TRUE,
+        verbose = 0
+      ),
       "no browser.*http://127.0.0.1:[0-9]+/"
     )
     expect_identical(history$params$epoch, 1:2)
@@ -232,11 +299,17 @@ test_that("render_training() shows histories, a folder with training in another 
       jsonlite::fromJSON(output$metrics, simplifyVector = FALSE)$x
     }
     expect_null(drawn(NULL))
-    expect_identical(drawn(a_history(list(loss = c(2, 1))))$runs[[1]]$metrics, list(loss = list(2L, 1L)))
+    expect_identical(
+      drawn(a_history(list(loss = c(2, 1))))$runs[[1]]$metrics,
+      list(loss = list(2L, 1L))
+    )
     both <- training_histories(a = a_history(list(loss = 2)), b = a_history(list(loss = 1)))
     expect_identical(lapply(drawn(both)$runs, `[[`, "name"), list("a", "b"))
     live <- drawn(folder)$live$state
-    expect_identical(live[c("status", "epoch", "epochs")], list(status = "ended", epoch = 2L, epochs = 2L))
+    expect_identical(
+      live[c("status", "epoch", "epochs")],
+      list(status = "ended", epoch = 2L, epochs = 2L)
+    )
     session$setInputs(metrics_stop = 1)
     expect_true(file.exists(file.path(folder, "kerasfit-view", "stop")))
   })
