@@ -39,6 +39,8 @@ test-all: lint
 lint: setup
 	$(VENV_PYTHON) -m ruff check inst/python tests benchmarks tools
 	$(VENV_PYTHON) -m ruff format --check inst/python tests benchmarks tools
+	.venv/bin/air format --check R tests tools inst/examples
+	Rscript tools/lint.R
 
 # the core by itself: all of it on PyTorch, which compiles nothing; what depends on the backend on the others too. By one
 # process more than there are cores, since tests wait for other processes; each with one thread.

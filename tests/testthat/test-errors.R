@@ -90,7 +90,7 @@ test_that("the error of a loss or metric that gives tensors to R's own functions
   given <- list(
     abs = function(y_true, y_pred) abs(y_true - y_pred),
     max = function(y_true, y_pred) max(y_true, y_pred),
-    where = function(y_true, y_pred) ifelse(y_true > 0, 1, 0),
+    where = function(y_true, y_pred) ifelse(y_true > 0, 2, 0),
     mean = function(y_true, y_pred) mean(y_true - y_pred),
     matmul = function(y_true, y_pred) y_true %*% y_pred,
     sum = function(y_true, y_pred) rowSums(y_true)
