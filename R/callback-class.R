@@ -99,7 +99,7 @@ Callback <- function(
     names(formals()),
     c("classname", "...", "public", "private", "active", "inherit", "parent_env")
   )
-  members <- c(Filter(Negate(is.null), mget(named_hooks)), all_of(...))
+  members <- c(Filter(Negate(is.null), mget(named_hooks)), collect_dots(...))
   members[names(public)] <- public
   check_members(members, call)
   parent <- callback_parent(inherit, call)
@@ -120,22 +120,6 @@ Callback <- function(
   structure(function(...) class$new(...), class = "kerasfit_callback_class", generator = class)
 }
 
-#' The hooks of Keras's callbacks, and the arguments of their functions
-#' @noRd
-callback_hooks <- local({
-  phases <- c("train", "test", "predict")
-  batch <- outer(phases, c("begin", "end"), function(phase, end) {
-    sprintf("on_%s_batch_%s", phase, end)
-  })
-  whole <- outer(phases, c("begin", "end"), function(phase, end) sprintf("on_%s_%s", phase, end))
-  c(
-    list(on_epoch_begin = c("epoch", "logs"), on_epoch_end = c("epoch", "logs")),
-    stats::setNames(rep(list(c("batch", "logs")), 6), batch),
-    list(on_batch_begin = c("batch", "logs"), on_batch_end = c("batch", "logs")),
-    stats::setNames(rep(list("logs"), 6), whole)
-  )
-})
-
 #' Members of a callback have names, and those that begin like hooks are hooks
 #' @noRd
 check_members <- function(members, call) {
@@ -148,27 +132,6 @@ check_members <- function(members, call) {
     )
   }
   check_hooks(members[grepl("^on_", names(members))], call)
-}
-
-check_hooks <- function(hooks, call) {
-  unknown <- setdiff(rlang::names2(hooks), names(callback_hooks))
-  if (length(unknown)) {
-    abort_argument(
-      "...",
-      sprintf("A callback has no hook of the name `%s`.", unknown[[1]]),
-      call,
-      hint = paste0("There are ", paste0("`", names(callback_hooks), "`", collapse = ", "), ".")
-    )
-  }
-  for (name in names(hooks)) {
-    if (!is.function(hooks[[name]])) {
-      abort_argument(
-        "...",
-        sprintf("`%s` must be a function, not %s.", name, describe(hooks[[name]])),
-        call
-      )
-    }
-  }
 }
 
 #' The R6 class that `inherit` stands for
@@ -189,7 +152,7 @@ callback_parent <- function(inherit, call) {
       )
     )
   }
-  callback_of_python(python)
+  r_class_of_python_callback(python)
 }
 
 #' The Python class that a class, its name, or a function `callback_...()` of kerasfit's or keras3's stands for
@@ -237,7 +200,7 @@ utils::globalVariables(c("self", "private"))
 #'
 #' A callback in R has one in Python while it is in use, and not longer: each would keep the other alive for ever.
 #' @noRd
-callback_of_python <- function(python) {
+r_class_of_python_callback <- function(python) {
   hook <- function(name, arguments) {
     values <- as.call(c(quote(list), lapply(arguments, as.name)))
     rlang::new_function(
@@ -269,7 +232,7 @@ callback_of_python <- function(python) {
           reticulate::py_to_r(private$.python[[name]])
         }
       },
-      .begin = function() private$.python <- callback_in_python(self, private),
+      .begin = function() private$.python <- python_callback(self, private),
       .end = function() {
         private$.last <- list(
           model = private$.of_python("model"),
@@ -286,7 +249,7 @@ callback_of_python <- function(python) {
 
 #' A Python callback that calls the functions of one in R
 #' @noRd
-callback_in_python <- function(self, private) {
+python_callback <- function(self, private) {
   hooks <- lapply(stats::setNames(nm = private$.overridden), function(name) {
     hook_to_core(self[[name]], callback_hooks[[name]])
   })
@@ -295,11 +258,11 @@ callback_in_python <- function(self, private) {
     list(
       get_state = if (is.function(self$get_state)) {
         function() {
-          state_to_core(user_code(self$get_state()), paste("the callback", class(self)[[1]]))
+          state_to_core(run_user_code(self$get_state()), paste("the callback", class(self)[[1]]))
         }
       },
       set_state = if (is.function(self$set_state)) {
-        function(state) user_code(self$set_state(state_from_core(state)))
+        function(state) run_user_code(self$set_state(state_from_core(state)))
       }
     )
   )
@@ -313,52 +276,4 @@ callback_in_python <- function(self, private) {
     unname(arguments[!named]),
     reticulate::dict(arguments[named], convert = FALSE)
   )
-}
-
-is_r_callback <- function(value) {
-  is.environment(value) && inherits(value, "R6") && inherits(value, "Callback")
-}
-
-#' Begin, or end, the use of the callbacks among some that are R's
-#' @noRd
-begin_callback <- function(callback) callback$.__enclos_env__$private$.begin()
-end_callbacks <- function(callbacks) {
-  if (is_r_callback(callbacks)) {
-    callbacks$.__enclos_env__$private$.end()
-  } else if (is.list(callbacks) && !reticulate::is_py_object(callbacks)) {
-    lapply(callbacks, end_callbacks)
-  }
-  invisible()
-}
-
-#' A function as a hook of Python's, which gives back what the logs are to have besides: the numbers in a named list
-#' @noRd
-hook_to_core <- function(f, arguments) {
-  f <- with_arguments_of(f, arguments)
-  hook <- function(...) {
-    value <- do.call(f, lapply(list(...), mark_utf8))
-    if (
-      !is.list(value) || is.object(value) || !length(value) || !all(nzchar(rlang::names2(value)))
-    ) {
-      return(NULL)
-    }
-    is_number <- function(x) length(x) == 1 && (is.numeric(x) || is.logical(x)) # not a model that somebody keeps
-    list_to_core(Filter(is_number, lapply(value, plain_numbers)))
-  }
-  reticulate::r_to_py(hook, convert = TRUE)
-}
-
-#' A function of some arguments that calls another one, of the user's, with those that it has: by name, or else the first
-#' @noRd
-with_arguments_of <- function(f, given) {
-  has <- names(formals(args(f)))
-  if ("..." %in% has) {
-    return(function(...) user_code(f(...)))
-  }
-  taken <- if (all(has %in% given)) match(has, given) else seq_len(min(length(has), length(given)))
-  named <- all(has %in% given)
-  function(...) {
-    values <- list(...)[taken]
-    user_code(do.call(f, if (named) stats::setNames(values, has) else values))
-  }
 }

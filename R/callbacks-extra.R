@@ -18,7 +18,7 @@ callback_max_time <- function(seconds) {
   if (!missing(seconds) && inherits(seconds, "difftime")) {
     seconds <- as.numeric(seconds, units = "secs")
   }
-  keras_callback("MaxTime", module = our_callbacks())
+  keras_callback("MaxTime", module = core_callbacks())
 }
 
 #' Find a learning rate
@@ -50,7 +50,7 @@ callback_max_time <- function(seconds) {
 #' finder$suggestion
 #' @export
 callback_lr_finder <- function(min_lr = 1e-7, max_lr = 1, steps = 100) {
-  keras_callback("LearningRateFinder", whole = "steps", module = our_callbacks())
+  keras_callback("LearningRateFinder", whole = "steps", module = core_callbacks())
 }
 
 #' @rdname callback_lr_finder
@@ -120,7 +120,7 @@ plot.kerasfit.extras.LearningRateFinder <- function(x, ...) {
 #' )
 #' @export
 callback_one_cycle <- function(max_lr, warmup = 0.3, start_factor = 25, end_factor = 1e4) {
-  keras_callback("OneCycle", module = our_callbacks())
+  keras_callback("OneCycle", module = core_callbacks())
 }
 
 #' See where the time of each epoch goes
@@ -144,7 +144,7 @@ callback_one_cycle <- function(max_lr, warmup = 0.3, start_factor = 25, end_fact
 #' profile
 #' as.data.frame(profile)
 #' @export
-callback_profile <- function() keras_callback("Profile", module = our_callbacks())
+callback_profile <- function() keras_callback("Profile", module = core_callbacks())
 
 #' @rdname callback_profile
 #' @export
@@ -191,7 +191,7 @@ print.kerasfit.extras.Profile <- function(x, ...) {
 #' )
 #' @export
 callback_progress <- function(metrics = NULL, digits = 4, every = 1, bar = TRUE) {
-  keras_callback("ProgressStyle", whole = c("digits", "every"), module = our_callbacks())
+  keras_callback("ProgressStyle", whole = c("digits", "every"), module = core_callbacks())
 }
 
 #' Write the metrics of each epoch to a file
@@ -217,7 +217,7 @@ callback_progress <- function(metrics = NULL, digits = 4, every = 1, bar = TRUE)
 #' read.csv(file)
 #' @export
 callback_log <- function(filename, append = FALSE) {
-  keras_callback("MetricsLog", paths = "filename", module = our_callbacks())
+  keras_callback("MetricsLog", paths = "filename", module = core_callbacks())
 }
 
 #' A pandas data frame of numbers; reticulate does not know that of pandas 3

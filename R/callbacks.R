@@ -160,7 +160,7 @@ callback_learning_rate_scheduler <- function(
       call
     )
   }
-  rate <- with_arguments_of(schedule, c("epoch", "lr"))
+  rate <- match_arguments(schedule, c("epoch", "lr"))
   checked <- function(epoch, lr) {
     value <- rate(epoch - 1L + as.integer(first_epoch), lr)
     if (!is.numeric(value) || length(value) != 1 || is.na(value)) {
@@ -224,7 +224,7 @@ callback_tensorboard <- function(
 #' @rdname callbacks
 #' @export
 callback_terminate_on_nan <- function(raise_error = FALSE) {
-  keras_callback("TerminateOnNaN", module = our_callbacks())
+  keras_callback("TerminateOnNaN", module = core_callbacks())
 }
 
 #' @rdname callbacks
@@ -262,225 +262,8 @@ callback_lambda <- function(
     on_train_batch_begin = on_train_batch_begin,
     on_train_batch_end = on_train_batch_end
   )
-  hooks <- c(hooks, all_of(...))
+  hooks <- c(hooks, collect_dots(...))
   hooks <- Filter(Negate(is.null), hooks)
   check_hooks(hooks, sys.call())
-  bridge$FunctionCallback(functions_to_core(hooks))
-}
-
-#' Go on where a crash left off
-#'
-#' Keeps the state of a run in a folder. If [fit()][fit.keras.src.trainers.trainer.Trainer] is called again with the same model,
-#' data and arguments, after a crash of any kind or an interrupt, it goes on from there, in this or another R session. The
-#' final weights, the optimizer and the metrics in the history are then those of a run that was never interrupted, bit for bit
-#' on the same machine.
-#'
-#' @section What is stored:
-#' The variables of model, optimizer and metrics; the random generators of the backend, of numpy, of Python and of R; the
-#' order of the samples; the history; and the state of callbacks. For those of Keras that is what has changed in them since
-#' training began, such as the best value of `callback_early_stopping()`; what you gave when you made a callback always comes
-#' from your call. A [Callback()] of your own says by methods `get_state()` and `set_state(state)` what its state is. The files
-#' of `callback_csv_logger()` and [callback_log()] go on with the rows that they had; those of `callback_tensorboard()` are not
-#' cut, so that epochs after the stored state are in its logs twice.
-#'
-#' Initial weights need not be the same: they come from the state. R's generator of normal numbers "Box-Muller" keeps a number
-#' that cannot be stored.
-#'
-#' A state is written beside the one before and then takes its name, so that there is a whole one at any time. Its checksum
-#' tells a damaged one.
-#'
-#' @section When it is stored:
-#' As `save_freq` says, and when an interrupt (Ctrl-C, Esc) ends training: after the last whole step, also where the interrupt
-#' comes during validation, in a generator or in a callback. A callback that is interrupted at the end of an epoch, in
-#' validation or at the beginning of an epoch is called again for it when the run goes on; one that is interrupted at a batch
-#' is not.
-#'
-#' The state is deleted by a run that began without one, or has gone on from it, has made a step and ended well. If a callback
-#' of yours fails at the end of training, it is still there.
-#'
-#' @section What must be the same:
-#' The model, the configuration of its optimizer, loss and metrics, the data, the arguments of `fit()`, and the callbacks with
-#' their arguments. Something else is an error that names it. `epochs` may be larger; it cannot be smaller than the epoch of the
-#' state. For another learning rate, say `learning_rate = "model"`.
-#'
-#' Arrays are exact, also after some steps of an epoch. A `keras$utils$PyDataset`, a `tf.data.Dataset` that does not shuffle,
-#' and R functions that begin anew in a new session are exact too: the batches that have been made are made once more and
-#' dropped. What a generator keeps elsewhere, such as its place in a file, it has to find again itself. The order of a
-#' dataset that shuffles itself is another one.
-#'
-#' @section Who can read it:
-#' The folder is made for its owner only (mode 0700), and so are the files in it (0600). A folder that others can write to is
-#' warned about. Nothing in a state is code: reading one that somebody else has made runs nothing, but sets the weights, the
-#' history and the state of callbacks to what it says. One process at a time can use a folder.
-#'
-#' @param backup_dir The folder, made if it is not there. Each run has one of its own. Files of yours in it are never touched.
-#' @param save_freq "epoch": after each epoch; where epochs are so short that storing would take more than 3 % of the time,
-#'   after some of them only. Or after how many steps to store the state. An interrupt stores it too.
-#' @param double_checkpoint Whether to keep the state before the last one too, in case the disk damages the last one.
-#' @param delete_checkpoint Whether to delete the state when training has ended by itself. If not, a later call with more
-#'   `epochs` goes on from the end.
-#' @param learning_rate "stored": a run goes on with the learning rate that it had, and another one of the model is an error.
-#'   "model": it goes on with that of the model.
-#' @return A callback: a Python object.
-#' @section Errors: `fit()` signals a `kerasfit_error_argument` before the first step, and leaves the folder as it is, if the
-#'   state in the folder is damaged, that of another run, or one of more epochs than `epochs`; if the folder cannot be written;
-#'   or if another process uses it. It signals a `kerasfit_error_state` if a state cannot be stored later, as on a full
-#'   disk; the state before is still there. Where the state is not needed any more, or an interrupt ends training, that is a
-#'   warning.
-#' @examplesIf kerasfit:::has_keras()
-#' folder <- tempfile("run")
-#' train <- function(callback) {
-#'   set_random_seed(1)
-#'   model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
-#'   model |> compile("adam", "sparse_categorical_crossentropy")
-#'   backup <- callback_backup_and_restore(folder, save_freq = 5)
-#'   model |> fit(as.matrix(iris[1:4]), iris$Species, epochs = 6, callbacks = list(callback, backup))
-#' }
-#' # the machine fails in epoch 4
-#' fails <- TRUE
-#' power <- list(on_epoch_begin = function(epoch) if (fails && epoch == 4) stop("no power"))
-#' try(train(power))
-#' # the same call again goes on after epoch 3
-#' fails <- FALSE
-#' train(power)
-#' @export
-callback_backup_and_restore <- function(
-  backup_dir,
-  save_freq = "epoch",
-  double_checkpoint = FALSE,
-  delete_checkpoint = TRUE,
-  learning_rate = "stored"
-) {
-  session <- bridge$session(
-    reticulate::r_to_py(r_random_state, convert = TRUE),
-    reticulate::r_to_py(set_r_random_state, convert = TRUE)
-  )
-  keras_callback(
-    "BackupAndRestore",
-    whole = "save_freq",
-    paths = "backup_dir",
-    module = our_callbacks(),
-    session = session
-  )
-}
-
-#' A callback of Keras or the core, made with the arguments of the function that calls this
-#'
-#' @param whole Names of arguments that are whole numbers in Python.
-#' @param paths Names of arguments that are paths of files.
-#' @param numbers Names of arguments that are numbers or NULL.
-#' @param own Names of arguments that are not for Python.
-#' @param ... More arguments.
-#' @noRd
-keras_callback <- function(
-  class,
-  whole = character(),
-  paths = character(),
-  numbers = character(),
-  own = character(),
-  module = keras$callbacks,
-  ...
-) {
-  call <- sys.call(-1)
-  defaults <- as.list(formals(sys.function(-1)))
-  defaults <- defaults[setdiff(names(defaults), c(own, "..."))]
-  arguments <- mget(as.character(names(defaults)), parent.frame())
-  # an older Keras may not know an argument that nobody has set
-  set <- !mapply(identical, arguments, defaults)
-  absent <- names(defaults)[!set & vapply(defaults, is.symbol, NA)]
-  if (length(absent)) {
-    abort_argument(absent[[1]], sprintf("`%s` must be given.", absent[[1]]), call)
-  }
-  arguments <- arguments[set]
-  for (name in names(arguments)) {
-    kind <- if (name %in% whole) {
-      "whole"
-    } else if (name %in% paths) {
-      "path"
-    } else if (name %in% numbers) {
-      "numeric"
-    } else {
-      class(defaults[[name]])
-    }
-    arguments[name] <- list(callback_argument(arguments[[name]], name, kind, call))
-  }
-  rlang::try_fetch(
-    with_r_errors(
-      rlang::inject(module[[class]](!!!lapply(arguments, reticulate::r_to_py), !!!all_of(...))),
-      call
-    ),
-    kerasfit_error_python = function(error) {
-      named <- Filter(
-        function(name) grepl(sprintf("\\b%s\\b", name), conditionMessage(error)),
-        names(arguments)
-      )
-      if (!length(named)) {
-        return(rlang::zap())
-      }
-      abort_kerasfit(
-        conditionMessage(error),
-        "argument",
-        call,
-        argument = named[[1]],
-        python_traceback = error$python_traceback
-      )
-    }
-  )
-}
-
-#' The module with the core's callbacks, whose attributes are R values
-#' @noRd
-our_callbacks <- function() {
-  core$fit # loads it
-  reticulate::import("kerasfit")
-}
-
-#' An argument as a callback in Python takes it
-#' @param kind "whole", "path", or the class that its default has.
-#' @noRd
-callback_argument <- function(value, name, kind, call) {
-  words <- list(
-    mode = c("auto", "min", "max"),
-    save_freq = "epoch",
-    update_freq = c("epoch", "batch"),
-    learning_rate = c("stored", "model")
-  )[[name]]
-  if (name %in% c("mode", "learning_rate")) {
-    return(check_choice(value, words, name, call))
-  }
-  if (name == "verbose" && is.logical(value)) {
-    value <- as.integer(value)
-  }
-  value <- plain_numbers(value)
-  one <- is.atomic(value) && length(value) == 1 && !is.na(value)
-  string <- one && is.character(value)
-  if (reticulate::is_py_object(value) || string && value %in% words) {
-    return(value)
-  }
-  wanted <- switch(
-    kind,
-    whole = if (!is_whole(value) || !length(value) %in% c(1, if (name == "profile_batch") 2)) {
-      "a whole number"
-    },
-    path = if (!string) paste("the path of a", if (endsWith(name, "dir")) "folder" else "file"),
-    numeric = if (!one || !is.numeric(value)) "a number",
-    character = if (!string) "a string",
-    logical = if (!isTRUE(value) && !isFALSE(value)) "TRUE or FALSE"
-  )
-  if (!is.null(wanted)) {
-    wanted <- paste(c(dQuote(words, FALSE), wanted), collapse = " or ")
-    abort_argument(name, sprintf("`%s` must be %s, not %s.", name, wanted, describe(value)), call)
-  }
-  switch(
-    kind,
-    whole = as.integer(pmin(value, .Machine$integer.max)),
-    path = path_to_core(value, name, call),
-    value
-  )
-}
-
-#' Whether values are whole numbers; Inf is one, as "never" is
-#' @noRd
-is_whole <- function(value) {
-  is.numeric(value) && !anyNA(value) && all(value == trunc(value) & value >= -.Machine$integer.max)
+  bridge$FunctionCallback(hooks_to_core(hooks))
 }

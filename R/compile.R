@@ -61,9 +61,9 @@ compile.keras.src.trainers.trainer.Trainer <- function(
   call <- user_call("compile")
   check_model(object, call)
   own <- reticulate::py_to_r(bridge$overrides(object, "compile"))
-  extra <- check_extra(..., call = call, known = own)
+  extra <- check_dots(..., call = call, known = own)
   given <- list(
-    optimizer = made_by_keras3(optimizer),
+    optimizer = call_keras3_constructor(optimizer),
     loss = loss,
     metrics = metrics,
     loss_weights = as_plain_list(plain_numbers(loss_weights)),
@@ -82,16 +82,16 @@ compile.keras.src.trainers.trainer.Trainer <- function(
     weighted_metrics = "metrics"
   )
   for (name in intersect(names(modules), names(given))) {
-    check_parts(given[[name]], name, modules[[name]], own, call)
+    check_compile_argument(given[[name]], name, modules[[name]], own, call)
   }
   outputs <- from_core(bridge$output_names(object))
   written <- as.list(match.call())
   if (!is.null(given[["loss"]])) {
-    given[["loss"]] <- function_of_user(loss, outputs, "loss", written[["loss"]])
+    given[["loss"]] <- wrap_user_functions(loss, outputs, "loss", written[["loss"]])
   }
   for (name in intersect(c("metrics", "weighted_metrics"), names(given))) {
     check_metrics(name, as_plain_list(given[[name]]), outputs, call)
-    functions <- function_of_user(given[[name]], outputs, "metric", written[[name]])
+    functions <- wrap_user_functions(given[[name]], outputs, "metric", written[[name]])
     given[name] <- list(as_plain_list(functions))
   }
   rlang::inject(call_core(
@@ -120,14 +120,14 @@ as_plain_list <- function(value) {
 #' @param module Keras's module of such.
 #' @param own Whether the model has a `compile` of its own, for which names may mean something else.
 #' @noRd
-check_parts <- function(value, argument, module, own, call) {
+check_compile_argument <- function(value, argument, module, own, call) {
   if (reticulate::is_py_object(value)) {
-    check_alive(value, argument, call)
+    check_not_stale(value, argument, call)
   } else if ("class_name" %in% names(value)) {
     return(invisible()) # a configuration
   } else if (is.list(value) || is.character(value) && length(value) > 1) {
     for (part in value) {
-      check_parts(part, argument, module, own, call)
+      check_compile_argument(part, argument, module, own, call)
     }
   } else if (rlang::is_string(value) && !own) {
     nearest <- reticulate::py_to_r(bridge$nearest_name(module, value))
@@ -183,7 +183,7 @@ check_metrics <- function(name, value, outputs, call) {
 #' @param default The name of a function that has none.
 #' @param inner Whether this is in a list, which names no outputs then.
 #' @noRd
-function_of_user <- function(
+wrap_user_functions <- function(
   value,
   outputs,
   kind,
@@ -191,7 +191,7 @@ function_of_user <- function(
   default = paste0("custom_", kind),
   inner = FALSE
 ) {
-  value <- made_by_keras3(value)
+  value <- call_keras3_constructor(value)
   if (reticulate::is_py_object(value)) {
     if (kind == "metric") bridge$metric_of_r(value) else value
   } else if (is.list(value)) {
@@ -204,13 +204,13 @@ function_of_user <- function(
       sep = "_"
     )
     result <- lapply(seq_along(value), function(i) {
-      function_of_user(value[[i]], outputs, kind, elements[[i]], defaults[[i]], inner = TRUE)
+      wrap_user_functions(value[[i]], outputs, kind, elements[[i]], defaults[[i]], inner = TRUE)
     })
     if (inner) result else stats::setNames(result, names(value))
   } else if (is.function(value)) {
     name <- name_in_python(value, written, default)
     function_of_r <- structure(
-      function(...) check_tensor(user_code(value(...)), kind, name),
+      function(...) check_tensor(run_user_code(value(...)), kind, name),
       py_function_name = name
     )
     if (kind == "loss") {
@@ -229,7 +229,7 @@ check_tensor <- function(value, kind, name) {
     return(value)
   }
   message <- sprintf("The %s `%s` must return a tensor, not %s.", kind, name, describe(value))
-  abort_argument(if (kind == "loss") "loss" else "metrics", message, NULL, tensors_in_words("mean"))
+  abort_argument(if (kind == "loss") "loss" else "metrics", message, NULL, tensors_advice("mean"))
 }
 
 name_in_python <- function(f, written, default) {
@@ -242,7 +242,7 @@ name_in_python <- function(f, written, default) {
 
 #' What a function of keras3's, or a class made with it, makes if nobody has called it: an optimizer, loss or metric
 #' @noRd
-made_by_keras3 <- function(value) {
+call_keras3_constructor <- function(value) {
   if (!is.function(value) || reticulate::is_py_object(value) || !isNamespaceLoaded("keras3")) {
     return(value)
   }

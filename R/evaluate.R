@@ -43,7 +43,7 @@ evaluate.keras.src.trainers.trainer.Trainer <- function(
   end_interrupted_loop()
   force(callbacks)
   on.exit(end_callbacks(callbacks))
-  check_extra(..., call = call, known = FALSE)
+  check_dots(..., call = call, known = FALSE)
   list(x, y, sample_weight, callbacks) # the user's code, which may be interrupted
   metrics <- call_core(
     call,

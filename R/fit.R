@@ -295,14 +295,14 @@ fit.keras.src.trainers.trainer.Trainer <- function(
     call
   )
   end_interrupted_loop()
-  extra <- check_extra(..., call = call)
+  extra <- check_dots(..., call = call)
   warn_of_cached_chunk(call)
   list(x, y, sample_weight, validation_data, callbacks, view_metrics) # the user's code, which may be interrupted
   epochs <- plain_numbers(epochs)
   initial_epoch <- plain_numbers(initial_epoch)
   batch_size <- plain_numbers(batch_size)
   scalar <- function(value, argument) scalar_to_core(value, argument, call)
-  view <- view_for(view_metrics, object, epochs, verbose, call)
+  view <- view_to_core(view_metrics, object, epochs, verbose, call)
   if (!is.null(view)) {
     on.exit(view$close(), add = TRUE)
   }
@@ -343,7 +343,7 @@ fit.keras.src.trainers.trainer.Trainer <- function(
     }
   )
   if (history$params$interrupted || late) {
-    tell_interrupted(
+    report_interrupted(
       history,
       on_interrupt,
       history$params$interrupted,

@@ -130,7 +130,7 @@ format.keras_training_history <- function(x, ...) {
   c(
     paste0(
       "Training history: ",
-      in_words(epochs),
+      format_epochs(epochs),
       seconds,
       if (isTRUE(params$interrupted)) ", then interrupted"
     ),
@@ -194,12 +194,12 @@ format_last_row <- function(history, epoch) {
       sprintf(
         "The history has no epoch %s; it has %s.",
         paste(i[i != 0][is.na(rows)], collapse = ", "),
-        in_words(epochs)
+        format_epochs(epochs)
       ),
       call
     )
   }
-  history_of(x$params, epochs[rows], lapply(x$metrics, `[`, rows), x$params[["seconds"]][rows])
+  new_history(x$params, epochs[rows], lapply(x$metrics, `[`, rows), x$params[["seconds"]][rows])
 }
 
 #' @rdname keras_training_history
@@ -218,12 +218,12 @@ c.keras_training_history <- function(...) {
   if (!all(vapply(histories, inherits, NA, "keras_training_history"))) {
     abort_argument("...", "c() joins a history with other histories only.", call)
   }
-  Reduce(followed_by, histories)
+  Reduce(append_run, histories)
 }
 
 #' Two runs as one: the rows of the earlier before those of the later
 #' @noRd
-followed_by <- function(earlier, later) {
+append_run <- function(earlier, later) {
   before <- history_epochs(earlier)
   after <- history_epochs(later)
   if (!length(before) || !length(after)) {
@@ -245,7 +245,7 @@ followed_by <- function(earlier, later) {
   params$epochs <- max(params$epochs, after)
   seconds <- lapply(list(earlier, later), function(history) history$params[["seconds"]])
   timed <- !any(vapply(seconds, is.null, NA))
-  history_of(
+  new_history(
     params,
     c(before[kept], after),
     metrics,
@@ -253,7 +253,7 @@ followed_by <- function(earlier, later) {
   )
 }
 
-history_of <- function(params, epochs, metrics, seconds) {
+new_history <- function(params, epochs, metrics, seconds) {
   params$epoch <- epochs
   params$seconds <- seconds
   structure(
@@ -262,7 +262,7 @@ history_of <- function(params, epochs, metrics, seconds) {
   )
 }
 
-in_words <- function(epochs) {
+format_epochs <- function(epochs) {
   n <- length(epochs)
   if (!n) {
     "none"

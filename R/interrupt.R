@@ -6,8 +6,8 @@
 #' @param interrupted Whether the run was interrupted, rather than what comes after it.
 #' @param env,frame The environment that `fit()` was called from, and the number of the frame of its method.
 #' @noRd
-tell_interrupted <- function(history, option, interrupted, env, frame) {
-  ends <- option == "error" || (option == "auto" && is_within_code(env, frame))
+report_interrupted <- function(history, option, interrupted, env, frame) {
+  ends <- option == "error" || (option == "auto" && is_nested_call(env, frame))
   if (ends) {
     signal_interrupted(history)
   }
@@ -15,9 +15,9 @@ tell_interrupted <- function(history, option, interrupted, env, frame) {
     return(invisible())
   }
   if (option == "auto") {
-    note_interrupted(history, frame)
+    remember_interrupted(history, frame)
   }
-  forgiving_closed_pipe(
+  ignoring_closed_pipe(
     rlang::inform(
       c(interrupted_after(history), i = "The model has the weights of its last step."),
       class = "kerasfit_interrupted"
@@ -48,9 +48,9 @@ signal_interrupted <- function(history) {
 #'
 #' If not, it is at the top level: at the prompt, in a script, a cell of a notebook or a chunk of a document.
 #' @noRd
-is_within_code <- function(env, frame) {
+is_nested_call <- function(env, frame) {
   below <- seq_len(max(frame - 2, 0)) # without fit() and its method
-  is_within_function(env, lapply(below, sys.frame)) ||
+  is_function_environment(env, lapply(below, sys.frame)) ||
     any(vapply(code_of_frames(below), has_loop_over_fit, NA))
 }
 
@@ -58,7 +58,7 @@ is_within_code <- function(env, frame) {
 #'
 #' Pipes and documents evaluate code in environments of their own, within that of the function or the global one.
 #' @noRd
-is_within_function <- function(env, frames) {
+is_function_environment <- function(env, frames) {
   while (!identical(env, globalenv()) && !identical(env, emptyenv())) {
     if (any(vapply(frames, identical, NA, env))) {
       return(TRUE)
@@ -119,7 +119,7 @@ interrupted_run <- new.env(parent = emptyenv())
 
 #' Note that a run has been interrupted, if it is the user's statement that has called `fit()` and nobody evaluates it
 #' @noRd
-note_interrupted <- function(history, frame) {
+remember_interrupted <- function(history, frame) {
   if (frame > 2 && !has_call_of_fit(sys.call(1))) {
     return(invisible())
   }

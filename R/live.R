@@ -14,7 +14,7 @@ metrics_widget <- function(histories = list(), metrics = NULL, log = FALSE, live
         name = name,
         epoch = as.list(history_epochs(history)),
         best = c(best_epoch(history, "val_loss"), NA)[1],
-        metrics = lapply(chosen(history$metrics, metrics), function(values) {
+        metrics = lapply(select_metrics(history$metrics, metrics), function(values) {
           as.list(ifelse(is.finite(values), values, NA))
         })
       )
@@ -59,7 +59,7 @@ json_in_html <- function(x, ...) {
   gsub("<", "\\u003c", json, fixed = TRUE)
 }
 
-chosen <- function(values, metrics) {
+select_metrics <- function(values, metrics) {
   if (is.null(metrics)) values else values[sub("^val_", "", names(values)) %in% metrics]
 }
 
@@ -78,7 +78,7 @@ plotly_js <- function() {
 
 #' Who watches a run of training, as the core wants it; NULL for nobody
 #' @noRd
-view_for <- function(view_metrics, model, epochs, verbose, call) {
+view_to_core <- function(view_metrics, model, epochs, verbose, call) {
   if (rlang::is_string(view_metrics)) {
     view_metrics <- path_to_core(view_metrics, "view_metrics", call)
   }
@@ -130,7 +130,7 @@ is_rstudio <- function() identical(.Platform$GUI, "RStudio") && is.function(getO
 open_page <- function(page, url, in_viewer) {
   shown <- tryCatch(
     {
-      user_code(
+      run_user_code(
         if (in_viewer) {
           getOption("viewer")(page)
         } else if (has_browser()) {

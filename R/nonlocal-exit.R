@@ -10,7 +10,7 @@
 #' * `restarts`: those outside of the innermost call of Python.
 #' * `guards`: [guarded()] as Python calls it.
 #' @noRd
-calls <- new.env(parent = emptyenv())
+call_state <- new.env(parent = emptyenv())
 
 #' Call an R function for Python
 #'
@@ -21,20 +21,20 @@ guarded <- function(f, ...) {
   if (!is.function(f)) {
     f <- reticulate::py_to_r(f)
   }
-  outcome <- catch_nonlocal_exit(if (is_our_own(f)) f(...) else allowInterrupts(f(...)))
+  outcome <- catch_nonlocal_exit(if (is_package_function(f)) f(...) else allowInterrupts(f(...)))
   switch(
     outcome$way,
     value = return(outcome$value),
     error = {
       if (!is_time_limit(outcome$condition)) {
-        calls$error <- outcome$condition
+        call_state$error <- outcome$condition
         stop(outcome$condition)
       }
-      calls$time_limit <- conditionMessage(outcome$condition)
+      call_state$time_limit <- conditionMessage(outcome$condition)
     },
     jump = ,
     restart = {
-      calls$exit <- calls$exit %||% outcome
+      call_state$exit <- call_state$exit %||% outcome
       stop(rlang::error_cnd("kerasfit_jump", message = "R goes on outside of Python.", call = NULL))
     }
   )
@@ -43,7 +43,7 @@ guarded <- function(f, ...) {
 
 #' Our own functions are short and must not end half done; in all others an interrupt may come at any time
 #' @noRd
-is_our_own <- function(f) is.primitive(f) || identical(topenv(environment(f)), topenv())
+is_package_function <- function(f) is.primitive(f) || identical(topenv(environment(f)), topenv())
 
 #' The value of some code, or how it has left
 #'
@@ -82,10 +82,10 @@ is_condition_of_r <- function(condition) is.list(condition) && !reticulate::is_p
 #' The value of some code, or the restart outside of Python that it has invoked
 #' @noRd
 with_restarts_caught <- function(code) {
-  if (!length(calls$restarts)) {
+  if (!length(call_state$restarts)) {
     return(code)
   }
-  caught <- lapply(calls$restarts, function(restart) {
+  caught <- lapply(call_state$restarts, function(restart) {
     function(...) list(way = "restart", restart = restart, arguments = list(...))
   })
   rlang::inject(withRestarts(code, !!!caught))
@@ -106,8 +106,8 @@ restarts_here <- function() {
 #' @return Nothing, if it cannot be known: for `callCC()`, a `return()` or `break` elsewhere, and the debugger's Q.
 #' @noRd
 resume_nonlocal_exit <- function() {
-  exit <- calls$exit
-  calls$exit <- NULL
+  exit <- call_state$exit
+  call_state$exit <- NULL
   if (identical(exit$way, "restart")) {
     rlang::inject(invokeRestart(exit$restart, !!!exit$arguments))
   }
@@ -182,10 +182,10 @@ check_time_limit <- function() {
 note_printed_time_limit <- function() {
   printed <- geterrmessage()
   if (is_time_limit_message(printed)) {
-    calls$time_limit <- sub("\n$", "", sub("^.*?: ", "", printed))
+    call_state$time_limit <- sub("\n$", "", sub("^.*?: ", "", printed))
     forget_errors()
   }
-  !is.null(calls$time_limit)
+  !is.null(call_state$time_limit)
 }
 
 #' Make `geterrmessage()` forget the error of a time limit

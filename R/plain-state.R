@@ -10,7 +10,7 @@
 #' @noRd
 state_to_core <- function(value, owner, element = "") {
   if (isS4(value) || reticulate::is_py_object(value)) {
-    refuse_state(value, owner, element)
+    abort_unsupported_state(value, owner, element)
   }
   elements <- switch(
     typeof(value),
@@ -22,7 +22,7 @@ state_to_core <- function(value, owner, element = "") {
     character = lapply(enc2utf8(as.vector(value)), function(string) if (!is.na(string)) string),
     raw = array(as.integer(value)),
     list = elements_to_core(unclass(value), owner, element),
-    refuse_state(value, owner, element)
+    abort_unsupported_state(value, owner, element)
   )
   attributes <- attributes(value)
   parts <- list(
@@ -44,7 +44,7 @@ elements_to_core <- function(values, owner, within) {
   reticulate::r_to_py(unname(Map(state_to_core, values, owner, elements)))
 }
 
-refuse_state <- function(value, owner, element) {
+abort_unsupported_state <- function(value, owner, element) {
   what <- if (reticulate::is_py_object(value)) {
     "a Python object"
   } else if (is.function(value)) {

@@ -35,7 +35,7 @@ predict.keras.src.trainers.trainer.Trainer <- function(
   end_interrupted_loop()
   force(callbacks)
   on.exit(end_callbacks(callbacks))
-  check_extra(..., call = call, known = FALSE)
+  check_dots(..., call = call, known = FALSE)
   if (missing(x)) {
     x <- NULL
   }

@@ -33,7 +33,7 @@ console_writer <- function() {
       invisible()
     },
     line = function(text) {
-      cat(if (is_console()) wrapped(text, cli::console_width()) else text, sep = "\n")
+      cat(if (is_console()) wrap_parts(text, cli::console_width()) else text, sep = "\n")
     },
     printed = function(text) {
       if (!is.null(bar)) {
@@ -43,19 +43,19 @@ console_writer <- function() {
       if (!is.null(bar)) bar <<- do.call(begin_bar, begun)
     }
   )
-  bridge$writer(lapply(lapply(functions, forgiving), reticulate::r_to_py, convert = TRUE))
+  bridge$writer(lapply(lapply(functions, ignoring_errors), reticulate::r_to_py, convert = TRUE))
 }
 
 #' A function that writes, and takes it for no error if that cannot be done
 #' @noRd
-forgiving <- function(f) {
+ignoring_errors <- function(f) {
   force(f)
   function(...) tryCatch(f(...), error = function(error) if (is_time_limit(error)) stop(error))
 }
 
 #' Run code that writes a message; that nobody reads it any more is no error
 #' @noRd
-forgiving_closed_pipe <- function(code) {
+ignoring_closed_pipe <- function(code) {
   tryCatch(code, error = function(error) {
     if (!grepl("SIGPIPE", conditionMessage(error), fixed = TRUE)) stop(error)
   })
@@ -69,7 +69,7 @@ is_console <- function() {
 
 #' Lines of parts that " - " joins, as lines that are no wider than a console, if a part is not
 #' @noRd
-wrapped <- function(text, width) {
+wrap_parts <- function(text, width) {
   lines <- character()
   for (line in strsplit(text, "\n", fixed = TRUE)[[1]]) {
     parts <- strsplit(line, " - ", fixed = TRUE)[[1]]

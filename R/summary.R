@@ -41,7 +41,7 @@ summary.keras.src.trainers.trainer.Trainer <- function(
     expand_nested = expand_nested,
     show_trainable = show_trainable,
     layer_range = as.list(layer_range),
-    !!!all_of(...),
+    !!!collect_dots(...),
     convert = reticulate::py_to_r
   )
   if (compact) {

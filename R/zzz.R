@@ -26,10 +26,10 @@ bridge <- NULL
   }
   setHook(packageEvent("keras3", "onLoad"), function(...) {
     require_python(default_backend()) # keras3 asks for the backend, in its own way
-    if (is_attached("kerasfit")) train_models_by("kerasfit")
+    if (is_attached("kerasfit")) register_with_keras3("kerasfit")
   })
   setHook(packageEvent("keras3", "attach"), function(...) {
-    if (is_attached("kerasfit")) tell_of_epochs()
+    if (is_attached("kerasfit")) announce_epoch_numbering()
   })
   # histories made by keras3 and kept in a file, where keras3 cannot come later with its own methods for them
   if (!nzchar(system.file(package = "keras3"))) {
@@ -42,13 +42,13 @@ bridge <- NULL
 
 .onAttach <- function(libname, pkgname) {
   if (isNamespaceLoaded("keras3")) {
-    train_models_by("kerasfit")
+    register_with_keras3("kerasfit")
   }
-  if (is_attached("keras3")) tell_of_epochs()
+  if (is_attached("keras3")) announce_epoch_numbering()
 }
 
 .onDetach <- function(libpath) {
-  if (isNamespaceLoaded("keras3")) train_models_by("keras3")
+  if (isNamespaceLoaded("keras3")) register_with_keras3("keras3")
 }
 
 is_attached <- function(package) paste0("package:", package) %in% search()
@@ -59,7 +59,7 @@ is_attached <- function(package) paste0("package:", package) %in% search()
 #' other's when it is loaded. Those who attach kerasfit want its methods.
 #' @param package "kerasfit" or "keras3".
 #' @noRd
-train_models_by <- function(package) {
+register_with_keras3 <- function(package) {
   model <- "keras.src.models.model.Model"
   class <- c(kerasfit = "keras.src.trainers.trainer.Trainer", keras3 = model)[[package]]
   for (generic in c("fit", "compile", "evaluate", "predict")) {
@@ -84,7 +84,7 @@ share_with_keras3 <- function(namespace) {
   }
 }
 
-tell_of_epochs <- function() {
+announce_epoch_numbering <- function() {
   packageStartupMessage(
     "While keras3 is attached, `callback_learning_rate_scheduler()` counts epochs from 0, as keras3 does. ",
     "kerasfit's counts from 1 otherwise, and with `first_epoch = 1`."

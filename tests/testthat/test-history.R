@@ -134,8 +134,8 @@ test_that("with base graphics the user's arguments win, and many panels fit", {
 test_that("a value far away does not flatten the curve of the others", {
   skip_if_not_installed("ggplot2")
   values <- c(15000, 3, 2, 1.5, 1.2, 1, 0.9, 0.85)
-  expect_lt(within_panel(values)[1], 4)
-  expect_identical(within_panel(values)[-1], values[-1])
+  expect_lt(clamp_outliers(values)[1], 4)
+  expect_identical(clamp_outliers(values)[-1], values[-1])
   for (ordinary in list(
     1 / 1:50,
     exp(-1:30),
@@ -143,7 +143,7 @@ test_that("a value far away does not flatten the curve of the others", {
     rep(1, 9),
     c(5, 1)
   )) {
-    expect_identical(within_panel(ordinary), ordinary)
+    expect_identical(clamp_outliers(ordinary), ordinary)
   }
   data <- plot(a_history(list(loss = values)))$data
   expect_identical(data$value, values)
