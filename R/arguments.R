@@ -1,6 +1,6 @@
-# ---- other arguments ---------------------------------------------------------------------------------------
+# Conversion of the arguments of fit(), evaluate() and predict() that are not data.
 
-#' A scalar argument; the core says whether it is the right one
+#' Convert a scalar argument, which the core checks
 #' @noRd
 scalar_to_core <- function(value, argument, call) {
   value <- plain_numbers(value)
@@ -13,7 +13,7 @@ scalar_to_core <- function(value, argument, call) {
   reticulate::r_to_py(if (is.atomic(value)) unname(value) else value)
 }
 
-#' Class weights: a named list or vector, or a named list of those
+#' Convert class weights: a named list or vector, or a named list of these
 #' @noRd
 class_weight_to_core <- function(value, call) {
   if (is.null(value) || reticulate::is_py_object(value)) {
@@ -34,7 +34,7 @@ class_weight_to_core <- function(value, call) {
   list_to_core(value)
 }
 
-#' "auto" is one line for each epoch inside knitr, where a bar cannot move
+#' Convert `verbose`; "auto" is 2 in knitr, where a progress bar cannot be redrawn
 #' @noRd
 verbose_to_core <- function(verbose, call) {
   if (identical(verbose, "auto") && isTRUE(getOption("knitr.in.progress"))) {
@@ -44,13 +44,24 @@ verbose_to_core <- function(verbose, call) {
   }
 }
 
-#' How the core is to run steps, an option because it is never needed for a right result
+#' The arguments that come from options, and the console
+#' @noRd
+execution_arguments <- function(call) {
+  list(
+    plan = plan_to_core(call),
+    kernels = kernels_to_core(call),
+    allow_missing = allow_missing_to_core(call),
+    writer = console_writer()
+  )
+}
+
+#' How the core runs steps: an option instead of an argument, since results are right without it
 #' @noRd
 plan_to_core <- function(call) {
   scalar_to_core(getOption("kerasfit.plan", default = "auto"), "kerasfit.plan", call)
 }
 
-#' Whether layers may compute with faster functions in the place of Keras's, an option to find out whether these are at fault
+#' Whether faster functions may replace Keras's: an option, to find out whether they cause a problem
 #' @noRd
 kernels_to_core <- function(call) {
   wanted <- !tolower(Sys.getenv("KERASFIT_KERNELS")) %in% c("0", "false", "no", "off")
@@ -65,7 +76,7 @@ kernels_to_core <- function(call) {
   kernels
 }
 
-#' Whether data may have missing and infinite values, an option because few models can do with them
+#' Whether data may contain missing and infinite values: an option, since few models can use them
 #' @noRd
 allow_missing_to_core <- function(call) {
   scalar_to_core(
@@ -75,28 +86,32 @@ allow_missing_to_core <- function(call) {
   )
 }
 
-#' The path of a file or folder, which Python opens under the same name
+#' Convert the path of a file or folder, after checking that Python can open it under the same name
 #' @noRd
 path_to_core <- function(path, argument, call) {
   if (!can_be_path(path)) {
     abort_argument(
       argument,
       sprintf(
-        "`%s` is a path with letters that the session's locale, %s, does not have: %s.",
+        "`%s` has characters that paths cannot have in this locale, %s: %s.",
         argument,
         Sys.getlocale("LC_CTYPE"),
         dQuote(iconv(path, "UTF-8", "ASCII", sub = "Unicode"), FALSE)
       ),
       call,
-      "Start R in a UTF-8 locale, with the environment variable LC_ALL=C.UTF-8 for example, or give another path."
+      paste(
+        "Start R in a UTF-8 locale, for example with the environment variable LC_ALL=C.UTF-8,",
+        "or use another path."
+      )
     )
   }
   path.expand(path)
 }
 
-#' Whether a path means the same for R, Python and the file system
+#' Whether a path has the same meaning in R, Python and the file system
 #'
-#' In the C locale, R gives bytes that are no ASCII to Python as text such as "<c3><bc>", and Python cannot use other letters.
+#' In the C locale, R passes bytes that are not ASCII to Python as text such as "<c3><bc>", and
+#' Python cannot use letters that are not ASCII.
 #' @noRd
 can_be_path <- function(path) {
   is_ascii <- function(text) all(charToRaw(text) < 128)

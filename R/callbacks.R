@@ -1,65 +1,81 @@
-#' Keras's callbacks
+#' Callbacks of Keras
 #'
-#' What happens beside training: for the argument `callbacks` of [fit()][fit.keras.src.trainers.trainer.Trainer], alone or in a
-#' list. These are Keras's own, with whole numbers as R writes them (`patience = 3`) and epochs that count from 1;
-#' [callback_backup_and_restore()] is kerasfit's.
+#' Code that runs during training, passed to the argument `callbacks` of
+#' [fit()][fit.keras.src.trainers.trainer.Trainer], alone or in a list. These are Keras's own
+#' callbacks. Whole numbers are written as usual in R (`patience = 3`), and epochs count from 1.
 #'
-#' `callback_early_stopping()` ends training when a metric has stopped improving.
-#' `callback_model_checkpoint()` saves the model, or its weights, after epochs or batches.
-#' `callback_reduce_lr_on_plateau()` makes the learning rate smaller when a metric has stopped improving.
-#' `callback_learning_rate_scheduler()` sets the learning rate of each epoch.
-#' `callback_terminate_on_nan()` ends training when the loss is no longer finite.
-#' `callback_swap_ema_weights()` evaluates with the moving averages of the weights, for optimizers with `use_ema`.
-#' `callback_csv_logger()` writes a line for each epoch into a file, counting epochs from 0 as Keras does
-#' ([callback_log()] counts from 1), `callback_tensorboard()` logs for TensorBoard,
-#' `callback_remote_monitor()` sends each epoch's metrics to a server by HTTP.
-#' `callback_lambda()` calls functions; a list of functions by the names of hooks does the same (see [Callback()]).
+#' * `callback_early_stopping()` ends training when a metric has stopped improving.
+#' * `callback_model_checkpoint()` saves the model or its weights after epochs or batches.
+#' * `callback_reduce_lr_on_plateau()` reduces the learning rate when a metric has stopped
+#'   improving.
+#' * `callback_learning_rate_scheduler()` sets the learning rate of each epoch.
+#' * `callback_terminate_on_nan()` ends training when the loss is no longer finite.
+#' * `callback_swap_ema_weights()` evaluates with the moving averages of the weights, for optimizers
+#'   with `use_ema`.
+#' * `callback_csv_logger()` writes a line for each epoch to a file. It counts epochs from 0, as
+#'   Keras does; [callback_log()] counts from 1.
+#' * `callback_tensorboard()` writes logs for TensorBoard.
+#' * `callback_remote_monitor()` sends the metrics of each epoch to a server by HTTP.
+#' * `callback_lambda()` calls functions. A list of functions named after hooks does the same, see
+#'   [Callback()].
 #'
-#' @param monitor The metric that decides, by its name in the history: "val_loss", "accuracy". A name that no log can have is an
-#'   error before the first step. A callback of yours, or a step of the model's own, may put other metrics into the logs:
-#'   then it is known after the first epoch.
+#' @param monitor The name of the metric to watch, as in the history: "val_loss", "accuracy". A name
+#'   that cannot occur in the logs is an error before the first step. If one of your callbacks or
+#'   the model's own training step may add metrics to the logs, the name is checked after the first
+#'   epoch.
 #' @param min_delta The smallest change that counts as an improvement.
-#' @param patience Epochs without an improvement to wait for, `Inf` for ever.
-#' @param verbose 0: silent. 1: say what is done.
-#' @param mode "min", "max": which of two values is better; "auto" tells by the name of the metric.
-#' @param baseline A value that the metric has to be better than, or NULL.
-#' @param restore_best_weights Whether the model gets the weights of the best epoch when training ends.
-#' @param start_from_epoch Epochs before the metric is looked at.
-#' @param filepath Where to save, ending in `.keras`, or in `.weights.h5` for weights alone. `{epoch}`, counted from 1, and
-#'   names of metrics in braces stand for their values: `"model-{epoch:02d}-{val_loss:.2f}.keras"`.
-#' @param save_best_only Whether to save only when the metric is better than ever.
-#' @param save_weights_only Whether to save the weights alone.
-#' @param save_freq "epoch", or after how many batches to save.
-#' @param initial_value_threshold A value that the metric has to be better than at first, or NULL.
-#' @param factor What the learning rate is multiplied by.
-#' @param cooldown Epochs to wait after the learning rate has changed.
+#' @param patience Number of epochs to wait for an improvement; `Inf` waits for ever.
+#' @param verbose 0: silent. 1: report each action.
+#' @param mode "min" or "max": whether lower or higher values are better. "auto": decided by the
+#'   name of the metric.
+#' @param baseline A value that the metric must improve on, or NULL.
+#' @param restore_best_weights Whether to restore the weights of the best epoch at the end of
+#'   training.
+#' @param start_from_epoch Number of epochs before the metric is watched.
+#' @param filepath The file to save to, ending in `.keras`, or in `.weights.h5` for weights only.
+#'   `{epoch}`, counted from 1, and names of metrics in braces are replaced by their values:
+#'   `"model-{epoch:02d}-{val_loss:.2f}.keras"`.
+#' @param save_best_only Whether to save only when the metric is better than ever before.
+#' @param save_weights_only Whether to save the weights only.
+#' @param save_freq "epoch", or the number of batches after which to save.
+#' @param initial_value_threshold A value that the metric must improve on before the first save, or
+#'   NULL.
+#' @param factor The factor by which to multiply the learning rate.
+#' @param cooldown Number of epochs to wait after a change of the learning rate.
 #' @param min_lr The smallest learning rate.
-#' @param schedule A function of the epoch and the learning rate so far that returns the learning rate for that epoch. It may
-#'   have the first argument only, or none.
-#' @param first_epoch What `schedule` gets as the first epoch: 1, or 0 while the package keras3 is attached, whose function of
-#'   this name counts from 0. All other functions in R count epochs from 1, with keras3 too.
-#' @param filename The file.
-#' @param separator What is between two values.
-#' @param append Whether to add to a file that is there.
-#' @param log_dir The folder of the logs.
-#' @param histogram_freq,embeddings_freq After how many epochs to log histograms and embeddings; 0 for never.
-#' @param write_graph,write_images,write_steps_per_second Whether to log the graph, weights as images, and the speed.
+#' @param schedule A function of the epoch and the current learning rate that returns the learning
+#'   rate for that epoch. It may have only the first argument, or none.
+#' @param first_epoch The number that `schedule` gets for the first epoch: 1, or 0 while the package
+#'   keras3 is attached, whose function of this name counts from 0. All other functions in R count
+#'   epochs from 1, with keras3 as well.
+#' @param filename The file to write.
+#' @param separator The character between two values.
+#' @param append Whether to append to an existing file.
+#' @param log_dir The folder for the logs.
+#' @param histogram_freq,embeddings_freq Number of epochs between logs of histograms and embeddings;
+#'   0 for none.
+#' @param write_graph,write_images,write_steps_per_second Whether to log the graph, the weights as
+#'   images, and the speed.
 #' @param update_freq "epoch", "batch", or a number of batches.
 #' @param profile_batch The batch to profile, or `c(first, last)`; 0 for none.
-#' @param embeddings_metadata A named list: layer and file of its metadata; or NULL.
-#' @param raise_error Whether that is an error rather than the end of training, for versions of Keras that know it..
-#' @param swap_on_epoch Whether to swap at each epoch, or only for evaluation and prediction.
+#' @param embeddings_metadata A named list of layers and the files with their metadata, or NULL.
+#' @param raise_error Whether to raise an error instead of ending training, in versions of Keras
+#'   that support it.
+#' @param swap_on_epoch Whether to swap at each epoch, instead of only for evaluation and
+#'   prediction.
 #' @param root,path The server, and the path to send to.
-#' @param field The field with the JSON, if it is sent in a form.
+#' @param field The form field for the JSON, if it is sent in a form.
 #' @param headers A named list of HTTP headers, or NULL.
 #' @param send_as_json Whether to send JSON instead of a form.
-#' @param on_epoch_begin,on_epoch_end Functions of the epoch, counted from 1, and a named list of metrics.
+#' @param on_epoch_begin,on_epoch_end Functions of the epoch, counted from 1, and a named list of
+#'   metrics.
 #' @param on_train_begin,on_train_end Functions of a named list of metrics.
-#' @param on_train_batch_begin,on_train_batch_end Functions of the batch, counted from 1, and a named list of metrics.
-#' @param ... For `callback_lambda()`, functions by the names of other hooks, such as `on_test_begin`; for
-#'   `callback_reduce_lr_on_plateau()`, further arguments of Keras's.
+#' @param on_train_batch_begin,on_train_batch_end Functions of the batch, counted from 1, and a
+#'   named list of metrics.
+#' @param ... For `callback_lambda()`, functions named after other hooks, such as `on_test_begin`.
+#'   For `callback_reduce_lr_on_plateau()`, further arguments of Keras's callback.
 #' @return A callback: a Python object.
-#' @section Errors: `kerasfit_error_argument` if an argument cannot be used.
+#' @section Errors: `kerasfit_error_argument` if an argument is not valid.
 #' @examplesIf kerasfit:::has_keras()
 #' x <- as.matrix(iris[1:4])
 #' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
@@ -94,6 +110,7 @@ callback_early_stopping <- function(
 ) {
   keras_callback(
     "EarlyStopping",
+    as.list(environment()),
     whole = c("patience", "verbose", "start_from_epoch"),
     numbers = "baseline"
   )
@@ -113,6 +130,7 @@ callback_model_checkpoint <- function(
 ) {
   keras_callback(
     "ModelCheckpoint",
+    as.list(environment()),
     whole = c("verbose", "save_freq"),
     paths = "filepath",
     numbers = "initial_value_threshold"
@@ -132,7 +150,12 @@ callback_reduce_lr_on_plateau <- function(
   min_lr = 0,
   ...
 ) {
-  keras_callback("ReduceLROnPlateau", whole = c("patience", "verbose", "cooldown"), ...)
+  keras_callback(
+    "ReduceLROnPlateau",
+    as.list(environment()),
+    whole = c("patience", "verbose", "cooldown"),
+    ...
+  )
 }
 
 #' @rdname callbacks
@@ -173,7 +196,11 @@ callback_learning_rate_scheduler <- function(
     as.double(value)
   }
   schedule <- bridge$schedule(reticulate::r_to_py(checked, convert = TRUE))
-  keras_callback("LearningRateScheduler", whole = "verbose", own = "first_epoch")
+  keras_callback(
+    "LearningRateScheduler",
+    list(schedule = schedule, verbose = verbose),
+    whole = "verbose"
+  )
 }
 
 #' @rdname callbacks
@@ -198,7 +225,7 @@ callback_csv_logger <- function(filename, separator = ",", append = FALSE) {
       call
     )
   }
-  keras_callback("CSVLogger", paths = "filename")
+  keras_callback("CSVLogger", as.list(environment()), paths = "filename")
 }
 
 #' @rdname callbacks
@@ -216,6 +243,7 @@ callback_tensorboard <- function(
 ) {
   keras_callback(
     "TensorBoard",
+    as.list(environment()),
     whole = c("histogram_freq", "update_freq", "profile_batch", "embeddings_freq"),
     paths = "log_dir"
   )
@@ -224,12 +252,14 @@ callback_tensorboard <- function(
 #' @rdname callbacks
 #' @export
 callback_terminate_on_nan <- function(raise_error = FALSE) {
-  keras_callback("TerminateOnNaN", module = core_callbacks())
+  keras_callback("TerminateOnNaN", as.list(environment()), module = core_callbacks())
 }
 
 #' @rdname callbacks
 #' @export
-callback_swap_ema_weights <- function(swap_on_epoch = FALSE) keras_callback("SwapEMAWeights")
+callback_swap_ema_weights <- function(swap_on_epoch = FALSE) {
+  keras_callback("SwapEMAWeights", as.list(environment()))
+}
 
 #' @rdname callbacks
 #' @export
@@ -240,7 +270,7 @@ callback_remote_monitor <- function(
   headers = NULL,
   send_as_json = FALSE
 ) {
-  keras_callback("RemoteMonitor")
+  keras_callback("RemoteMonitor", as.list(environment()))
 }
 
 #' @rdname callbacks

@@ -1,10 +1,10 @@
-#' Signal a mistake
+#' Raise an error
 #'
-#' All conditions have the class `kerasfit_error`; the kind adds one more: `kerasfit_error_argument`,
-#' `kerasfit_error_data`, `kerasfit_error_state`, `kerasfit_error_user`, `kerasfit_error_python`,
-#' `kerasfit_error_time_limit`.
-#' @param message What is wrong; then, by the name "i", what to do.
-#' @param call The call of the user's function; the error keeps only its name, as `fit()`.
+#' All conditions have the class `kerasfit_error` and one more class for their kind:
+#' `kerasfit_error_argument`, `kerasfit_error_data`, `kerasfit_error_state`, `kerasfit_error_user`,
+#' `kerasfit_error_python` or `kerasfit_error_time_limit`.
+#' @param message What is wrong. Elements named "i" say what to do.
+#' @param call The call of the user's function. Only its name is shown: `fit()`.
 #' @param ... Fields of the condition.
 #' @noRd
 abort_kerasfit <- function(message, kind, call = rlang::caller_call(), ...) {
@@ -17,14 +17,15 @@ abort_kerasfit <- function(message, kind, call = rlang::caller_call(), ...) {
   )
 }
 
-#' Signal a warning of the class `kerasfit_warning`
+#' Raise a warning of class `kerasfit_warning`
 #' @noRd
 warn_kerasfit <- function(message, call = NULL) {
   message <- paste(c(message[[1]], rlang::format_error_bullets(message[-1])), collapse = "\n")
   warning(rlang::warning_cnd("kerasfit_warning", message = message, call = without_arguments(call)))
 }
 
-#' A call without its arguments, which may be whole data sets: `fit()`; that of an operator as it is: `history[3]`
+#' Remove the arguments of a call, which may be whole data sets, to show it as `fit()`; operators
+#' are shown as written: `history[3]`
 #' @return NULL if the function has no name.
 #' @noRd
 without_arguments <- function(call) {
@@ -40,7 +41,8 @@ without_arguments <- function(call) {
   }
 }
 
-#' The frame in which the backtrace of an error ends: that of the user's call, or else the function that signals it
+#' The frame at which the backtrace of an error ends: that of the user's call, or else of the
+#' function that raises the error
 #' @noRd
 frame_of_call <- function(call) {
   for (i in if (is.call(call)) rev(seq_len(sys.nframe()))) {
@@ -58,7 +60,7 @@ abort_argument <- function(argument, message, call = rlang::caller_call(), hint 
   abort_kerasfit(c(message, i = hint), "argument", call, argument = argument)
 }
 
-#' The call of a method as the user wrote it: that of the generic
+#' The call of a method as the user wrote it, with the name of the generic
 #' @noRd
 user_call <- function(generic) {
   call <- sys.call(-1)
@@ -66,42 +68,40 @@ user_call <- function(generic) {
   call
 }
 
+#' Check that a value is one of some strings
+#' @return The value.
+#' @noRd
 check_choice <- function(value, choices, argument = "backend", call = rlang::caller_call()) {
-  if (!is.character(value) || length(value) != 1 || !value %in% choices) {
-    abort_argument(
-      argument,
-      sprintf(
-        "`%s` must be one of %s, not %s.",
-        argument,
-        paste0('"', choices, '"', collapse = ", "),
-        describe(value)
-      ),
-      call
-    )
+  if (!rlang::is_string(value, choices)) {
+    choices <- toString(dQuote(choices, FALSE))
+    message <- sprintf("`%s` must be one of %s, not %s.", argument, choices, describe(value))
+    abort_argument(argument, message, call)
   }
   value
 }
 
-#' A value as an error names it
+#' Describe a value in an error message: single values as they are, others by type and length
 #' @noRd
 describe <- function(value) {
-  if (is.null(value)) {
-    "NULL"
-  } else if (is.atomic(value) && length(value) == 1) {
-    if (is.character(value)) dQuote(value, FALSE) else format(value)
-  } else if (is.function(value)) {
-    "a function"
-  } else {
-    sprintf("an object of class %s and length %d", class(value)[[1]], length(value))
+  if (rlang::is_string(value)) {
+    return(dQuote(value, FALSE))
   }
+  if (is.atomic(value) && length(value) == 1) {
+    return(format(value))
+  }
+  type <- cli::ansi_strip(cli::format_inline("{.obj_type_friendly {value}}"))
+  if (rlang::is_bare_vector(value) && length(value) > 1) {
+    type <- sprintf("%s of length %d", type, length(value))
+  }
+  type
 }
 
-#' Dots as a list; what is between two commas, or after the last one, is none
+#' Collect dots in a list, ignoring empty arguments such as the one after a trailing comma
 #' @noRd
 collect_dots <- function(...) rlang::dots_list(..., .ignore_empty = "all")
 
-#' What is in the dots of a method: nothing without a name, and nothing at all where nobody would take it
-#' @param known Whether there is a taker.
+#' Check the dots of a method: all arguments must be named and known
+#' @param known Whether something accepts further arguments, such as the model's own method.
 #' @return The dots as a named list.
 #' @noRd
 check_dots <- function(..., call, known = TRUE) {
@@ -111,11 +111,7 @@ check_dots <- function(..., call, known = TRUE) {
   if (unnamed) {
     abort_argument(
       "...",
-      sprintf(
-        "Arguments after the data must be named, and %d %s not.",
-        unnamed,
-        if (unnamed == 1) "is" else "are"
-      ),
+      cli::pluralize("Arguments after the data must be named, and {unnamed} {?is/are} not."),
       call,
       hint = "For example `batch_size = 32`."
     )

@@ -1,43 +1,39 @@
-#' A callback of Keras or the core, made with the arguments of the function that calls this
+#' Make a callback of Keras or of the core
 #'
-#' @param whole Names of arguments that are whole numbers in Python.
-#' @param paths Names of arguments that are paths of files.
-#' @param numbers Names of arguments that are numbers or NULL.
-#' @param own Names of arguments that are not for Python.
-#' @param ... More arguments.
+#' Arguments left at their defaults are not passed on, since an older Keras may not know them.
+#' @param class The name of the class in `module`.
+#' @param arguments A named list with the arguments of the calling function.
+#' @param whole,paths,numbers Names of arguments that must be whole numbers, paths, or numbers whose
+#'   default is NULL. Any other argument must have the type of its default.
+#' @param ... Further arguments for the class, which are not checked.
+#' @param defaults The defaults of the calling function's arguments.
 #' @noRd
 keras_callback <- function(
   class,
+  arguments = list(),
   whole = character(),
   paths = character(),
   numbers = character(),
-  own = character(),
   module = keras$callbacks,
-  ...
+  ...,
+  defaults = formals(rlang::caller_fn()),
+  call = rlang::caller_call()
 ) {
-  call <- sys.call(-1)
-  defaults <- as.list(formals(sys.function(-1)))
-  defaults <- defaults[setdiff(names(defaults), c(own, "..."))]
-  arguments <- mget(as.character(names(defaults)), parent.frame())
-  # an older Keras may not know an argument that nobody has set
-  set <- !mapply(identical, arguments, defaults)
-  absent <- names(defaults)[!set & vapply(defaults, is.symbol, NA)]
-  if (length(absent)) {
-    abort_argument(absent[[1]], sprintf("`%s` must be given.", absent[[1]]), call)
+  force(call)
+  defaults <- as.list(defaults)[intersect(names(defaults), names(arguments))]
+  arguments <- arguments[names(defaults)]
+  is_set <- !as.logical(mapply(identical, arguments, defaults))
+  required <- vapply(defaults, rlang::is_missing, NA)
+  for (name in names(defaults)[required & !is_set]) {
+    abort_argument(name, sprintf("`%s` must be given.", name), call)
   }
-  arguments <- arguments[set]
-  for (name in names(arguments)) {
-    kind <- if (name %in% whole) {
-      "whole"
-    } else if (name %in% paths) {
-      "path"
-    } else if (name %in% numbers) {
-      "numeric"
-    } else {
-      class(defaults[[name]])
-    }
-    arguments[name] <- list(callback_argument(arguments[[name]], name, kind, call))
-  }
+  types <- vapply(defaults, function(default) class(default)[[1]], "")
+  types[names(defaults) %in% whole] <- "whole"
+  types[names(defaults) %in% paths] <- "path"
+  types[names(defaults) %in% numbers] <- "numeric"
+  set <- names(defaults)[is_set]
+  check <- function(value, name, type) callback_argument(value, name, type, call)
+  arguments <- Map(check, arguments[set], set, types[set])
   rlang::try_fetch(
     with_r_errors(
       rlang::inject(module[[class]](
@@ -46,77 +42,76 @@ keras_callback <- function(
       )),
       call
     ),
-    kerasfit_error_python = function(error) {
-      named <- Filter(
-        function(name) grepl(sprintf("\\b%s\\b", name), conditionMessage(error)),
-        names(arguments)
-      )
-      if (!length(named)) {
-        return(rlang::zap())
-      }
-      abort_kerasfit(
-        conditionMessage(error),
-        "argument",
-        call,
-        argument = named[[1]],
-        python_traceback = error$python_traceback
-      )
-    }
+    kerasfit_error_python = function(error) abort_named_argument(error, set, call)
   )
 }
 
-#' The module with the core's callbacks, whose attributes are R values
+#' Raise Keras's error as that of an argument if its message names one
+#' @noRd
+abort_named_argument <- function(error, arguments, call) {
+  message <- conditionMessage(error)
+  is_named <- vapply(sprintf("\\b%s\\b", arguments), grepl, NA, message)
+  if (!any(is_named)) {
+    return(rlang::zap())
+  }
+  abort_kerasfit(
+    message,
+    "argument",
+    call,
+    argument = arguments[is_named][[1]],
+    python_traceback = error$python_traceback
+  )
+}
+
+#' The Python module with the callbacks of the core
 #' @noRd
 core_callbacks <- function() {
   core$fit # loads it
   reticulate::import("kerasfit")
 }
 
-#' An argument as a callback in Python takes it
-#' @param kind "whole", "path", or the class that its default has.
+#' Check an argument of a callback and convert it to what the Python class expects
+#' @param type "whole", "path", or the class of the argument's default.
 #' @noRd
-callback_argument <- function(value, name, kind, call) {
-  words <- list(
-    mode = c("auto", "min", "max"),
-    save_freq = "epoch",
-    update_freq = c("epoch", "batch"),
-    learning_rate = c("stored", "model")
-  )[[name]]
-  if (name %in% c("mode", "learning_rate")) {
-    return(check_choice(value, words, name, call))
+callback_argument <- function(value, name, type, call) {
+  choices <- list(mode = c("auto", "min", "max"), learning_rate = c("stored", "model"))[[name]]
+  if (!is.null(choices)) {
+    return(check_choice(value, choices, name, call))
   }
+  words <- list(save_freq = "epoch", update_freq = c("epoch", "batch"))[[name]]
   if (name == "verbose" && is.logical(value)) {
     value <- as.integer(value)
   }
   value <- plain_numbers(value)
-  one <- is.atomic(value) && length(value) == 1 && !is.na(value)
-  string <- one && is.character(value)
-  if (reticulate::is_py_object(value) || string && value %in% words) {
+  if (reticulate::is_py_object(value) || (!is.null(words) && rlang::is_string(value, words))) {
     return(value)
   }
-  wanted <- switch(
-    kind,
-    whole = if (!is_whole(value) || !length(value) %in% c(1, if (name == "profile_batch") 2)) {
-      "a whole number"
+  is_number <- is.numeric(value) && length(value) == 1 && !is.na(value)
+  counts <- if (name == "profile_batch") 1:2 else 1L
+  expected <- switch(
+    type,
+    whole = if (!is_whole(value) || !length(value) %in% counts) "a whole number",
+    path = if (!rlang::is_string(value)) {
+      paste("the path of a", if (endsWith(name, "dir")) "folder" else "file")
     },
-    path = if (!string) paste("the path of a", if (endsWith(name, "dir")) "folder" else "file"),
-    numeric = if (!one || !is.numeric(value)) "a number",
-    character = if (!string) "a string",
-    logical = if (!isTRUE(value) && !isFALSE(value)) "TRUE or FALSE"
+    numeric = if (!is_number) "a number",
+    character = if (!rlang::is_string(value)) "a string",
+    logical = if (!rlang::is_bool(value)) "TRUE or FALSE"
   )
-  if (!is.null(wanted)) {
-    wanted <- paste(c(dQuote(words, FALSE), wanted), collapse = " or ")
-    abort_argument(name, sprintf("`%s` must be %s, not %s.", name, wanted, describe(value)), call)
+  if (!is.null(expected)) {
+    expected <- paste(c(dQuote(words, FALSE), expected), collapse = " or ")
+    message <- sprintf("`%s` must be %s, not %s.", name, expected, describe(value))
+    abort_argument(name, message, call)
   }
   switch(
-    kind,
+    type,
     whole = as.integer(pmin(value, .Machine$integer.max)),
     path = path_to_core(value, name, call),
     value
   )
 }
 
-#' Whether values are whole numbers; Inf is one, as "never" is
+#' Whether all values are whole numbers; `Inf`, which means "never", is one
 #' @noRd
 is_whole <- function(value) {
   is.numeric(value) && !anyNA(value) && all(value == trunc(value) & value >= -.Machine$integer.max)

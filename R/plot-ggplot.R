@@ -1,9 +1,9 @@
+#' Plot histories with ggplot2
+#' @param data What `plot_data()` returns.
+#' @noRd
 plot_ggplot <- function(data, smooth, theme_bw, log) {
   .data <- rlang::.data
   several <- nlevels(data$run) > 1
-  epochs <- length(unique(data$epoch))
-  edge <- data[data$shown != data$value, ]
-  best <- data[data$best & data$data == "validation", ]
   plot <- ggplot2::ggplot(
     data,
     ggplot2::aes(
@@ -14,50 +14,10 @@ plot_ggplot <- function(data, smooth, theme_bw, log) {
       group = interaction(.data[["run"]], .data[["data"]])
     )
   ) +
-    (if (!several && nrow(best)) {
-      ggplot2::geom_vline(xintercept = best$epoch[1], colour = "grey60", linewidth = 0.3)
-    }) +
-    (if (epochs > 1) {
-      ggplot2::geom_line(
-        alpha = if (smooth) 0.35 else 1,
-        linewidth = if (epochs > 200) 0.4 else 0.6
-      )
-    }) +
-    (if (epochs > 1 && smooth) ggplot2::geom_line(data = smoothed(data), linewidth = 0.9)) +
-    (if (epochs <= 30) ggplot2::geom_point(ggplot2::aes(shape = .data[["data"]]), size = 1.5)) +
-    (if (nrow(best)) {
-      ggplot2::geom_point(data = best, shape = 21, size = 3, stroke = 0.8, show.legend = FALSE)
-    }) +
-    (if (nrow(edge)) {
-      list(
-        ggplot2::geom_point(
-          data = edge,
-          shape = ifelse(edge$value > edge$shown, 24, 25),
-          fill = "white",
-          show.legend = FALSE
-        ),
-        ggplot2::geom_text(
-          ggplot2::aes(label = vapply(.data[["value"]], format, "", digits = 3)),
-          data = edge,
-          hjust = -0.25,
-          size = 3,
-          check_overlap = TRUE,
-          show.legend = FALSE
-        )
-      )
-    }) +
+    history_layers(data, smooth, several) +
+    outlier_layers(data[data$shown != data$value, ]) +
     ggplot2::facet_wrap("metric", ncol = panel_columns(nlevels(data$metric)), scales = "free_y") +
-    (if (grepl("x", log)) {
-      ggplot2::scale_x_log10()
-    } else {
-      ggplot2::scale_x_continuous(breaks = whole_breaks)
-    }) +
-    (if (grepl("y", log)) ggplot2::scale_y_log10()) +
-    ggplot2::scale_colour_manual(
-      values = if (several) run_colours(levels(data$run)) else data_colours
-    ) +
-    ggplot2::scale_linetype_manual(values = data_linetypes) +
-    ggplot2::scale_shape_manual(values = data_shapes) +
+    history_scales(data, log, several) +
     ggplot2::labs(
       x = "epoch",
       y = NULL,
@@ -74,6 +34,71 @@ plot_ggplot <- function(data, smooth, theme_bw, log) {
     plot <- plot + ggplot2::theme(legend.position = "none")
   }
   plot
+}
+
+#' Lines, points and the marks of the best epochs
+#' @noRd
+history_layers <- function(data, smooth, several) {
+  .data <- rlang::.data
+  epochs <- length(unique(data$epoch))
+  best <- data[data$best & data$data == "validation", ]
+  list(
+    if (!several && nrow(best)) {
+      ggplot2::geom_vline(xintercept = best$epoch[1], colour = "grey60", linewidth = 0.3)
+    },
+    if (epochs > 1) {
+      ggplot2::geom_line(
+        alpha = if (smooth) 0.35 else 1,
+        linewidth = if (epochs > 200) 0.4 else 0.6
+      )
+    },
+    if (epochs > 1 && smooth) ggplot2::geom_line(data = smoothed(data), linewidth = 0.9),
+    if (epochs <= 30) ggplot2::geom_point(ggplot2::aes(shape = .data[["data"]]), size = 1.5),
+    if (nrow(best)) {
+      ggplot2::geom_point(data = best, shape = 21, size = 3, stroke = 0.8, show.legend = FALSE)
+    }
+  )
+}
+
+#' Triangles with their values, for values outside of the panel
+#' @noRd
+outlier_layers <- function(outliers) {
+  .data <- rlang::.data
+  if (!nrow(outliers)) {
+    return(NULL)
+  }
+  list(
+    ggplot2::geom_point(
+      data = outliers,
+      shape = ifelse(outliers$value > outliers$shown, 24, 25),
+      fill = "white",
+      show.legend = FALSE
+    ),
+    ggplot2::geom_text(
+      ggplot2::aes(label = vapply(.data[["value"]], format, "", digits = 3)),
+      data = outliers,
+      hjust = -0.25,
+      size = 3,
+      check_overlap = TRUE,
+      show.legend = FALSE
+    )
+  )
+}
+
+history_scales <- function(data, log, several) {
+  list(
+    if (grepl("x", log)) {
+      ggplot2::scale_x_log10()
+    } else {
+      ggplot2::scale_x_continuous(breaks = whole_breaks)
+    },
+    if (grepl("y", log)) ggplot2::scale_y_log10(),
+    ggplot2::scale_colour_manual(
+      values = if (several) run_colours(levels(data$run)) else data_colours
+    ),
+    ggplot2::scale_linetype_manual(values = data_linetypes),
+    ggplot2::scale_shape_manual(values = data_shapes)
+  )
 }
 
 history_theme <- function(theme_bw) {

@@ -1,80 +1,100 @@
-#' The value of some code, with a Python exception as an R error
+# How exceptions of Python become R errors.
+
+#' Evaluate code, raising Python exceptions as R errors
 #' @noRd
 with_r_errors <- function(code, call) {
   rlang::try_fetch(code, python.builtin.Exception = function(error) abort_python(error, call))
 }
 
-#' Signal a Python exception as an R error
-#'
-#' An R error on its way through Python, such as one in a generator, is the parent of the condition.
+#' Raise a Python exception as an R error
 #' @noRd
 abort_python <- function(error, call) {
   raised <- reticulate::py_last_error()
-  place <- mark_utf8(reticulate::py_to_r(bridge$place(error)))
-  where <- if (nzchar(place$text)) {
-    paste0(toupper(substr(place$text, 1, 1)), substring(place$text, 2), ".")
-  }
-  history <- if (!is.null(place$history)) as_training_history(place$history)
-  signal <- function(message, kind, ...) {
-    abort_kerasfit(
-      message,
-      kind,
-      call,
-      ...,
-      epoch = place$epoch,
-      batch = place$batch,
-      history = history,
-      python_traceback = raised$message
-    )
-  }
+  context <- error_context(error)
+  fields <- c(context[c("epoch", "batch", "history")], python_traceback = raised$message)
   if (!is.null(call_state$exit)) {
-    resume_or_abort(
-      call,
-      where,
-      epoch = place$epoch,
-      batch = place$batch,
-      history = history,
-      python_traceback = raised$message
-    )
+    rlang::inject(resume_or_abort(call, context$where, !!!fields))
   }
   if (!is.null(call_state$time_limit)) {
-    abort_time_limit(call, history, python_traceback = raised$message)
+    abort_time_limit(call, context$history, python_traceback = raised$message)
   }
-  if (inherits(error, "kerasfit.errors.KerasfitError")) {
-    in_batch <- !is.null(place$`function`)
-    message <- c(
+  condition <- if (inherits(error, "kerasfit.errors.KerasfitError")) {
+    core_error(error, context)
+  } else if (is_r_error(raised)) {
+    user_error(error, raised, context)
+  } else {
+    keras_error(error, context)
+  }
+  rlang::inject(abort_kerasfit(call = call, !!!condition, !!!fields))
+}
+
+#' Where in training an exception was raised
+#' @return A list: `where`, a sentence, or NULL if nothing is known; `component`, the same as the
+#'   core wrote it; `in_function`, whether a function of the user was running; `epoch`; `batch`;
+#'   `history`.
+#' @noRd
+error_context <- function(error) {
+  place <- mark_utf8(reticulate::py_to_r(bridge$place(error)))
+  text <- place$text
+  list(
+    where = if (nzchar(text)) paste0(toupper(substr(text, 1, 1)), substring(text, 2), "."),
+    component = text,
+    in_function = !is.null(place$`function`),
+    epoch = place$epoch,
+    batch = place$batch,
+    history = if (!is.null(place$history)) as_training_history(place$history)
+  )
+}
+
+#' The message, kind and fields of an error that the core raised
+#' @noRd
+core_error <- function(error, context) {
+  list(
+    message = c(
       python_string(error$reason),
       i = python_string(error$hint),
-      i = if (in_batch) where
-    )
-    signal(message, python_string(error$kind), argument = python_string(error$argument))
-  }
-  explained <- from_core(bridge$explain(error))
-  if (!is_r_error(raised)) {
-    signal(c(explained, i = hint_for_integers(explained), i = where), "python")
-  }
-  # an R error on its way through Python, such as one in a generator
-  mistake <- grep("^kerasfit_error_", raised$r_class, value = TRUE)
-  if (length(mistake)) {
-    if (endsWith(explained, where %||% "\n")) {
-      where <- NULL
-    } # the same function has called itself
-    signal(
-      c(explained, i = where),
-      sub("^kerasfit_error_", "", mistake[[1]]),
+      i = if (context$in_function) context$where
+    ),
+    kind = python_string(error$kind),
+    argument = python_string(error$argument)
+  )
+}
+
+#' The same for an error that Keras or another Python package raised
+#' @noRd
+keras_error <- function(error, context) {
+  explanation <- from_core(bridge$explain(error))
+  hint <- hint_for_integers(explanation)
+  list(message = c(explanation, i = hint, i = context$where), kind = "python")
+}
+
+#' The same for an R error that passed through Python, for example one raised in a generator
+#'
+#' A `kerasfit_error` keeps its kind. Any other error becomes the parent of a `kerasfit_error_user`.
+#' @noRd
+user_error <- function(error, raised, context) {
+  where <- context$where
+  own_class <- grep("^kerasfit_error_", raised$r_class, value = TRUE)
+  if (length(own_class)) {
+    explanation <- from_core(bridge$explain(error))
+    # where a function calls itself, the inner call has added this already
+    is_repeated <- !is.null(where) && endsWith(explanation, where)
+    return(list(
+      message = c(explanation, i = if (!is_repeated) where),
+      kind = sub("^kerasfit_error_", "", own_class[[1]]),
       argument = python_string(error$argument)
-    )
+    ))
   }
   parent <- original_r_error(raised)
-  hint <- if (grepl("^in the (loss|metric)", place$text)) tensors_hint(parent)
-  signal(
-    c(if (is.null(where)) "In a function of yours." else where, i = hint),
-    "user",
+  hint <- if (grepl("^in the (loss|metric)", context$component)) tensors_hint(parent)
+  list(
+    message = c(where %||% "In one of your functions.", i = hint),
+    kind = "user",
     parent = parent
   )
 }
 
-#' Whether a Python exception was an R error, or has been made by Keras of one
+#' Whether a Python exception is an R error, or was raised by Keras because of one
 #' @noRd
 is_r_error <- function(raised) {
   if (has_r_class(raised)) {
@@ -88,13 +108,13 @@ has_r_class <- function(raised) {
   !is.null(raised$r_class) && !"python.builtin.Exception" %in% raised$r_class
 }
 
-#' The R error that an R function signalled when Python had called it, with its traceback
+#' The R error that an R function called by Python raised, with its traceback
 #' @noRd
 original_r_error <- function(raised) {
   condition <- call_state$error
   call_state$error <- NULL
   if (has_r_class(raised) && !identical(class(condition), raised$r_class)) {
-    # of an earlier error
+    # the stored condition is that of an earlier error
     condition <- structure(
       class = raised$r_class,
       list(message = raised$value, call = raised$r_call, rlang = NULL)
@@ -106,7 +126,8 @@ original_r_error <- function(raised) {
 
 python_string <- function(value) if (is.null(value)) NULL else mark_utf8(as.character(value))
 
-#' What to write in a loss or metric for one of R's functions that cannot take tensors, if that is why it failed
+#' Suggest a function of Keras if a loss or metric passed tensors to a function of R that cannot
+#' handle them
 #' @noRd
 tensors_hint <- function(condition) {
   reasons <- c(
@@ -143,14 +164,14 @@ tensors_hint <- function(condition) {
   tensors_advice(name)
 }
 
-#' @param name The name of one of Keras's functions of tensors.
+#' @param name The name of a function in `keras$ops`.
 #' @noRd
 tensors_advice <- function(name) {
   attach <- if (!is_attached("keras3")) {
-    ", or attach the package keras3, by which many of R's take them"
+    ", or attach the package keras3, which makes many functions of R accept tensors"
   }
   sprintf(
-    "`y_true` and `y_pred` are tensors. Use functions of these, such as `keras$ops$%s()`%s.",
+    "`y_true` and `y_pred` are tensors. Use functions for tensors, such as `keras$ops$%s()`%s.",
     name,
     attach %||% ""
   )
