@@ -1,4 +1,5 @@
-#' Warn, once for each document, that knitr keeps the results of a chunk but not what the model has learnt
+#' Warn, once for each document, that knitr caches the results of a chunk but not the weights of the
+#' model
 #' @noRd
 warn_of_cached_chunk <- function(call) {
   if (!isTRUE(getOption("knitr.in.progress")) || !is_cached_chunk()) {
@@ -12,9 +13,13 @@ warn_of_cached_chunk <- function(call) {
   warn_kerasfit(
     call = call,
     c(
-      "This chunk is cached: when the document is rendered again, knitr restores R's values, but the model will not be trained.",
+      paste(
+        "This chunk is cached: when the document is rendered again, knitr restores R's values,",
+        "but the model will not be trained."
+      ),
       i = paste(
-        "Give chunks that train `cache = FALSE`. Or save the model in this chunk, `model$save(\"model.keras\")`, and load it in one",
+        "Set `cache = FALSE` for chunks that train a model.",
+        "Or save the model in this chunk, `model$save(\"model.keras\")`, and load it in a chunk",
         "that is not cached, `model <- keras$models$load_model(\"model.keras\")`."
       )
     )

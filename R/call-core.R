@@ -1,10 +1,13 @@
-#' Call a function of the core
+#' Call a function of the Python core
 #'
-#' What Python raises arrives as an R error with the user's call, the traceback in its field `python_traceback`;
-#' Python's warnings arrive as R warnings. R's interrupts are suspended meanwhile, as they would jump over Python's
-#' frames and reticulate's; Python hears of them, and one that it has not heard comes up at the end. So does whatever else
-#' R functions would have done instead of returning to Python: see nonlocal-exit.R.
-#' @param convert Makes R's value of Python's.
+#' Python exceptions become R errors with the user's call and the Python traceback in the field
+#' `python_traceback`; Python warnings become R warnings.
+#'
+#' R's interrupts are suspended during the call, because they would jump over the frames of Python
+#' and reticulate. Python handles them instead, and an interrupt that Python did not see is raised
+#' at the end. The same holds for other jumps out of R functions called by Python, see
+#' nonlocal-exit.R.
+#' @param convert A function that converts the Python value to R.
 #' @noRd
 call_core <- function(call, f, ..., convert = identity) {
   check_process(call)
@@ -40,7 +43,7 @@ call_core <- function(call, f, ..., convert = identity) {
   answer$value
 }
 
-#' The guards of R functions, as the core takes them
+#' The functions through which the core calls R functions
 #' @noRd
 guards <- function() {
   call_state$guards <- call_state$guards %||%
@@ -51,25 +54,25 @@ guards <- function() {
     )
 }
 
-#' Run code of the user's within a function of ours that Python has called: it may be interrupted
+#' Run the user's code inside one of our functions called by Python, with interrupts allowed
 #' @noRd
 run_user_code <- function(code) allowInterrupts(code)
 
-#' Let R go on where a function of the user's wanted it to; if that cannot be known, it is an error
-#' @param where Where the function was called, in words.
+#' Continue a jump that a function of the user began, or raise an error if its target is unknown
+#' @param where A sentence that says where the function was called.
 #' @param ... Fields of the error.
 #' @noRd
 resume_or_abort <- function(call, where = NULL, ...) {
   resume_nonlocal_exit()
   message <- c(
-    sprintf("A function of yours would have jumped out of %s().", rlang::call_name(call)),
-    i = "Neither `callCC()` nor the debugger's Q lead out of it.",
+    sprintf("One of your functions tried to jump out of %s().", rlang::call_name(call)),
+    i = "`callCC()` and the debugger's Q cannot leave it.",
     i = where
   )
   abort_kerasfit(message, "user", call, ...)
 }
 
-#' Signal the error of a time limit, with the history of the epochs before
+#' Raise the error of a time limit, with the history so far
 #' @noRd
 abort_time_limit <- function(call, history = NULL, ...) {
   limit <- call_state$time_limit

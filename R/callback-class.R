@@ -1,42 +1,54 @@
-#' A callback class
+#' Define a callback class
 #'
-#' Makes a class of callbacks from functions by the names of Keras's hooks. Calling what it returns makes a callback, for
-#' the argument `callbacks` of [fit()][fit.keras.src.trainers.trainer.Trainer], [evaluate()] and
-#' [predict()][predict.keras.src.trainers.trainer.Trainer]. The class is one of the package R6.
+#' Creates a class of callbacks from functions named after Keras's hooks. Call the returned function
+#' to create a callback for the argument `callbacks` of
+#' [fit()][fit.keras.src.trainers.trainer.Trainer], [evaluate()] and
+#' [predict()][predict.keras.src.trainers.trainer.Trainer]. The class is an R6 class.
 #'
-#' Hooks are called with the epoch, or batch, counted from 1, and `logs`, a named list of metrics:
-#' `on_epoch_begin`, `on_epoch_end` (epoch, logs); `on_train_batch_begin`, `on_train_batch_end`, `on_test_batch_begin`,
-#' `on_test_batch_end`, `on_predict_batch_begin`, `on_predict_batch_end` (batch, logs); `on_train_begin`, `on_train_end`,
-#' `on_test_begin`, `on_test_end`, `on_predict_begin`, `on_predict_end` (logs). A function may have fewer arguments:
-#' `function(epoch)`, `function(logs)`, `function()`.
+#' @section Hooks:
+#' | Hook | Arguments |
+#' | --- | --- |
+#' | `on_epoch_begin`, `on_epoch_end` | `epoch`, `logs` |
+#' | `on_train_batch_begin`, `on_train_batch_end` | `batch`, `logs` |
+#' | `on_train_begin`, `on_train_end` | `logs` |
 #'
-#' A function that returns a named list, such as changed `logs`, updates the logs with the numbers in it: at the end of an epoch
-#' the history has them, and the callbacks that come later see them.
+#' The hooks with `train` exist with `test` and `predict` in its place as well.
+#' Epochs and batches count from 1, and `logs` is a named list of metrics. A function may have fewer
+#' arguments: `function(epoch)`, `function(logs)`, `function()`.
 #'
-#' In functions, `self` is the callback, with `self$model` and `self$params`; `self$model$stop_training <- TRUE` ends training
-#' after the step. `private` has the private members, and `super` the functions of the class that is inherited from.
-#' Where a function watches batches, each step is a call of its own; without such functions many steps are one call.
+#' If a function returns a named list, such as changed `logs`, the numbers in it update the logs. At
+#' the end of an epoch they are stored in the history, and later callbacks see them.
 #'
-#' Public methods `get_state()` and `set_state(state)` let [callback_backup_and_restore()] keep and restore what the callback
-#' knows: vectors, lists, factors, data frames, and other R values that are made of vectors. A function, an environment or a
-#' Python object among them is an error that names it.
+#' In a function, `self` is the callback, with `self$model` and `self$params`.
+#' `self$model$stop_training <- TRUE` ends training after the current step. `private` has the
+#' private members, and `super` the functions of the parent class. With a batch hook, each step is a
+#' separate call; without one, many steps run in one call.
 #'
-#' @param classname The name of the class, which errors mention.
-#' @param on_epoch_begin,on_epoch_end,on_train_begin,on_train_end,on_train_batch_begin,on_train_batch_end
-#'   Functions that are called while a model is trained.
-#' @param on_test_begin,on_test_end,on_test_batch_begin,on_test_batch_end Functions that are called in validation and by
-#'   [evaluate()].
-#' @param on_predict_begin,on_predict_end,on_predict_batch_begin,on_predict_batch_end Functions that are called by
-#'   [predict()][predict.keras.src.trainers.trainer.Trainer].
-#' @param ... Further members by their names: values and functions. A function `initialize` gets the arguments of the call that
-#'   makes a callback; without it, they go to the class that is inherited from.
-#' @param public,private,active Named lists of members: those of `public` are as if they were in `...`; those of `private` are in
-#'   `private` for the functions of the class; those of `active` are functions that are used like values, as in [R6::R6Class()].
-#' @param inherit The class to inherit from: another one that this function made, a Python class of callbacks such as
-#'   `keras$callbacks$EarlyStopping`, its name, or the function that makes such callbacks, `callback_early_stopping`.
-#' @param parent_env The environment in which functions look for what they do not find in the callback.
-#' @return A function that makes callbacks of the class: R6 objects.
-#' @section Errors: `kerasfit_error_argument` if a name begins with `on_` and there is no such hook, or no function for it.
+#' @section Storing state:
+#' The public methods `get_state()` and `set_state(state)` let [callback_backup_and_restore()] store
+#' and restore the state of the callback: vectors, lists, factors, data frames and other values made
+#' of vectors. A function, an environment or a Python object in the state is an error that names it.
+#'
+#' @param classname The name of the class, which error messages mention.
+#' @param
+#'   on_epoch_begin,on_epoch_end,on_train_begin,on_train_end,on_train_batch_begin,on_train_batch_end
+#'   Functions that are called during training.
+#' @param on_test_begin,on_test_end,on_test_batch_begin,on_test_batch_end Functions that are called
+#'   during validation and by [evaluate()].
+#' @param on_predict_begin,on_predict_end,on_predict_batch_begin,on_predict_batch_end Functions that
+#'   are called by [predict()][predict.keras.src.trainers.trainer.Trainer].
+#' @param ... Further named members: values and functions. A function `initialize` gets the
+#'   arguments of the call that creates a callback; without it, they are passed to the parent class.
+#' @param public,private,active Named lists of members, as in [R6::R6Class()]. Members of `public`
+#'   may also be given in `...`.
+#' @param inherit The parent class: another class made by `Callback()`, a Python class such as
+#'   `keras$callbacks$EarlyStopping`, the name of one, or the function that makes such callbacks,
+#'   `callback_early_stopping`.
+#' @param parent_env The environment in which functions look up names that they do not find in the
+#'   callback.
+#' @return A function that creates callbacks of the class, which are R6 objects.
+#' @section Errors: `kerasfit_error_argument` if a name begins with `on_` and is not a hook, or if a
+#' hook is not a function.
 #' @examplesIf kerasfit:::has_keras()
 #' LossBelow <- Callback(
 #'   "LossBelow",
@@ -53,7 +65,7 @@
 #' model |> fit(as.matrix(iris[1:4]), iris$Species, epochs = 200, callbacks = below, verbose = 0)
 #' length(below$losses)
 #'
-#' # one of Keras's, with something added
+#' # a class of Keras, extended
 #' Loud <- Callback("Loud", inherit = keras$callbacks$EarlyStopping, on_train_end = function(logs) {
 #'   super$on_train_end(logs)
 #'   cat("the end\n")
@@ -120,21 +132,21 @@ Callback <- function(
   structure(function(...) class$new(...), class = "kerasfit_callback_class", generator = class)
 }
 
-#' Members of a callback have names, and those that begin like hooks are hooks
+#' Check that all members have names, and that names beginning with `on_` are hooks
 #' @noRd
 check_members <- function(members, call) {
   unnamed <- which(!nzchar(rlang::names2(members)))
   if (length(unnamed)) {
     abort_argument(
       "...",
-      sprintf("Members of a callback have names, and element %d of `...` has none.", unnamed[[1]]),
+      sprintf("Members of a callback must be named, and element %d of `...` is not.", unnamed[[1]]),
       call
     )
   }
   check_hooks(members[grepl("^on_", names(members))], call)
 }
 
-#' The R6 class that `inherit` stands for
+#' Find the R6 class for the argument `inherit`
 #' @noRd
 callback_parent <- function(inherit, call) {
   if (inherits(inherit, "kerasfit_callback_class")) {
@@ -147,7 +159,8 @@ callback_parent <- function(inherit, call) {
       sprintf("`inherit` must be a class of callbacks, not %s.", describe(inherit)),
       call,
       hint = paste(
-        "`Callback()` makes those, and Keras has some, such as `keras$callbacks$EarlyStopping`,",
+        "Use a class made by `Callback()` or one of Keras, such as",
+        "`keras$callbacks$EarlyStopping`,",
         '`callback_early_stopping` or "EarlyStopping".'
       )
     )
@@ -155,7 +168,7 @@ callback_parent <- function(inherit, call) {
   r_class_of_python_callback(python)
 }
 
-#' The Python class that a class, its name, or a function `callback_...()` of kerasfit's or keras3's stands for
+#' Find the Python class for a class, its name, or a function `callback_...()` of kerasfit or keras3
 #' @noRd
 callback_class_in_python <- function(inherit) {
   if (is.null(inherit)) {
@@ -176,7 +189,7 @@ callback_class_in_python <- function(inherit) {
       return(if (!is.null(class)) keras$callbacks[[class]])
     }
   }
-  # keras3::Callback() makes functions that make objects of a Python class
+  # keras3::Callback() returns functions that create objects of a Python class
   get0("__class__", environment(inherit), inherits = FALSE)
 }
 
@@ -193,12 +206,13 @@ callback_classes <- list(
   callback_terminate_on_nan = "TerminateOnNaN"
 )
 
-# R6 gives these to the methods of an object
+# R6 defines these in the methods of an object
 utils::globalVariables(c("self", "private"))
 
-#' An R6 class for a Python class of callbacks, whose hooks are that one's
+#' Create an R6 class whose hooks call those of a Python callback class
 #'
-#' A callback in R has one in Python while it is in use, and not longer: each would keep the other alive for ever.
+#' A callback in R has a Python object only while it is in use. Otherwise each would keep the other
+#' alive for ever.
 #' @noRd
 r_class_of_python_callback <- function(python) {
   hook <- function(name, arguments) {
@@ -247,7 +261,7 @@ r_class_of_python_callback <- function(python) {
   )
 }
 
-#' A Python callback that calls the functions of one in R
+#' Create a Python callback that calls the functions of an R callback
 #' @noRd
 python_callback <- function(self, private) {
   hooks <- lapply(stats::setNames(nm = private$.overridden), function(name) {

@@ -1,4 +1,4 @@
-#' The hooks of Keras's callbacks, and the arguments of their functions
+#' The hooks of callbacks, with the arguments of their functions
 #' @noRd
 callback_hooks <- local({
   phases <- c("train", "test", "predict")
@@ -14,14 +14,16 @@ callback_hooks <- local({
   )
 })
 
+#' Check that hooks exist and are functions
+#' @noRd
 check_hooks <- function(hooks, call) {
   unknown <- setdiff(rlang::names2(hooks), names(callback_hooks))
   if (length(unknown)) {
     abort_argument(
       "...",
-      sprintf("A callback has no hook of the name `%s`.", unknown[[1]]),
+      sprintf("Callbacks have no hook `%s`.", unknown[[1]]),
       call,
-      hint = paste0("There are ", paste0("`", names(callback_hooks), "`", collapse = ", "), ".")
+      hint = paste0("The hooks are ", paste0("`", names(callback_hooks), "`", collapse = ", "), ".")
     )
   }
   for (name in names(hooks)) {
@@ -35,8 +37,8 @@ check_hooks <- function(hooks, call) {
   }
 }
 
-#' A callback, or a list of callbacks; a function by the name of a hook is one too
-#' @param position Where it is in a list, and under which name.
+#' Convert a callback or a list of callbacks, which may include functions named after hooks
+#' @param position,name The position of `value` in a list, and its name there.
 #' @noRd
 callbacks_to_core <- function(value, call, position = 1, name = "") {
   if (is_r_callback(value)) {
@@ -61,16 +63,19 @@ callbacks_to_core <- function(value, call, position = 1, name = "") {
   }
 }
 
-#' Say what is not a callback, and what would be one
+#' Raise an error for a value that is not a callback
 #' @noRd
 abort_not_callback <- function(value, call, position) {
   is_class <- inherits(value, c("kerasfit_callback_class", "R6ClassGenerator"))
   hint <- if (is_class) {
-    "Call it, to make a callback of the class."
+    "Call the class to create a callback."
   } else if (is.function(value)) {
-    "Name a function by its hook, `list(on_epoch_end = function(epoch, logs) ...)`; call one that makes callbacks."
+    paste(
+      "Name functions after hooks, `list(on_epoch_end = function(epoch, logs) ...)`,",
+      "and call functions that create callbacks."
+    )
   } else {
-    "`Callback()` makes classes of callbacks, and callbacks may be functions by the names of hooks."
+    "Define a class with `Callback()`, or use functions named after hooks."
   }
   what <- paste("an object of class", class(value)[[1]])
   if (is.function(value)) {
@@ -81,13 +86,13 @@ abort_not_callback <- function(value, call, position) {
   }
   abort_argument(
     "callbacks",
-    sprintf("Element %d of `callbacks` is no callback but %s.", position, what),
+    sprintf("Element %d of `callbacks` must be a callback, not %s.", position, what),
     call,
     hint
   )
 }
 
-#' Functions by the names of hooks, each called with those of a hook's arguments that it has
+#' Convert functions named after hooks, each of which is called with the arguments that it has
 #' @noRd
 hooks_to_core <- function(hooks) {
   functions <- Map(
@@ -101,7 +106,8 @@ hooks_to_core <- function(hooks) {
   reticulate::dict(functions, convert = FALSE)
 }
 
-#' A function as a hook of Python's, which gives back what the logs are to have besides: the numbers in a named list
+#' Convert a function to a hook for Python, which returns updates of the logs: the numbers in a
+#' named list
 #' @noRd
 hook_to_core <- function(f, arguments) {
   f <- match_arguments(f, arguments)
@@ -112,13 +118,14 @@ hook_to_core <- function(f, arguments) {
     ) {
       return(NULL)
     }
-    is_number <- function(x) length(x) == 1 && (is.numeric(x) || is.logical(x)) # not a model that somebody keeps
+    is_number <- function(x) length(x) == 1 && (is.numeric(x) || is.logical(x))
     list_to_core(Filter(is_number, lapply(value, plain_numbers)))
   }
   reticulate::r_to_py(hook, convert = TRUE)
 }
 
-#' A function of some arguments that calls another one, of the user's, with those that it has: by name, or else the first
+#' Make a function that passes on only the arguments that `f` has: by name, or else the first ones
+#' @param given Names of the arguments that the new function gets.
 #' @noRd
 match_arguments <- function(f, given) {
   has <- names(formals(args(f)))
@@ -137,7 +144,7 @@ is_r_callback <- function(value) {
   is.environment(value) && inherits(value, "R6") && inherits(value, "Callback")
 }
 
-#' Begin, or end, the use of the callbacks among some that are R's
+#' Create the Python object of an R callback
 #' @noRd
 begin_callback <- function(callback) callback$.__enclos_env__$private$.begin()
 

@@ -1,4 +1,4 @@
-#' A data frame as a pandas data frame, whose columns share R's memory
+#' Convert a data frame to a pandas data frame, whose columns share R's memory
 #' @noRd
 data_frame_to_core <- function(value, label, call) {
   columns <- stats::setNames(as.list(value), names(value))
@@ -13,7 +13,7 @@ data_frame_to_core <- function(value, label, call) {
     twice <- names[anyDuplicated(names)]
     abort_argument(
       argument_of(label),
-      sprintf("`%s` has two columns of the name `%s`.", label, twice),
+      sprintf("`%s` has two columns named `%s`.", label, twice),
       call
     )
   }
@@ -36,13 +36,16 @@ column_to_core <- function(column, label, call) {
     column <- strip_class(column)
   }
   if (is.list(column) && !is.object(column)) {
-    hint <- "If they are sequences, `keras$utils$pad_sequences(lapply(%s, as.list), dtype = \"float32\")` makes a matrix of them."
+    hint <- paste(
+      "To convert sequences to a matrix, use",
+      "`keras$utils$pad_sequences(lapply(%s, as.list), dtype = \"float32\")`."
+    )
     abort_unsupported(column, label, sprintf(hint, label), call)
   }
   data_to_core(column, label, call)
 }
 
-#' A column of a data frame as a list of columns, which a matrix has several of, named as by `as.matrix()`
+#' Split a column that is a matrix into a list of columns, named as by `as.matrix()`
 #' @noRd
 split_matrix_column <- function(column, name, label, call) {
   if (is.null(dim(column))) {
@@ -52,7 +55,7 @@ split_matrix_column <- function(column, name, label, call) {
     abort_unsupported(
       column,
       paste0(label, "$", name),
-      "Give a column for each of its parts.",
+      "Use a separate column for each of its parts.",
       call
     )
   }
@@ -66,7 +69,8 @@ split_matrix_column <- function(column, name, label, call) {
   stats::setNames(parts, paste(name, colnames(column) %||% seq_len(ncol(column)), sep = "."))
 }
 
-#' Count the missing values of all columns, if one has some that Python would not have; else the core finds them
+#' Check the columns that are not doubles for missing values, which Python cannot represent; the
+#' core checks the doubles
 #' @noRd
 check_missing_in_columns <- function(frame, label, call) {
   columns <- Filter(is.atomic, as.list(frame))
@@ -84,7 +88,7 @@ check_missing_in_columns <- function(frame, label, call) {
   abort_kerasfit(
     c(
       sprintf("`%s` has missing values in %s.", label, format_column_counts(missing)),
-      i = "Leave out or impute what is missing."
+      i = "Remove or impute missing values."
     ),
     "data",
     call,
@@ -92,7 +96,7 @@ check_missing_in_columns <- function(frame, label, call) {
   )
 }
 
-#' Columns with the number of something in each: "the columns `a` (2) and `b` (1)"
+#' Format columns with a count for each: "the columns `a` (2) and `b` (1)"
 #' @noRd
 format_column_counts <- function(counts) {
   words <- sprintf("`%s` (%d)", names(counts), counts)

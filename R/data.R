@@ -1,9 +1,9 @@
-# R values as the core takes them: numpy arrays, pandas categoricals, lists and dicts of them. Only what R alone
-# can know is decided here; what the values mean is the core's to say.
+# Conversion of R data for the core. Only what depends on R is decided here; the core decides what
+# the values mean.
 
-#' Data as the core takes it
+#' Convert data for the core
 #'
-#' @param label What errors call the value: x, x$a, validation_data[[2]].
+#' @param label The name of the value in error messages: `x`, `x$a`, `validation_data[[2]]`.
 #' @noRd
 data_to_core <- function(value, label, call) {
   if (is.null(value)) {
@@ -26,7 +26,7 @@ data_to_core <- function(value, label, call) {
     abort_unsupported(
       value,
       label,
-      "Give numbers, for example `as.numeric()` of it, on a scale that suits training.",
+      "Convert it to numbers on a scale suitable for training, for example with `as.numeric()`.",
       call
     )
   } else if (inherits(value, "integer64")) {
@@ -52,16 +52,17 @@ data_to_core <- function(value, label, call) {
       value,
       label,
       paste(
-        "Give an ordinary vector, matrix or array, which `as.matrix()` or `as.numeric()` may make of it, or a list of them."
+        "Convert it to a vector, matrix or array, for example with `as.matrix()` or",
+        "`as.numeric()`, or to a list of these."
       ),
       call
     )
   }
 }
 
-#' What an object of some class holds where that is a vector, matrix or array: of a table, a time series, `I()`, a matrix of
-#' the package Matrix and so on
-#' @return NULL if it is something else.
+#' Remove the class of an object that is a vector, matrix or array otherwise: a table, a time
+#' series, `I()`, a matrix of the package Matrix
+#' @return NULL for other objects.
 #' @noRd
 strip_class <- function(value) {
   if (inherits(value, "AsIs")) {
@@ -71,29 +72,29 @@ strip_class <- function(value) {
   } else if (inherits(value, "sparseVector")) {
     as.vector(value)
   } else if (is.atomic(value) && !isS4(value) && !inherits(value, "dist")) {
-    # what is S4 may keep something else in numbers
+    # the numbers of an S4 object may be something other than its values
     dim <- dim(value)
     attributes(value) <- NULL
     if (is.null(dim)) value else array(value, dim)
   }
 }
 
-#' A vector, matrix or array without a class
+#' Convert a vector, matrix or array without a class
 #' @noRd
 atomic_to_core <- function(value, label, call) {
   if (is.complex(value)) {
-    abort_unsupported(value, label, "Give numbers, for example `Mod()` of it.", call)
+    abort_unsupported(value, label, "Convert it to numbers, for example with `Mod()`.", call)
   }
   if (is.null(dim(value)) && length(value) > .Machine$integer.max) {
     abort_kerasfit(
       c(
         sprintf(
-          "`%s` has %.0f values, and a vector of R can have %d rows.",
+          "`%s` has %.0f values, but a vector can have at most %d.",
           label,
           length(value),
           .Machine$integer.max
         ),
-        i = "Give a generator, a dataset, or an array of numpy's."
+        i = "Use a generator, a dataset or a numpy array."
       ),
       "data",
       call,
@@ -109,7 +110,7 @@ atomic_to_core <- function(value, label, call) {
   array_to_core(value)
 }
 
-#' An atomic vector or array as a numpy array: a view of R's memory, not a copy
+#' Convert an atomic vector or array to a numpy array, which is a view of R's memory and not a copy
 #' @noRd
 array_to_core <- function(value) {
   if (is.null(dim(value))) {
@@ -118,14 +119,14 @@ array_to_core <- function(value) {
   reticulate::r_to_py(value)
 }
 
-#' A sparse matrix of the package Matrix as one of scipy's
+#' Convert a sparse matrix of the package Matrix to one of scipy
 #' @noRd
 sparse_to_core <- function(value, call) {
   if (!reticulate::py_module_available("scipy")) {
     abort_kerasfit(
       c(
         "Sparse matrices need the Python package scipy.",
-        i = 'In a new session: `reticulate::py_require("scipy")` before Keras loads.'
+        i = 'In a new session, call `reticulate::py_require("scipy")` before Keras loads.'
       ),
       "state",
       call
@@ -145,8 +146,8 @@ check_missing <- function(value, label, call) {
     missing <- sum(is.na(value))
     abort_kerasfit(
       c(
-        sprintf("`%s` has %d missing %s.", label, missing, if (missing == 1) "value" else "values"),
-        i = "Leave out or impute what is missing."
+        cli::pluralize("`{label}` has {missing} missing value{?s}."),
+        i = "Remove or impute missing values."
       ),
       "data",
       call,
@@ -159,7 +160,7 @@ abort_unsupported <- function(value, label, hint, call) {
   class <- if (is.atomic(value) && !is.object(value)) typeof(value) else class(value)[[1]]
   abort_kerasfit(
     c(
-      sprintf("`%s` is an object of class %s, which cannot be trained on as it is.", label, class),
+      sprintf("`%s` is an object of class %s, which cannot be used as data.", label, class),
       i = hint
     ),
     "data",
@@ -170,7 +171,9 @@ abort_unsupported <- function(value, label, hint, call) {
 
 argument_of <- function(label) sub("^(\\w+).*$", "\\1", label)
 
-#' A list, or if it has names a dict, whose names are not in R's native encoding as reticulate's are
+#' Convert a list, or a named list to a dict
+#'
+#' reticulate encodes names in the native encoding; the core needs UTF-8.
 #' @noRd
 list_to_core <- function(value) {
   if (is.null(names(value))) {
@@ -179,7 +182,7 @@ list_to_core <- function(value) {
   bridge$named(reticulate::r_to_py(as.list(names(value))), reticulate::r_to_py(unname(value)))
 }
 
-#' A list whose names have letters beyond ASCII as a dict with these; any other value as it is
+#' Convert a list to a dict if its names are not ASCII; return any other value unchanged
 #' @noRd
 names_to_core <- function(value) {
   if (!is.list(value) || is.object(value)) {

@@ -1,10 +1,10 @@
-# ---- generators --------------------------------------------------------------------------------------------
+# R functions that generate batches.
 
-#' An R function that makes batches: NULL ends a pass, an unnamed list at the top is (x, y, sample_weight)
+#' Convert an R function that returns the next batch, or NULL at the end of a pass
 #' @noRd
 generator_to_core <- function(next_batch, label, call) {
   label <- paste0(label, "()")
-  random_state <- NULL # that of R before the last call, which costs nothing to keep here
+  random_state <- NULL # of R before the last call of the function
   bridge$Generator(
     function() {
       random_state <<- r_random_state()
@@ -15,11 +15,11 @@ generator_to_core <- function(next_batch, label, call) {
   )
 }
 
-#' Whether a function's code has a way to return NULL
+#' Whether the code of a function can return NULL
 #'
-#' It has if NULL is written anywhere in it, if it has a `return()` or `invisible()` with nothing in it, or if it
-#' ends in an `if` without `else` or in a loop. A function that ends in some other way and calls no function
-#' that does is one that never ends a pass.
+#' It can if it contains NULL, a `return()` or `invisible()` without arguments, or ends in a loop or
+#' an `if` without `else`. Any other function is assumed never to end a pass, unless a function that
+#' it calls does so.
 #' @noRd
 can_return_null <- function(f) {
   code <- body(f)
@@ -51,7 +51,8 @@ mentions_null <- function(code) {
   FALSE
 }
 
-#' Whether a function's last expression may be none: an `if` without `else`, a loop, an empty body
+#' Whether the last expression of a function can be empty: an `if` without `else`, a loop, an empty
+#' body
 #' @noRd
 falls_through <- function(code) {
   if (!is.call(code) || !is.symbol(code[[1]])) {

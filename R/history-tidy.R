@@ -63,7 +63,7 @@ print.summary.keras_training_history <- function(x, ...) {
   invisible(x)
 }
 
-#' The epoch where the (validation) loss is lowest; of length 0 if there is none
+#' The epoch with the lowest (validation) loss; `integer(0)` if there is none
 #' @noRd
 best_epoch <- function(
   history,
@@ -74,6 +74,8 @@ best_epoch <- function(
   history_epochs(history)[which.min(values)]
 }
 
+#' Whether higher values of a metric are better, judged by its name
+#' @noRd
 more_is_better <- function(metric) {
   names <- c(
     "acc",
@@ -98,11 +100,11 @@ tibble_if_installed <- function(data) {
   if (rlang::is_installed("tibble")) tibble::as_tibble(data) else data
 }
 
-#' A duration in words: 12ms, 3.4s, 2m 05s, 1h 02m
+#' Format a duration: 12ms, 3.4s, 2m 05s, 1h 02m
 #' @noRd
 format_seconds <- function(seconds) {
   whole <- round(seconds)
-  # what rounds to the next unit is in that one
+  # durations that round up to the next unit are shown in that unit
   if (seconds * 1000 < 999.5) {
     sprintf("%.0fms", seconds * 1000)
   } else if (seconds < 59.95) {

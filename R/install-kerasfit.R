@@ -1,14 +1,15 @@
-#' Install what kerasfit needs into a Python environment of its own
+#' Install the Python packages for kerasfit into their own environment
 #'
-#' There is no need to call this where reticulate can download packages: kerasfit declares its requirements with
-#' [reticulate::py_require()], and reticulate provides them when Python starts. It is for those who want one
-#' environment with a name, that stays.
+#' Not needed where reticulate can download packages: kerasfit declares its requirements with
+#' [reticulate::py_require()], and reticulate installs them when Python starts. Use this function
+#' for a permanent environment with a name.
 #'
-#' @param envname The name or path of the virtual environment. It is created if it does not exist. The default is
-#'   found by kerasfit in later sessions; another one is chosen with [reticulate::use_virtualenv()].
+#' @param envname Name or path of the virtual environment, which is created if it does not exist.
+#'   kerasfit finds the default environment in later sessions; choose another one with
+#'   [reticulate::use_virtualenv()].
 #' @param backend One or more of `"tensorflow"`, `"jax"` and `"torch"`.
 #' @param extra_packages Further Python packages to install.
-#' @param ... Passed on to [reticulate::virtualenv_install()].
+#' @param ... Passed to [reticulate::virtualenv_install()].
 #' @return `envname`, invisibly.
 #' @examples
 #' \dontrun{

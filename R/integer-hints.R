@@ -1,4 +1,4 @@
-#' A function or class of Keras whose errors about whole numbers say how R writes those
+#' Wrap a Python function of Keras so that errors about whole numbers explain how R writes them
 #' @noRd
 with_integer_hint <- function(callable) {
   hinting <- function(...) {
@@ -12,9 +12,9 @@ with_integer_hint <- function(callable) {
   hinting
 }
 
-#' What to do if Keras wants integers where it has got R's doubles; NULL if its error is not about that
-#' @param text What Keras says.
-#' @param arguments What it was called with.
+#' A hint for errors of Keras that got doubles instead of integers, or NULL for other errors
+#' @param text The error message of Keras.
+#' @param arguments The arguments of the call.
 #' @noRd
 hint_for_integers <- function(text, arguments = list()) {
   about_types <- grepl("integer|float|int32|int64|shape|[0-9][.]0\\b", text)
@@ -25,17 +25,20 @@ hint_for_integers <- function(text, arguments = list()) {
     written <- vapply(integers, function(value) paste(deparse(value), collapse = ""), "")
     written <- paste0(ifelse(nzchar(names), paste(names, "= "), ""), written)
     sprintf(
-      "Whole numbers are written with an L in R: %s.",
+      "Write whole numbers with an L: %s.",
       paste0("`", written, "`", collapse = ", ")
     )
   } else if (
     grepl("'float' object cannot be interpreted as an integer|invalid dimension '[0-9]+[.]0'", text)
   ) {
-    "Whole numbers that Keras wants as integers are written with an L in R, also where a layer was made: `16L`."
+    paste(
+      "Write whole numbers with an L where Keras expects integers, for example `16L`,",
+      "including in the layers of the model."
+    )
   }
 }
 
-#' Whether a value is a few doubles that are whole numbers, or a list of such
+#' Whether a value is one to eight doubles that are whole numbers, or a list of such values
 #' @noRd
 are_whole_doubles <- function(value) {
   if (is.list(value) && !is.object(value)) {

@@ -1,6 +1,6 @@
-#' A value with 64-bit integers, as of the package bit64, as doubles; also those in a list
+#' Convert 64-bit integers, as of the package bit64, to doubles, also inside lists
 #'
-#' R keeps them as the bits of doubles that mean something else. Integers beyond 2^53 are rounded.
+#' R stores them as doubles with another meaning. Integers beyond 2^53 are rounded.
 #' @noRd
 plain_numbers <- function(value) {
   if (inherits(value, "integer64")) {
@@ -27,7 +27,7 @@ doubles_of_bits <- function(value) {
     nrow = 2
   )
   is_missing <- is.na(halves[2, ]) & !is.na(halves[1, ]) & halves[1, ] == 0
-  halves[is.na(halves)] <- -2^31 # whose bits are those of NA
+  halves[is.na(halves)] <- -2^31 # its bits are those of NA_integer_
   low <- ifelse(halves[1, ] < 0, halves[1, ] + 2^32, halves[1, ])
   ifelse(is_missing, NA, halves[2, ] * 2^32 + low)
 }

@@ -1,9 +1,10 @@
 #' The Keras module
 #'
-#' The Python module `keras`. It loads when it is first used, with the backend that [use_backend()] chose.
+#' The Python module `keras`. It loads at its first use, with the backend chosen by [use_backend()].
 #'
-#' @format A Python module: `keras$layers`, `keras$optimizers`, `keras$callbacks` and so on, as in Keras's own
-#'   documentation. Whole numbers that Keras wants as integers are written with an `L`: `keras$layers$Dense(16L)`.
+#' @format A Python module: `keras$layers`, `keras$optimizers`, `keras$callbacks` and so on, as in
+#'   Keras's documentation. Whole numbers must be written with an `L` where Keras expects integers:
+#'   `keras$layers$Dense(16L)`.
 #' @examplesIf kerasfit:::has_keras()
 #' model <- keras$Sequential(list(
 #'   keras$layers$Dense(16L, activation = "relu"),
@@ -12,7 +13,7 @@
 #' @export
 keras <- NULL
 
-#' A module of the core, imported when it is first used
+#' Import a Python module of the core when it is first used
 #' @noRd
 import_core <- function(module, python, convert = FALSE) {
   prepare <- function() {
@@ -34,7 +35,7 @@ import_core <- function(module, python, convert = FALSE) {
   if (!reticulate::py_available()) {
     return(import())
   }
-  # reticulate delays nothing once Python runs
+  # reticulate does not delay imports once Python is running
   prepare()
   tryCatch(import(), error = abort_loading)
 }
@@ -57,7 +58,7 @@ import_keras <- function(python) {
   part
 }
 
-#' Say why Keras does not load, and what to do
+#' Raise an error that says why Keras cannot be loaded, and what to do
 #' @noRd
 abort_loading <- function(error) {
   traceback <- if (reticulate::is_py_object(error)) {
@@ -71,7 +72,10 @@ abort_loading <- function(error) {
         sub("\n.*", "", conditionMessage(error))
       ),
       i = sprintf("Python is %s.", reticulate::py_config()$python),
-      i = "`install_kerasfit()` installs what is needed; `reticulate::use_virtualenv()` chooses another Python."
+      i = paste(
+        "Install the packages with `install_kerasfit()`,",
+        "or choose another Python with `reticulate::use_virtualenv()`."
+      )
     ),
     kind = "python",
     call = NULL,
@@ -79,7 +83,7 @@ abort_loading <- function(error) {
   )
 }
 
-#' Have PyTorch, where it is the backend, use its own BLAS and not R's: `inst/python/kerasfit/torch_library.py` says why
+#' Make PyTorch use its own BLAS instead of R's, see `inst/python/kerasfit/torch_library.py`
 #' @return `FALSE` if it is too late for that.
 #' @noRd
 load_torch_library <- function(python) {
@@ -92,19 +96,19 @@ load_torch_library <- function(python) {
 warn_of_blas <- function() {
   warn_kerasfit(c(
     sprintf(
-      "PyTorch was loaded before kerasfit and computes with R's BLAS (%s), often many times slower.",
+      "PyTorch was loaded before kerasfit and uses R's BLAS (%s), which is often much slower.",
       extSoftVersion()[["BLAS"]]
     ),
     i = "Call `library(kerasfit)` before anything that uses Python."
   ))
 }
 
-#' Set an environment variable for R and for a Python that may be running already
+#' Set an environment variable in R and, if it is running, in Python
 #' @noRd
 set_python_environment <- function(name, value) {
   do.call(Sys.setenv, stats::setNames(list(value), name))
   if (reticulate::py_available()) {
-    # by its bytes: in the C locale, a path with other letters is no text
+    # as bytes, since a path that is not ASCII is not valid text in the C locale
     if (.Platform$OS.type == "windows") {
       value <- enc2utf8(value)
     } # where Python's paths are UTF-8 in any locale
@@ -116,7 +120,9 @@ set_python_environment <- function(name, value) {
   }
 }
 
-#' The folder that is to hold the folder of compiled programs, "" for none: `inst/python/kerasfit/cache.py` makes it
+#' The folder in which to create the folder for compiled programs, or "" for none
+#'
+#' The folder is created by `inst/python/kerasfit/cache.py`.
 #' @noRd
 program_cache <- function() {
   cache <- getOption("kerasfit.cache", default = Sys.getenv("KERASFIT_CACHE", NA))
@@ -141,8 +147,9 @@ program_cache <- function() {
 
 #' Whether examples can use Keras
 #'
-#' Where Python does not run, finding out would start it, and reticulate might download it. So the answer is `FALSE` there,
-#' but for people and for developers' checks.
+#' To find out, Python must be running. Starting it may make reticulate download it, which is
+#' acceptable only in interactive sessions and in checks by developers. Otherwise the answer is
+#' `FALSE`.
 #' @noRd
 has_keras <- function() {
   may_start <- interactive() || identical(Sys.getenv("NOT_CRAN"), "true")

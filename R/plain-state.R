@@ -1,11 +1,11 @@
-# R values that are stored with a run: as the core stores them, data alone, in which nothing can run.
+# R values in the state of a callback, stored as pure data that cannot run code.
 
-#' A plain R value as the core stores it: its type, its elements, and the names and values of its attributes
+#' Convert a plain R value for storage: its type, its elements, and its attributes
 #'
-#' Vectors, lists, factors, data frames, dates and other values made of vectors and plain attributes are plain. Functions,
-#' environments, language, pointers and S4 objects are not.
-#' @param owner What errors call what the value is the state of.
-#' @param element What they call the value in it; "" for all of it.
+#' Vectors, lists, factors, data frames, dates and other values made of vectors and plain attributes
+#' can be stored. Functions, environments, language, pointers and S4 objects cannot.
+#' @param owner What the value is the state of, for error messages.
+#' @param element The element in it, for error messages; "" for the whole value.
 #' @return A Python list.
 #' @noRd
 state_to_core <- function(value, owner, element = "") {
@@ -63,11 +63,11 @@ abort_unsupported_state <- function(value, owner, element) {
       what
     ),
     NULL,
-    hint = "`get_state()` may return vectors, lists, factors and data frames."
+    hint = "`get_state()` must return vectors, lists, factors or data frames."
   )
 }
 
-#' The R value that `state_to_core()` was given
+#' Restore the R value that was given to `state_to_core()`
 #' @param state A Python list.
 #' @noRd
 state_from_core <- function(state) {
@@ -110,22 +110,23 @@ elements_from_core <- function(elements, type) {
   )
 }
 
-#' The state of R's random generator: `.Random.seed`, or NULL if it has not been used
+#' The state of R's random generator: `.Random.seed`, or NULL if it was not used yet
 #' @noRd
 r_random_state <- function() {
   seed <- get0(".Random.seed", globalenv(), inherits = FALSE)
   if (is.integer(seed)) seed
 }
 
-#' Give R's random generator a state
-#' @return Whether it was one: integers, as many as the kind of generator has that the first one names.
+#' Set the state of R's random generator
+#' @return Whether the state was valid: integers, as many as the generator named by the first one
+#'   needs.
 #' @noRd
 set_r_random_state <- function(state) {
   seed <- as.vector(state)
   if (!is.integer(seed) || !length(seed) || is.na(seed[1]) || seed[1] < 0L) {
     return(FALSE)
   }
-  # ?RNGkind: the first integer has the kinds of generator, of normal numbers and of samples
+  # the first integer encodes the kinds of generator, normal numbers and samples, see ?RNGkind
   kinds <- c(seed[1] %% 100L, seed[1] %/% 100L %% 100L, seed[1] %/% 10000L)
   sizes <- c(4L, 3L, 3L, 626L, 102L, NA, 102L, 7L)
   size <- sizes[kinds[1] + 1L]

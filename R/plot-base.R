@@ -1,8 +1,11 @@
+#' Plot histories with base graphics
+#' @param data What `plot_data()` returns.
+#' @noRd
 plot_base <- function(data, smooth, log, ...) {
   metrics <- levels(data$metric)
   columns <- panel_columns(length(metrics))
   rows <- ceiling(length(metrics) / columns)
-  # the margins, up to 5 lines, are at most half of a panel
+  # keep the margins, up to 5 lines, below half of a panel
   cex <- min(0.9, graphics::par("din") / c(columns, rows) / (10 * graphics::par("csi")))
   old <- graphics::par(
     mfrow = c(rows, columns),
@@ -38,7 +41,7 @@ plot_base <- function(data, smooth, log, ...) {
   }
 }
 
-#' How many lines of the margin the widest label of the y axes takes
+#' The width of the widest label of the y axes, in lines of the margin
 #' @noRd
 label_lines <- function(data, log) {
   labels <- unlist(lapply(split(data$shown, data$metric), function(values) {
@@ -79,8 +82,8 @@ plot_curve <- function(curve, colour, smooth, type) {
   graphics::points(best$epoch, best$shown, col = colour, pch = 21, cex = 2)
 }
 
-#' The values at the edge of a panel, beside their points; where they would be written over each other, those of the
-#' first epochs
+#' Label the values at the edge of a panel; where labels would overlap, the earlier epoch has
+#' priority
 #' @noRd
 label_edge <- function(edge) {
   edge <- edge[order(edge$epoch), ]

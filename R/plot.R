@@ -1,24 +1,29 @@
 #' Plot a training history
 #'
-#' A panel for each metric, with training and validation data in one panel. The epoch with the lowest validation loss is
-#' marked.
+#' Draws one panel for each metric, with training and validation in the same panel. The epoch with
+#' the lowest validation loss is marked.
 #'
-#' A value far away from the others, as the loss of the first epoch may be, does not flatten the curve: the point is at
-#' the edge of the panel, as a triangle with its value beside it.
+#' Values far away from the others, such as the loss of the first epoch, do not flatten the curve.
+#' They are drawn at the edge of the panel, as a triangle with the value next to it.
 #'
-#' @param x,object A [keras_training_history]; or several, as [training_histories()], which are compared in one plot under
-#'   the names that they have there. What was trained in several calls of `fit()` is one history after
-#'   [c()][c.keras_training_history].
+#' @param x,object A [keras_training_history], or several combined by [training_histories()], which
+#'   are compared in one plot. To plot several calls of `fit()` as one run, join their histories
+#'   with [c()][c.keras_training_history].
 #' @param y Must be missing.
-#' @param ... For `autoplot()`, the arguments of `plot()`; for the base graphics method, those of [plot.default()].
-#' @param metrics The names of the metrics to plot; all of them if `NULL`.
-#' @param method `"ggplot2"` or `"base"`; `"auto"` takes ggplot2 if it is installed. `"interactive"` makes an htmlwidget that
-#'   shows values under the pointer; in a document that is not HTML, such as PDF, it is `"auto"`.
-#' @param smooth Whether to add a smoothed curve to each line, a loess fit where there are enough epochs for one.
-#' @param theme_bw Whether to use [ggplot2::theme_bw()]. Otherwise a theme that you have set with
-#'   [ggplot2::theme_set()] is used, or a light one.
-#' @param log Which axes are logarithmic: `""`, `"x"`, `"y"` or `"xy"`. Values that have no logarithm are left out.
-#' @return A ggplot object; an htmlwidget with `method = "interactive"`; with base graphics, the data that were plotted, invisibly.
+#' @param ... For `autoplot()`, arguments of `plot()`. For base graphics, arguments of
+#'   [plot.default()].
+#' @param metrics Names of the metrics to plot; `NULL` for all.
+#' @param method `"ggplot2"`, `"base"`, or `"interactive"` for an htmlwidget that shows values under
+#'   the pointer. `"auto"` uses ggplot2 if it is installed, and base graphics otherwise. In a
+#'   document that is not HTML, such as PDF, `"interactive"` is the same as `"auto"`.
+#' @param smooth Whether to add a smoothed line to each curve, a loess fit if there are enough
+#'   epochs.
+#' @param theme_bw Whether to use [ggplot2::theme_bw()]. Otherwise the theme set with
+#'   [ggplot2::theme_set()] is used, or a light theme if none was set.
+#' @param log Which axes are logarithmic: `""`, `"x"`, `"y"` or `"xy"`. Values without a logarithm
+#'   are omitted.
+#' @return A ggplot object; with `method = "interactive"`, an htmlwidget; with base graphics, the
+#'   plotted data, invisibly.
 #' @examples
 #' history <- structure(
 #'   list(
@@ -66,9 +71,9 @@ check_no_y <- function(y, call) {
   if (!missing(y)) {
     abort_argument(
       "y",
-      "`y` must be missing: plot() takes one object, and its other arguments by name.",
+      "`y` must be missing: plot() takes one object, followed by named arguments.",
       call,
-      "Compare histories by `plot(training_histories(small = first, large = second))`."
+      "To compare histories, use `plot(training_histories(small = first, large = second))`."
     )
   }
 }
@@ -92,7 +97,10 @@ plot_histories <- function(histories, metrics, method, smooth, theme_bw, log, ca
     method <- if (rlang::is_installed("ggplot2")) "ggplot2" else "base"
   }
   if (method == "ggplot2") {
-    rlang::check_installed("ggplot2", "to plot a training history with it.")
+    rlang::check_installed(
+      "ggplot2",
+      "for plots of training histories with `method = \"ggplot2\"`."
+    )
     plot_ggplot(data, smooth, theme_bw, log)
   } else {
     plot_base(data, smooth, log, ...)
@@ -100,16 +108,17 @@ plot_histories <- function(histories, metrics, method, smooth, theme_bw, log, ca
   }
 }
 
-#' Whether a widget can be shown: everywhere but in documents of other formats
+#' Whether a widget can be shown, which is everywhere except in documents that are not HTML
 #' @noRd
 is_html <- function() {
   !isTRUE(getOption("knitr.in.progress")) ||
     knitr::is_html_output(excludes = c("markdown", "gfm", "epub"))
 }
 
-#' What there is to plot of some histories
-#' @return A data frame as `as.data.frame()` gives it for a history, and the columns `run` (a factor); `shown`, the value
-#'   as far as it is within the panel; `best`, whether the epoch has the lowest validation loss of its run.
+#' The data to plot
+#' @return A data frame with the columns of `as.data.frame()` for a history, and `run` (a factor);
+#'   `shown`, the value limited to the panel; `best`, whether the epoch has the lowest validation
+#'   loss of its run.
 #' @noRd
 plot_data <- function(histories, metrics, log, call) {
   data <- as.data.frame(histories)
@@ -126,7 +135,7 @@ plot_data <- function(histories, metrics, log, call) {
     abort_argument(
       "metrics",
       sprintf(
-        "`metrics` names %s, which the history does not have; it has %s.",
+        "`metrics` contains %s, but the history has only %s.",
         paste0('"', unknown, '"', collapse = ", "),
         paste0('"', known, '"', collapse = ", ")
       ),
@@ -155,9 +164,10 @@ plot_data <- function(histories, metrics, log, call) {
   data
 }
 
-#' Values, with those that would flatten the curve of the others at the edge of these
+#' Move values that would flatten the curve to the edge of the panel
 #'
-#' Such is, of the highest or lowest tenth, what is more than 20 times as far from the rest as the rest is wide.
+#' An outlier is one of the highest or lowest tenth of the values that is more than 20 times as far
+#' from the rest as the range of the rest.
 #' @noRd
 clamp_outliers <- function(values) {
   tenth <- max(1, length(values) %/% 10)
@@ -172,7 +182,7 @@ clamp_outliers <- function(values) {
   pmin(pmax(values, edges[1]), edges[2])
 }
 
-#' The data with values on a loess curve, for each curve that has at least ten epochs
+#' Replace values by a loess fit, for each curve with at least ten epochs
 #' @noRd
 smoothed <- function(data) {
   curves <- split(data, list(data$metric, data$data, data$run), drop = TRUE)
@@ -192,7 +202,8 @@ best_text <- function(data) {
   }
 }
 
-# Okabe and Ito's colours, told apart by colour-blind readers; blue and vermilion are dark and light in grey print
+# The palette of Okabe and Ito, which colour-blind readers can distinguish. Its blue and vermilion
+# are dark and light when printed in grey.
 okabe_ito <- c(
   "#0072B2",
   "#D55E00",

@@ -1,7 +1,8 @@
-#' Where the core shows progress: R's own output
+#' The functions with which the core shows progress in R
 #'
-#' Lines go through `cat()`, so that `sink()`, `capture.output()` and knitr see them, and so does what Python prints
-#' meanwhile. The bar is cli's, drawn only where it can move, and leaves nothing behind.
+#' Lines go through `cat()`, so `sink()`, `capture.output()` and knitr capture them, and so does
+#' output that Python prints during training. The progress bar is drawn by cli, only in terminals
+#' that can redraw it, and is removed at the end.
 #' @noRd
 console_writer <- function() {
   bar <- NULL
@@ -46,14 +47,14 @@ console_writer <- function() {
   bridge$writer(lapply(lapply(functions, ignoring_errors), reticulate::r_to_py, convert = TRUE))
 }
 
-#' A function that writes, and takes it for no error if that cannot be done
+#' Make a function that writes output ignore errors in doing so, except time limits
 #' @noRd
 ignoring_errors <- function(f) {
   force(f)
   function(...) tryCatch(f(...), error = function(error) if (is_time_limit(error)) stop(error))
 }
 
-#' Run code that writes a message; that nobody reads it any more is no error
+#' Run code that writes a message, and ignore the error if the reader has closed the pipe
 #' @noRd
 ignoring_closed_pipe <- function(code) {
   tryCatch(code, error = function(error) {
@@ -61,13 +62,13 @@ ignoring_closed_pipe <- function(code) {
   })
 }
 
-#' Whether lines go to a console where somebody looks at them, not into a file, a document or a variable
+#' Whether output goes to an interactive terminal, not to a file, a document or a variable
 #' @noRd
 is_console <- function() {
   cli::is_dynamic_tty(stdout()) && sink.number() == 0 && !isTRUE(getOption("knitr.in.progress"))
 }
 
-#' Lines of parts that " - " joins, as lines that are no wider than a console, if a part is not
+#' Wrap lines at " - " where they are wider than the console
 #' @noRd
 wrap_parts <- function(text, width) {
   lines <- character()
@@ -100,7 +101,7 @@ begin_bar <- function(label, total, envir) {
     } else {
       paste0(
         "{cli::pb_name}",
-        if (cli::console_width() >= 80) "{cli::pb_bar} ", # which has 30 columns
+        if (cli::console_width() >= 80) "{cli::pb_bar} ", # 30 columns wide
         "{cli::pb_current}/{cli::pb_total} | ETA {cli::pb_eta} | {metrics}"
       )
     }

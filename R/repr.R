@@ -1,4 +1,4 @@
-# How Jupyter's R kernel shows a history: as its plot.
+# Histories in Jupyter's R kernel are shown as plots.
 
 #' @exportS3Method repr::repr_png
 repr_png.keras_training_history <- function(

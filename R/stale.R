@@ -1,11 +1,14 @@
-#' An object of Python's, unless it came with a saved workspace, from `readRDS()` or from another process
+# Python objects that belong to another R session.
+
+#' Check that a Python object was not restored from a saved workspace, `readRDS()` or another
+#' process
 #' @noRd
-check_not_stale <- function(value, label, call, hint = "Make it anew in this session.") {
+check_not_stale <- function(value, label, call, hint = "Create it again in this session.") {
   if (reticulate::py_is_null_xptr(value)) {
     abort_argument(
       argument_of(label),
       sprintf(
-        "`%s` belongs to another R session: R does not save or send what Python holds.",
+        "`%s` belongs to another R session: R cannot save or send Python objects.",
         label
       ),
       call,
@@ -15,7 +18,7 @@ check_not_stale <- function(value, label, call, hint = "Make it anew in this ses
   value
 }
 
-#' A model, unless it is of another session
+#' Check that a model belongs to this session and this process
 #' @noRd
 check_model <- function(object, call) {
   check_process(call)
@@ -24,7 +27,8 @@ check_model <- function(object, call) {
     "object",
     call,
     paste(
-      'A model is saved by `model$save("model.keras")` there, and comes back by `keras$models$load_model("model.keras")` here.'
+      'Save models with `model$save("model.keras")`,',
+      'and load them with `keras$models$load_model("model.keras")`.'
     )
   )
 }

@@ -1,7 +1,8 @@
-# whoever has started a run of tfruns has loaded the package
+#' Whether a tfruns run is active; starting one loads the package
+#' @noRd
 run_is_active <- function() isNamespaceLoaded("tfruns") && tfruns::is_run_active()
 
-#' The callbacks of a run of training, and those that report to an active run of the package tfruns
+#' Add callbacks that report to the active run of the package tfruns
 #' @noRd
 with_tfruns <- function(callbacks, model, epochs, initial_epoch, batch_size) {
   if (!run_is_active()) {
@@ -45,7 +46,7 @@ tfruns_callback <- function(model, epochs, initial_epoch, batch_size) {
     columns <- lapply(stats::setNames(names, names), function(name) {
       vapply(rows, function(row) c(row[[name]], NA_real_)[1], numeric(1))
     })
-    # tfruns wants rows for the epochs to come too
+    # tfruns expects rows for future epochs as well
     missing <- max(0, epochs - initial_epoch + 1 - length(rows))
     tfruns::write_run_metadata("metrics", as.data.frame(lapply(columns, c, rep(NA_real_, missing))))
     tfruns::write_run_metadata("properties", list(epochs_completed = epoch))
