@@ -1,10 +1,10 @@
-# Sessions in the C locale, as in many containers: letters beyond ASCII cannot be names of files there.
+# Sessions in the C locale, as in many containers, where names of files must be ASCII.
 
 skip_on_cran()
 skip_if_not_installed("callr")
 skip_on_os(c("windows", "mac"))
 
-test_that("a path that the locale cannot spell is an error that says so before anything is trained or written", {
+test_that("a path that the locale cannot represent is an error before training", {
   skip_unless_all()
   folder <- withr::local_tempdir()
   said <- in_new_session(
@@ -12,7 +12,7 @@ test_that("a path that the locale cannot spell is an error that says so before a
       library(kerasfit)
       model <- keras$Sequential(list(keras$layers$Dense(1L)))
       compile(model, "sgd", "mse")
-      # as written in a script, and as bytes that the system hands out
+      # as written in a script, and as bytes from the system
       paths <- file.path(folder, c("\u00fcml\u00e4ut", rawToChar(as.raw(c(0xc3, 0xbc)))))
       uses <- list(
         filepath = function(path) callback_model_checkpoint(paste0(path, ".keras")),
@@ -42,13 +42,13 @@ test_that("a path that the locale cannot spell is an error that says so before a
   expect_identical(unname(said$argument), names(said$argument))
   expect_match(
     said$message,
-    "`[a-z_]+` is a path with letters that the session's locale, C, does not have: .*\n.*LC_ALL=C.UTF-8"
+    "`[a-z_]+` has characters that paths cannot have in this locale, C: .*\n.*LC_ALL=C.UTF-8"
   )
   expect_false(said$built)
   expect_length(list.files(folder), 0)
 })
 
-test_that("names of metrics may have any letters, and a home whose name the locale cannot spell has no cache", {
+test_that("metrics can have any name, and a home that the locale cannot represent has no cache", {
   home <- file.path(withr::local_tempdir(), "\u00fcml\u00e4ut")
   skip_if_not(
     suppressWarnings(dir.create(home)),

@@ -1,13 +1,13 @@
 skip_on_cran()
 skip_if_not_installed("Matrix")
 
-#' One of the values in the dots, or now and then one of those that are wrong
+#' Draw one of the values in the dots, or sometimes one of the wrong values
 one_of <- function(..., wrong = list()) {
   choices <- if (length(wrong) && runif(1) < 0.12) wrong else list(...)
   choices[[sample.int(length(choices), 1)]]
 }
 
-#' A random value for each argument of fit(), right or wrong
+#' Draw a value for each argument of fit(), right or wrong
 random_arguments <- function() {
   codes <- as.integer(iris_y) - 1L
   counter <- 0
@@ -122,7 +122,7 @@ random_arguments <- function() {
   c(list(x, y), utils::modifyList(list(verbose = 0), others, keep.null = TRUE))
 }
 
-#' What the definition of fit() says of a history for these arguments
+#' Check a history against the documentation of fit()
 expect_trained <- function(history, arguments, label) {
   epochs <- arguments$epochs %||% 1
   trained <- history$params$epoch
@@ -151,7 +151,7 @@ expect_trained <- function(history, arguments, label) {
   )
 }
 
-test_that("whatever fit() is given, it trains as it says or is one kerasfit_error, and nothing else", {
+test_that("fit() with random arguments trains as documented or raises one kerasfit_error", {
   calls <- as.integer(Sys.getenv("KERASFIT_FUZZ_CALLS", "150"))
   set.seed(20)
   model <- classifier()

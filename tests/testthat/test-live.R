@@ -1,4 +1,4 @@
-# Training as a page. Real browsers are in tests/python/test_page.py.
+# Pages that show training. tests/python/test_page.py tests them in real browsers.
 
 skip_on_cran()
 skip_if_not_installed("callr")
@@ -7,6 +7,14 @@ for (package in c("plotly", "htmlwidgets", "htmltools", "jsonlite")) {
 }
 
 live_state <- function(folder) jsonlite::read_json(file.path(folder, "kerasfit-view", "state.json"))
+
+test_that("view_metrics is checked", {
+  expect_error(
+    fit(regressor(), iris_x, iris_x[, 1], view_metrics = "yes"),
+    class = "kerasfit_error_argument"
+  )
+  expect_silent(fit(regressor(), iris_x, iris_x[, 1], view_metrics = FALSE, verbose = 0))
+})
 
 test_that("an interactive plot is a widget with the values of all runs", {
   history <- a_history(
@@ -33,7 +41,7 @@ test_that("an interactive plot is a widget with the values of all runs", {
   expect_identical(one[c("epoch", "best")], list(epoch = list(1L), best = NA_integer_))
 })
 
-test_that("documents have the widget in HTML, a picture elsewhere, and a line for each epoch", {
+test_that("HTML documents have the widget, others a picture, and both a line for each epoch", {
   skip_if_not_installed("rmarkdown")
   skip_if_not(rmarkdown::pandoc_available())
   dir <- withr::local_tempdir()
@@ -71,17 +79,18 @@ test_that("documents have the widget in HTML, a picture elsewhere, and a line fo
   expect_false(any(grepl("<img", html)))
   skip_unless_all()
   again <- rendered(rmarkdown::html_document(self_contained = FALSE))
-  expect_identical(readLines(file.path(dir, "trained"), warn = FALSE), "x") # the second time from the cache
+  # the second document used the cache
+  expect_identical(readLines(file.path(dir, "trained"), warn = FALSE), "x")
   expect_length(grep("Training history: epochs 1 to 3", again), 1)
   markdown <- rendered(rmarkdown::md_document())
   expect_length(grep("document_files/.*png", markdown), 1)
   expect_false(any(grepl("kerasfitMetrics", markdown)))
 })
 
-test_that("a folder that is given has the state of training", {
+test_that("training writes its state to the folder in view_metrics", {
   folder <- withr::local_tempdir()
   fit(regressor(), iris_x, iris_x[, 1], view_metrics = folder, verbose = 0)
-  request_stop(folder) # the run before
+  request_stop(folder) # a request for the previous run
   expect_true(file.exists(file.path(folder, "kerasfit-view", "stop")))
   history <- fit(regressor(), iris_x, iris_x[, 1], epochs = 3, view_metrics = folder, verbose = 0)
   state <- live_state(folder)
@@ -95,7 +104,7 @@ test_that("a folder that is given has the state of training", {
   expect_identical(live_state(folder)$status, "failed")
 })
 
-test_that("a folder that is given keeps all that is the user's", {
+test_that("view_metrics does not change other files in the folder", {
   folder <- withr::local_tempdir()
   mine <- file.path(folder, c("state.json", "state.json.new", "stop", "index.html"))
   for (file in mine) {
@@ -113,7 +122,7 @@ test_that("a folder that is given keeps all that is the user's", {
   expect_identical(format(file.mode(file.path(folder, "kerasfit-view", "state.json"))), "600")
 })
 
-test_that("the stop button writes into no folder but that of a view, and through no link", {
+test_that("the stop button writes only to the folder of a view, and follows no links", {
   folder <- withr::local_tempdir()
   request_stop(folder)
   dir.create(file.path(folder, "kerasfit-view"))
@@ -129,7 +138,7 @@ test_that("the stop button writes into no folder but that of a view, and through
   expect_identical(readLines(mine), "mine")
 })
 
-test_that("a folder that others may write to, or in which something else has the name of ours, is an error", {
+test_that("a folder that others can write to, or with another file named like ours, is an error", {
   skip_on_os("windows")
   folder <- withr::local_tempdir()
   writeLines("mine", file.path(folder, "kerasfit-view"))
@@ -143,7 +152,7 @@ test_that("a folder that others may write to, or in which something else has the
   expect_length(list.files(folder), 0)
 })
 
-test_that("the page of a session is in a folder that only its user can read, and foreign ones are not taken for it", {
+test_that("the page of a session is in a folder that only its user can read", {
   foreign <- file.path(tempdir(), "kerasfit-view")
   dir.create(foreign, showWarnings = FALSE)
   writeLines("mine", file.path(foreign, "index.html"))
@@ -156,7 +165,7 @@ test_that("the page of a session is in a folder that only its user can read, and
   expect_identical(format(file.mode(folder)), "700")
 })
 
-test_that("names of runs and metrics cannot end or change the script that they are in", {
+test_that("names of runs and metrics cannot end or change the script that contains them", {
   hostile <- c("</script><script>x()</script>", "<!--<script>", "\"'`\\", "]]>")
   history <- a_history(stats::setNames(rep(list(3:1), 4), hostile))
   widget <- plot(
@@ -202,7 +211,7 @@ test_that("names of metrics are only text in a document", {
   expect_no_match(html, "</code></pre><b>", fixed = TRUE)
 })
 
-test_that("a relative folder is the one where training began", {
+test_that("a relative folder is relative to the working directory at the start of training", {
   folder <- withr::local_tempdir()
   withr::local_dir(folder)
   dir.create("view")
@@ -219,7 +228,7 @@ test_that("a relative folder is the one where training began", {
   expect_identical(live_state(file.path(folder, "view"))$status, "ended")
 })
 
-test_that("\"auto\" is for RStudio, and shows training in its viewer", {
+test_that("\"auto\" shows training only in RStudio's viewer", {
   shown <- in_new_session(function() {
     library(kerasfit)
     seen <- character()
@@ -252,7 +261,7 @@ test_that("\"auto\" is for RStudio, and shows training in its viewer", {
   expect_identical(shown, list(0L, 0L, list(c("ended", "2"), c("ended", "1")), c(TRUE, TRUE)))
 })
 
-test_that("where there is no browser, a message says where the page is, and training goes on", {
+test_that("without a browser, a message shows the address of the page and training continues", {
   for (browser in list("", function(url) stop("it does not start"))) {
     withr::local_options(browser = browser)
     expect_message(
@@ -264,13 +273,13 @@ test_that("where there is no browser, a message says where the page is, and trai
         view_metrics = TRUE,
         verbose = 0
       ),
-      "no browser.*http://127.0.0.1:[0-9]+/"
+      "No browser.*http://127.0.0.1:[0-9]+/"
     )
     expect_identical(history$params$epoch, 1:2)
   }
 })
 
-test_that("a mistake is told before anything is shown", {
+test_that("wrong arguments are errors before anything is shown", {
   shown <- FALSE
   withr::local_options(browser = function(url) shown <<- TRUE)
   expect_error(fit(regressor(), iris_x, 1:3, view_metrics = TRUE), class = "kerasfit_error")
@@ -279,14 +288,7 @@ test_that("a mistake is told before anything is shown", {
   expect_true(shown)
 })
 
-test_that("Jupyter gets a picture of a history", {
-  skip_if_not_installed("repr")
-  picture <- repr::repr_png(a_history(list(loss = 3:1)))
-  expect_identical(picture[2:4], charToRaw("PNG"))
-  expect_null(repr::repr_png(a_history(list(), epoch = integer())))
-})
-
-test_that("render_training() shows histories, a folder with training in another process, or nothing, and stops it", {
+test_that("render_training() shows histories and training in another process, and stops it", {
   skip_if_not_installed("shiny")
   folder <- withr::local_tempdir()
   fit(regressor(), iris_x, iris_x[, 1], epochs = 2, verbose = 0, view_metrics = folder)
@@ -315,7 +317,7 @@ test_that("render_training() shows histories, a folder with training in another 
   })
 })
 
-test_that("the state of training is read again where it is being replaced", {
+test_that("reading the state of training is repeated while the file is being replaced", {
   reads <- 0
   read <- function(file) {
     reads <<- reads + 1
@@ -325,7 +327,7 @@ test_that("the state of training is read again where it is being replaced", {
   expect_error(read_replaced("state.json", function(file) stop("no such thing")), "no such thing")
 })
 
-test_that("training_output() is the place of the widget in a page", {
+test_that("training_output() is a container for the widget", {
   skip_if_not_installed("shiny")
   html <- as.character(training_output("metrics", height = "300px"))
   expect_match(html, 'id="metrics"[^>]*kerasfitMetrics|kerasfitMetrics[^>]*id="metrics"')

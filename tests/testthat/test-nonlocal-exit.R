@@ -1,9 +1,9 @@
-# Every way in which R code can end other than by its value, from every place where Python calls it.
+# Jumps out of R functions, from every place where Python calls them.
 
 skip_on_cran()
 
-#' Runs in a session of its own: each way out from each place, each followed by training that must go as ever.
-#' @return A data frame with the place, the way, and what went wrong ("" for nothing).
+#' Leave R code in each way from each place, and train normally after each, in a new session
+#' @return A data frame with the place, the way, and what went wrong, or "".
 leave_by_all_ways_from_all_places <- function() {
   library(kerasfit)
   options(kerasfit.plan = "step", keras.verbose = 0)
@@ -20,7 +20,7 @@ leave_by_all_ways_from_all_places <- function() {
   }
   model <- new_model()
 
-  # each takes a promise, the evaluation of which leaves the place
+  # each function takes a promise whose evaluation leaves the place
   hook <- function(name, verb = fit, ...) {
     force(name)
     function(leave) {
@@ -135,7 +135,7 @@ leave_by_all_ways_from_all_places <- function() {
   }
   would_have_jumped <- function(error) {
     inherits(error, "kerasfit_error_user") &&
-      grepl("would have jumped out of", conditionMessage(error))
+      grepl("tried to jump out of", conditionMessage(error))
   }
   is_time_limit <- function(error) {
     inherits(error, "kerasfit_error_time_limit") &&
@@ -153,7 +153,7 @@ leave_by_all_ways_from_all_places <- function() {
       Sys.sleep(0.01)
     }
   }
-  # each is called with what leaves, and says whether the place was left as it should be
+  # each function is called with a place and returns whether it was left as expected
   ways <- list(
     error = list(quote(stop("no")), is_error("^no$")),
     own = list(quote(stop(own)), is_error("not found", "http_404")),
@@ -165,7 +165,7 @@ leave_by_all_ways_from_all_places <- function() {
       }),
       function(place) {
         on.exit(options(warn = 0))
-        is_error("careful|promise")(place) # where the function is called again
+        is_error("careful|promise")(place) # the function is called again
       }
     ),
     memory = list(quote(numeric(1e14)), is_error("cannot allocate|vector size")),
@@ -203,7 +203,7 @@ leave_by_all_ways_from_all_places <- function() {
     session = list(
       quote({
         setSessionTimeLimit(elapsed = 0.05)
-        setTimeLimit() # R looks for the other one from here on
+        setTimeLimit() # from here on, R checks the other limit
         wait()
       }),
       limited
@@ -228,7 +228,7 @@ leave_by_all_ways_from_all_places <- function() {
   )
   leave <- delayed <- NULL
 
-  # what comes after must go as it did before
+  # later training must be the same as before
   weights <- model$get_weights()
   train <- function() {
     model$set_weights(weights)
@@ -266,7 +266,7 @@ leave_by_all_ways_from_all_places <- function() {
     as_expected <- tryCatch(way[[2]](place(leaving)), error = function(error) {
       paste("error:", conditionMessage(error))
     })
-    # a browser that fails is none, and says so
+    # a failing browser is reported
     lenient <- results$place[i] == "browser" &&
       results$way[i] %in%
         c("error", "own", "abort", "warn2", "memory", "stack", "nested", "time", "session")
@@ -282,14 +282,14 @@ leave_by_all_ways_from_all_places <- function() {
   results[nzchar(results$wrong), ]
 }
 
-test_that("R code may be left in any way from any place where Python calls it, and the session is sound after it", {
+test_that("R code called by Python can be left in any way without harm to the session", {
   expect_identical(
     nrow(print(suppressMessages(in_new_session(leave_by_all_ways_from_all_places)))),
     0L
   )
 })
 
-test_that("setTimeLimit() around fit(), evaluate() and predict() ends them, with the history in the error", {
+test_that("setTimeLimit() ends fit(), evaluate() and predict() with the history in the error", {
   model <- regressor()
   limited <- function(code) {
     setTimeLimit(elapsed = 1)
@@ -319,7 +319,7 @@ test_that("setTimeLimit() around fit(), evaluate() and predict() ends them, with
   expect_false(fit(model, iris_x, iris_x[, 1], verbose = 0)$params$interrupted)
 })
 
-test_that("an error of a time limit that was there before fit() is not taken for a new one", {
+test_that("the error of an earlier time limit does not end fit()", {
   limited <- tryCatch(
     {
       setTimeLimit(elapsed = 0.01)
@@ -334,7 +334,7 @@ test_that("an error of a time limit that was there before fit() is not taken for
   expect_s3_class(fit(regressor(), iris_x, iris_x[, 1], verbose = 0), "keras_training_history")
 })
 
-test_that("functions that call each other through Python for ever are an error, and so is fit() on a stack that is full", {
+test_that("endless recursion through Python and fit() on a full stack are errors", {
   model <- regressor()
   calls <- 0
   endless <- list(on_predict_end = function() {
@@ -386,6 +386,6 @@ test_that("quit() in a callback ends R with its status, and the debugger's Q end
     "fit(model, x, x[, 1], callbacks = list(on_epoch_end = function() quit(status = 3)))"
   )
   expect_match(answer$stdout, "usable kerasfit_history keras_training_history FALSE")
-  expect_match(answer$stderr, "would have jumped out of fit")
+  expect_match(answer$stderr, "tried to jump out of fit")
   expect_identical(answer$status, 3L)
 })

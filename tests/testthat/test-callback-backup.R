@@ -1,93 +1,6 @@
-# callback_backup_and_restore(): the state of R's session and of callbacks in R
+# The state of R's session and of R callbacks in a stored state.
 
-#' A value as it comes back from the core's file
-stored_and_read <- function(value) {
-  kerasfit:::state_from_core(kerasfit:::state_to_core(value, "x"))
-}
-
-test_that("plain R values come back from a stored state as they were", {
-  values <- list(
-    NULL,
-    TRUE,
-    NA,
-    c(a = 1L, b = NA),
-    integer(),
-    double(),
-    character(),
-    list(),
-    1.5,
-    c(NA, NaN, Inf, -0, 1e-310, pi),
-    1i,
-    c(1 + 2i, NA),
-    as.raw(0:255),
-    raw(),
-    c("a", NA, "\u00e4", ""),
-    "",
-    matrix(1:6, 2, dimnames = list(NULL, c("x", "y", "z"))),
-    array(0, c(2, 0, 3)),
-    factor(c("b", NA, "a"), levels = c("b", "a")),
-    iris[c(1, 51), ],
-    data.frame(),
-    Sys.Date(),
-    as.POSIXct("2026-01-01", "UTC"),
-    as.difftime(2, units = "mins"),
-    list(a = 1, list(b = "c", NULL), `NA` = list()),
-    table(c(1, 1, 2)),
-    structure(list(1), class = c("own", "list"), extra = list(more = 1L)),
-    structure(1:2, class = "integer64")
-  )
-  for (value in values) {
-    expect_identical(stored_and_read(value), value)
-  }
-  expect_identical(
-    is.na(stored_and_read(c(NA_real_, NaN))) & !is.nan(stored_and_read(c(NA_real_, NaN))),
-    c(TRUE, FALSE)
-  )
-  latin <- iconv("\u00e4", "UTF-8", "latin1")
-  expect_identical(stored_and_read(latin), latin)
-})
-
-test_that("what could run is refused when it is stored, with the name of the element", {
-  refused <- function(value, where, what) {
-    told <- paste0("The state of x cannot be stored: ", where, " is ", what)
-    expect_error(stored_and_read(value), told, class = "kerasfit_error_argument", fixed = TRUE)
-  }
-  refused(list(a = 1, f = mean), "its element f", "a function")
-  refused(list(1, list(new.env())), "its element [[2]][[1]]", "an environment")
-  refused(quote(a + b), "it", "of type language")
-  refused(list(layer = keras$layers$Dense(1L)), "its element layer", "a Python object")
-  refused(structure(1, note = sum), "its element @note", "a function")
-  refused(y ~ x, "it", "of type language")
-  refused(expression(a), "it", "of type expression")
-  refused(methods::getClass("numeric"), "it", "of type S4")
-})
-
-test_that("R's random numbers are stored as integers, and set only where they are a state", {
-  withr::local_preserve_seed()
-  for (kind in c("Mersenne-Twister", "Wichmann-Hill", "L'Ecuyer-CMRG", "Knuth-TAOCP-2002")) {
-    set.seed(1, kind = kind)
-    state <- kerasfit:::r_random_state()
-    expected <- runif(3)
-    expect_true(kerasfit:::set_r_random_state(state))
-    expect_identical(runif(3), expected)
-  }
-  set.seed(1, kind = "Mersenne-Twister")
-  before <- .Random.seed
-  for (state in list(
-    c(10403L, 1L),
-    integer(),
-    "a",
-    c(before, 1L),
-    as.double(before),
-    replace(before, 1, 10499L),
-    replace(before, 1, NA),
-    list(1L),
-    quote(stop())
-  )) {
-    expect_false(kerasfit:::set_r_random_state(state))
-    expect_identical(.Random.seed, before)
-  }
-})
+skip_on_cran()
 
 counter <- function() {
   Callback(
@@ -140,7 +53,7 @@ run_with_backup <- function(
   list(history$metrics, lapply(model$get_weights(), unname), callback$drawn, runif(1))
 }
 
-test_that("a run with an R callback and an R generator goes on after an error as if it had not been", {
+test_that("a run with an R callback and an R generator continues exactly after an error", {
   folder <- withr::local_tempdir()
   expected <- run_with_backup(NULL)
   expect_error(run_with_backup(folder, fails_at = 3), class = "kerasfit_error_user")
@@ -149,7 +62,7 @@ test_that("a run with an R callback and an R generator goes on after an error as
   expect_false(file.exists(file.path(folder, "state.npz")))
 })
 
-test_that("an interrupt in an R callback or generator stores what was trained", {
+test_that("an interrupt in an R callback or generator stores the trained state", {
   withr::local_options(kerasfit.interrupt = "return")
   expected <- run_with_backup(NULL)
   again <- Callback(
@@ -183,7 +96,7 @@ test_that("an interrupt in an R callback or generator stores what was trained", 
   }
 })
 
-test_that("a state whose R parts were forged is an error, and nothing in it runs", {
+test_that("forged R values in a stored state are errors and nothing in them runs", {
   folder <- withr::local_tempdir()
   expect_error(run_with_backup(folder, fails_at = 3), class = "kerasfit_error_user")
   store <- reticulate::import("kerasfit.checkpoint.store", convert = FALSE)
@@ -240,7 +153,7 @@ test_that("a callback with a state that cannot be stored is an error that names 
   )
 })
 
-test_that("fewer epochs than the state has, and another learning rate, are errors that leave the folder alone", {
+test_that("fewer epochs or another learning rate are errors that leave the folder unchanged", {
   folder <- withr::local_tempdir()
   file <- file.path(folder, "state.npz")
   train <- function(epochs, rate = 0.01, ...) {
@@ -265,11 +178,54 @@ test_that("fewer epochs than the state has, and another learning rate, are error
   )
 })
 
-test_that("no function of the package reads files in which something could run", {
+test_that("no function of the package reads files whose contents could run", {
   functions <- Filter(is.function, as.list(asNamespace("kerasfit"), all.names = TRUE))
   called <- unique(unlist(lapply(functions, function(f) all.names(body(f)))))
   expect_identical(
     intersect(called, c("unserialize", "readRDS", "load", "source", "dget", "py_load_object")),
     character()
   )
+})
+
+test_that("a run with an R generator and R callbacks continues after a crash", {
+  dir <- withr::local_tempdir()
+  Counter <- Callback(
+    "Counter",
+    on_epoch_begin = function(epoch) if (epoch == self$crash) stop("crash"),
+    on_epoch_end = function() self$count <- self$count + 1,
+    public = list(
+      count = 0,
+      crash = 0,
+      initialize = function(crash) self$crash <- crash,
+      get_state = function() list(count = self$count),
+      set_state = function(state) self$count <- state$count
+    )
+  )
+  run <- function(crash = 0) {
+    model <- classifier()
+    counter <- Counter(crash)
+    batch <- function() {
+      rows <- sample(150, 32)
+      list(iris_x[rows, ], iris_y[rows])
+    }
+    backup <- callback_backup_and_restore(file.path(dir, "state"), save_freq = 3)
+    history <- fit(
+      model,
+      batch,
+      steps_per_epoch = 4,
+      epochs = 6,
+      callbacks = list(counter, backup),
+      validation_data = list(iris_x, iris_y),
+      verbose = 0
+    )
+    list(model$get_weights(), history$metrics, counter$count, runif(1))
+  }
+  whole <- run()
+  expect_error(run(3), class = "kerasfit_error_user")
+  expect_error(run(5), class = "kerasfit_error_user")
+  expect_identical(run(), whole)
+  expect_false(dir.exists(file.path(dir, "state")))
+  expect_error(run(3), class = "kerasfit_error_user")
+  writeLines("nothing", file.path(dir, "state", "state.npz"))
+  expect_error(run(), "damaged, or no state", class = "kerasfit_error_argument")
 })

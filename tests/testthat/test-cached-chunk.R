@@ -1,4 +1,4 @@
-test_that("fit() in a chunk of knitr that is cached warns, once for each document", {
+test_that("fit() in a cached knitr chunk warns once for each document", {
   skip_if_not_installed("knitr")
   directory <- withr::local_tempdir()
   withr::local_dir(directory)

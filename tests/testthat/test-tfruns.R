@@ -1,65 +1,8 @@
-# What other tools are told of training.
-
 skip_on_cran()
 skip_if_not_installed("callr")
 
-train <- function(...) {
-  fit(
-    classifier(),
-    iris_x,
-    iris_y,
-    epochs = 4,
-    validation_split = 0.2,
-    validation_freq = 2,
-    verbose = 0,
-    ...
-  )
-}
-
-test_that("callback_log() writes CSV with all columns, and goes on with a file", {
-  file <- withr::local_tempfile(fileext = ".csv")
-  history <- train(callbacks = callback_log(file))
-  written <- read.csv(file)
-  expect_named(written, c("epoch", "seconds", names(history$metrics)))
-  expect_identical(written$epoch, 1:4)
-  expect_equal(written$val_loss, history$metrics$val_loss)
-  expect_true(all(diff(c(0, written$seconds)) >= 0))
-  train(callbacks = callback_log(file, append = TRUE))
-  expect_identical(read.csv(file)$epoch, rep(1:4, 2))
-  train(callbacks = callback_log(file))
-  expect_identical(nrow(read.csv(file)), 4L)
-})
-
-test_that("callback_log() writes JSON lines", {
-  skip_if_not_installed("jsonlite")
-  file <- withr::local_tempfile(fileext = ".jsonl")
-  history <- train(callbacks = callback_log(file))
-  rows <- lapply(readLines(file), jsonlite::fromJSON)
-  expect_equal(vapply(rows, function(row) row$loss, 1), history$metrics$loss)
-  expect_identical(
-    lapply(rows, function(row) "val_loss" %in% names(row)),
-    list(FALSE, TRUE, FALSE, TRUE)
-  )
-})
-
-test_that("a file that cannot be written is told before training", {
-  model <- classifier()
-  before <- model$get_weights()
-  expect_error(
-    fit(model, iris_x, iris_y, callbacks = callback_log("/nonexistent/file.csv"), verbose = 0),
-    "file.csv cannot be written: No such file",
-    class = "kerasfit_error_argument"
-  )
-  expect_identical(model$get_weights(), before)
-  expect_error(
-    callback_log(3),
-    "`filename` must be the path of a file",
-    class = "kerasfit_error_argument"
-  )
-})
-
-test_that("an active run of tfruns gets parameters, the model and the metrics by its documented functions", {
-  # tfruns itself is not on every machine: a package of its name, with its documented interface, keeps what it is told
+test_that("an active tfruns run gets the parameters, the model and the metrics", {
+  # a package with the name and interface of tfruns, which is not on every machine
   dir <- withr::local_tempdir()
   package <- file.path(dir, "tfruns")
   dir.create(file.path(package, "R"), recursive = TRUE)
@@ -77,7 +20,8 @@ test_that("an active run of tfruns gets parameters, the model and the metrics by
       "is_run_active <- function() TRUE",
       "told <- function() kept$told",
       "run_dir <- function() Sys.getenv('FAKE_RUN')",
-      "write_run_metadata <- function(type, data, run_dir = NULL) kept$told <- c(kept$told, list(list(type = type, data = data)))"
+      "write_run_metadata <- function(type, data, run_dir = NULL)",
+      "  kept$told <- c(kept$told, list(list(type = type, data = data)))"
     ),
     file.path(package, "R", "tfruns.R")
   )

@@ -1,11 +1,12 @@
-# Ctrl-C in R sessions of their own, with signals as they come.
+# Interrupts in separate R sessions, sent as signals.
 
 skip_on_cran()
 skip_on_os("windows")
 skip_if_not_installed("callr")
 
-#' Starts an R session that runs code and prints "ready" when it may be interrupted; SIGINT some seconds after each
-#' @return The lines that it printed after the first.
+#' Run code in a new R session, which prints "ready" when it can be interrupted
+#' @param after Seconds between each "ready" and a SIGINT.
+#' @return The lines printed after the first.
 interrupted_session <- function(code, after) {
   script <- withr::local_tempfile(fileext = ".R")
   writeLines(
@@ -53,6 +54,13 @@ finish <- c(
   "cat('usable\\n')"
 )
 
+# scripts have no Ctrl-C: a callback interrupts them
+stopping <- c(
+  "train <- function(...) fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops(), ...)",
+  "stops <- function() list(on_epoch_end = function(epoch) if (epoch == 2) rlang::interrupt())",
+  "told <- function(condition) cat('told', length(condition$history$metrics$loss), '\\n')"
+)
+
 test_that("an interrupt ends training and fit() returns the history", {
   lines <- interrupted_session(
     after = 1,
@@ -65,18 +73,11 @@ test_that("an interrupt ends training and fit() returns the history", {
     )
   )
   expect_identical(lines[1], "train end")
-  expect_match(lines[2], "Training was interrupted, after [0-9]+ whole epochs?")
+  expect_match(lines[2], "Training was interrupted after [0-9]+ complete epochs?")
   expect_identical(lines[-(1:3)], c("TRUE TRUE TRUE ", "usable", "exit 0"))
 })
 
-# what a script has in place of Ctrl-C
-stopping <- c(
-  "train <- function(...) fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops(), ...)",
-  "stops <- function() list(on_epoch_end = function(epoch) if (epoch == 2) rlang::interrupt())",
-  "told <- function(condition) cat('told', length(condition$history$metrics$loss), '\\n')"
-)
-
-test_that("at the top level the history comes back; in a function, lapply() or a loop the interrupt ends these too", {
+test_that("at the top level an interrupt returns the history, elsewhere it ends the code around", {
   lines <- interrupted_session(
     after = numeric(),
     c(
@@ -84,21 +85,26 @@ test_that("at the top level the history comes back; in a function, lapply() or a
       "ready()",
       "h <- fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops())",
       "cat('assigned', h$params$interrupted, '\\n')",
-      "h <- suppressMessages(model |> fit(x, x[, 1], epochs = 5, verbose = 0, callbacks = stops()))",
+      "h <- suppressMessages(model |>",
+      "  fit(x, x[, 1], epochs = 5, verbose = 0, callbacks = stops()))",
       "cat('piped', h$params$interrupted, '\\n')",
       "cat('a script goes on', evaluate(model, x, x[, 1], verbose = 0)$loss > 0, '\\n')",
       "tryCatch({ train(); cat('wrong\\n') }, interrupt = told)",
-      "tryCatch(lapply(list(model), fit, x = x, y = x[, 1], epochs = 5, verbose = 0, callbacks = stops()), interrupt = told)",
-      "tryCatch({ for (i in 1:3) fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops()) }, interrupt = told)",
+      "tryCatch(lapply(list(model), fit, x = x, y = x[, 1],",
+      "  epochs = 5, verbose = 0, callbacks = stops()), interrupt = told)",
+      "tryCatch({ for (i in 1:3)",
+      "  fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops()) }, interrupt = told)",
       "options(kerasfit.interrupt = 'return')",
       "cat('returned', train()$params$interrupted, '\\n')",
       "options(kerasfit.interrupt = NULL)",
       "sourced <- tempfile(fileext = '.R')",
-      "writeLines(c('h <- fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops())', 'cat(\\'sourced\\', h$params$interrupted)'), sourced)",
+      "writeLines(c('h <- fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops())',",
+      "  'cat(\\'sourced\\', h$params$interrupted)'), sourced)",
       "source(sourced)",
       "cat('\\n')",
-      # a loop that R shows to nobody
-      "for (i in 1:3) { h <- fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops()); cat('fold', i, '\\n') }",
+      # a loop at the top level, which functions cannot see
+      "for (i in 1:3) { h <- fit(model, x, x[, 1], epochs = 5, verbose = 0, callbacks = stops());",
+      "  cat('fold', i, '\\n') }",
       "cat('wrong\\n')"
     )
   )
@@ -124,12 +130,24 @@ test_that("at the top level the history comes back; in a function, lapply() or a
   )
 })
 
-test_that("it does so in generators, callbacks and validation, and does not wait for them to end", {
+test_that("an interrupt in a generator, a callback or validation takes effect immediately", {
   slow <- c(
-    generator = "fit(model, function() { Sys.sleep(30); list(x[1:32, ], x[1:32, 1]) }, steps_per_epoch = 9, verbose = 0)",
-    callback = "fit(model, x, x[, 1], callbacks = list(on_epoch_end = function() Sys.sleep(30)), verbose = 0)",
-    validation = "fit(model, x[1:32, ], x[1:32, 1], validation_data = list(x, x[, 1]), epochs = 1e5, verbose = 0)",
-    batches = "fit(model, x, x[, 1], callbacks = list(on_train_batch_end = function() NULL), epochs = 1e5, verbose = 0)"
+    generator = paste(
+      "fit(model, function() { Sys.sleep(30); list(x[1:32, ], x[1:32, 1]) },",
+      "steps_per_epoch = 9, verbose = 0)"
+    ),
+    callback = paste(
+      "fit(model, x, x[, 1], verbose = 0,",
+      "callbacks = list(on_epoch_end = function() Sys.sleep(30)))"
+    ),
+    validation = paste(
+      "fit(model, x[1:32, ], x[1:32, 1], validation_data = list(x, x[, 1]),",
+      "epochs = 1e5, verbose = 0)"
+    ),
+    batches = paste(
+      "fit(model, x, x[, 1], epochs = 1e5, verbose = 0,",
+      "callbacks = list(on_train_batch_end = function() NULL))"
+    )
   )
   for (name in if (tests_all) names(slow) else "generator") {
     lines <- interrupted_session(
@@ -147,7 +165,7 @@ test_that("it does so in generators, callbacks and validation, and does not wait
   }
 })
 
-test_that("options(kerasfit.interrupt = \"error\") makes it R's interrupt, which reaches all handlers with the history", {
+test_that("options(kerasfit.interrupt = \"error\") raises R's interrupt with the history", {
   lines <- interrupted_session(
     after = c(1, 1),
     c(
@@ -155,12 +173,14 @@ test_that("options(kerasfit.interrupt = \"error\") makes it R's interrupt, which
       "ready()",
       "heard <- function(condition) cat('heard', class(condition$history), '\\n')",
       "tryCatch(",
-      "  withCallingHandlers(fit(model, x, x[, 1], epochs = 10000, verbose = 0), interrupt = heard),",
+      "  withCallingHandlers(",
+      "  fit(model, x, x[, 1], epochs = 10000, verbose = 0), interrupt = heard),",
       "  interrupt = function(condition) cat(class(condition), '\\n')",
       ")",
       "options(kerasfit.interrupt = 'return')",
       "ready()",
-      "h <- withCallingHandlers(fit(model, x, x[, 1], epochs = 10000, verbose = 0), interrupt = heard)",
+      "h <- withCallingHandlers(",
+      "  fit(model, x, x[, 1], epochs = 10000, verbose = 0), interrupt = heard)",
       "cat(h$params$interrupted, '\\n')",
       finish
     )
@@ -182,7 +202,7 @@ test_that("options(kerasfit.interrupt = \"error\") makes it R's interrupt, which
   )
 })
 
-test_that("an interrupt while a step is compiled ends training when it is", {
+test_that("an interrupt during compilation ends training after it", {
   skip_unless_all()
   lines <- interrupted_session(
     after = 0.2,
@@ -200,7 +220,7 @@ test_that("an interrupt while a step is compiled ends training when it is", {
   expect_identical(utils::tail(lines, 2), c("TRUE ", "exit 0"))
 })
 
-test_that("R CMD BATCH goes on with the history after an interrupt", {
+test_that("R CMD BATCH continues with the history after an interrupt", {
   skip_unless_all()
   dir <- withr::local_tempdir()
   pid <- file.path(dir, "pid")
@@ -211,7 +231,8 @@ test_that("R CMD BATCH goes on with the history after an interrupt", {
       "x <- matrix(rnorm(20000), ncol = 10)",
       "model <- compile(keras$Sequential(list(keras$layers$Dense(1L))), 'adam', 'mse')",
       sprintf("begin <- function() cat(Sys.getpid(), file = '%s')", pid),
-      "h <- fit(model, x, x[, 1], epochs = 1e5, verbose = 0, callbacks = list(on_train_begin = begin))",
+      "h <- fit(model, x, x[, 1], epochs = 1e5, verbose = 0,",
+      "  callbacks = list(on_train_begin = begin))",
       "cat('interrupted', h$params$interrupted, '\\n')"
     ),
     script
@@ -235,11 +256,12 @@ test_that("R CMD BATCH goes on with the history after an interrupt", {
   expect_identical(batch$get_exit_status(), 0L)
 })
 
-test_that("evaluate() and predict() are interrupted as R code is", {
+test_that("evaluate() and predict() can be interrupted like R code", {
   lines <- interrupted_session(
     after = c(0.1, 0.3, 0.5, 0.7),
     c(
-      "interrupted <- function(code) tryCatch({ ready(); repeat code() }, interrupt = function(e) cat('interrupted\\n'))",
+      "interrupted <- function(code) tryCatch({ ready(); repeat code() },",
+      "  interrupt = function(e) cat('interrupted\\n'))",
       "for (i in 1:2) {",
       "  interrupted(function() evaluate(model, x, x[, 1], verbose = 0))",
       "  interrupted(function() predict(model, x, verbose = 0))",
@@ -251,14 +273,15 @@ test_that("evaluate() and predict() are interrupted as R code is", {
   expect_identical(sum(lines == "interrupted"), 4L)
 })
 
-test_that("an interrupted run goes on where it was", {
+test_that("an interrupted run can be continued", {
   skip_unless_all()
   dir <- withr::local_tempdir()
   train <- c(
     "options(kerasfit.interrupt = 'return')",
     "again <- function(...) {",
     "  set_random_seed(2)",
-    "  model <- keras$Sequential(list(keras$layers$Dense(32L), keras$layers$Dropout(0.5), keras$layers$Dense(1L)))",
+    "  model <- keras$Sequential(list(keras$layers$Dense(32L),",
+    "  keras$layers$Dropout(0.5), keras$layers$Dense(1L)))",
     "  compile(model, 'adam', 'mse')",
     "  h <- fit(model, x, x[, 1], epochs = 60, verbose = 0, ...)",
     "  list(h$metrics, model$get_weights(), h$params$interrupted)",
@@ -280,7 +303,7 @@ test_that("an interrupted run goes on where it was", {
   expect_identical(utils::tail(lines, 2), c("TRUE FALSE TRUE ", "exit 0"))
 })
 
-test_that("Ctrl-C in a terminal interrupts", {
+test_that("Ctrl-C in a terminal interrupts training", {
   skip_if_not_installed("processx")
   session <- processx::process$new(
     file.path(R.home("bin"), "R"),
@@ -306,7 +329,10 @@ test_that("Ctrl-C in a terminal interrupts", {
     "load ed"
   )
   expect_output_of(
-    "m <- keras$Sequential(list(keras$layers$Dense(1L))); m <- compile(m, 'sgd', 'mse'); cat('mad', 'e\\n')",
+    paste(
+      "m <- keras$Sequential(list(keras$layers$Dense(1L)));",
+      "m <- compile(m, 'sgd', 'mse'); cat('mad', 'e\\n')"
+    ),
     "mad e"
   )
   session$write_input("h <- fit(m, x, x[, 1], epochs = 1e5, verbose = 1)\n")
