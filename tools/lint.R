@@ -1,5 +1,5 @@
 # Lints all R code, with the linters in .lintr, and fails if they find anything.
-# Parsing for lintr takes most of the time, so files known to be clean are skipped until they change.
+# Most of the time goes to parsing, so files known to be clean are skipped until they change.
 
 folders <- c("R", "tests", "tools", "inst/examples")
 clean_file <- "build/lintr-clean.rds"

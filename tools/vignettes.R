@@ -1,11 +1,14 @@
-# Runs the code of vignettes/*.Rmd.orig and writes the vignettes, with its output and plots, as *.Rmd, which need no Keras to
-# be built. `Rscript tools/vignettes.R` makes those that are not current, `--all` makes all of them, and `--check` only says
-# which are not current.
+# Runs the code of vignettes/*.Rmd.orig and writes the vignettes with its output and plots to *.Rmd,
+# which can be built without Keras.
+#
+# Rscript tools/vignettes.R renders the vignettes that are out of date, --all renders all of them,
+# and --check fails if any are out of date.
 
 digest_of <- function(source) {
   text <- tempfile()
   on.exit(unlink(text))
-  writeLines(readLines(source, encoding = "UTF-8"), text, useBytes = TRUE) # the line ends of no system
+  # the same line ends on every system
+  writeLines(readLines(source, encoding = "UTF-8"), text, useBytes = TRUE)
   tools::md5sum(text)[[1]]
 }
 
@@ -27,7 +30,7 @@ make_vignette <- function(source) {
     function(folder, source) {
       setwd(folder)
       unlink(Sys.glob(sprintf("figures/%s-*", sub("[.].*", "", source))))
-      knitr::opts_chunk$set(error = FALSE) # stops, as rmarkdown does, but where a chunk is to show errors
+      knitr::opts_chunk$set(error = FALSE) # stop at unexpected errors
       knitr::knit(source, sub("[.]orig$", "", source), quiet = TRUE, envir = globalenv())
     },
     list(dirname(source), basename(source)),

@@ -1,6 +1,6 @@
 # Recognise letters: 20 000 images of capital letters in 20 fonts, described by 16 numbers each.
-# Frey, P. W. and Slate, D. J. (1991), "Letter Recognition Using Holland-Style Adaptive Classifiers",
-# Machine Learning 6, 161-182; the data come with the R package mlbench.
+# Frey, P. W. and Slate, D. J. (1991), "Letter Recognition Using Holland-Style Adaptive
+# Classifiers", Machine Learning 6, 161-182. The data are in the R package mlbench.
 
 library(kerasfit)
 data(LetterRecognition, package = "mlbench")
@@ -30,7 +30,7 @@ confused <- subset(confused, truth != guessed)
 cat("Most often confused:\n")
 print(head(confused[order(-confused$Freq), ], 4), row.names = FALSE)
 
-# a script leaves its plot where it runs; whoever sources this in a session sees it, and no file is written
+# Rscript writes the plot to a file; in an interactive session it is shown instead
 if (interactive()) {
   print(plot(history))
 } else {

@@ -1,6 +1,7 @@
-# Training that is interrupted at random times by whoever reads the output: after "ready", a SIGINT is expected.
+# Training that the parent process interrupts at random times: it sends a SIGINT after each "ready".
 #
-# Rscript interrupts.R COUNT checks after each that the model is that of some step of a run without interrupts.
+# Rscript interrupts.R COUNT checks after each interrupt that the model equals that of some step of
+# an uninterrupted run.
 
 library(kerasfit)
 
@@ -60,7 +61,7 @@ for (number in seq_len(count)) {
   way <- ways[number %% length(ways) + 1]
   model <- new_model()
   cat("ready\n")
-  # before fit() has begun, and after it has ended, an interrupt is one of R code
+  # before and after fit(), an interrupt is an ordinary one of R code
   history <- tryCatch(suppressMessages(train(model, way, 1e6)), interrupt = function(condition) {
     NULL
   })

@@ -1,6 +1,7 @@
-# A run with a backup, which may be killed at any time: Rscript killed.R SOURCE FOLDER.
+# A run with a backup that can be killed at any time: Rscript killed.R SOURCE FOLDER.
 #
-# Prints "training" when it begins to train, and a hash of all that it ends with. A FOLDER of "" is no backup.
+# Prints "training" when training starts, and a hash of the result. With a FOLDER of "" there is no
+# backup.
 
 library(kerasfit)
 
@@ -52,7 +53,8 @@ def random_batches(x, y):
 
 def dataset(x, y):
     import tensorflow as tf
-    return tf.data.Dataset.from_tensor_slices((np.asarray(x, 'float32'), np.asarray(y, 'float32'))).batch(32)
+    arrays = (np.asarray(x, 'float32'), np.asarray(y, 'float32'))
+    return tf.data.Dataset.from_tensor_slices(arrays).batch(32)
 ",
   convert = FALSE
 )

@@ -1,6 +1,7 @@
-# What many fit() calls in one R session leave behind: memory, threads, file handles, R connections.
+# Memory, threads, file handles and R connections after many calls of fit() in one R session.
 #
-# Rscript leaks.R CALLS EVERY prints a table, a row for each EVERY calls, and fails if anything grows after the first.
+# Rscript leaks.R CALLS EVERY prints a table with a row for each EVERY calls, and fails if anything
+# grows after the first row.
 
 library(kerasfit)
 

@@ -1,5 +1,5 @@
-# An interactive session whose training is interrupted again and again, by whoever presses Ctrl-C: `storm(n)` trains in some
-# way until then, `plain()` says how a plain fit() has gone after it.
+# An interactive session whose training is interrupted repeatedly by Ctrl-C: `storm(n)` trains in
+# some way until it is interrupted, and `plain()` reports how a plain fit() went afterwards.
 
 library(kerasfit)
 options(keras.verbose = 0, warn = 1)
@@ -86,7 +86,7 @@ plain <- function() {
   model$set_weights(beginning)
   history <- fit(model, x, y, epochs = 2, shuffle = FALSE)
   values <- c(unlist(model$get_weights()), unlist(evaluate(model, x, y)), predict(model, x[1:9, ]))
-  # TensorFlow has XLA take over after some steps, which rounds otherwise
+  # after some steps, TensorFlow switches to XLA, which rounds differently
   if (is.null(undisturbed)) {
     undisturbed <<- values
   }

@@ -1,10 +1,10 @@
-# Trains a network in a process of its own and shows how it goes. Run it with
+# Trains a network in another process and shows its progress. Run it with
 # shiny::runApp(system.file("examples", "shiny", package = "kerasfit"))
 
 library(shiny)
 library(kerasfit)
 
-# What happens in the other process: it knows nothing of this one but its arguments
+# runs in the other process, which gets only these arguments
 train <- function(folder, units, epochs) {
   library(kerasfit)
   set_random_seed(1)
