@@ -66,7 +66,7 @@ plan_to_core <- function(call) {
 kernels_to_core <- function(call) {
   wanted <- !tolower(Sys.getenv("KERASFIT_KERNELS")) %in% c("0", "false", "no", "off")
   kernels <- getOption("kerasfit.kernels", default = wanted)
-  if (!isTRUE(kernels) && !isFALSE(kernels)) {
+  if (!rlang::is_bool(kernels)) {
     message <- sprintf(
       "`options(kerasfit.kernels = )` must be TRUE or FALSE, not %s.",
       describe(kernels)

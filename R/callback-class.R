@@ -100,7 +100,7 @@ Callback <- function(
   parent_env = parent.frame()
 ) {
   call <- sys.call()
-  if (!is.character(classname) || length(classname) != 1 || is.na(classname)) {
+  if (!rlang::is_string(classname)) {
     abort_argument(
       "classname",
       sprintf("`classname` must be a name, not %s.", describe(classname)),

@@ -168,7 +168,7 @@ print.kerasfit.extras.Profile <- function(x, ...) {
   rows <- as.data.frame(x)
   seconds <- colSums(rows[-1])
   total <- signif(sum(seconds), 3)
-  cat(cli::pluralize("Time spent in {nrow(rows)} epoch{?s}: {total} seconds\n", .trim = FALSE))
+  cat(cli::pluralize("Time spent in {nrow(rows)} epoch{?s}: {total} seconds"), "\n", sep = "")
   if (nrow(rows)) {
     shares <- sprintf(
       "%s  %ss  %3.0f%%",

@@ -64,8 +64,9 @@ split_matrix_column <- function(column, name, label, call) {
   }
   parts <- lapply(seq_len(ncol(column)), function(i) column[, i])
   if (ncol(column) == 1) {
+    # a matrix of one column, such as scale() returns
     return(stats::setNames(parts, name))
-  } # such as scale() gives
+  }
   stats::setNames(parts, paste(name, colnames(column) %||% seq_len(ncol(column)), sep = "."))
 }
 

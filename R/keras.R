@@ -108,14 +108,13 @@ warn_of_blas <- function() {
 set_python_environment <- function(name, value) {
   do.call(Sys.setenv, stats::setNames(list(value), name))
   if (reticulate::py_available()) {
-    # as bytes, since a path that is not ASCII is not valid text in the C locale
     if (.Platform$OS.type == "windows") {
-      value <- enc2utf8(value)
-    } # where Python's paths are UTF-8 in any locale
+      value <- enc2utf8(value) # the encoding of Python's paths on Windows in every locale
+    }
+    # as bytes, since a path that is not ASCII is not valid text in the C locale
+    codes <- as.list(as.integer(charToRaw(value)))
+    bytes <- reticulate::import_builtins(convert = FALSE)$bytes(codes)
     os <- reticulate::import("os", convert = FALSE)
-    bytes <- reticulate::import_builtins(convert = FALSE)$bytes(as.list(as.integer(charToRaw(
-      value
-    ))))
     os$environ$update(reticulate::dict(stats::setNames(list(os$fsdecode(bytes)), name)))
   }
 }
