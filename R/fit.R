@@ -187,9 +187,9 @@
 #'   loss during training. See the section "Classes and levels".
 #' @param sample_weight Weights of the samples for the loss during training, for arrays only: a
 #'   vector with one weight for each sample, or a matrix (samples, timesteps) for temporal data if
-#'   the loss has a value for each timestep. Weights must be 0 or more, unless the loss is a
-#'   function of yours. For several outputs, a list; outputs that a named list omits have weight 1.
-#'   Metrics are weighted if they were passed to
+#'   the loss has a value for each timestep. Other dimensions are an error. Weights must be 0 or
+#'   more, unless the loss is a function of yours. For several outputs, a list; outputs that a named
+#'   list omits have weight 1. Metrics are weighted if they were passed to
 #'   [compile()][compile.keras.src.trainers.trainer.Trainer] as `weighted_metrics`.
 #' @param initial_epoch The first epoch to train, to continue an earlier run.
 #' @param steps_per_epoch Number of steps in each epoch. If `NULL`, an epoch is one pass over the
