@@ -39,6 +39,8 @@ test-all: lint
 lint: setup
 	$(VENV_PYTHON) -m ruff check inst/python tests benchmarks tools
 	$(VENV_PYTHON) -m ruff format --check inst/python tests benchmarks tools
+	.venv/bin/air format --check R tests tools inst/examples
+	Rscript tools/lint.R
 
 # Tests of the core: all of them on PyTorch, which compiles nothing, and those that depend on the backend on the others too.
 # They run in one process more than there are cores, since tests wait for other processes, and with one thread each.

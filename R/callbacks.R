@@ -1,65 +1,81 @@
-#' Keras's callbacks
+#' Callbacks of Keras
 #'
-#' What happens beside training: for the argument `callbacks` of [fit()][fit.keras.src.trainers.trainer.Trainer], alone or in a
-#' list. These are Keras's own, with whole numbers as R writes them (`patience = 3`) and epochs that count from 1;
-#' [callback_backup_and_restore()] is kerasfit's.
+#' Code that runs during training, passed to the argument `callbacks` of
+#' [fit()][fit.keras.src.trainers.trainer.Trainer], alone or in a list. These are Keras's own
+#' callbacks. Whole numbers are written as usual in R (`patience = 3`), and epochs count from 1.
 #'
-#' `callback_early_stopping()` ends training when a metric has stopped improving.
-#' `callback_model_checkpoint()` saves the model, or its weights, after epochs or batches.
-#' `callback_reduce_lr_on_plateau()` makes the learning rate smaller when a metric has stopped improving.
-#' `callback_learning_rate_scheduler()` sets the learning rate of each epoch.
-#' `callback_terminate_on_nan()` ends training when the loss is no longer finite.
-#' `callback_swap_ema_weights()` evaluates with the moving averages of the weights, for optimizers with `use_ema`.
-#' `callback_csv_logger()` writes a line for each epoch into a file, counting epochs from 0 as Keras does
-#' ([callback_log()] counts from 1), `callback_tensorboard()` logs for TensorBoard,
-#' `callback_remote_monitor()` sends each epoch's metrics to a server by HTTP.
-#' `callback_lambda()` calls functions; a list of functions by the names of hooks does the same (see [Callback()]).
+#' * `callback_early_stopping()` ends training when a metric has stopped improving.
+#' * `callback_model_checkpoint()` saves the model or its weights after epochs or batches.
+#' * `callback_reduce_lr_on_plateau()` reduces the learning rate when a metric has stopped
+#'   improving.
+#' * `callback_learning_rate_scheduler()` sets the learning rate of each epoch.
+#' * `callback_terminate_on_nan()` ends training when the loss is no longer finite.
+#' * `callback_swap_ema_weights()` evaluates with the moving averages of the weights, for optimizers
+#'   with `use_ema`.
+#' * `callback_csv_logger()` writes a line for each epoch to a file. It counts epochs from 0, as
+#'   Keras does; [callback_log()] counts from 1.
+#' * `callback_tensorboard()` writes logs for TensorBoard.
+#' * `callback_remote_monitor()` sends the metrics of each epoch to a server by HTTP.
+#' * `callback_lambda()` calls functions. A list of functions named after hooks does the same, see
+#'   [Callback()].
 #'
-#' @param monitor The metric that decides, by its name in the history: "val_loss", "accuracy". A name that no log can have is an
-#'   error before the first step. A callback of yours, or a step of the model's own, may put other metrics into the logs:
-#'   then it is known after the first epoch.
+#' @param monitor The name of the metric to watch, as in the history: "val_loss", "accuracy". A name
+#'   that cannot occur in the logs is an error before the first step. If one of your callbacks or
+#'   the model's own training step may add metrics to the logs, the name is checked after the first
+#'   epoch.
 #' @param min_delta The smallest change that counts as an improvement.
-#' @param patience Epochs without an improvement to wait for, `Inf` for ever.
-#' @param verbose 0: silent. 1: say what is done.
-#' @param mode "min", "max": which of two values is better; "auto" tells by the name of the metric.
-#' @param baseline A value that the metric has to be better than, or NULL.
-#' @param restore_best_weights Whether the model gets the weights of the best epoch when training ends.
-#' @param start_from_epoch Epochs before the metric is looked at.
-#' @param filepath Where to save, ending in `.keras`, or in `.weights.h5` for weights alone. `{epoch}`, counted from 1, and
-#'   names of metrics in braces stand for their values: `"model-{epoch:02d}-{val_loss:.2f}.keras"`.
-#' @param save_best_only Whether to save only when the metric is better than ever.
-#' @param save_weights_only Whether to save the weights alone.
-#' @param save_freq "epoch", or after how many batches to save.
-#' @param initial_value_threshold A value that the metric has to be better than at first, or NULL.
-#' @param factor What the learning rate is multiplied by.
-#' @param cooldown Epochs to wait after the learning rate has changed.
+#' @param patience Number of epochs to wait for an improvement; `Inf` waits for ever.
+#' @param verbose 0: silent. 1: report each action.
+#' @param mode "min" or "max": whether lower or higher values are better. "auto": decided by the
+#'   name of the metric.
+#' @param baseline A value that the metric must improve on, or NULL.
+#' @param restore_best_weights Whether to restore the weights of the best epoch at the end of
+#'   training.
+#' @param start_from_epoch Number of epochs before the metric is watched.
+#' @param filepath The file to save to, ending in `.keras`, or in `.weights.h5` for weights only.
+#'   `{epoch}`, counted from 1, and names of metrics in braces are replaced by their values:
+#'   `"model-{epoch:02d}-{val_loss:.2f}.keras"`.
+#' @param save_best_only Whether to save only when the metric is better than ever before.
+#' @param save_weights_only Whether to save the weights only.
+#' @param save_freq "epoch", or the number of batches after which to save.
+#' @param initial_value_threshold A value that the metric must improve on before the first save, or
+#'   NULL.
+#' @param factor The factor by which to multiply the learning rate.
+#' @param cooldown Number of epochs to wait after a change of the learning rate.
 #' @param min_lr The smallest learning rate.
-#' @param schedule A function of the epoch and the learning rate so far that returns the learning rate for that epoch. It may
-#'   have the first argument only, or none.
-#' @param first_epoch What `schedule` gets as the first epoch: 1, or 0 while the package keras3 is attached, whose function of
-#'   this name counts from 0. All other functions in R count epochs from 1, with keras3 too.
-#' @param filename The file.
-#' @param separator What is between two values.
-#' @param append Whether to add to a file that is there.
-#' @param log_dir The folder of the logs.
-#' @param histogram_freq,embeddings_freq After how many epochs to log histograms and embeddings; 0 for never.
-#' @param write_graph,write_images,write_steps_per_second Whether to log the graph, weights as images, and the speed.
+#' @param schedule A function of the epoch and the current learning rate that returns the learning
+#'   rate for that epoch. It may have only the first argument, or none.
+#' @param first_epoch The number that `schedule` gets for the first epoch: 1, or 0 while the package
+#'   keras3 is attached, whose function of this name counts from 0. All other functions in R count
+#'   epochs from 1, with keras3 as well.
+#' @param filename The file to write.
+#' @param separator The character between two values.
+#' @param append Whether to append to an existing file.
+#' @param log_dir The folder for the logs.
+#' @param histogram_freq,embeddings_freq Number of epochs between logs of histograms and embeddings;
+#'   0 for none.
+#' @param write_graph,write_images,write_steps_per_second Whether to log the graph, the weights as
+#'   images, and the speed.
 #' @param update_freq "epoch", "batch", or a number of batches.
 #' @param profile_batch The batch to profile, or `c(first, last)`; 0 for none.
-#' @param embeddings_metadata A named list: layer and file of its metadata; or NULL.
-#' @param raise_error Whether that is an error rather than the end of training, for versions of Keras that know it..
-#' @param swap_on_epoch Whether to swap at each epoch, or only for evaluation and prediction.
+#' @param embeddings_metadata A named list of layers and the files with their metadata, or NULL.
+#' @param raise_error Whether to raise an error instead of ending training, in versions of Keras
+#'   that support it.
+#' @param swap_on_epoch Whether to swap at each epoch, instead of only for evaluation and
+#'   prediction.
 #' @param root,path The server, and the path to send to.
-#' @param field The field with the JSON, if it is sent in a form.
+#' @param field The form field for the JSON, if it is sent in a form.
 #' @param headers A named list of HTTP headers, or NULL.
 #' @param send_as_json Whether to send JSON instead of a form.
-#' @param on_epoch_begin,on_epoch_end Functions of the epoch, counted from 1, and a named list of metrics.
+#' @param on_epoch_begin,on_epoch_end Functions of the epoch, counted from 1, and a named list of
+#'   metrics.
 #' @param on_train_begin,on_train_end Functions of a named list of metrics.
-#' @param on_train_batch_begin,on_train_batch_end Functions of the batch, counted from 1, and a named list of metrics.
-#' @param ... For `callback_lambda()`, functions by the names of other hooks, such as `on_test_begin`; for
-#'   `callback_reduce_lr_on_plateau()`, further arguments of Keras's.
+#' @param on_train_batch_begin,on_train_batch_end Functions of the batch, counted from 1, and a
+#'   named list of metrics.
+#' @param ... For `callback_lambda()`, functions named after other hooks, such as `on_test_begin`.
+#'   For `callback_reduce_lr_on_plateau()`, further arguments of Keras's callback.
 #' @return A callback: a Python object.
-#' @section Errors: `kerasfit_error_argument` if an argument cannot be used.
+#' @section Errors: `kerasfit_error_argument` if an argument is not valid.
 #' @examplesIf kerasfit:::has_keras()
 #' x <- as.matrix(iris[1:4])
 #' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
@@ -82,50 +98,109 @@ NULL
 
 #' @rdname callbacks
 #' @export
-callback_early_stopping <- function(monitor = "val_loss", min_delta = 0, patience = 0, verbose = 0, mode = "auto",
-                                    baseline = NULL, restore_best_weights = FALSE, start_from_epoch = 0) {
-  keras_callback("EarlyStopping", whole = c("patience", "verbose", "start_from_epoch"), numbers = "baseline")
-}
-
-#' @rdname callbacks
-#' @export
-callback_model_checkpoint <- function(filepath, monitor = "val_loss", verbose = 0, save_best_only = FALSE,
-                                      save_weights_only = FALSE, mode = "auto", save_freq = "epoch",
-                                      initial_value_threshold = NULL) {
+callback_early_stopping <- function(
+  monitor = "val_loss",
+  min_delta = 0,
+  patience = 0,
+  verbose = 0,
+  mode = "auto",
+  baseline = NULL,
+  restore_best_weights = FALSE,
+  start_from_epoch = 0
+) {
   keras_callback(
-    "ModelCheckpoint",
-    whole = c("verbose", "save_freq"), paths = "filepath", numbers = "initial_value_threshold"
+    "EarlyStopping",
+    as.list(environment()),
+    whole = c("patience", "verbose", "start_from_epoch"),
+    numbers = "baseline"
   )
 }
 
 #' @rdname callbacks
 #' @export
-callback_reduce_lr_on_plateau <- function(monitor = "val_loss", factor = 0.1, patience = 10, verbose = 0, mode = "auto",
-                                          min_delta = 1e-4, cooldown = 0, min_lr = 0, ...) {
-  keras_callback("ReduceLROnPlateau", whole = c("patience", "verbose", "cooldown"), ...)
+callback_model_checkpoint <- function(
+  filepath,
+  monitor = "val_loss",
+  verbose = 0,
+  save_best_only = FALSE,
+  save_weights_only = FALSE,
+  mode = "auto",
+  save_freq = "epoch",
+  initial_value_threshold = NULL
+) {
+  keras_callback(
+    "ModelCheckpoint",
+    as.list(environment()),
+    whole = c("verbose", "save_freq"),
+    paths = "filepath",
+    numbers = "initial_value_threshold"
+  )
 }
 
 #' @rdname callbacks
 #' @export
-callback_learning_rate_scheduler <- function(schedule, verbose = 0, first_epoch = if (is_attached("keras3")) 0 else 1) {
+callback_reduce_lr_on_plateau <- function(
+  monitor = "val_loss",
+  factor = 0.1,
+  patience = 10,
+  verbose = 0,
+  mode = "auto",
+  min_delta = 1e-4,
+  cooldown = 0,
+  min_lr = 0,
+  ...
+) {
+  keras_callback(
+    "ReduceLROnPlateau",
+    as.list(environment()),
+    whole = c("patience", "verbose", "cooldown"),
+    ...
+  )
+}
+
+#' @rdname callbacks
+#' @export
+callback_learning_rate_scheduler <- function(
+  schedule,
+  verbose = 0,
+  first_epoch = if (is_attached("keras3")) 0 else 1
+) {
   call <- sys.call()
-  if (missing(schedule)) abort_argument("schedule", "`schedule` must be given.", call)
+  if (missing(schedule)) {
+    abort_argument("schedule", "`schedule` must be given.", call)
+  }
   if (!is.function(schedule)) {
-    abort_argument("schedule", sprintf("`schedule` must be a function, not %s.", describe(schedule)), call)
+    abort_argument(
+      "schedule",
+      sprintf("`schedule` must be a function, not %s.", describe(schedule)),
+      call
+    )
   }
   if (!is_whole(first_epoch) || length(first_epoch) != 1 || !first_epoch %in% 0:1) {
-    abort_argument("first_epoch", sprintf("`first_epoch` must be 0 or 1, not %s.", describe(first_epoch)), call)
+    abort_argument(
+      "first_epoch",
+      sprintf("`first_epoch` must be 0 or 1, not %s.", describe(first_epoch)),
+      call
+    )
   }
-  rate <- with_arguments_of(schedule, c("epoch", "lr"))
+  rate <- match_arguments(schedule, c("epoch", "lr"))
   checked <- function(epoch, lr) {
     value <- rate(epoch - 1L + as.integer(first_epoch), lr)
     if (!is.numeric(value) || length(value) != 1 || is.na(value)) {
-      abort_argument("schedule", sprintf("`schedule` must return a number, not %s.", describe(value)), call)
+      abort_argument(
+        "schedule",
+        sprintf("`schedule` must return a number, not %s.", describe(value)),
+        call
+      )
     }
     as.double(value)
   }
   schedule <- bridge$schedule(reticulate::r_to_py(checked, convert = TRUE))
-  keras_callback("LearningRateScheduler", whole = "verbose", own = "first_epoch")
+  keras_callback(
+    "LearningRateScheduler",
+    list(schedule = schedule, verbose = verbose),
+    whole = "verbose"
+  )
 }
 
 #' @rdname callbacks
@@ -133,220 +208,92 @@ callback_learning_rate_scheduler <- function(schedule, verbose = 0, first_epoch 
 callback_csv_logger <- function(filename, separator = ",", append = FALSE) {
   call <- sys.call()
   if (!rlang::is_string(separator) || nchar(separator) != 1) {
-    abort_argument("separator", sprintf("`separator` must be one character, not %s.", describe(separator)), call)
+    abort_argument(
+      "separator",
+      sprintf("`separator` must be one character, not %s.", describe(separator)),
+      call
+    )
   }
-  if (!missing(filename) && rlang::is_string(filename) && !dir.exists(dirname(path_to_core(filename, "filename", call)))) {
-    abort_argument("filename", sprintf("The folder of `filename`, %s, does not exist.", dirname(filename)), call)
+  if (
+    !missing(filename) &&
+      rlang::is_string(filename) &&
+      !dir.exists(dirname(path_to_core(filename, "filename", call)))
+  ) {
+    abort_argument(
+      "filename",
+      sprintf("The folder of `filename`, %s, does not exist.", dirname(filename)),
+      call
+    )
   }
-  keras_callback("CSVLogger", paths = "filename")
+  keras_callback("CSVLogger", as.list(environment()), paths = "filename")
 }
 
 #' @rdname callbacks
 #' @export
-callback_tensorboard <- function(log_dir = "logs", histogram_freq = 0, write_graph = TRUE, write_images = FALSE,
-                                 write_steps_per_second = FALSE, update_freq = "epoch", profile_batch = 0,
-                                 embeddings_freq = 0, embeddings_metadata = NULL) {
+callback_tensorboard <- function(
+  log_dir = "logs",
+  histogram_freq = 0,
+  write_graph = TRUE,
+  write_images = FALSE,
+  write_steps_per_second = FALSE,
+  update_freq = "epoch",
+  profile_batch = 0,
+  embeddings_freq = 0,
+  embeddings_metadata = NULL
+) {
   keras_callback(
     "TensorBoard",
-    whole = c("histogram_freq", "update_freq", "profile_batch", "embeddings_freq"), paths = "log_dir"
+    as.list(environment()),
+    whole = c("histogram_freq", "update_freq", "profile_batch", "embeddings_freq"),
+    paths = "log_dir"
   )
 }
 
 #' @rdname callbacks
 #' @export
 callback_terminate_on_nan <- function(raise_error = FALSE) {
-  keras_callback("TerminateOnNaN", module = our_callbacks())
+  keras_callback("TerminateOnNaN", as.list(environment()), module = core_callbacks())
 }
 
 #' @rdname callbacks
 #' @export
-callback_swap_ema_weights <- function(swap_on_epoch = FALSE) keras_callback("SwapEMAWeights")
-
-#' @rdname callbacks
-#' @export
-callback_remote_monitor <- function(root = "http://localhost:9000", path = "/publish/epoch/end/", field = "data",
-                                    headers = NULL, send_as_json = FALSE) {
-  keras_callback("RemoteMonitor")
+callback_swap_ema_weights <- function(swap_on_epoch = FALSE) {
+  keras_callback("SwapEMAWeights", as.list(environment()))
 }
 
 #' @rdname callbacks
 #' @export
-callback_lambda <- function(on_epoch_begin = NULL, on_epoch_end = NULL, on_train_begin = NULL, on_train_end = NULL,
-                            on_train_batch_begin = NULL, on_train_batch_end = NULL, ...) {
+callback_remote_monitor <- function(
+  root = "http://localhost:9000",
+  path = "/publish/epoch/end/",
+  field = "data",
+  headers = NULL,
+  send_as_json = FALSE
+) {
+  keras_callback("RemoteMonitor", as.list(environment()))
+}
+
+#' @rdname callbacks
+#' @export
+callback_lambda <- function(
+  on_epoch_begin = NULL,
+  on_epoch_end = NULL,
+  on_train_begin = NULL,
+  on_train_end = NULL,
+  on_train_batch_begin = NULL,
+  on_train_batch_end = NULL,
+  ...
+) {
   hooks <- list(
-    on_epoch_begin = on_epoch_begin, on_epoch_end = on_epoch_end, on_train_begin = on_train_begin,
-    on_train_end = on_train_end, on_train_batch_begin = on_train_batch_begin, on_train_batch_end = on_train_batch_end
+    on_epoch_begin = on_epoch_begin,
+    on_epoch_end = on_epoch_end,
+    on_train_begin = on_train_begin,
+    on_train_end = on_train_end,
+    on_train_batch_begin = on_train_batch_begin,
+    on_train_batch_end = on_train_batch_end
   )
-  hooks <- c(hooks, all_of(...))
+  hooks <- c(hooks, collect_dots(...))
   hooks <- Filter(Negate(is.null), hooks)
   check_hooks(hooks, sys.call())
-  bridge$FunctionCallback(functions_to_core(hooks))
-}
-
-#' Go on where a crash left off
-#'
-#' Keeps the state of a run in a folder. If [fit()][fit.keras.src.trainers.trainer.Trainer] is called again with the same model,
-#' data and arguments, after a crash of any kind or an interrupt, it goes on from there, in this or another R session. The
-#' final weights, the optimizer and the metrics in the history are then those of a run that was never interrupted, bit for bit
-#' on the same machine.
-#'
-#' @section What is stored:
-#' The variables of model, optimizer and metrics; the random generators of the backend, of numpy, of Python and of R; the
-#' order of the samples; the history; and the state of callbacks. For those of Keras that is what has changed in them since
-#' training began, such as the best value of `callback_early_stopping()`; what you gave when you made a callback always comes
-#' from your call. A [Callback()] of your own says by methods `get_state()` and `set_state(state)` what its state is. The files
-#' of `callback_csv_logger()` and [callback_log()] go on with the rows that they had; those of `callback_tensorboard()` are not
-#' cut, so that epochs after the stored state are in its logs twice.
-#'
-#' Initial weights need not be the same: they come from the state. R's generator of normal numbers "Box-Muller" keeps a number
-#' that cannot be stored.
-#'
-#' A state is written beside the one before and then takes its name, so that there is a whole one at any time. Its checksum
-#' tells a damaged one.
-#'
-#' @section When it is stored:
-#' As `save_freq` says, and when an interrupt (Ctrl-C, Esc) ends training: after the last whole step, also where the interrupt
-#' comes during validation, in a generator or in a callback. A callback that is interrupted at the end of an epoch, in
-#' validation or at the beginning of an epoch is called again for it when the run goes on; one that is interrupted at a batch
-#' is not.
-#'
-#' The state is deleted by a run that began without one, or has gone on from it, has made a step and ended well. If a callback
-#' of yours fails at the end of training, it is still there.
-#'
-#' @section What must be the same:
-#' The model, the configuration of its optimizer, loss and metrics, the data, the arguments of `fit()`, and the callbacks with
-#' their arguments. Something else is an error that names it. `epochs` may be larger; it cannot be smaller than the epoch of the
-#' state. For another learning rate, say `learning_rate = "model"`.
-#'
-#' Arrays are exact, also after some steps of an epoch. A `keras$utils$PyDataset`, a `tf.data.Dataset` that does not shuffle,
-#' and R functions that begin anew in a new session are exact too: the batches that have been made are made once more and
-#' dropped. What a generator keeps elsewhere, such as its place in a file, it has to find again itself. The order of a
-#' dataset that shuffles itself is another one.
-#'
-#' @section Who can read it:
-#' The folder is made for its owner only (mode 0700), and so are the files in it (0600). A folder that others can write to is
-#' warned about. Nothing in a state is code: reading one that somebody else has made runs nothing, but sets the weights, the
-#' history and the state of callbacks to what it says. One process at a time can use a folder.
-#'
-#' @param backup_dir The folder, made if it is not there. Each run has one of its own. Files of yours in it are never touched.
-#' @param save_freq "epoch": after each epoch; where epochs are so short that storing would take more than 3 % of the time,
-#'   after some of them only. Or after how many steps to store the state. An interrupt stores it too.
-#' @param double_checkpoint Whether to keep the state before the last one too, in case the disk damages the last one.
-#' @param delete_checkpoint Whether to delete the state when training has ended by itself. If not, a later call with more
-#'   `epochs` goes on from the end.
-#' @param learning_rate "stored": a run goes on with the learning rate that it had, and another one of the model is an error.
-#'   "model": it goes on with that of the model.
-#' @return A callback: a Python object.
-#' @section Errors: `fit()` signals a `kerasfit_error_argument` before the first step, and leaves the folder as it is, if the
-#'   state in the folder is damaged, that of another run, or one of more epochs than `epochs`; if the folder cannot be written;
-#'   or if another process uses it. It signals a `kerasfit_error_state` if a state cannot be stored later, as on a full
-#'   disk; the state before is still there. Where the state is not needed any more, or an interrupt ends training, that is a
-#'   warning.
-#' @examplesIf kerasfit:::has_keras()
-#' folder <- tempfile("run")
-#' train <- function(callback) {
-#'   set_random_seed(1)
-#'   model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
-#'   model |> compile("adam", "sparse_categorical_crossentropy")
-#'   backup <- callback_backup_and_restore(folder, save_freq = 5)
-#'   model |> fit(as.matrix(iris[1:4]), iris$Species, epochs = 6, callbacks = list(callback, backup))
-#' }
-#' # the machine fails in epoch 4
-#' fails <- TRUE
-#' power <- list(on_epoch_begin = function(epoch) if (fails && epoch == 4) stop("no power"))
-#' try(train(power))
-#' # the same call again goes on after epoch 3
-#' fails <- FALSE
-#' train(power)
-#' @export
-callback_backup_and_restore <- function(backup_dir, save_freq = "epoch", double_checkpoint = FALSE,
-                                        delete_checkpoint = TRUE, learning_rate = "stored") {
-  session <- bridge$session(
-    reticulate::r_to_py(r_random_state, convert = TRUE), reticulate::r_to_py(set_r_random_state, convert = TRUE)
-  )
-  keras_callback("BackupAndRestore", whole = "save_freq", paths = "backup_dir", module = our_callbacks(), session = session)
-}
-
-#' A callback of Keras or the core, made with the arguments of the function that calls this
-#'
-#' @param whole Names of arguments that are whole numbers in Python.
-#' @param paths Names of arguments that are paths of files.
-#' @param numbers Names of arguments that are numbers or NULL.
-#' @param own Names of arguments that are not for Python.
-#' @param ... More arguments.
-#' @noRd
-keras_callback <- function(class, whole = character(), paths = character(), numbers = character(), own = character(),
-                           module = keras$callbacks, ...) {
-  call <- sys.call(-1)
-  defaults <- as.list(formals(sys.function(-1)))
-  defaults <- defaults[setdiff(names(defaults), c(own, "..."))]
-  arguments <- mget(as.character(names(defaults)), parent.frame())
-  # an older Keras may not know an argument that nobody has set
-  set <- !mapply(identical, arguments, defaults)
-  absent <- names(defaults)[!set & vapply(defaults, is.symbol, NA)]
-  if (length(absent)) abort_argument(absent[[1]], sprintf("`%s` must be given.", absent[[1]]), call)
-  arguments <- arguments[set]
-  for (name in names(arguments)) {
-    kind <- if (name %in% whole) {
-      "whole"
-    } else if (name %in% paths) {
-      "path"
-    } else if (name %in% numbers) {
-      "numeric"
-    } else {
-      class(defaults[[name]])
-    }
-    arguments[name] <- list(callback_argument(arguments[[name]], name, kind, call))
-  }
-  rlang::try_fetch(
-    with_r_errors(rlang::inject(module[[class]](!!!lapply(arguments, reticulate::r_to_py), !!!all_of(...))), call),
-    kerasfit_error_python = function(error) {
-      named <- Filter(function(name) grepl(sprintf("\\b%s\\b", name), conditionMessage(error)), names(arguments))
-      if (!length(named)) return(rlang::zap())
-      abort_kerasfit(
-        conditionMessage(error), "argument", call,
-        argument = named[[1]], python_traceback = error$python_traceback
-      )
-    }
-  )
-}
-
-#' The module with the core's callbacks, whose attributes are R values
-#' @noRd
-our_callbacks <- function() {
-  core$fit # loads it
-  reticulate::import("kerasfit")
-}
-
-#' An argument as a callback in Python takes it
-#' @param kind "whole", "path", or the class that its default has.
-#' @noRd
-callback_argument <- function(value, name, kind, call) {
-  words <- list(
-    mode = c("auto", "min", "max"), save_freq = "epoch", update_freq = c("epoch", "batch"), learning_rate = c("stored", "model")
-  )[[name]]
-  if (name %in% c("mode", "learning_rate")) return(check_choice(value, words, name, call))
-  if (name == "verbose" && is.logical(value)) value <- as.integer(value)
-  value <- plain_numbers(value)
-  one <- is.atomic(value) && length(value) == 1 && !is.na(value)
-  string <- one && is.character(value)
-  if (reticulate::is_py_object(value) || string && value %in% words) return(value)
-  wanted <- switch(kind,
-    whole = if (!is_whole(value) || !length(value) %in% c(1, if (name == "profile_batch") 2)) "a whole number",
-    path = if (!string) paste("the path of a", if (endsWith(name, "dir")) "folder" else "file"),
-    numeric = if (!one || !is.numeric(value)) "a number",
-    character = if (!string) "a string",
-    logical = if (!isTRUE(value) && !isFALSE(value)) "TRUE or FALSE"
-  )
-  if (!is.null(wanted)) {
-    wanted <- paste(c(dQuote(words, FALSE), wanted), collapse = " or ")
-    abort_argument(name, sprintf("`%s` must be %s, not %s.", name, wanted, describe(value)), call)
-  }
-  switch(kind, whole = as.integer(pmin(value, .Machine$integer.max)), path = path_to_core(value, name, call), value)
-}
-
-#' Whether values are whole numbers; Inf is one, as "never" is
-#' @noRd
-is_whole <- function(value) {
-  is.numeric(value) && !anyNA(value) && all(value == trunc(value) & value >= -.Machine$integer.max)
+  bridge$FunctionCallback(hooks_to_core(hooks))
 }

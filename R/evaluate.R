@@ -1,11 +1,12 @@
 #' Evaluate a model
 #'
-#' A generic function; the method here computes the loss and metrics of a Keras model on data.
+#' A generic function. The method documented here computes the loss and metrics of a Keras model on
+#' data.
 #'
 #' @param object A compiled Keras model.
 #' @param ... Not used by the method for Keras models.
-#' @return A named list of numbers: `loss`, and each metric by its name; a metric with several values, such as an F1 score
-#'   for each class, as `name_1`, `name_2` and so on.
+#' @return A named list of numbers: `loss`, and each metric by its name. A metric with several
+#'   values, such as an F1 score for each class, has the elements `name_1`, `name_2` and so on.
 #' @examplesIf kerasfit:::has_keras()
 #' x <- as.matrix(iris[1:4])
 #' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))
@@ -16,7 +17,7 @@ evaluate <- function(object, ...) UseMethod("evaluate")
 
 #' @export
 evaluate.default <- function(object, ...) {
-  # as if called from there, or R would find this method again
+  # dispatch from the namespace of generics; from here, R would find this method again
   do.call("evaluate", list(object, ...), quote = TRUE, envir = asNamespace("generics"))
 }
 
@@ -24,21 +25,31 @@ evaluate.default <- function(object, ...) {
 #' @rawNamespace S3method(generics::evaluate, keras.src.trainers.trainer.Trainer)
 #' @inheritParams fit.keras.src.trainers.trainer.Trainer
 #' @param y Targets, as for [fit()].
-#' @param sample_weight Weights of the samples in the loss and in weighted metrics.
-#' @param steps Steps to evaluate; if `NULL`, one pass over the data.
+#' @param sample_weight Weights of the samples for the loss and the weighted metrics.
+#' @param steps Number of steps to evaluate; if `NULL`, one pass over the data.
 #' @export
-evaluate.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NULL, ..., batch_size = NULL,
-                                                        sample_weight = NULL, steps = NULL, callbacks = NULL,
-                                                        verbose = getOption("keras.verbose", default = "auto")) {
+evaluate.keras.src.trainers.trainer.Trainer <- function(
+  object,
+  x = NULL,
+  y = NULL,
+  ...,
+  batch_size = NULL,
+  sample_weight = NULL,
+  steps = NULL,
+  callbacks = NULL,
+  verbose = getOption("keras.verbose", default = "auto")
+) {
   call <- user_call("evaluate")
   check_model(object, call)
   end_interrupted_loop()
   force(callbacks)
   on.exit(end_callbacks(callbacks))
-  check_extra(..., call = call, known = FALSE)
-  list(x, y, sample_weight, callbacks) # the user's code, which may be interrupted
+  check_dots(..., call = call, known = FALSE)
+  list(x, y, sample_weight, callbacks) # evaluates the user's code while interrupts are allowed
   metrics <- call_core(
-    call, core$evaluate, object,
+    call,
+    core$evaluate,
+    object,
     data_to_core(x, "x", call),
     data_to_core(y, "y", call),
     batch_size = scalar_to_core(batch_size, "batch_size", call),
@@ -46,10 +57,7 @@ evaluate.keras.src.trainers.trainer.Trainer <- function(object, x = NULL, y = NU
     steps = scalar_to_core(steps, "steps", call),
     callbacks = callbacks_to_core(callbacks, call),
     verbose = verbose_to_core(verbose, call),
-    plan = plan_to_core(call),
-    kernels = kernels_to_core(call),
-    allow_missing = allow_missing_to_core(call),
-    writer = console_writer(),
+    !!!execution_arguments(call),
     convert = from_core
   )
   write_evaluation(metrics)

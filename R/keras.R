@@ -1,9 +1,10 @@
 #' The Keras module
 #'
-#' The Python module `keras`. It loads when it is first used, with the backend that [use_backend()] chose.
+#' The Python module `keras`. It loads at its first use, with the backend chosen by [use_backend()].
 #'
-#' @format A Python module: `keras$layers`, `keras$optimizers`, `keras$callbacks` and so on, as in Keras's own
-#'   documentation. Whole numbers that Keras wants as integers are written with an `L`: `keras$layers$Dense(16L)`.
+#' @format A Python module: `keras$layers`, `keras$optimizers`, `keras$callbacks` and so on, as in
+#'   Keras's documentation. Whole numbers must be written with an `L` where Keras expects integers:
+#'   `keras$layers$Dense(16L)`.
 #' @examplesIf kerasfit:::has_keras()
 #' model <- keras$Sequential(list(
 #'   keras$layers$Dense(16L, activation = "relu"),
@@ -12,25 +13,29 @@
 #' @export
 keras <- NULL
 
-#' A module of the core, imported when it is first used
+#' Import a Python module of the core when it is first used
 #' @noRd
 import_core <- function(module, python, convert = FALSE) {
   prepare <- function() {
     note_loading()
     set_python_environment("KERAS_BACKEND", default_backend())
     set_python_environment("KERASFIT_CACHE", program_cache())
-    if (!load_torch_library(python)) warn_of_blas()
+    if (!load_torch_library(python)) {
+      warn_of_blas()
+    }
     path <- reticulate::import("sys", convert = FALSE)$path
     if (!python %in% reticulate::py_to_r(path)) path$insert(0L, python)
   }
   delayed <- list(
-    before_load = prepare, get_environment = function() "r-kerasfit", on_error = abort_loading
+    before_load = prepare,
+    get_environment = function() "r-kerasfit",
+    on_error = abort_loading
   )
   import <- function() reticulate::import(module, convert = convert, delay_load = delayed)
   if (!reticulate::py_available()) {
     return(import())
   }
-  # reticulate delays nothing once Python runs
+  # reticulate does not delay imports once Python is running
   prepare()
   tryCatch(import(), error = abort_loading)
 }
@@ -53,101 +58,88 @@ import_keras <- function(python) {
   part
 }
 
-#' A function or class of Keras whose errors about whole numbers say how R writes those
-#' @noRd
-with_integer_hint <- function(callable) {
-  hinting <- function(...) {
-    withCallingHandlers(callable(...), python.builtin.Exception = function(error) {
-      text <- sub("\n*Run .?`?reticulate::py_last_error.*$", "", conditionMessage(error))
-      hint <- hint_for_integers(text, list(...))
-      if (!is.null(hint)) abort_kerasfit(c(text, i = hint), "python", call = NULL)
-    })
-  }
-  attributes(hinting) <- attributes(callable)
-  hinting
-}
-
-#' What to do if Keras wants integers where it has got R's doubles; NULL if its error is not about that
-#' @param text What Keras says.
-#' @param arguments What it was called with.
-#' @noRd
-hint_for_integers <- function(text, arguments = list()) {
-  about_types <- grepl("integer|float|int32|int64|shape|[0-9][.]0\\b", text)
-  whole <- vapply(arguments, are_whole_doubles, NA)
-  if (about_types && any(whole)) {
-    names <- rlang::names2(arguments)[whole]
-    integers <- rapply(arguments[whole], as.integer, how = "replace")
-    written <- vapply(integers, function(value) paste(deparse(value), collapse = ""), "")
-    written <- paste0(ifelse(nzchar(names), paste(names, "= "), ""), written)
-    sprintf("Whole numbers are written with an L in R: %s.", paste0("`", written, "`", collapse = ", "))
-  } else if (grepl("'float' object cannot be interpreted as an integer|invalid dimension '[0-9]+[.]0'", text)) {
-    "Whole numbers that Keras wants as integers are written with an L in R, also where a layer was made: `16L`."
-  }
-}
-
-#' Whether a value is a few doubles that are whole numbers, or a list of such
-#' @noRd
-are_whole_doubles <- function(value) {
-  if (is.list(value) && !is.object(value)) return(length(value) > 0 && all(vapply(value, are_whole_doubles, NA)))
-  few <- is.double(value) && !is.object(value) && length(value) %in% 1:8
-  few && all(is.finite(value) & value == round(value) & abs(value) < 2^31)
-}
-
-#' Say why Keras does not load, and what to do
+#' Raise an error that says why Keras cannot be loaded, and what to do
 #' @noRd
 abort_loading <- function(error) {
-  traceback <- if (reticulate::is_py_object(error)) reticulate::import("traceback")$format_exception(error)
+  traceback <- if (reticulate::is_py_object(error)) {
+    reticulate::import("traceback")$format_exception(error)
+  }
   abort_kerasfit(
     c(
-      sprintf("Keras cannot be loaded with the backend \"%s\": %s.", default_backend(), sub("\n.*", "", conditionMessage(error))),
+      sprintf(
+        "Keras cannot be loaded with the backend \"%s\": %s.",
+        default_backend(),
+        sub("\n.*", "", conditionMessage(error))
+      ),
       i = sprintf("Python is %s.", reticulate::py_config()$python),
-      i = "`install_kerasfit()` installs what is needed; `reticulate::use_virtualenv()` chooses another Python."
+      i = paste(
+        "Install the packages with `install_kerasfit()`,",
+        "or choose another Python with `reticulate::use_virtualenv()`."
+      )
     ),
-    kind = "python", call = NULL, python_traceback = paste(traceback, collapse = "")
+    kind = "python",
+    call = NULL,
+    python_traceback = paste(traceback, collapse = "")
   )
 }
 
-#' Have PyTorch, where it is the backend, use its own BLAS and not R's: `inst/python/kerasfit/runtime/torch_blas.py` says why
+#' Make PyTorch use its own BLAS instead of R's, see `inst/python/kerasfit/runtime/torch_blas.py`
 #' @return `FALSE` if it is too late for that.
 #' @noRd
 load_torch_library <- function(python) {
   if (default_backend() != "torch") {
     return(TRUE)
   }
-  reticulate::import_from_path("torch_blas", file.path(python, "kerasfit", "runtime"))$load_torch_library()
+  folder <- file.path(python, "kerasfit", "runtime")
+  reticulate::import_from_path("torch_blas", folder)$load_torch_library()
 }
 
 warn_of_blas <- function() {
   warn_kerasfit(c(
-    sprintf("PyTorch was loaded before kerasfit and computes with R's BLAS (%s), often many times slower.", extSoftVersion()[["BLAS"]]),
+    sprintf(
+      "PyTorch was loaded before kerasfit and uses R's BLAS (%s), which is often much slower.",
+      extSoftVersion()[["BLAS"]]
+    ),
     i = "Call `library(kerasfit)` before anything that uses Python."
   ))
 }
 
-#' Set an environment variable for R and for a Python that may be running already
+#' Set an environment variable in R and, if it is running, in Python
 #' @noRd
 set_python_environment <- function(name, value) {
   do.call(Sys.setenv, stats::setNames(list(value), name))
   if (reticulate::py_available()) {
-    # by its bytes: in the C locale, a path with other letters is no text
-    if (.Platform$OS.type == "windows") value <- enc2utf8(value) # where Python's paths are UTF-8 in any locale
+    if (.Platform$OS.type == "windows") {
+      value <- enc2utf8(value) # the encoding of Python's paths on Windows in every locale
+    }
+    # as bytes, since a path that is not ASCII is not valid text in the C locale
+    codes <- as.list(as.integer(charToRaw(value)))
+    bytes <- reticulate::import_builtins(convert = FALSE)$bytes(codes)
     os <- reticulate::import("os", convert = FALSE)
-    bytes <- reticulate::import_builtins(convert = FALSE)$bytes(as.list(as.integer(charToRaw(value))))
     os$environ$update(reticulate::dict(stats::setNames(list(os$fsdecode(bytes)), name)))
   }
 }
 
-#' The folder that is to hold the folder of compiled programs, "" for none: `inst/python/kerasfit/runtime/compilation_cache.py` makes it
+#' The folder in which to create the folder for compiled programs, or "" for none
+#'
+#' The folder is created by `inst/python/kerasfit/runtime/compilation_cache.py`.
 #' @noRd
 program_cache <- function() {
   cache <- getOption("kerasfit.cache", default = Sys.getenv("KERASFIT_CACHE", NA))
   if (!is.logical(cache) && !is.character(cache) || length(cache) != 1) {
-    abort_argument("kerasfit.cache", sprintf("`options(kerasfit.cache = )` must be a folder or FALSE, not %s.", describe(cache)))
+    abort_argument(
+      "kerasfit.cache",
+      sprintf("`options(kerasfit.cache = )` must be a folder or FALSE, not %s.", describe(cache))
+    )
   }
   if (isFALSE(cache) || nzchar(Sys.getenv("_R_CHECK_PACKAGE_NAME_"))) {
     ""
   } else if (is.character(cache) && !is.na(cache)) {
-    if (is.null(getOption("kerasfit.cache"))) path.expand(cache) else path_to_core(cache, "kerasfit.cache", NULL)
+    if (is.null(getOption("kerasfit.cache"))) {
+      path.expand(cache)
+    } else {
+      path_to_core(cache, "kerasfit.cache", NULL)
+    }
   } else {
     tools::R_user_dir("kerasfit", "cache")
   }
@@ -155,12 +147,14 @@ program_cache <- function() {
 
 #' Whether examples can use Keras
 #'
-#' Where Python does not run, finding out would start it, and reticulate might download it. So the answer is `FALSE` there,
-#' but for people and for developers' checks.
+#' To find out, Python must be running. Starting it may make reticulate download it, which is
+#' acceptable only in interactive sessions and in checks by developers. Otherwise the answer is
+#' `FALSE`.
 #' @noRd
 has_keras <- function() {
   may_start <- interactive() || identical(Sys.getenv("NOT_CRAN"), "true")
-  reticulate::py_available(initialize = may_start) && !is.null(reticulate::import("importlib.util")$find_spec("keras"))
+  reticulate::py_available(initialize = may_start) &&
+    !is.null(reticulate::import("importlib.util")$find_spec("keras"))
 }
 
 keras_is_loaded <- function() {

@@ -1,63 +1,93 @@
-# Training as it goes on, and histories, as a page.
+# Pages that show the metrics of histories, or of training in progress.
 
-#' The metrics of histories as an htmlwidget
+#' Show the metrics of histories as an htmlwidget
 #'
-#' plotly draws it: of the charting libraries that come as R packages it is the one that is kept up, shows values of all
-#' curves under the pointer, and breaks nothing where values are missing.
-#' @param live What inst/htmlwidgets/kerasfitMetrics.js says.
+#' It is drawn by plotly: of the charting libraries that come as R packages, it is maintained, shows
+#' the values of all curves under the pointer, and handles missing values.
+#' @param live The state of training in progress, see inst/htmlwidgets/kerasfitMetrics.js.
 #' @noRd
 metrics_widget <- function(histories = list(), metrics = NULL, log = FALSE, live = NULL, ...) {
   rlang::check_installed(c("htmlwidgets", "plotly"), "for interactive plots of training.")
-  runs <- unname(Map(function(history, name) {
-    list(
-      name = name, epoch = as.list(history_epochs(history)), best = c(best_epoch(history, "val_loss"), NA)[1],
-      metrics = lapply(chosen(history$metrics, metrics), function(values) as.list(ifelse(is.finite(values), values, NA)))
-    )
-  }, histories, run_names(histories)))
+  runs <- unname(Map(
+    function(history, name) {
+      list(
+        name = name,
+        epoch = as.list(history_epochs(history)),
+        best = c(best_epoch(history, "val_loss"), NA)[1],
+        metrics = lapply(select_metrics(history$metrics, metrics), function(values) {
+          as.list(ifelse(is.finite(values), values, NA))
+        })
+      )
+    },
+    histories,
+    run_names(histories)
+  ))
   value <- structure(list(runs = runs, log = log, live = live), TOJSON_FUNC = json_in_html)
   htmlwidgets::createWidget(
-    "kerasfitMetrics", value,
-    package = "kerasfit", dependencies = list(plotly_js()),
+    "kerasfitMetrics",
+    value,
+    package = "kerasfit",
+    dependencies = list(plotly_js()),
     sizingPolicy = htmlwidgets::sizingPolicy(
-      defaultWidth = "100%", viewer.padding = 0, browser.padding = 0, browser.fill = TRUE, viewer.fill = TRUE,
+      defaultWidth = "100%",
+      viewer.padding = 0,
+      browser.padding = 0,
+      browser.fill = TRUE,
+      viewer.fill = TRUE,
       knitr.defaultHeight = 480
-    ), ...
+    ),
+    ...
   )
 }
 
-#' A value as JSON, written so that no text in it can end or change the script element that it is in
+#' Convert a value to JSON that is safe inside an HTML script element
 #'
-#' htmlwidgets escapes "</", but not "<!--", after which browsers do not find the end of the element.
+#' htmlwidgets escapes "</", but not "<!--", after which browsers do not find the end of the
+#' element.
 #' @noRd
 json_in_html <- function(x, ...) {
   json <- jsonlite::toJSON(
     x,
-    auto_unbox = TRUE, null = "null", na = "null", digits = 16, use_signif = TRUE, dataframe = "columns", force = TRUE,
+    auto_unbox = TRUE,
+    null = "null",
+    na = "null",
+    digits = 16,
+    use_signif = TRUE,
+    dataframe = "columns",
+    force = TRUE,
     keep_vec_names = TRUE
   )
   gsub("<", "\\u003c", json, fixed = TRUE)
 }
 
-chosen <- function(values, metrics) {
+select_metrics <- function(values, metrics) {
   if (is.null(metrics)) values else values[sub("^val_", "", names(values)) %in% metrics]
 }
 
-#' plotly's own JavaScript, as htmltools knows it; loading the package would take a second
+#' plotly's JavaScript as an htmltools dependency, without loading the package, which takes a second
 #' @noRd
 plotly_js <- function() {
   folder <- system.file("htmlwidgets", "lib", "plotlyjs", package = "plotly")
   htmltools::htmlDependency(
-    "plotly-main", utils::packageVersion("plotly"), folder,
-    script = list.files(folder, "^plotly.*min\\.js$")[1], all_files = FALSE
+    "plotly-main",
+    utils::packageVersion("plotly"),
+    folder,
+    script = list.files(folder, "^plotly.*min\\.js$")[1],
+    all_files = FALSE
   )
 }
 
-#' Who watches a run of training, as the core wants it; NULL for nobody
+#' Convert the argument `view_metrics` for the core; NULL if nothing is shown
 #' @noRd
-view_for <- function(view_metrics, model, epochs, verbose, call) {
-  if (rlang::is_string(view_metrics)) view_metrics <- path_to_core(view_metrics, "view_metrics", call)
+view_to_core <- function(view_metrics, model, epochs, verbose, call) {
+  if (rlang::is_string(view_metrics)) {
+    view_metrics <- path_to_core(view_metrics, "view_metrics", call)
+  }
   check_view_metrics(view_metrics, call)
-  if (isFALSE(view_metrics) || (identical(view_metrics, "auto") && !is_worth_viewing(model, epochs, verbose))) {
+  if (
+    isFALSE(view_metrics) ||
+      (identical(view_metrics, "auto") && !is_worth_viewing(model, epochs, verbose))
+  ) {
     return(NULL)
   }
   if (is.character(view_metrics) && view_metrics != "auto") {
@@ -70,47 +100,74 @@ view_for <- function(view_metrics, model, epochs, verbose, call) {
 }
 
 check_view_metrics <- function(view_metrics, call) {
-  is_folder <- rlang::is_string(view_metrics) && (view_metrics == "auto" || dir.exists(view_metrics))
+  is_folder <- rlang::is_string(view_metrics) &&
+    (view_metrics == "auto" || dir.exists(view_metrics))
   if (!is_folder && !isTRUE(view_metrics) && !isFALSE(view_metrics)) {
-    abort_argument("view_metrics", sprintf(
-      '`view_metrics` must be "auto", TRUE, FALSE or a folder that exists, not %s.', describe(view_metrics)
-    ), call)
+    abort_argument(
+      "view_metrics",
+      sprintf(
+        '`view_metrics` must be "auto", TRUE, FALSE or an existing folder, not %s.',
+        describe(view_metrics)
+      ),
+      call
+    )
   }
 }
 
-#' Whether `view_metrics = "auto"` shows training: in RStudio, if there are metrics, epochs and output
+#' Whether `view_metrics = "auto"` shows training: in RStudio, with metrics, several epochs and
+#' output
 #' @noRd
 is_worth_viewing <- function(model, epochs, verbose) {
-  is_rstudio() && rlang::is_installed(c("htmlwidgets", "plotly")) && isTRUE(epochs > 1) &&
-    !isTRUE(verbose == 0) && reticulate::py_to_r(bridge$has_metrics(model))
+  is_rstudio() &&
+    rlang::is_installed(c("htmlwidgets", "plotly")) &&
+    isTRUE(epochs > 1) &&
+    !isTRUE(verbose == 0) &&
+    reticulate::py_to_r(bridge$has_metrics(model))
 }
 
 is_rstudio <- function() identical(.Platform$GUI, "RStudio") && is.function(getOption("viewer"))
 
-#' Show a page in the viewer or the browser; where that cannot be, say where the page is
+#' Show a page in the viewer or the browser, or print its address if neither works
 #' @noRd
 open_page <- function(page, url, in_viewer) {
   shown <- tryCatch(
     {
-      user_code(if (in_viewer) getOption("viewer")(page) else if (has_browser()) utils::browseURL(url))
+      run_user_code(
+        if (in_viewer) {
+          getOption("viewer")(page)
+        } else if (has_browser()) {
+          utils::browseURL(url)
+        }
+      )
       in_viewer || has_browser()
     },
     error = function(error) FALSE
   )
   if (!shown) {
-    rlang::inform(c("There is no browser to show training in.", i = paste("While this session goes on, it is at", url)))
+    rlang::inform(c(
+      "No browser is available to show training.",
+      i = paste("While this session is running, the page is at", url)
+    ))
   }
 }
 
 has_browser <- function() {
   browser <- getOption("browser")
-  if (is.function(browser)) return(TRUE)
-  if (.Platform$OS.type == "windows") return(TRUE)
-  has_screen <- Sys.info()[["sysname"]] == "Darwin" || any(nzchar(Sys.getenv(c("DISPLAY", "WAYLAND_DISPLAY"))))
-  has_screen && is.character(browser) && nzchar(browser) && nzchar(Sys.which(strsplit(browser, " ")[[1]][1]))
+  if (is.function(browser)) {
+    return(TRUE)
+  }
+  if (.Platform$OS.type == "windows") {
+    return(TRUE)
+  }
+  has_screen <- Sys.info()[["sysname"]] == "Darwin" ||
+    any(nzchar(Sys.getenv(c("DISPLAY", "WAYLAND_DISPLAY"))))
+  has_screen &&
+    is.character(browser) &&
+    nzchar(browser) &&
+    nzchar(Sys.which(strsplit(browser, " ")[[1]][1]))
 }
 
-#' A new folder with a page that shows training as it goes on
+#' Create a folder with a page that shows training in progress
 #' @noRd
 live_page <- function() {
   folder <- tempfile("kerasfit-view-")
@@ -123,33 +180,43 @@ live_page <- function() {
   )
   own_page <- htmltools::tags$script("document.body.className = 'kerasfit-page'")
   widget <- metrics_widget(live = list(poll = "state.json"), height = "100vh")
-  htmltools::save_html(htmltools::tagList(head, own_page, widget), file.path(folder, "index.html"), libdir = "lib")
+  htmltools::save_html(
+    htmltools::tagList(head, own_page, widget),
+    file.path(folder, "index.html"),
+    libdir = "lib"
+  )
   folder
 }
 
-#' The folder with the page of all runs of this session that are watched in a browser
+#' The folder with the page for all runs of this session that are shown in a browser
 #' @noRd
 shared_live_page <- function() {
-  if (is.null(pages$folder) || !file.exists(file.path(pages$folder, "index.html"))) pages$folder <- live_page()
+  if (is.null(pages$folder) || !file.exists(file.path(pages$folder, "index.html"))) {
+    pages$folder <- live_page()
+  }
   pages$folder
 }
 
 pages <- new.env(parent = emptyenv())
 
-#' Training in a Shiny app
+#' Show training in a Shiny app
 #'
-#' Shows the metrics of training in a [Shiny][shiny::shiny] app: of a [keras_training_history], or of a
-#' [fit()][fit.keras.src.trainers.trainer.Trainer] that goes on in another process, with its progress and a button that stops it.
+#' Shows the metrics of training in a [Shiny][shiny::shiny] app: those of a
+#' [keras_training_history], or of a [fit()][fit.keras.src.trainers.trainer.Trainer] that is running
+#' in another process, with its progress and a stop button.
 #'
-#' An app that trained in its own process would not answer meanwhile. Let it start another one, by callr for example, where
-#' `fit(view_metrics = folder)` keeps the folder up to date, and let `render_training()` return the folder.
-#' `system.file("examples", "shiny", package = "kerasfit")` is such an app.
+#' An app cannot respond while it trains in its own process. Start training in another process, for
+#' example with callr, and let `fit(view_metrics = folder)` write its progress to a folder, which
+#' `render_training()` returns. See the app in
+#' `system.file("examples", "shiny", package = "kerasfit")`.
 #' @param outputId The name of the output.
 #' @param width,height CSS sizes.
-#' @param expr An expression that returns a history, a list of histories, the path of a folder that `fit()` writes to, or
-#'   NULL for nothing.
-#' @param env,quoted Where to evaluate `expr`, and whether it is quoted, as for other functions that render.
-#' @return `training_output()`: an element of a page. `render_training()`: a function for Shiny's `output`.
+#' @param expr An expression that returns a history, a list of histories, the path of a folder that
+#'   `fit()` writes to, or NULL for no output.
+#' @param env,quoted The environment in which to evaluate `expr`, and whether it is quoted, as for
+#'   other render functions.
+#' @return `training_output()`: an element of a page. `render_training()`: a function for Shiny's
+#'   `output`.
 #' @examplesIf rlang::is_installed(c("shiny", "htmlwidgets", "plotly"))
 #' ui <- shiny::fluidPage(training_output("metrics"))
 #' server <- function(input, output) {
@@ -176,19 +243,27 @@ render_training <- function(expr, env = parent.frame(), quoted = FALSE) {
   listening <- FALSE
   widget <- function() {
     shown <- value()
-    if (is.null(shown)) return(NULL)
-    if (!is.character(shown)) return(metrics_widget(if (inherits(shown, "keras_training_history")) list(shown) else shown))
+    if (is.null(shown)) {
+      return(NULL)
+    }
+    if (!is.character(shown)) {
+      return(metrics_widget(if (inherits(shown, "keras_training_history")) list(shown) else shown))
+    }
     folder <<- shown
-    if (!listening) listen_to_stop(function() request_stop(folder))
+    if (!listening) {
+      listen_to_stop(function() request_stop(folder))
+    }
     listening <<- TRUE
     state <- read_state(folder)
-    if (state$status %in% c("starting", "training")) shiny::invalidateLater(500)
+    if (state$status %in% c("starting", "training")) {
+      shiny::invalidateLater(500)
+    }
     metrics_widget(live = list(state = state))
   }
   htmlwidgets::shinyRenderWidget(quote(widget()), training_output, environment(), quoted = TRUE)
 }
 
-#' Call a function when the stop button of the output that is being rendered is pressed
+#' Call a function when the stop button of the current output is pressed
 #' @noRd
 listen_to_stop <- function(stop) {
   pressed <- paste0(shiny::getCurrentOutputInfo()$name, "_stop")
@@ -196,11 +271,11 @@ listen_to_stop <- function(stop) {
   shiny::observeEvent(session$input[[pressed]], stop(), domain = session)
 }
 
-#' The folder that `fit()` makes in the one that it is given, with a file that says so: see inst/python/kerasfit/own_folder.py
+#' The folder that `fit()` creates in the given one, see inst/python/kerasfit/own_folder.py
 #' @noRd
 view_folder <- function(folder) file.path(folder, "kerasfit-view")
 
-#' Stop training that goes on in another process, by a file in its folder
+#' Stop training in another process by a file in its folder
 #' @noRd
 request_stop <- function(folder) {
   format <- "kerasfit: training in progress, format 1"
@@ -210,23 +285,38 @@ request_stop <- function(folder) {
   if (is_view && !file.exists(stop) && Sys.readlink(stop) %in% c("", NA)) file.create(stop)
 }
 
-#' The state of training that `fit()` has written into a folder last
+#' Read the last state of training that `fit()` wrote to a folder
 #' @noRd
 read_state <- function(folder) {
   file <- file.path(view_folder(folder), "state.json")
-  if (file.exists(file)) return(read_replaced(file))
+  if (file.exists(file)) {
+    return(read_replaced(file))
+  }
   list(
-    status = "starting", message = "", name = "", epoch = 0, epochs = NULL, initial_epoch = 1, step = 0, steps = NULL,
-    elapsed = 0, left = NULL, from = 0, rows = list(epoch = list(), metrics = list())
+    status = "starting",
+    message = "",
+    name = "",
+    epoch = 0,
+    epochs = NULL,
+    initial_epoch = 1,
+    step = 0,
+    steps = NULL,
+    elapsed = 0,
+    left = NULL,
+    from = 0,
+    rows = list(epoch = list(), metrics = list())
   )
 }
 
-#' Read a JSON file that another process replaces all the time, which on Windows nobody can open at that moment
+#' Read a JSON file that another process keeps replacing; on Windows it cannot be opened at that
+#' moment
 #' @noRd
 read_replaced <- function(file, read = jsonlite::read_json) {
   for (i in 1:20) {
     state <- tryCatch(suppressWarnings(read(file)), error = function(error) NULL)
-    if (!is.null(state)) return(state)
+    if (!is.null(state)) {
+      return(state)
+    }
     Sys.sleep(0.01)
   }
   read(file)

@@ -1,16 +1,19 @@
-# R values that are stored with a run: as the core stores them, data alone, in which nothing can run.
+# R values in the state of a callback, stored as pure data that cannot run code.
 
-#' A plain R value as the core stores it: its type, its elements, and the names and values of its attributes
+#' Convert a plain R value for storage: its type, its elements, and its attributes
 #'
-#' Vectors, lists, factors, data frames, dates and other values made of vectors and plain attributes are plain. Functions,
-#' environments, language, pointers and S4 objects are not.
-#' @param owner What errors call what the value is the state of.
-#' @param element What they call the value in it; "" for all of it.
+#' Vectors, lists, factors, data frames, dates and other values made of vectors and plain attributes
+#' can be stored. Functions, environments, language, pointers and S4 objects cannot.
+#' @param owner What the value is the state of, for error messages.
+#' @param element The element in it, for error messages; "" for the whole value.
 #' @return A Python list.
 #' @noRd
 state_to_core <- function(value, owner, element = "") {
-  if (isS4(value) || reticulate::is_py_object(value)) refuse_state(value, owner, element)
-  elements <- switch(typeof(value),
+  if (isS4(value) || reticulate::is_py_object(value)) {
+    abort_unsupported_state(value, owner, element)
+  }
+  elements <- switch(
+    typeof(value),
     "NULL" = NULL,
     logical = ,
     integer = array(as.integer(value)),
@@ -19,11 +22,13 @@ state_to_core <- function(value, owner, element = "") {
     character = lapply(enc2utf8(as.vector(value)), function(string) if (!is.na(string)) string),
     raw = array(as.integer(value)),
     list = elements_to_core(unclass(value), owner, element),
-    refuse_state(value, owner, element)
+    abort_unsupported_state(value, owner, element)
   )
   attributes <- attributes(value)
   parts <- list(
-    typeof(value), reticulate::r_to_py(elements), as.list(names(attributes)),
+    typeof(value),
+    reticulate::r_to_py(elements),
+    as.list(names(attributes)),
     elements_to_core(attributes, owner, paste0(element, "@"))
   )
   reticulate::r_to_py(lapply(parts, reticulate::r_to_py))
@@ -32,11 +37,14 @@ state_to_core <- function(value, owner, element = "") {
 elements_to_core <- function(values, owner, within) {
   names <- rlang::names2(values)
   joint <- if (!nzchar(within) || endsWith(within, "@")) "" else "$"
-  elements <- paste0(within, ifelse(nzchar(names), paste0(joint, names), sprintf("[[%d]]", seq_along(values))))
+  elements <- paste0(
+    within,
+    ifelse(nzchar(names), paste0(joint, names), sprintf("[[%d]]", seq_along(values)))
+  )
   reticulate::r_to_py(unname(Map(state_to_core, values, owner, elements)))
 }
 
-refuse_state <- function(value, owner, element) {
+abort_unsupported_state <- function(value, owner, element) {
   what <- if (reticulate::is_py_object(value)) {
     "a Python object"
   } else if (is.function(value)) {
@@ -48,12 +56,18 @@ refuse_state <- function(value, owner, element) {
   }
   abort_argument(
     "callbacks",
-    sprintf("The state of %s cannot be stored: %s is %s.", owner, if (nzchar(element)) paste("its element", element) else "it", what), NULL,
-    hint = "`get_state()` may return vectors, lists, factors and data frames."
+    sprintf(
+      "The state of %s cannot be stored: %s is %s.",
+      owner,
+      if (nzchar(element)) paste("its element", element) else "it",
+      what
+    ),
+    NULL,
+    hint = "`get_state()` must return vectors, lists, factors or data frames."
   )
 }
 
-#' The R value that `state_to_core()` was given
+#' Restore the R value that was given to `state_to_core()`
 #' @param state A Python list.
 #' @noRd
 state_from_core <- function(state) {
@@ -62,7 +76,10 @@ state_from_core <- function(state) {
   value <- elements_from_core(parts[[2]], type)
   names <- as.character(unlist(reticulate::py_to_r(parts[[3]])))
   if (length(names)) {
-    attributes(value) <- stats::setNames(lapply(reticulate::iterate(parts[[4]], simplify = FALSE), state_from_core), names)
+    attributes(value) <- stats::setNames(
+      lapply(reticulate::iterate(parts[[4]], simplify = FALSE), state_from_core),
+      names
+    )
   }
   value
 }
@@ -70,10 +87,13 @@ state_from_core <- function(state) {
 elements_from_core <- function(elements, type) {
   vector_of <- function(type) {
     value <- as.vector(reticulate::py_to_r(elements))
-    if (typeof(value) != type) stop("The elements are of type ", typeof(value), ", not ", type, ".")
+    if (typeof(value) != type) {
+      stop("The elements are of type ", typeof(value), ", not ", type, ".")
+    }
     value
   }
-  switch(type,
+  switch(
+    type,
     "NULL" = NULL,
     logical = as.logical(vector_of("integer")),
     raw = as.raw(vector_of("integer")),
@@ -81,31 +101,38 @@ elements_from_core <- function(elements, type) {
     double = ,
     complex = vector_of(type),
     character = vapply(
-      reticulate::iterate(elements, simplify = FALSE), function(string) reticulate::py_to_r(string) %||% NA_character_, ""
+      reticulate::iterate(elements, simplify = FALSE),
+      function(string) reticulate::py_to_r(string) %||% NA_character_,
+      ""
     ),
     list = lapply(reticulate::iterate(elements, simplify = FALSE), state_from_core),
     stop("There are no values of type ", type, ".")
   )
 }
 
-#' The state of R's random generator: `.Random.seed`, or NULL if it has not been used
+#' The state of R's random generator: `.Random.seed`, or NULL if it was not used yet
 #' @noRd
 r_random_state <- function() {
   seed <- get0(".Random.seed", globalenv(), inherits = FALSE)
   if (is.integer(seed)) seed
 }
 
-#' Give R's random generator a state
-#' @return Whether it was one: integers, as many as the kind of generator has that the first one names.
+#' Set the state of R's random generator
+#' @return Whether the state was valid: integers, as many as the generator named by the first one
+#'   needs.
 #' @noRd
 set_r_random_state <- function(state) {
   seed <- as.vector(state)
-  if (!is.integer(seed) || !length(seed) || is.na(seed[1]) || seed[1] < 0L) return(FALSE)
-  # ?RNGkind: the first integer has the kinds of generator, of normal numbers and of samples
+  if (!is.integer(seed) || !length(seed) || is.na(seed[1]) || seed[1] < 0L) {
+    return(FALSE)
+  }
+  # the first integer encodes the kinds of generator, normal numbers and samples, see ?RNGkind
   kinds <- c(seed[1] %% 100L, seed[1] %/% 100L %% 100L, seed[1] %/% 10000L)
   sizes <- c(4L, 3L, 3L, 626L, 102L, NA, 102L, 7L)
   size <- sizes[kinds[1] + 1L]
   is_state <- all(kinds <= c(7L, 5L, 1L)) && (is.na(size) || length(seed) == size)
-  if (is_state) assign(".Random.seed", seed, globalenv())
+  if (is_state) {
+    assign(".Random.seed", seed, globalenv())
+  }
   is_state
 }

@@ -1,7 +1,8 @@
-#' Where the core shows progress: R's own output
+#' The functions with which the core shows progress in R
 #'
-#' Lines go through `cat()`, so that `sink()`, `capture.output()` and knitr see them, and so does what Python prints
-#' meanwhile. The bar is cli's, drawn only where it can move, and leaves nothing behind.
+#' Lines go through `cat()`, so `sink()`, `capture.output()` and knitr capture them, and so does
+#' output that Python prints during training. The progress bar is drawn by cli, only in terminals
+#' that can redraw it, and is removed at the end.
 #' @noRd
 console_writer <- function() {
   bar <- NULL
@@ -26,42 +27,50 @@ console_writer <- function() {
       invisible()
     },
     bar_end = function() {
-      if (!is.null(bar)) cli::cli_progress_done(id = bar, .envir = here)
+      if (!is.null(bar)) {
+        cli::cli_progress_done(id = bar, .envir = here)
+      }
       bar <<- NULL
       invisible()
     },
-    line = function(text) cat(if (is_console()) wrapped(text, cli::console_width()) else text, sep = "\n"),
+    line = function(text) {
+      cat(if (is_console()) wrap_parts(text, cli::console_width()) else text, sep = "\n")
+    },
     printed = function(text) {
-      if (!is.null(bar)) cli::cli_progress_done(id = bar, .envir = here)
+      if (!is.null(bar)) {
+        cli::cli_progress_done(id = bar, .envir = here)
+      }
       cat(text)
       if (!is.null(bar)) bar <<- do.call(begin_bar, begun)
     }
   )
-  bridge$writer(lapply(lapply(functions, forgiving), reticulate::r_to_py, convert = TRUE))
+  bridge$writer(lapply(lapply(functions, ignoring_errors), reticulate::r_to_py, convert = TRUE))
 }
 
-#' A function that writes, and takes it for no error if that cannot be done
+#' Make a function that writes output ignore errors in doing so, except time limits
 #' @noRd
-forgiving <- function(f) {
+ignoring_errors <- function(f) {
   force(f)
   function(...) tryCatch(f(...), error = function(error) if (is_time_limit(error)) stop(error))
 }
 
-#' Run code that writes a message; that nobody reads it any more is no error
+#' Run code that writes a message, and ignore the error if the reader has closed the pipe
 #' @noRd
-forgiving_closed_pipe <- function(code) {
-  tryCatch(code, error = function(error) if (!grepl("SIGPIPE", conditionMessage(error), fixed = TRUE)) stop(error))
+ignoring_closed_pipe <- function(code) {
+  tryCatch(code, error = function(error) {
+    if (!grepl("SIGPIPE", conditionMessage(error), fixed = TRUE)) stop(error)
+  })
 }
 
-#' Whether lines go to a console where somebody looks at them, not into a file, a document or a variable
+#' Whether output goes to an interactive terminal, not to a file, a document or a variable
 #' @noRd
 is_console <- function() {
   cli::is_dynamic_tty(stdout()) && sink.number() == 0 && !isTRUE(getOption("knitr.in.progress"))
 }
 
-#' Lines of parts that " - " joins, as lines that are no wider than a console, if a part is not
+#' Wrap lines at " - " where they are wider than the console
 #' @noRd
-wrapped <- function(text, width) {
+wrap_parts <- function(text, width) {
   lines <- character()
   for (line in strsplit(text, "\n", fixed = TRUE)[[1]]) {
     parts <- strsplit(line, " - ", fixed = TRUE)[[1]]
@@ -69,7 +78,11 @@ wrapped <- function(text, width) {
     for (part in parts[-1]) {
       last <- length(lines)
       longer <- paste(lines[last], part, sep = " - ")
-      if (nchar(longer, "width") <= width) lines[last] <- longer else lines[last + 1] <- paste0("  ", part)
+      if (nchar(longer, "width") <= width) {
+        lines[last] <- longer
+      } else {
+        lines[last + 1] <- paste0("  ", part)
+      }
     }
   }
   lines
@@ -78,12 +91,17 @@ wrapped <- function(text, width) {
 begin_bar <- function(label, total, envir) {
   rlang::local_options(cli.progress_show_after = 0)
   cli::cli_progress_bar(
-    name = label, total = total %||% NA, clear = TRUE, .auto_close = FALSE, .envir = envir,
+    name = label,
+    total = total %||% NA,
+    clear = TRUE,
+    .auto_close = FALSE,
+    .envir = envir,
     format = if (is.null(total)) {
       "{cli::pb_name}{cli::pb_spin} step {cli::pb_current} | {metrics}"
     } else {
       paste0(
-        "{cli::pb_name}", if (cli::console_width() >= 80) "{cli::pb_bar} ", # which has 30 columns
+        "{cli::pb_name}",
+        if (cli::console_width() >= 80) "{cli::pb_bar} ", # 30 columns wide
         "{cli::pb_current}/{cli::pb_total} | ETA {cli::pb_eta} | {metrics}"
       )
     }

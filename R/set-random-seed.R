@@ -1,7 +1,7 @@
 #' Set all random seeds
 #'
-#' Seeds R, Python, numpy and the backend, so that what follows (initial weights, the order of the samples,
-#' dropout) repeats from run to run. `set.seed()` alone does not reach Python.
+#' Seeds R, Python, numpy and the backend, so that initial weights, the order of the samples and
+#' dropout repeat from run to run. `set.seed()` alone does not seed Python.
 #'
 #' @param seed A whole number, at least 0 and less than 2^31.
 #' @return `seed`, invisibly.
@@ -14,8 +14,21 @@
 set_random_seed <- function(seed) {
   given <- seed
   seed <- plain_numbers(seed)
-  if (!is.numeric(seed) || length(seed) != 1 || is.na(seed) || seed < 0 || seed != round(seed) || seed > .Machine$integer.max) {
-    abort_argument("seed", sprintf("`seed` must be a whole number, 0 or more and less than 2^31, not %s.", describe(seed)))
+  if (
+    !is.numeric(seed) ||
+      length(seed) != 1 ||
+      is.na(seed) ||
+      seed < 0 ||
+      seed != round(seed) ||
+      seed > .Machine$integer.max
+  ) {
+    abort_argument(
+      "seed",
+      sprintf(
+        "`seed` must be a whole number, at least 0 and less than 2^31, not %s.",
+        describe(seed)
+      )
+    )
   }
   set.seed(seed)
   bridge$set_random_seed(as.integer(seed))

@@ -1,14 +1,22 @@
-# whoever has started a run of tfruns has loaded the package
+#' Whether a tfruns run is active; starting one loads the package
+#' @noRd
 run_is_active <- function() isNamespaceLoaded("tfruns") && tfruns::is_run_active()
 
-#' The callbacks of a run of training, and those that report to an active run of the package tfruns
+#' Add callbacks that report to the active run of the package tfruns
 #' @noRd
 with_tfruns <- function(callbacks, model, epochs, initial_epoch, batch_size) {
   if (!run_is_active()) {
     return(callbacks)
   }
-  given <- if (is.null(callbacks)) list() else if (is.list(callbacks)) callbacks else list(callbacks)
-  logs_for_tensorboard <- any(vapply(given, function(callback) any(endsWith(class(callback), ".TensorBoard")), NA))
+  given <- if (is.null(callbacks)) {
+    list()
+  } else if (is.list(callbacks)) {
+    callbacks
+  } else {
+    list(callbacks)
+  }
+  is_tensorboard <- function(callback) any(endsWith(class(callback), ".TensorBoard"))
+  logs_for_tensorboard <- any(vapply(given, is_tensorboard, NA))
   added <- list(tfruns_callback(model, epochs, initial_epoch, batch_size))
   if (!logs_for_tensorboard && has_tensorboard()) {
     added <- c(added, callback_tensorboard(file.path(tfruns::run_dir(), "logs")))
@@ -34,7 +42,7 @@ tfruns_callback <- function(model, epochs, initial_epoch, batch_size) {
     columns <- lapply(stats::setNames(names, names), function(name) {
       vapply(rows, function(row) c(row[[name]], NA_real_)[1], numeric(1))
     })
-    # tfruns wants rows for the epochs to come too
+    # tfruns expects rows for future epochs as well
     missing <- max(0, epochs - initial_epoch + 1 - length(rows))
     tfruns::write_run_metadata("metrics", as.data.frame(lapply(columns, c, rep(NA_real_, missing))))
     tfruns::write_run_metadata("properties", list(epochs_completed = epoch))
@@ -42,11 +50,20 @@ tfruns_callback <- function(model, epochs, initial_epoch, batch_size) {
   describe_run <- function() {
     summary <- utils::capture.output(summary(model))
     compiled <- from_core(bridge$compiled_with(model))
-    tfruns::write_run_metadata("properties", Filter(length, list(
-      epochs = epochs, batch_size = batch_size, model = paste(summary, collapse = "\n"),
-      optimizer = compiled$optimizer, learning_rate = compiled$learning_rate,
-      loss_function = if (rlang::is_string(compiled$loss)) compiled$loss else "custom"
-    )))
+    tfruns::write_run_metadata(
+      "properties",
+      Filter(
+        length,
+        list(
+          epochs = epochs,
+          batch_size = batch_size,
+          model = paste(summary, collapse = "\n"),
+          optimizer = compiled$optimizer,
+          learning_rate = compiled$learning_rate,
+          loss_function = if (rlang::is_string(compiled$loss)) compiled$loss else "custom"
+        )
+      )
+    )
   }
   list(on_train_begin = describe_run, on_epoch_end = write_metrics)
 }

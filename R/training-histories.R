@@ -1,13 +1,16 @@
-#' Several training histories
+#' Compare training histories
 #'
-#' Puts histories of different models or runs together, to be [plotted][plot.kerasfit_history] in one picture or read
-#' as one data frame. Parts of one run are joined by [c()][c.keras_training_history] instead.
+#' Combines histories of different models or runs, to [plot][plot.kerasfit_history] them together or
+#' to read them as one data frame. To join consecutive runs of one model, use
+#' [c()][c.keras_training_history].
 #'
-#' @param ... Histories that [fit()][fit.keras.src.trainers.trainer.Trainer] returned, by the names that they shall have, or
-#'   one list of them. Those without a name are called by their number.
-#' @return A list of the histories, of class `keras_training_histories`. `as.data.frame()` has the columns of
-#'   [as.data.frame()][as.data.frame.kerasfit_history] for one history, and `run`, a factor of the names.
-#' @section Errors: `kerasfit_error_argument` if there are none, or one of them is something else.
+#' @param ... Histories returned by [fit()][fit.keras.src.trainers.trainer.Trainer], with names, or
+#'   one list of them. Histories without a name are numbered.
+#' @return A list of histories of class `keras_training_histories`. `as.data.frame()` has the
+#'   columns of [as.data.frame()][as.data.frame.kerasfit_history] for one history, and `run`, a
+#'   factor of the names.
+#' @section Errors: `kerasfit_error_argument` if there are no histories, or if an argument is not a
+#' history.
 #' @seealso [plot()][plot.kerasfit_history]
 #' @examples
 #' history <- function(loss) {
@@ -24,11 +27,22 @@ training_histories <- function(...) {
   call <- sys.call()
   histories <- list(...)
   is_list <- function(x) inherits(x, "keras_training_histories") || is.list(x) && !is.object(x)
-  if (length(histories) == 1 && is_list(histories[[1]])) histories <- unclass(histories[[1]])
-  if (!length(histories)) abort_argument("...", "training_histories() needs at least one history.", call)
+  if (length(histories) == 1 && is_list(histories[[1]])) {
+    histories <- unclass(histories[[1]])
+  }
+  if (!length(histories)) {
+    abort_argument("...", "training_histories() needs at least one history.", call)
+  }
   other <- Filter(function(history) !inherits(history, "keras_training_history"), histories)
   if (length(other)) {
-    abort_argument("...", sprintf("training_histories() takes histories that fit() returned, not %s.", describe(other[[1]])), call)
+    abort_argument(
+      "...",
+      sprintf(
+        "training_histories() takes histories returned by fit(), not %s.",
+        describe(other[[1]])
+      ),
+      call
+    )
   }
   as_histories(histories)
 }
@@ -37,7 +51,7 @@ as_histories <- function(histories) {
   structure(stats::setNames(histories, run_names(histories)), class = "keras_training_histories")
 }
 
-#' The names of runs that are compared, or else their numbers
+#' Names of the runs to compare; numbers for those without a name
 #' @noRd
 run_names <- function(histories) {
   names <- rlang::names2(histories)
@@ -53,17 +67,28 @@ run_names <- function(histories) {
 #' @export
 as.data.frame.keras_training_histories <- function(x, row.names = NULL, optional = FALSE, ...) {
   runs <- run_names(x)
-  data <- do.call(rbind, Map(function(history, run) {
-    data <- as.data.frame(history)
-    cbind(data, run = rep(factor(run, runs), nrow(data)))
-  }, unname(unclass(x)), runs))
+  data <- do.call(
+    rbind,
+    Map(
+      function(history, run) {
+        data <- as.data.frame(history)
+        cbind(data, run = rep(factor(run, runs), nrow(data)))
+      },
+      unname(unclass(x)),
+      runs
+    )
+  )
   rownames(data) <- NULL
   data
 }
 
 #' @export
 format.keras_training_histories <- function(x, ...) {
-  unlist(Map(function(history, run) c(paste0(run, ":"), paste0("  ", format(history))), unname(unclass(x)), names(x)))
+  unlist(Map(
+    function(history, run) c(paste0(run, ":"), paste0("  ", format(history))),
+    unname(unclass(x)),
+    names(x)
+  ))
 }
 
 #' @export

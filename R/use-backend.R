@@ -1,46 +1,56 @@
-#' Choose the backend that Keras computes with
+#' Choose the backend of Keras
 #'
-#' Must be called before Keras loads, that is before the first use of [keras] or of a model; a backend cannot be
-#' changed in a running session. Without it, Keras takes the backend in the environment variable `KERAS_BACKEND`,
-#' and TensorFlow if there is none.
+#' Call this before Keras loads, which is at the first use of [keras] or of a model. The backend
+#' cannot be changed in a running session. Without this call, Keras uses the backend in the
+#' environment variable `KERAS_BACKEND`, or TensorFlow if it is not set.
 #'
-#' With `"torch"` on Linux, `library(kerasfit)` and the choice of the backend should come before anything else that uses
-#' Python. PyTorch's library takes R's BLAS for its own otherwise, which may take ten times as long; a warning says so.
-#'
-#' @section Compiled programs:
-#' What TensorFlow and JAX compile is kept for the next session in the folder `kerasfit-programs`, which kerasfit makes in
-#' `tools::R_user_dir("kerasfit", "cache")`. `options(kerasfit.cache = )` or the environment variable `KERASFIT_CACHE`, set
-#' before Keras loads, names another folder to make it in; `options(kerasfit.cache = FALSE)` keeps nothing.
-#' JAX before 0.6 has faults in running what it has kept, so training steps are compiled anew with it.
-#'
-#' When Keras loads, programs that were not used for 60 days are deleted, those that are damaged, and the least recently
-#' used ones beyond 500 MB. Nothing else is ever deleted: no file outside `kerasfit-programs`, and in it only files of yours
-#' whose names are as TensorFlow and JAX make them; links are not followed.
-#'
-#' A compiled program is code that will run. So the folder is not used if users other than you may write to it or to the one
-#' that you name, if it belongs to another user, if it is a link, or if something else has its name. `fit()`, [evaluate()] or
-#' [predict()][predict.keras.src.trainers.trainer.Trainer] then warn once and compile as if nothing had been kept. (Windows has no
-#' such permissions; there they are not looked at.) The folder may be deleted at any time.
-#'
-#' @section Environment variables:
-#' When Keras loads, kerasfit sets environment variables that it and the backend need as long as the session lasts.
-#' Processes that are started from then on inherit them:
-#' - with `use_backend(gpu = FALSE)`, what hides graphics cards from the backend: `CUDA_VISIBLE_DEVICES`, `JAX_PLATFORMS` or
-#'   `KERAS_TORCH_DEVICE`;
-#' - `KERAS_BACKEND`, the backend, and `KERASFIT_CACHE`, the folder in which `kerasfit-programs` is, or nothing;
-#' - `TF_CPP_MIN_LOG_LEVEL`, 3 if it has not been set: TensorFlow and JAX write nothing to the console;
-#' - `TF_XLA_FLAGS`, with TensorFlow: its own flag for the folder of compiled programs is added. Sessions of kerasfit that
-#'   inherit it do not use it.
-#'
-#' @section With the package keras3:
-#' Where keras3 is loaded, its `use_backend()` says which Python packages are wanted, so that there is one TensorFlow only.
+#' With `"torch"` on Linux, call `library(kerasfit)` and `use_backend()` before anything else that
+#' uses Python. Otherwise PyTorch uses R's BLAS, which may be ten times slower; kerasfit warns about
+#' it.
 #'
 #' @param backend `"tensorflow"`, `"jax"` or `"torch"`.
-#' @param gpu Whether to compute on a graphics card. `NA`: on one that the backend finds. `FALSE`: on none. `TRUE`: with Python
-#'   packages for one, where reticulate installs them.
+#' @param gpu Whether to use a GPU. `NA`: if the backend finds one. `FALSE`: no. `TRUE`: yes; where
+#'   reticulate installs Python packages, it installs those for GPUs.
 #' @return `backend`, invisibly.
-#' @section Errors: `kerasfit_error_argument` if there is no such backend, `kerasfit_error_state` if Keras has
-#'   loaded already with another one.
+#'
+#' @section Compiled programs:
+#' Programs that TensorFlow and JAX compile are kept for the next session in the folder
+#' `kerasfit-programs`, which kerasfit creates in `tools::R_user_dir("kerasfit", "cache")`. To
+#' create it in another folder, set `options(kerasfit.cache = )` or the environment variable
+#' `KERASFIT_CACHE` before Keras loads; `options(kerasfit.cache = FALSE)` turns this off. Versions
+#' of JAX before 0.6 have faults in running stored programs, so with them training steps are always
+#' compiled again.
+#'
+#' When Keras loads, kerasfit deletes programs that were not used for 60 days, damaged ones, and the
+#' least recently used ones beyond 500 MB. It never deletes anything else: no files outside
+#' `kerasfit-programs`, and in it only your files with names in the format of TensorFlow and JAX.
+#' Links are not followed. You may delete the folder at any time.
+#'
+#' A compiled program is code that will run. Therefore the folder is not used if users other than
+#' you can write to it or to its parent, if it belongs to another user, if it is a link, or if a
+#' file has its name. `fit()`, [evaluate()] or
+#' [predict()][predict.keras.src.trainers.trainer.Trainer] then warn once and compile without the
+#' folder. Windows has no such permissions, so they are not checked there.
+#'
+#' @section Environment variables:
+#' When Keras loads, kerasfit sets environment variables for itself and the backend. They last as
+#' long as the session, and child processes inherit them:
+#'
+#' * `KERAS_BACKEND`: the backend.
+#' * `KERASFIT_CACHE`: the folder that contains `kerasfit-programs`, or an empty string.
+#' * `TF_CPP_MIN_LOG_LEVEL`: 3 if it was not set, so that TensorFlow and JAX write nothing to the
+#'   console.
+#' * `TF_XLA_FLAGS`, with TensorFlow: the flag for the folder of compiled programs is added. Child
+#'   sessions that use kerasfit ignore this flag.
+#' * `CUDA_VISIBLE_DEVICES`, `JAX_PLATFORMS` or `KERAS_TORCH_DEVICE`, after
+#'   `use_backend(gpu = FALSE)`: these hide GPUs from the backend.
+#'
+#' @section With the package keras3:
+#' If keras3 is loaded, its `use_backend()` declares the Python packages, so that only one
+#' TensorFlow is installed.
+#'
+#' @section Errors: `kerasfit_error_argument` if the backend does not exist, `kerasfit_error_state`
+#' if Keras has already loaded with another one.
 #' @examples
 #' \dontrun{
 #' library(kerasfit)
@@ -58,26 +68,33 @@ use_backend <- function(backend = c("tensorflow", "jax", "torch"), gpu = NA) {
     if (loaded != backend) {
       abort_kerasfit(
         c(
-          sprintf('The backend cannot become "%s": Keras has loaded with "%s" already.', backend, loaded),
-          i = "Restart R and call `use_backend()` before anything that uses Keras."
+          sprintf(
+            'The backend cannot be changed to "%s": Keras has already loaded with "%s".',
+            backend,
+            loaded
+          ),
+          i = "Restart R and call `use_backend()` before anything else that uses Keras."
         ),
         kind = "state"
       )
     }
     return(invisible(backend))
   }
-  if (isNamespaceLoaded("keras3")) keras3::use_backend(backend, gpu)
+  if (isNamespaceLoaded("keras3")) {
+    keras3::use_backend(backend, gpu)
+  }
   set_python_environment("KERAS_BACKEND", backend)
   hide_gpus(backend, gpu)
   require_python(backend, gpu)
   invisible(backend)
 }
 
-#' Set, for a backend, the environment variables that hide graphics cards from it; or unset those that would
+#' Set the environment variables that hide GPUs from a backend, or unset them for `gpu = TRUE`
 #' @noRd
 hide_gpus <- function(backend, gpu) {
   hiding <- list(
-    tensorflow = list(CUDA_VISIBLE_DEVICES = "-1"), jax = list(JAX_PLATFORMS = "cpu"),
+    tensorflow = list(CUDA_VISIBLE_DEVICES = "-1"),
+    jax = list(JAX_PLATFORMS = "cpu"),
     torch = list(CUDA_VISIBLE_DEVICES = "-1", KERAS_TORCH_DEVICE = "cpu")
   )[[backend]]
   for (name in names(hiding)) {
@@ -90,7 +107,7 @@ hide_gpus <- function(backend, gpu) {
   }
 }
 
-#' The backend that Keras will load with if nobody chooses one
+#' The backend that Keras loads if none is chosen
 #' @noRd
 default_backend <- function() {
   backend <- Sys.getenv("KERAS_BACKEND")
@@ -99,21 +116,32 @@ default_backend <- function() {
 
 backend_packages <- c(tensorflow = "tensorflow>=2.17", jax = "jax>=0.5.3", torch = "torch>=2.4")
 gpu_packages <- c(
-  tensorflow = sub("tensorflow", "tensorflow[and-cuda]", backend_packages[["tensorflow"]], fixed = TRUE),
-  jax = sub("jax", "jax[cuda12]", backend_packages[["jax"]], fixed = TRUE), torch = backend_packages[["torch"]]
+  tensorflow = sub(
+    "tensorflow",
+    "tensorflow[and-cuda]",
+    backend_packages[["tensorflow"]],
+    fixed = TRUE
+  ),
+  jax = sub("jax", "jax[cuda12]", backend_packages[["jax"]], fixed = TRUE),
+  torch = backend_packages[["torch"]]
 )
 core_packages <- c("keras>=3.9", "numpy>=1.26", "pandas>=2.0")
 
-#' Declare what Python needs, for reticulate to provide where no environment has been chosen
+#' Declare the Python packages for reticulate to install, where no Python environment has been
+#' chosen
 #'
-#' keras3 declares the backend itself where it is loaded, such as tensorflow-cpu.
+#' If keras3 is loaded, it declares the package of the backend itself, for example tensorflow-cpu.
 #' @noRd
 require_python <- function(backend, gpu = NA) {
   if (reticulate::py_available()) {
     return()
   }
   reticulate::py_require(unname(c(backend_packages, gpu_packages)), action = "remove")
-  packages <- if (isTRUE(gpu) && Sys.info()[["sysname"]] == "Linux") gpu_packages else backend_packages
+  packages <- if (isTRUE(gpu) && Sys.info()[["sysname"]] == "Linux") {
+    gpu_packages
+  } else {
+    backend_packages
+  }
   own <- if (!isNamespaceLoaded("keras3")) packages[names(packages) == backend]
   reticulate::py_require(unname(c(core_packages, own)), python_version = ">=3.10")
 }

@@ -1,4 +1,5 @@
-# The Python modules, and `keras`. They are promises: nothing Python loads before the first use.
+# The Python modules, and `keras`, are promises: Python loads nothing before their first use.
+
 core <- NULL
 bridge <- NULL
 
@@ -9,19 +10,29 @@ bridge <- NULL
   python <- system.file("python", package = pkgname, lib.loc = libname)
   delayedAssign("keras", import_keras(python), assign.env = namespace)
   delayedAssign("core", import_core("kerasfit", python), assign.env = namespace)
-  delayedAssign("bridge", import_core("kerasfit.bridges.reticulate", python), assign.env = namespace)
+  delayedAssign(
+    "bridge",
+    import_core("kerasfit.bridges.reticulate", python),
+    assign.env = namespace
+  )
   setHook("reticulate.onPyInit", function(...) try(load_torch_library(python), silent = TRUE))
-  # keras3 may load Keras, and models, before kerasfit's own Python is needed
+  # keras3 may load Keras and models before kerasfit needs Python
   restore <- function(...) try(restore_schemas(python), silent = TRUE)
   setHook("reticulate::keras::load", restore)
-  if (reticulate::py_available() && reticulate::py_eval("'keras' in __import__('sys').modules")) restore()
-  if (isNamespaceLoaded("keras3")) share_with_keras3(namespace)
+  if (reticulate::py_available() && reticulate::py_eval("'keras' in __import__('sys').modules")) {
+    restore()
+  }
+  if (isNamespaceLoaded("keras3")) {
+    share_with_keras3(namespace)
+  }
   setHook(packageEvent("keras3", "onLoad"), function(...) {
-    require_python(default_backend()) # keras3 asks for the backend, in its own way
-    if (is_attached("kerasfit")) train_models_by("kerasfit")
+    require_python(default_backend()) # without the backend, which keras3 declares itself
+    if (is_attached("kerasfit")) register_with_keras3("kerasfit")
   })
-  setHook(packageEvent("keras3", "attach"), function(...) if (is_attached("kerasfit")) tell_of_epochs())
-  # histories made by keras3 and kept in a file, where keras3 cannot come later with its own methods for them
+  setHook(packageEvent("keras3", "attach"), function(...) {
+    if (is_attached("kerasfit")) announce_epoch_numbering()
+  })
+  # methods for saved histories of keras3, if it is not installed and cannot register its own
   if (!nzchar(system.file(package = "keras3"))) {
     for (generic in c("print", "plot", "as.data.frame")) {
       method <- get(paste0(generic, ".kerasfit_history"), namespace)
@@ -31,33 +42,42 @@ bridge <- NULL
 }
 
 .onAttach <- function(libname, pkgname) {
-  if (isNamespaceLoaded("keras3")) train_models_by("kerasfit")
-  if (is_attached("keras3")) tell_of_epochs()
+  if (isNamespaceLoaded("keras3")) {
+    register_with_keras3("kerasfit")
+  }
+  if (is_attached("keras3")) announce_epoch_numbering()
 }
 
 .onDetach <- function(libpath) {
-  if (isNamespaceLoaded("keras3")) train_models_by("keras3")
+  if (isNamespaceLoaded("keras3")) register_with_keras3("keras3")
 }
 
 is_attached <- function(package) paste0("package:", package) %in% search()
 
-#' Have keras3's generics train and use models by the methods of a package
+#' Make keras3's generics use the methods of a package for models
 #'
-#' keras3 has methods for models, so kerasfit has its own for the class that these inherit from: neither overwrites the
-#' other's when it is loaded. Those who attach kerasfit want its methods.
+#' keras3 has methods for models, and kerasfit has methods for the class that these inherit from, so
+#' that neither overwrites the other's on loading. Users who attach kerasfit expect its methods.
 #' @param package "kerasfit" or "keras3".
 #' @noRd
-train_models_by <- function(package) {
+register_with_keras3 <- function(package) {
   model <- "keras.src.models.model.Model"
   class <- c(kerasfit = "keras.src.trainers.trainer.Trainer", keras3 = model)[[package]]
   for (generic in c("fit", "compile", "evaluate", "predict")) {
-    method <- get0(paste0(generic, ".", class), asNamespace(package), mode = "function", inherits = FALSE)
-    if (is.null(method) || !exists(generic, asNamespace("keras3"), mode = "function")) next
+    method <- get0(
+      paste0(generic, ".", class),
+      asNamespace(package),
+      mode = "function",
+      inherits = FALSE
+    )
+    if (is.null(method) || !exists(generic, asNamespace("keras3"), mode = "function")) {
+      next
+    }
     registerS3method(generic, model, method, envir = asNamespace("keras3"))
   }
 }
 
-#' Export the objects of keras3 that do the same as kerasfit's, so that neither masks the other
+#' Export functions of keras3 that are the same as kerasfit's, so that neither masks the other
 #' @noRd
 share_with_keras3 <- function(namespace) {
   for (name in intersect("evaluate", getNamespaceExports("keras3"))) {
@@ -65,32 +85,37 @@ share_with_keras3 <- function(namespace) {
   }
 }
 
-tell_of_epochs <- function() {
+announce_epoch_numbering <- function() {
   packageStartupMessage(
-    "While keras3 is attached, `callback_learning_rate_scheduler()` counts epochs from 0, as keras3 does. ",
-    "kerasfit's counts from 1 otherwise, and with `first_epoch = 1`."
+    "While keras3 is attached, `callback_learning_rate_scheduler()` counts epochs from 0, ",
+    "as keras3 does. ",
+    "Without keras3, or with `first_epoch = 1`, it counts from 1."
   )
 }
 
-#' Have models that are loaded from files know the data that they were trained on: `inst/python/kerasfit/saved_schema.py`
+#' Restore the levels and columns of models that are loaded from files, see
+#' `inst/python/kerasfit/saved_schema.py`
 #' @noRd
 restore_schemas <- function(python) {
   reticulate::import_from_path("saved_schema", file.path(python, "kerasfit"))$restore_when_loaded()
 }
 
-#' Stop an installation that would have no core, as where a checkout has lost its files
-#' @param package The package's folder, as installed or, for pkgload, as source.
+#' Stop an installation without the Python core, for example from an incomplete checkout
+#' @param package The package's folder: as installed or, for pkgload, as source.
 #' @noRd
 check_core_files <- function(package) {
   folders <- file.path(package, c("python", "inst/python"), "kerasfit")
   if (!any(file.exists(file.path(folders, "__init__.py")))) {
     stop(
-      "The Python core of kerasfit is missing: there is no file inst/python/kerasfit/__init__.py in the sources. ",
-      "Install from a complete copy of them.",
+      "The Python core of kerasfit is missing: ",
+      "the sources have no file inst/python/kerasfit/__init__.py. ",
+      "Install from a complete copy of the sources.",
       call. = FALSE
     )
   }
 }
 
-# here, R evaluates the code to install it
-if (isNamespace(topenv())) check_core_files(getNamespaceInfo(topenv(), "path"))
+# true while R evaluates this code to install the package
+if (isNamespace(topenv())) {
+  check_core_files(getNamespaceInfo(topenv(), "path"))
+}

@@ -1,6 +1,6 @@
-# Recognise capital letters: 20 000 images in 20 fonts, each described by 16 numbers.
-# Frey, P. W. and Slate, D. J. (1991), "Letter Recognition Using Holland-Style Adaptive Classifiers",
-# Machine Learning 6, 161-182. The data are in the R package mlbench.
+# Recognise letters: 20 000 images of capital letters in 20 fonts, described by 16 numbers each.
+# Frey, P. W. and Slate, D. J. (1991), "Letter Recognition Using Holland-Style Adaptive
+# Classifiers", Machine Learning 6, 161-182. The data are in the R package mlbench.
 
 library(kerasfit)
 data(LetterRecognition, package = "mlbench")
@@ -30,7 +30,7 @@ confused <- subset(confused, truth != guessed)
 cat("Most often confused:\n")
 print(head(confused[order(-confused$Freq), ], 4), row.names = FALSE)
 
-# show the plot in an interactive session; write it to a file in the working directory otherwise
+# Rscript writes the plot to a file; in an interactive session it is shown instead
 if (interactive()) {
   print(plot(history))
 } else {

@@ -1,4 +1,4 @@
-# The names that the R code in cases.json is made of, with the values of those in cases.py.
+# The variables in the R code of cases.json, with the same values as in cases.py.
 x <- outer(0:149, 1:4, function(i, j) sin(i * j) + j - 1)
 codes <- (0:149 * 7L) %% 3L
 species <- factor(c("setosa", "versicolor", "virginica")[codes + 1L])

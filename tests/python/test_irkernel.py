@@ -92,6 +92,6 @@ def test_the_stop_button_ends_training_and_the_history_is_there(notebook):
         """,
         interrupt_after="third",
     )
-    assert "Training was interrupted, after" in said
+    assert "Training was interrupted after" in said
     assert said.endswith("interrupted TRUE TRUE")
     assert notebook.text("fit(model, x, x[, 1], verbose = 0); cat('usable')") == "usable"

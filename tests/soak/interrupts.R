@@ -1,6 +1,7 @@
-# Training that is interrupted at random times by whoever reads the output: after "ready", a SIGINT is expected.
+# Training that the parent process interrupts at random times: it sends a SIGINT after each "ready".
 #
-# Rscript interrupts.R COUNT checks after each that the model is that of some step of a run without interrupts.
+# Rscript interrupts.R COUNT checks after each interrupt that the model equals that of some step of
+# an uninterrupted run.
 
 library(kerasfit)
 
@@ -13,7 +14,10 @@ ways <- c("arrays", "generator", "batches", "validation", "backup")
 new_model <- function() {
   set_random_seed(1)
   model <- keras$Sequential(list(
-    keras$Input(list(8L)), keras$layers$Dense(16L, activation = "relu"), keras$layers$Dropout(0.2), keras$layers$Dense(1L)
+    keras$Input(list(8L)),
+    keras$layers$Dense(16L, activation = "relu"),
+    keras$layers$Dropout(0.2),
+    keras$layers$Dense(1L)
   ))
   compile(model, "adam", "mse")
 }
@@ -28,16 +32,28 @@ generator <- function() {
 }
 
 train <- function(model, way, epochs, steps = NULL) {
-  arguments <- switch(way,
+  arguments <- switch(
+    way,
     generator = list(generator(), steps_per_epoch = steps %||% 31),
     list(x[1:992, ], y[1:992], steps_per_epoch = steps, shuffle = FALSE)
   )
-  more <- switch(way,
+  more <- switch(
+    way,
     batches = list(callbacks = list(on_train_batch_end = function(batch) NULL)),
     validation = list(validation_data = list(x, y)),
     backup = list(callbacks = if (epochs > 1e5) callback_backup_and_restore(tempfile("state")))
   )
-  do.call(fit, c(list(model), arguments, batch_size = if (way != "generator") 32, epochs = epochs, verbose = 0, more))
+  do.call(
+    fit,
+    c(
+      list(model),
+      arguments,
+      batch_size = if (way != "generator") 32,
+      epochs = epochs,
+      verbose = 0,
+      more
+    )
+  )
 }
 
 `%||%` <- rlang::`%||%`
@@ -45,13 +61,24 @@ for (number in seq_len(count)) {
   way <- ways[number %% length(ways) + 1]
   model <- new_model()
   cat("ready\n")
-  # before fit() has begun, and after it has ended, an interrupt is one of R code
-  history <- tryCatch(suppressMessages(train(model, way, 1e6)), interrupt = function(condition) NULL)
+  # before and after fit(), an interrupt is an ordinary one of R code
+  history <- tryCatch(suppressMessages(train(model, way, 1e6)), interrupt = function(condition) {
+    NULL
+  })
   steps <- as.integer(keras$ops$convert_to_numpy(model$optimizer$iterations$value))
   expected <- new_model()
-  if (steps %/% 31) train(expected, way, steps %/% 31)
-  if (steps %% 31) train(expected, way, 1, steps %% 31)
+  if (steps %/% 31) {
+    train(expected, way, steps %/% 31)
+  }
+  if (steps %% 31) {
+    train(expected, way, 1, steps %% 31)
+  }
   same <- identical(model$get_weights(), expected$get_weights())
-  cat(sprintf("%s after %d steps: %s\n", way, steps, if (same && !isFALSE(history$params$interrupted)) "whole" else "BROKEN"))
+  cat(sprintf(
+    "%s after %d steps: %s\n",
+    way,
+    steps,
+    if (same && !isFALSE(history$params$interrupted)) "whole" else "BROKEN"
+  ))
 }
 cat("alive\n")

@@ -1,6 +1,7 @@
-# A run with a backup, which may be killed at any time: Rscript killed.R SOURCE FOLDER.
+# A run with a backup that can be killed at any time: Rscript killed.R SOURCE FOLDER.
 #
-# Prints "training" when it begins to train, and a hash of all that it ends with. A FOLDER of "" is no backup.
+# Prints "training" when training starts, and a hash of the result. With a FOLDER of "" there is no
+# backup.
 
 library(kerasfit)
 
@@ -17,12 +18,16 @@ rows_of_batch <- function() sample(600, 16)
 validation <- list(x[1:100, ], y[1:100])
 
 model <- keras$Sequential(list(
-  keras$Input(list(4L)), keras$layers$Dense(8L, activation = "relu"), keras$layers$Dropout(0.2),
-  keras$layers$BatchNormalization(), keras$layers$Dense(1L)
+  keras$Input(list(4L)),
+  keras$layers$Dense(8L, activation = "relu"),
+  keras$layers$Dropout(0.2),
+  keras$layers$BatchNormalization(),
+  keras$layers$Dense(1L)
 ))
 compile(model, keras$optimizers$Adam(0.01), "mse", metrics = "mae")
 
-python <- reticulate::py_run_string("
+python <- reticulate::py_run_string(
+  "
 import random
 import keras
 import numpy as np
@@ -48,21 +53,30 @@ def random_batches(x, y):
 
 def dataset(x, y):
     import tensorflow as tf
-    return tf.data.Dataset.from_tensor_slices((np.asarray(x, 'float32'), np.asarray(y, 'float32'))).batch(32)
-", convert = FALSE)
+    arrays = (np.asarray(x, 'float32'), np.asarray(y, 'float32'))
+    return tf.data.Dataset.from_tensor_slices(arrays).batch(32)
+",
+  convert = FALSE
+)
 
-data <- switch(source_of,
+data <- switch(
+  source_of,
   arrays = list(x, y, batch_size = 32),
   frame = list(as.data.frame(x), data.frame(y = y), batch_size = 32),
   dataset = list(python$dataset(x, matrix(y))),
   pydataset = list(python$Batches(x, matrix(y))),
-  r_generator = list(function() {
-    rows <- rows_of_batch()
-    list(x[rows, ], y[rows])
-  }, steps_per_epoch = 18),
+  r_generator = list(
+    function() {
+      rows <- rows_of_batch()
+      list(x[rows, ], y[rows])
+    },
+    steps_per_epoch = 18
+  ),
   python_generator = list(python$random_batches(x, matrix(y)), steps_per_epoch = 18)
 )
-if (source_of == "frame") validation[[1]] <- as.data.frame(validation[[1]])
+if (source_of == "frame") {
+  validation[[1]] <- as.data.frame(validation[[1]])
+}
 if (source_of == "r_generator") {
   validation <- function() {
     rows <- rows_of_batch()
@@ -73,7 +87,9 @@ if (source_of == "r_generator") {
 noisy <- Callback(
   "Noisy",
   public = list(
-    drawn = list(), get_state = function() self$drawn, set_state = function(state) self$drawn <- state
+    drawn = list(),
+    get_state = function() self$drawn,
+    set_state = function(state) self$drawn <- state
   ),
   on_train_begin = function() cat("training\n"),
   on_epoch_end = function(epoch, logs) {
@@ -84,20 +100,37 @@ noisy <- Callback(
 log <- file.path(place, paste0(source_of, ".csv"))
 csv <- file.path(place, paste0(source_of, "-keras.csv"))
 callbacks <- list(
-  noisy, callback_log(log), callback_csv_logger(csv),
+  noisy,
+  callback_log(log),
+  callback_csv_logger(csv),
   callback_early_stopping("val_loss", patience = 12, restore_best_weights = TRUE),
   callback_reduce_lr_on_plateau("val_loss", patience = 2, min_delta = 0.01),
   if (nzchar(folder)) callback_backup_and_restore(folder, save_freq, double_checkpoint = TRUE)
 )
 set_random_seed(2)
-history <- do.call(fit, c(
-  list(model), data,
-  list(
-    epochs = 40, validation_data = validation, validation_steps = if (is.function(validation)) 3,
-    callbacks = Filter(Negate(is.null), callbacks), verbose = 0
+history <- do.call(
+  fit,
+  c(
+    list(model),
+    data,
+    list(
+      epochs = 40,
+      validation_data = validation,
+      validation_steps = if (is.function(validation)) 3,
+      callbacks = Filter(Negate(is.null), callbacks),
+      verbose = 0
+    )
   )
-))
+)
 rows <- read.csv(log)
-cat(rlang::hash(list(
-  lapply(model$get_weights(), as.vector), history$metrics, noisy$drawn, runif(1), rows[names(rows) != "seconds"], readLines(csv)
-)), "\n")
+cat(
+  rlang::hash(list(
+    lapply(model$get_weights(), as.vector),
+    history$metrics,
+    noisy$drawn,
+    runif(1),
+    rows[names(rows) != "seconds"],
+    readLines(csv)
+  )),
+  "\n"
+)

@@ -1,7 +1,7 @@
 skip_on_cran()
 skip_if_not(file.exists(test_path("../cases/cases.json")), "tests/cases is not there")
 
-test_that("each case trains to the bit as with the values of Python that mean the same", {
+test_that("each case trains the same with R values and with their Python equivalents", {
   cases <- reticulate::import_from_path("cases", normalizePath(test_path("../cases")))
   world <- new.env(parent = globalenv())
   sys.source(test_path("../cases/world.R"), world)

@@ -1,16 +1,29 @@
 a_mistake <- function() {
   history <- a_history(list(loss = c(3, 2)))
-  plot(history, metrics = "accuracy", xlab = "a label that makes the call long", ylab = "another one")
+  plot(
+    history,
+    metrics = "accuracy",
+    xlab = "a label that makes the call long",
+    ylab = "another one"
+  )
 }
 
 test_that("an error has the call of the user's function, without its arguments", {
   error <- expect_error(a_mistake(), class = "kerasfit_error_argument")
   expect_s3_class(error, "rlang_error")
   expect_identical(conditionCall(error), quote(plot()))
-  expect_match(format(error), "Error in `plot()`:\n! `metrics` names \"accuracy\"", fixed = TRUE, all = FALSE)
+  expect_match(
+    format(error),
+    "Error in `plot()`:\n! `metrics` contains \"accuracy\"",
+    fixed = TRUE,
+    all = FALSE
+  )
   calls <- list(
-    quote(use_backend("abacus")), quote(kerasfit::use_backend("abacus")), quote(training_histories(1)),
-    quote(Callback(3)), quote(install_kerasfit(backend = "abacus"))
+    quote(use_backend("abacus")),
+    quote(kerasfit::use_backend("abacus")),
+    quote(training_histories(1)),
+    quote(Callback(3)),
+    quote(install_kerasfit(backend = "abacus"))
   )
   for (call in calls) {
     error <- expect_error(eval(call), class = "kerasfit_error_argument")
@@ -27,22 +40,26 @@ test_that("the backtrace of an error ends with the user's call", {
   expect_no_match(trace, "abort_", fixed = TRUE)
 })
 
-test_that("an error that nobody catches is formatted, and rlang::last_error() returns it", {
+test_that("an uncaught error is formatted, and rlang::last_error() returns it", {
   skip_if_not_installed("callr")
   script <- withr::local_tempfile(fileext = ".R")
-  writeLines(c(
-    "library(kerasfit)",
-    "options(error = quote({ cat(class(rlang::last_error())[1], '\\n'); q('no', 3) }))",
-    "history <- structure(list(params = list(), metrics = list(loss = c(3, 2))), class = 'keras_training_history')",
-    "plot(history, history, xlab = 'a label that makes the call long', ylab = 'another one')"
-  ), script)
+  writeLines(
+    c(
+      "library(kerasfit)",
+      "options(error = quote({ cat(class(rlang::last_error())[1], '\\n'); q('no', 3) }))",
+      "history <- structure(list(params = list(), metrics = list(loss = c(3, 2))),",
+      "  class = 'keras_training_history')",
+      "plot(history, history, xlab = 'a label that makes the call long', ylab = 'another one')"
+    ),
+    script
+  )
   said <- callr::rscript(script, show = FALSE, fail_on_status = FALSE)
   expect_identical(said$status, 3L)
   expect_match(said$stdout, "kerasfit_error_argument")
   expect_match(said$stderr, "Error in `plot()`:\n! `y` must be missing", fixed = TRUE)
 })
 
-test_that("errors of the core and of Python have the call too, and warnings", {
+test_that("errors of the core and of Python have the user's call", {
   skip_on_cran()
   model <- regressor()
   for (x in list(iris_x[1:3, ], iris_x[, 1:2])) {
@@ -55,32 +72,13 @@ test_that("errors of the core and of Python have the call too, and warnings", {
   expect_identical(conditionCall(error), quote(compile()))
 })
 
-test_that("the option kerasfit.kernels, or else the environment variable, turns faster functions off", {
-  withr::local_envvar(KERASFIT_KERNELS = NA)
-  expect_true(kernels_to_core(quote(fit())))
-  withr::local_envvar(KERASFIT_KERNELS = "0")
-  expect_false(kernels_to_core(quote(fit())))
-  withr::local_options(kerasfit.kernels = TRUE)
-  expect_true(kernels_to_core(quote(fit())))
-  withr::local_options(kerasfit.kernels = "maybe")
-  expect_error(kernels_to_core(quote(fit())), "must be TRUE or FALSE, not", class = "kerasfit_error_argument")
-})
+skip_on_cran()
 
-test_that("the error of a loss or metric that gives tensors to R's own functions names Keras's", {
-  given <- list(
-    abs = function(y_true, y_pred) abs(y_true - y_pred), max = function(y_true, y_pred) max(y_true, y_pred),
-    where = function(y_true, y_pred) ifelse(y_true > 0, 1, 0), mean = function(y_true, y_pred) mean(y_true - y_pred),
-    matmul = function(y_true, y_pred) y_true %*% y_pred, sum = function(y_true, y_pred) rowSums(y_true)
-  )
-  for (name in names(given)) {
-    for (kind in c("loss", "metrics")) {
-      model <- regressor()
-      if (kind == "loss") compile(model, "sgd", given[[name]]) else compile(model, "sgd", "mse", metrics = given[[name]])
-      error <- tryCatch(suppressWarnings(evaluate(model, iris_x, iris_x[, 1], verbose = 0)), kerasfit_error = identity)
-      expect_match(rlang::cnd_message(error), sprintf("are tensors.*keras.ops.%s", name), info = paste(name, kind))
-    }
-  }
-  compile(model, "sgd", function(y_true, y_pred) stop("mine"))
-  error <- tryCatch(evaluate(model, iris_x, iris_x[, 1], verbose = 0), kerasfit_error_user = identity)
-  expect_no_match(rlang::cnd_message(error), "tensors")
+test_that("an empty argument after the last comma is ignored", {
+  model <- classifier()
+  expect_s3_class(fit(model, iris_x, iris_y, verbose = 0, ), "keras_training_history")
+  expect_s3_class(fit(model, iris_x, iris_y, , verbose = 0), "keras_training_history")
+  expect_named(evaluate(model, iris_x, iris_y, verbose = 0, ), c("loss", "accuracy"))
+  expect_identical(dim(predict(model, iris_x, verbose = 0, )), c(150L, 3L))
+  expect_error(fit(model, iris_x, iris_y, , 3), "must be named", class = "kerasfit_error_argument")
 })

@@ -1,7 +1,9 @@
-# What needs the package keras3 itself. CI does not have it: run this wherever a part of kerasfit that keras3 also has changes.
+# Tests that need the package keras3, which CI does not install. Run them after each change of a
+# part that keras3 has as well.
+
 skip_if_not_installed("keras3")
 
-#' The arguments of a function before its dots, and after
+#' The arguments of a function that can be given by position
 positional <- function(f) {
   names <- as.character(names(formals(f)))
   if ("..." %in% names) names[seq_len(match("...", names) - 1)] else names
@@ -10,58 +12,87 @@ positional <- function(f) {
 expect_superset_of_keras3 <- function(name, ours, theirs, other_defaults = character()) {
   known <- setdiff(as.character(names(formals(theirs))), "...")
   expect_identical(setdiff(known, names(formals(ours))), character(), info = name)
-  expect_identical(head(positional(ours), length(positional(theirs))), positional(theirs), info = name)
+  expect_identical(
+    head(positional(ours), length(positional(theirs))),
+    positional(theirs),
+    info = name
+  )
   for (argument in setdiff(known, other_defaults)) {
     defaults <- lapply(list(theirs, ours), function(f) formals(f)[argument])
-    if (is.symbol(defaults[[1]][[1]])) next # none
+    if (is.symbol(defaults[[1]][[1]])) {
+      next
+    }
     expect_equal(defaults[[2]], defaults[[1]], info = paste(name, argument))
   }
 }
 
-test_that("functions that keras3 exports too have its arguments, in its order, with its defaults", {
-  both <- intersect(getNamespaceExports("keras3"), getNamespaceExports("kerasfit"))
-  expect_true(all(c("Callback", "callback_csv_logger", "set_random_seed", "use_backend", "tuple") %in% both))
-  for (name in both) {
-    ours <- getExportedValue("kerasfit", name)
-    theirs <- getExportedValue("keras3", name)
-    if (!is.function(theirs) || identical(ours, theirs)) next
-    expect_superset_of_keras3(name, ours, theirs)
-  }
-})
-
-test_that("methods that keras3 has too have its arguments, in its order, with its defaults", {
-  keras3 <- asNamespace("keras3")
-  kerasfit <- asNamespace("kerasfit")
-  for (generic in c("fit", "compile", "evaluate", "predict")) {
-    theirs <- get(paste0(generic, ".keras.src.models.model.Model"), keras3)
-    expect_superset_of_keras3(generic, get(paste0(generic, ".keras.src.trainers.trainer.Trainer"), kerasfit), theirs)
-  }
-  theirs <- get("format.keras.src.models.model.Model", keras3) # which summary() hands its arguments to
-  names(formals(theirs))[[1]] <- "object"
-  expect_superset_of_keras3("summary", get("summary.keras.src.trainers.trainer.Trainer", kerasfit), theirs)
-  theirs <- get("plot.keras_training_history", keras3)
-  # ours is smoothed only if that is asked for, and has a method more
-  expect_superset_of_keras3("plot", get("plot.kerasfit_history", kerasfit), theirs, c("smooth", "method"))
-})
-
-#' What is printed to stderr by attaching packages in a new session, and what code gives there
+#' Attach packages in a new session; returns its standard error and the value of a function there
 attached_in_order <- function(packages, f = function() NULL, env = character()) {
-  in_new_session(function(packages, f) {
-    said <- character()
-    withCallingHandlers(
-      for (package in packages) library(package, character.only = TRUE),
-      packageStartupMessage = function(m) {
-        said <<- c(said, conditionMessage(m))
-        invokeRestart("muffleMessage")
-      }
-    )
-    list(said = said, value = f())
-  }, env, args = list(packages, f))
+  in_new_session(
+    function(packages, f) {
+      said <- character()
+      withCallingHandlers(
+        for (package in packages) {
+          library(package, character.only = TRUE)
+        },
+        packageStartupMessage = function(m) {
+          said <<- c(said, conditionMessage(m))
+          invokeRestart("muffleMessage")
+        }
+      )
+      list(said = said, value = f())
+    },
+    env,
+    args = list(packages, f)
+  )
 }
 
 orders <- list(c("keras3", "kerasfit"), c("kerasfit", "keras3"))
 
-test_that("attaching says what is masked and how epochs are counted, and nothing else, in both orders", {
+test_that("functions that keras3 also exports have its arguments, in order, with its defaults", {
+  both <- intersect(getNamespaceExports("keras3"), getNamespaceExports("kerasfit"))
+  expect_true(all(
+    c("Callback", "callback_csv_logger", "set_random_seed", "use_backend", "tuple") %in% both
+  ))
+  for (name in both) {
+    ours <- getExportedValue("kerasfit", name)
+    theirs <- getExportedValue("keras3", name)
+    if (!is.function(theirs) || identical(ours, theirs)) {
+      next
+    }
+    expect_superset_of_keras3(name, ours, theirs)
+  }
+})
+
+test_that("methods that keras3 also has have its arguments, in its order, with its defaults", {
+  keras3 <- asNamespace("keras3")
+  kerasfit <- asNamespace("kerasfit")
+  for (generic in c("fit", "compile", "evaluate", "predict")) {
+    theirs <- get(paste0(generic, ".keras.src.models.model.Model"), keras3)
+    expect_superset_of_keras3(
+      generic,
+      get(paste0(generic, ".keras.src.trainers.trainer.Trainer"), kerasfit),
+      theirs
+    )
+  }
+  theirs <- get("format.keras.src.models.model.Model", keras3)
+  names(formals(theirs))[[1]] <- "object"
+  expect_superset_of_keras3(
+    "summary",
+    get("summary.keras.src.trainers.trainer.Trainer", kerasfit),
+    theirs
+  )
+  theirs <- get("plot.keras_training_history", keras3)
+  # ours is smoothed only on request, and has one more method
+  expect_superset_of_keras3(
+    "plot",
+    get("plot.kerasfit_history", kerasfit),
+    theirs,
+    c("smooth", "method")
+  )
+})
+
+test_that("attaching prints masked functions and how epochs are counted, in both orders", {
   for (order in orders) {
     said <- attached_in_order(order)$said
     expect_no_match(said, "Registered S3")
@@ -70,11 +101,12 @@ test_that("attaching says what is masked and how epochs are counted, and nothing
   }
 })
 
-test_that("a model of keras3 is trained by kerasfit in both orders, and by keras3 if kerasfit is only loaded, or detached", {
+test_that("kerasfit trains models of keras3 while it is attached, in both orders", {
   train <- function() {
     set_random_seed(1)
     model <- keras_model_sequential(input_shape = 2) |> layer_dense(1)
-    model |> compile(optimizer_sgd(0.1), loss_mean_squared_error, metrics = metric_mean_absolute_error)
+    model |>
+      compile(optimizer_sgd(0.1), loss_mean_squared_error, metrics = metric_mean_absolute_error)
     history <- model |> fit(matrix(1:8 / 8, 4), 1:4 / 4, epochs = 3, verbose = 0)
     list(class = class(history), names = names(history$metrics), loss = history$metrics$loss)
   }
@@ -82,19 +114,22 @@ test_that("a model of keras3 is trained by kerasfit in both orders, and by keras
   expect_identical(answers[[1]]$class, c("kerasfit_history", "keras_training_history"))
   expect_identical(answers[[1]], answers[[2]])
   expect_identical(answers[[1]]$names, c("loss", "mean_absolute_error"))
-  alone <- attached_in_order("keras3", eval(bquote(function() {
-    loadNamespace("kerasfit")
-    loaded <- (.(train))()
-    library(kerasfit, warn.conflicts = FALSE)
-    detach("package:kerasfit")
-    list(loaded, detached = (.(train))())
-  })))$value
+  alone <- attached_in_order(
+    "keras3",
+    eval(bquote(function() {
+      loadNamespace("kerasfit")
+      loaded <- (.(train))()
+      library(kerasfit, warn.conflicts = FALSE)
+      detach("package:kerasfit")
+      list(loaded, detached = (.(train))())
+    }))
+  )$value
   expect_identical(alone[[1]]$class, "keras_training_history")
   expect_identical(alone[[2]]$class, "keras_training_history")
   expect_equal(alone[[1]]$loss, answers[[1]]$loss, tolerance = 1e-5)
 })
 
-test_that("a learning-rate schedule gets the epochs that keras3 gives it, in both orders", {
+test_that("a learning rate schedule gets the epochs of keras3, in both orders", {
   seen <- function() {
     epochs <- numeric()
     model <- keras_model_sequential(input_shape = 2) |> layer_dense(1)
@@ -103,10 +138,19 @@ test_that("a learning-rate schedule gets the epochs that keras3 gives it, in bot
       epochs <<- c(epochs, epoch)
       lr
     }
-    model |> fit(matrix(1:8 / 8, 4), 1:4, epochs = 2, verbose = 0, callbacks = callback_learning_rate_scheduler(schedule))
+    model |>
+      fit(
+        matrix(1:8 / 8, 4),
+        1:4,
+        epochs = 2,
+        verbose = 0,
+        callbacks = callback_learning_rate_scheduler(schedule)
+      )
     as.numeric(epochs)
   }
-  for (order in c(orders, "keras3")) expect_identical(attached_in_order(order, seen)$value, c(0, 1))
+  for (order in c(orders, "keras3")) {
+    expect_identical(attached_in_order(order, seen)$value, c(0, 1))
+  }
 })
 
 test_that("functions as losses and metrics have keras3's names, and models with them load", {
@@ -118,7 +162,8 @@ test_that("functions as losses and metrics have keras3's names, and models with 
       names((model |> fit(matrix(1:8 / 8, 4), matrix(1:4), verbose = 0))$metrics)
     }
     names <- list(
-      compiled(error, metrics = error), compiled("mse", metrics = list("mae", error)),
+      compiled(error, metrics = error),
+      compiled("mse", metrics = list("mae", error)),
       compiled(list(error), metrics = list(custom_metric("mine", error))),
       compiled(loss_mean_squared_error, metrics = c(metric_binary_accuracy, metric_auc))
     )
@@ -126,33 +171,51 @@ test_that("functions as losses and metrics have keras3's names, and models with 
     file <- tempfile(fileext = ".keras")
     save_model(model, file)
     loaded <- load_model(file, custom_objects = list(custom_loss = error, custom_metric = error))
-    list(names = names, same = all.equal(
-      loaded |> evaluate(matrix(1:8 / 8, 4), matrix(1:4), verbose = 0), model |> evaluate(matrix(1:8 / 8, 4), matrix(1:4), verbose = 0)
-    ))
+    list(
+      names = names,
+      same = all.equal(
+        loaded |> evaluate(matrix(1:8 / 8, 4), matrix(1:4), verbose = 0),
+        model |> evaluate(matrix(1:8 / 8, 4), matrix(1:4), verbose = 0)
+      )
+    )
   }
   ours <- attached_in_order(orders[[1]], train)$value
-  expect_identical(ours$names, list(
-    c("loss", "custom_metric"), c("loss", "mae", "custom_metric_2"), c("loss", "mine"), c("loss", "binary_accuracy", "auc")
-  ))
+  expect_identical(
+    ours$names,
+    list(
+      c("loss", "custom_metric"),
+      c("loss", "mae", "custom_metric_2"),
+      c("loss", "mine"),
+      c("loss", "binary_accuracy", "auc")
+    )
+  )
   expect_true(ours$same)
 })
 
-test_that("Python gets the backend's packages from keras3 alone where that is loaded", {
+test_that("only keras3 declares the Python packages of the backend where it is loaded", {
   wanted <- function() reticulate::py_require()$packages
   for (order in orders) {
-    packages <- attached_in_order(order, wanted, c(RETICULATE_PYTHON = NA, KERAS_BACKEND = NA))$value
+    packages <- attached_in_order(
+      order,
+      wanted,
+      c(RETICULATE_PYTHON = NA, KERAS_BACKEND = NA)
+    )$value
     expect_length(grep("^tensorflow", packages), 1)
   }
   for (order in orders) {
-    packages <- attached_in_order(order, function() {
-      use_backend("jax", gpu = FALSE)
-      reticulate::py_require()$packages
-    }, c(RETICULATE_PYTHON = NA, KERAS_BACKEND = NA))$value
+    packages <- attached_in_order(
+      order,
+      function() {
+        use_backend("jax", gpu = FALSE)
+        reticulate::py_require()$packages
+      },
+      c(RETICULATE_PYTHON = NA, KERAS_BACKEND = NA)
+    )$value
     expect_length(grep("^jax", packages), 1)
   }
 })
 
-test_that("summary() is keras3's where that is loaded", {
+test_that("summary() is keras3's where it is loaded", {
   text <- attached_in_order(orders[[1]], function() {
     model <- keras_model_sequential(input_shape = 2) |> layer_dense(1)
     freeze_weights(model)

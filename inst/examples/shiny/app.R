@@ -4,7 +4,7 @@
 library(shiny)
 library(kerasfit)
 
-# Runs in the other process, so it can use only its arguments
+# runs in the other process, which gets only these arguments
 train <- function(folder, units, epochs) {
   library(kerasfit)
   set_random_seed(1)
@@ -15,7 +15,15 @@ train <- function(folder, units, epochs) {
   ))
   compile(model, "adam", "sparse_categorical_crossentropy", metrics = "accuracy")
   rows <- sample(nrow(x))
-  fit(model, x[rows, ], iris$Species[rows], epochs = epochs, validation_split = 0.2, view_metrics = folder, verbose = 0)
+  fit(
+    model,
+    x[rows, ],
+    iris$Species[rows],
+    epochs = epochs,
+    validation_split = 0.2,
+    view_metrics = folder,
+    verbose = 0
+  )
 }
 
 ui <- fluidPage(
@@ -35,7 +43,9 @@ server <- function(input, output, session) {
   run <- reactiveVal()
 
   observeEvent(input$train, {
-    if (!is.null(run())) run()$process$kill()
+    if (!is.null(run())) {
+      run()$process$kill()
+    }
     folder <- tempfile("training-")
     dir.create(folder)
     process <- callr::r_bg(train, list(folder, input$units, input$epochs))

@@ -70,7 +70,7 @@ def data_from_r(label: str, value: Any) -> Any:
         return data_from_r(label, doubles_of_integer64(value))
     if is_object(value):
         load_r_package()
-        plain = ro.r("kerasfit:::without_class")(value)
+        plain = ro.r("kerasfit:::strip_class")(value)
         if plain is ro.NULL:
             raise refused(
                 label,
@@ -228,7 +228,7 @@ def data_frame_from_r(label: str, frame: ri.ListSexpVector) -> Any:
 def columns_of_matrix(name: str, matrix: ri.Sexp) -> dict[str, ri.Sexp]:
     """The columns of a matrix in a data frame, named as the R package does."""
     load_r_package()
-    columns = ro.r("kerasfit:::columns_of_matrix")(matrix, name)
+    columns = ro.r("kerasfit:::split_matrix_column")(matrix, name)
     return dict(zip(names_of(columns), columns, strict=True))
 
 
@@ -280,7 +280,7 @@ def function_from_r(function: ri.SexpClosure, hook: str) -> Callable:
     """An R function that a callback calls: with those of numbers and logs, a named list, that it takes."""
     if hook in HOOKS:
         load_r_package()
-        function = ro.r(f"function(f) kerasfit:::with_arguments_of(f, kerasfit:::callback_hooks${hook})")(
+        function = ro.r(f"function(f) kerasfit:::match_arguments(f, kerasfit:::callback_hooks${hook})")(
             function
         )
 

@@ -1,11 +1,13 @@
-test_that("fit() in a chunk of knitr that is cached warns, once for each document", {
+test_that("fit() in a cached knitr chunk warns once for each document", {
   skip_if_not_installed("knitr")
   directory <- withr::local_tempdir()
   withr::local_dir(directory)
   model <- regressor()
   environment <- rlang::env(model = model, x = iris_x, y = iris_x[, 1])
   knitted <- function(name, ...) {
-    chunk <- function(options) c(sprintf("```{r, %s}", options), "h <- fit(model, x, y, verbose = 0)", "```", "")
+    chunk <- function(options) {
+      c(sprintf("```{r, %s}", options), "h <- fit(model, x, y, verbose = 0)", "```", "")
+    }
     writeLines(unlist(lapply(c(...), chunk)), paste0(name, ".Rmd"))
     lines <- readLines(knitr::knit(paste0(name, ".Rmd"), quiet = TRUE, envir = environment))
     sum(grepl("This chunk is cached", lines))

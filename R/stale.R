@@ -1,0 +1,34 @@
+# Python objects that belong to another R session.
+
+#' Check that a Python object was not restored from a saved workspace, `readRDS()` or another
+#' process
+#' @noRd
+check_not_stale <- function(value, label, call, hint = "Create it again in this session.") {
+  if (reticulate::py_is_null_xptr(value)) {
+    abort_argument(
+      argument_of(label),
+      sprintf(
+        "`%s` belongs to another R session: R cannot save or send Python objects.",
+        label
+      ),
+      call,
+      hint
+    )
+  }
+  value
+}
+
+#' Check that a model belongs to this session and this process
+#' @noRd
+check_model <- function(object, call) {
+  check_process(call)
+  check_not_stale(
+    object,
+    "object",
+    call,
+    paste(
+      'Save models with `model$save("model.keras")`,',
+      'and load them with `keras$models$load_model("model.keras")`.'
+    )
+  )
+}
