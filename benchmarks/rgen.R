@@ -5,7 +5,10 @@
 
 library(kerasfit)
 
-source(file.path(dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))), "measure.R"))
+source(file.path(
+  dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))),
+  "measure.R"
+))
 rounds <- if (quick) 1 else 5
 steps <- if (quick) 10L else 100L
 batch <- list(matrix(runif(128 * 784), 128), array(sample(0:9, 128, replace = TRUE)))
@@ -20,7 +23,11 @@ new_model <- function() {
   model
 }
 
-draw <- function(times) for (i in seq_len(times)) rnorm(1000)
+draw <- function(times) {
+  for (i in seq_len(times)) {
+    rnorm(1000)
+  }
+}
 
 fit_kerasfit <- function(model, next_batch) {
   fit(model, next_batch, steps_per_epoch = steps, verbose = 0)
@@ -28,7 +35,10 @@ fit_kerasfit <- function(model, next_batch) {
 
 # Keras wants a true Python generator. Without a batch made in advance, TensorFlow's thread, which asks for the
 # next one, and R's thread, which alone can make it, may wait for each other for ever.
-as_generator <- reticulate::py_run_string("def as_generator(batches):\n    yield from batches", local = TRUE)$as_generator
+as_generator <- reticulate::py_run_string(
+  "def as_generator(batches):\n    yield from batches",
+  local = TRUE
+)$as_generator
 fit_keras <- function(model, next_batch) {
   next_tuple <- function() do.call(reticulate::tuple, next_batch())
   batches <- as_generator(reticulate::py_iterator(next_tuple, prefetch = 1L))
@@ -48,15 +58,29 @@ next_batch <- function() {
   batch
 }
 measures <- list(
-  generator = function() for (step in seq_len(steps)) next_batch(),
+  generator = function() {
+    for (step in seq_len(steps)) {
+      next_batch()
+    }
+  },
   training = train,
   Keras = function() fit_keras(theirs, next_batch),
   kerasfit = function() fit_kerasfit(ours, next_batch)
 )
-for (run in measures) run()
+for (run in measures) {
+  run()
+}
 taken <- t(replicate(rounds, vapply(measures, milliseconds, numeric(1), steps)))
 
-row("backend", "generator, ms", "training, ms", "Keras, ms", "kerasfit, ms", "Keras / kerasfit", "kerasfit / longer one")
+row(
+  "backend",
+  "generator, ms",
+  "training, ms",
+  "Keras, ms",
+  "kerasfit, ms",
+  "Keras / kerasfit",
+  "kerasfit / longer one"
+)
 row(rep("---", 7))
 row(
   backend,

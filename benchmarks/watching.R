@@ -5,14 +5,19 @@
 
 library(kerasfit)
 
-source(file.path(dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))), "measure.R"))
+source(file.path(
+  dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))),
+  "measure.R"
+))
 rounds <- if (quick) 1 else 15
 epochs <- if (quick) 50L else 500L
 x <- matrix(rnorm(10000), ncol = 10)
 y <- rnorm(1000)
 
 model <- keras$Sequential(list(
-  keras$layers$Dense(16L, activation = "relu"), keras$layers$Dense(16L, activation = "relu"), keras$layers$Dense(1L)
+  keras$layers$Dense(16L, activation = "relu"),
+  keras$layers$Dense(16L, activation = "relu"),
+  keras$layers$Dense(1L)
 ))
 model |> compile("adam", "mse", metrics = "mae")
 
@@ -23,12 +28,17 @@ nowhere <- file(nullfile(), open = "wt")
 # somebody has the page open, and it asks for news as a browser does
 page <- tempfile()
 options(browser = function(url) writeLines(paste0(url, "state.json"), page))
-asking <- callr::r_bg(function(page) {
-  repeat {
-    if (file.exists(page)) try(suppressWarnings(readLines(readLines(page))), silent = TRUE)
-    Sys.sleep(0.5)
-  }
-}, list(page))
+asking <- callr::r_bg(
+  function(page) {
+    repeat {
+      if (file.exists(page)) {
+        try(suppressWarnings(readLines(readLines(page))), silent = TRUE)
+      }
+      Sys.sleep(0.5)
+    }
+  },
+  list(page)
+)
 
 train <- function(...) fit(model, x, y, epochs = epochs, ...)
 ways <- list(
@@ -48,12 +58,23 @@ in_milliseconds <- function(run) {
   milliseconds(run, epochs)
 }
 
-for (run in ways) in_milliseconds(run)
+for (run in ways) {
+  in_milliseconds(run)
+}
 taken <- t(replicate(rounds, vapply(ways, in_milliseconds, numeric(1))))
 asking$kill()
-row("backend", "neither, ms", "verbose = 1, ms", "live page, ms", "verbose = 1 / neither", "live page / neither")
+row(
+  "backend",
+  "neither, ms",
+  "verbose = 1, ms",
+  "live page, ms",
+  "verbose = 1 / neither",
+  "live page / neither"
+)
 row(rep("---", 6))
 row(
-  backend, sprintf("%.2f", apply(taken, 2, median)),
-  ratio(taken[, "verbose = 1"], taken[, "neither"]), ratio(taken[, "live page"], taken[, "neither"])
+  backend,
+  sprintf("%.2f", apply(taken, 2, median)),
+  ratio(taken[, "verbose = 1"], taken[, "neither"]),
+  ratio(taken[, "live page"], taken[, "neither"])
 )

@@ -84,7 +84,10 @@ test_that("callbacks without batch hooks leave many steps in one call", {
   hears <- function(callback) {
     python <- callback$.__enclos_env__$private$.begin()
     on.exit(callback$.__enclos_env__$private$.end())
-    callbacks <- reticulate::import("kerasfit.callbacks.callback_list")$Callbacks(list(python), classifier())
+    callbacks <- reticulate::import("kerasfit.callbacks.callback_list")$Callbacks(
+      list(python),
+      classifier()
+    )
     callbacks$hear_batches("train")
   }
   expect_false(hears(Silent()))
