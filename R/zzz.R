@@ -94,10 +94,11 @@ announce_epoch_numbering <- function() {
 }
 
 #' Restore the levels and columns of models that are loaded from files, see
-#' `inst/python/kerasfit/saved_schema.py`
+#' `inst/python/kerasfit/data/saved_schema.py`
 #' @noRd
 restore_schemas <- function(python) {
-  reticulate::import_from_path("saved_schema", file.path(python, "kerasfit"))$restore_when_loaded()
+  folder <- file.path(python, "kerasfit", "data")
+  reticulate::import_from_path("saved_schema", folder)$restore_when_loaded()
 }
 
 #' Stop an installation without the Python core, for example from an incomplete checkout
