@@ -195,7 +195,9 @@ ANY_RANK: dict[str, Callable[[Choices], layers.Layer]] = {
     "BatchNormalization": batch_normalization,
     "LayerNormalization": lambda c: layers.LayerNormalization(center=c.of("center", [True, False], 0.8)),
     "RMSNormalization": lambda c: layers.RMSNormalization(),
-    "GroupNormalization": lambda c: layers.GroupNormalization(c.of("groups", [1, 2, -1])),
+    "GroupNormalization": lambda c: layers.GroupNormalization(
+        c.of("groups", [1, 2])
+    ),  # a value alone has no gradient but rounding
     "UnitNormalization": lambda c: layers.UnitNormalization(),
     "PReLU": lambda c: layers.PReLU(alpha_initializer=keras.initializers.Constant(0.2)),
     "LeakyReLU": lambda c: layers.LeakyReLU(),
