@@ -58,7 +58,7 @@ def fit_by_engine(
                     schedule.epochs,
                 )
             monitors = prepare_run(engine, reader, stream, validation_stream, callbacks, backup)
-            reader.remember()  # which checkpoints of the model keep too
+            reader.save_schema()  # which checkpoints of the model keep too
         callback_list = Callbacks(
             callbacks,
             model,

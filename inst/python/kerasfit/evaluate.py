@@ -55,7 +55,7 @@ def evaluate(
     takes_any_data = overrides(model, "evaluate")
     allow_missing = arguments.flag("allow_missing", allow_missing)
     reader = ModelData(model, allow_missing=allow_missing, checked=not takes_any_data)
-    reader.recall()
+    reader.restore_schema()
     source = open_source(x, y, sample_weight, batch_size=batch_size, steps=steps, reader=reader)
     check_end(source, "steps", steps)
     if not takes_any_data:
@@ -104,7 +104,7 @@ def predict(
     takes_any_data = overrides(model, "predict")
     allow_missing = arguments.flag("allow_missing", allow_missing)
     reader = ModelData(model, allow_missing=allow_missing, checked=not takes_any_data)
-    reader.recall(targets=False)
+    reader.restore_schema(targets=False)
     source = open_source(x, batch_size=batch_size, steps=steps, reader=reader)
     check_end(source, "steps", steps)
     if not takes_any_data:

@@ -187,7 +187,7 @@ def fit(
 
     history = History(params=run_params(settings, data))
     display = RunDisplay(console_for(settings, writer, prompt=own_fit), view)
-    with viewed(view, model, history), data.reader.remembering():
+    with viewed(view, model, history), data.reader.schema_kept():
         if own_fit:
             fit_by_model(
                 model,

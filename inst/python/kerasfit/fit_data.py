@@ -11,9 +11,9 @@ from kerasfit import arguments
 from kerasfit.checks.data import check_end
 from kerasfit.custom_fit import overrides
 from kerasfit.data.class_weights import ClassWeighting, ClassWeightsByBatch, class_weights_of
-from kerasfit.data.levels import match_levels
+from kerasfit.data.levels import levels_of, match_levels
 from kerasfit.data.lists import check_validation
-from kerasfit.data.reader import ModelData, levels_of
+from kerasfit.data.reader import ModelData
 from kerasfit.errors import ArgumentError
 from kerasfit.sources import (
     SPLIT_NAMES,
@@ -71,8 +71,8 @@ def open_fit_data(
         If the data do not go with the model or with each other.
     """
     reader = ModelData(model, allow_missing=allow_missing, checked=not overrides(model, "fit"))
-    reader.recall()
-    y = reader.in_known_levels("y", y)
+    reader.restore_schema()
+    y = reader.with_known_levels("y", y)
     levels = levels_of(y)
     weights = class_weights(class_weight, x, levels, reader)
     if validation_data is not None and is_array_like(validation_data):

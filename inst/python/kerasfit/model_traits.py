@@ -47,3 +47,28 @@ def has_keras_losses(model: keras.Model) -> bool:
         getattr(type(model), method) is getattr(keras.Model, method) and method not in vars(model)
         for method in ("train_step", "test_step", "compute_loss")
     )
+
+
+def first_input_spec(model: keras.Model) -> Any:
+    """What the first layer of a Sequential model that is not built yet says of its input, if anything."""
+    if isinstance(model, keras.Sequential) and not model.built and model.layers:
+        return model.layers[0].input_spec
+    return None
+
+
+def starts_with_text(model: keras.Model) -> bool:
+    """Whether a Sequential model that is not built yet begins with a layer that takes text only."""
+    takes_text = (keras.layers.TextVectorization, keras.layers.StringLookup)
+    return (
+        isinstance(model, keras.Sequential) and bool(model.layers) and isinstance(model.layers[0], takes_text)
+    )
+
+
+def is_string(tensor: Any) -> bool:
+    return tensor is not None and keras.backend.standardize_dtype(tensor.dtype) == "string"
+
+
+def has_own_steps(model: keras.Model) -> bool:
+    """Whether a model has a step of its own, which may do with its data what it likes."""
+    steps = ("train_step", "test_step", "predict_step")
+    return any(getattr(type(model), step) is not getattr(keras.Model, step) for step in steps)

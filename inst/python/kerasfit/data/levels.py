@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kerasfit.data.arrays import factor_codes
+from kerasfit.data.frames import is_table
 from kerasfit.errors import DataError
 from kerasfit.messages import listed
 
@@ -30,13 +32,13 @@ def match_levels(y: Any, y_val: Any) -> Any:
             y_val = pd.Categorical(y_val)
         if isinstance(y_val, pd.Categorical):
             about = "The validation targets have {} that `y` does not have: its levels are {}."
-            return coded_by(list(y.categories), y_val, "validation_data", about)
+            return recode(list(y.categories), y_val, "validation_data", about)
     if isinstance(y, (list, tuple)) and isinstance(y_val, (list, tuple)) and len(y) == len(y_val):
         return [match_levels(one, value) for one, value in zip(y, y_val, strict=True)]
     return y_val
 
 
-def coded_by(
+def recode(
     levels: list, factor: pd.Categorical, label: str, about: str, hint: str | None = None
 ) -> pd.Categorical:
     """A factor with these levels, in this order.
@@ -52,3 +54,60 @@ def coded_by(
     if unknown:
         raise DataError(label, about.format(listed(unknown, "a level", "levels"), listed(levels)), hint)
     return factor.set_categories(levels)
+
+
+def levels_of(y: Any) -> list[str] | dict[str, list[str]] | None:
+    """The levels of the factor that targets are; by output, or by number from 1, if they are several."""
+    if isinstance(y, pd.Categorical):
+        return [str(level) for level in y.categories]
+    if isinstance(y, pd.Series):
+        return levels_of(y.array)
+    if isinstance(y, pd.DataFrame):
+        if len(y.columns) == 1:
+            return levels_of(y.iloc[:, 0])
+        y = {name: y[name] for name in y.columns}
+    if isinstance(y, (list, tuple)) and any(map(is_table, y)):
+        y = {str(number): value for number, value in enumerate(y, start=1)}
+    if not isinstance(y, Mapping):
+        return None
+    found = {str(name): levels_of(value) for name, value in y.items()}
+    return {name: levels for name, levels in found.items() if levels} or None
+
+
+def check_levels(label: str, factor: pd.Categorical, needed: int, units: tuple[int | None, ...]) -> None:
+    """Raise a ``DataError`` for a factor whose codes need more units than an output has, if that is known."""
+    if not units or units[0] is None or needed <= units[0]:
+        return
+    used = factor.remove_unused_categories().categories
+    unused = [level for level in factor.categories if level not in used]
+    hint = f"The output needs a unit for each level: {len(factor.categories)}."
+    if "NA" in used:
+        hint = "One level is NA: leave out those rows, or give the output a unit more."
+    elif len(used) <= units[0]:
+        hint = f"`droplevels()` leaves out {listed(unused, 'the level', 'the levels')}, which occurs nowhere."
+    raise DataError(
+        label,
+        f"`{label}` has {len(factor.categories)} levels, and the model's output has {units[0]} values.",
+        hint,
+    )
+
+
+def encode_with_schema(label: str, factor: pd.Categorical, levels: dict[Any, list], key: Any) -> np.ndarray:
+    """The codes of a factor, from 0, by the levels at a key; if there are none, its own are from now on."""
+    known = levels.setdefault(key, list(factor.categories))
+    return factor_codes(label, with_training_levels(label, factor, known))
+
+
+def with_training_levels(label: str, factor: pd.Categorical, levels: list) -> pd.Categorical:
+    """A factor with the levels that the model was trained on.
+
+    Raises
+    ------
+    DataError
+        If it has values at other levels.
+    """
+    about = f"`{label}` has {{}} that there was not before: the levels are {{}}."
+    hint = (
+        "A model keeps the levels that it was first trained on. To begin anew with others, make a new model."
+    )
+    return recode(levels, factor, label, about, hint)

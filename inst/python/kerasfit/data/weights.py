@@ -1,0 +1,129 @@
+"""Sample weights, for each output of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from kerasfit import keras_private
+from kerasfit.data.arrays import labelled_leaves
+from kerasfit.data.frames import (
+    nested,
+    numbers_of,
+)
+from kerasfit.data.indices import (
+    is_categorical,
+    is_elementwise,
+    is_sparse,
+)
+from kerasfit.data.model_reader import ModelReader
+from kerasfit.errors import DataError
+from kerasfit.model_traits import (
+    has_own_steps,
+)
+
+
+class WeightReader(ModelReader):
+    """Reads sample weights for a model."""
+
+    def weights(self, label: str, sample_weight: Any, y: Any = None) -> Any:
+        """Sample weights without data frames: a vector, or one for each output by its name.
+
+        Samples weigh 1 for outputs that are not named. ``y`` are the targets, as ``targets`` has read them.
+
+        Raises
+        ------
+        DataError
+            If some are negative, unless the loss is the user's own.
+        """
+        weights = self._all_weights(label, sample_weight, y)
+        losses = [loss for loss in keras.tree.flatten(getattr(self.model, "loss", None)) if loss is not None]
+        if losses and all(map(keras_private.is_of_keras, losses)) and not has_own_steps(self.model):
+            for path, leaf in labelled_leaves(label, weights):
+                check_not_negative(path, leaf)
+        return weights
+
+    def _all_weights(self, label: str, sample_weight: Any, y: Any) -> Any:
+        weights = self._weights_by_output(label, sample_weight)
+        if isinstance(weights, Mapping):
+            targets = y if isinstance(y, Mapping) else dict(zip(self.outputs, as_list(y), strict=False))
+            return {name: self._of_all_times(w, targets.get(name), name) for name, w in weights.items()}
+        if isinstance(weights, (list, tuple)):
+            pairs = zip(weights, as_list(y), strict=False) if len(weights) == len(as_list(y)) else []
+            return [self._of_all_times(w, target, i) for i, (w, target) in enumerate(pairs)] or weights
+        return self._of_all_times(weights, y, 0)
+
+    def _of_all_times(self, weights: Any, y: Any, output: str | int) -> Any:
+        """The weight of a sample as that of all its times or pixels; Keras would take it for one of a time.
+
+        A loss of the user's may have one value for each sample.
+        """
+        is_vector = isinstance(weights, np.ndarray) and weights.ndim == 1
+        if not is_vector or not has_a_value_for_each_row(self._loss(output)):
+            return weights
+        outputs, place = getattr(self.model, "outputs", None) or [], self._place_of(output)
+        known = isinstance(place, int) and place < len(outputs)
+        rank = max(len(outputs[place].shape) if known else 0, getattr(y, "ndim", 0))
+        return weights.reshape(-1, *[1] * (rank - 2))
+
+    def _weights_by_output(self, label: str, sample_weight: Any) -> Any:
+        if isinstance(sample_weight, pd.DataFrame):
+            if set(sample_weight.columns) == set(self.outputs):
+                return self._by_output(
+                    {name: numbers_of(f"{label}${name}", column) for name, column in sample_weight.items()}
+                )
+            return self._matrix(label, sample_weight)
+        if isinstance(sample_weight, pd.Categorical):
+            sample_weight = pd.Series(sample_weight)
+        if isinstance(sample_weight, pd.Series):
+            return numbers_of(label, sample_weight)
+        weights = nested(label, sample_weight, self._weights_of_table)
+        one_each = isinstance(weights, (list, tuple)) and len(weights) == len(self.outputs) > 0
+        if (
+            one_each
+            and isinstance(getattr(self.model, "loss", None), Mapping)
+            and not np.isscalar(weights[0])
+        ):
+            weights = dict(zip(self.outputs, weights, strict=True))
+        if isinstance(weights, Mapping):
+            weights = self._by_output(self._weights_of_all(label, weights))
+        return weights
+
+    def _weights_of_table(self, label: str, table: pd.DataFrame | pd.Categorical) -> np.ndarray:
+        if isinstance(table, pd.DataFrame):
+            return self._matrix(label, table)
+        return numbers_of(label, pd.Series(table))  # which a factor is none of
+
+    def _weights_of_all(self, label: str, weights: Mapping) -> Any:
+        """Weights by output with those that are not given; or those of the one output there is."""
+        self._check_output_names(label, weights)
+        known = self.outputs or list(weights)
+        if not set(weights) <= set(known):  # which a step of the model's own may know
+            return weights
+        given = {name: value for name, value in weights.items() if value is not None}
+        if not given or (self._has_one_output() and len(given) == 1):
+            return next(iter(given.values()), None)
+        ones = np.ones(len(next(labelled_leaves(label, given))[1]), keras.config.floatx())
+        return {name: given.get(name, ones) for name in known}
+
+
+def check_not_negative(label: str, weights: Any) -> None:
+    if isinstance(weights, np.ndarray) and weights.dtype.kind in "fi" and (count := int((weights < 0).sum())):
+        raise DataError(
+            label,
+            f"`{label}` has {count} negative value{'s' * (count > 1)}: weights are 0 or more.",
+            "Give `compile()` a loss of your own if signs are to count.",
+        )
+
+
+def has_a_value_for_each_row(loss: Any) -> bool:
+    """Whether a loss has a value for each row of the last axis, as far as that is known."""
+    return is_categorical(loss) or is_sparse(loss) or is_elementwise(loss)
+
+
+def as_list(value: Any) -> list:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
