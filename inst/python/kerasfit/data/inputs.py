@@ -1,4 +1,4 @@
-"""Inputs: data frames, factors and arrays as a model takes them."""
+"""Converts inputs, such as data frames and factors, to the arrays that a model takes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from kerasfit.model_traits import (
 )
 from kerasfit.tensors import check_finite_columns, has_finite_norm
 
-# layers that look up whole numbers, of whatever type
+# layers that look up whole numbers, also if these have a float type
 TAKE_INDICES = (
     keras.layers.CategoryEncoding,
     keras.layers.Embedding,
@@ -47,7 +47,9 @@ class InputReader(ModelReader):
     """Reads inputs for a model."""
 
     def inputs(self, label: str, x: Any) -> Any:
-        """Inputs without data frames: a matrix, or each column goes to the input of its name.
+        """Convert data frames and factors among the inputs to arrays.
+
+        A data frame becomes a matrix, or each column goes to the input of its name.
 
         Raises
         ------
@@ -77,14 +79,14 @@ class InputReader(ModelReader):
                 return inputs if by_name else next(iter(inputs.values()))
             return read(label, frame)
         x = nested(label, x, read)
-        # one that is built adds the axis by itself
+        # a model that is built adds the axis itself
         is_vector = isinstance(x, np.ndarray) and x.ndim == 1
         takes_columns = self.checked and getattr(first_input_spec(self.model), "min_ndim", None) == 2
         return x[:, None] if is_vector and takes_columns else x
 
     @property
     def inputs_to_name(self) -> list[str]:
-        """The names of the inputs that data must have; none where a model makes its inputs itself."""
+        """The names of the inputs that data must have; none if the model preprocesses its data."""
         return list(self.named_inputs) if self.checked else []
 
     def _factor_input(self, label: str, factor: pd.Categorical, place: str) -> np.ndarray:
@@ -105,7 +107,7 @@ class InputReader(ModelReader):
         return encode_with_schema(label, factor, self._known.levels_of_inputs, place)
 
     def _number_of_input(self, place: str) -> int | None:
-        """The number, counted from 0, of the input at a place: "$kind", "[[2]]", "" for the only one."""
+        """The number, from 0, of the input at a place: "$kind", "[[2]]", or "" for the only input."""
         names = list(self.named_inputs)
         if number := re.fullmatch(r"\[\[(\d+)\]\]", place):
             return int(number[1]) - 1 if int(number[1]) <= len(names) else None
@@ -118,7 +120,7 @@ class InputReader(ModelReader):
         return None if number is None else list(self.named_inputs.values())[number]
 
     def _takes_indices(self, number: int) -> bool:
-        """Whether an input has an integer type, or is looked up whatever type it has."""
+        """Whether an input has an integer type, or goes to a layer that looks up indices."""
         tensor = list(self.named_inputs.values())[number]
         if "int" in keras.backend.standardize_dtype(tensor.dtype):
             return True
@@ -170,7 +172,7 @@ class InputReader(ModelReader):
 def column_for(
     label: str, column: pd.Series, tensor: Any, takes_indices: bool, levels: dict[str, list], place: str
 ) -> np.ndarray:
-    """A column as an input of the model takes it: text, the codes of a factor by the levels, or numbers."""
+    """Convert a column for an input of the model: to text, the codes of a factor, or numbers."""
     if is_string(tensor):
         return text_of(label, column, tensor)
     if isinstance(column.dtype, pd.CategoricalDtype):
@@ -188,7 +190,7 @@ def factor_for(
     levels: dict[str, list],
     place: str,
 ) -> np.ndarray:
-    """The codes of a factor, by the levels, for an input of the model that takes indices."""
+    """The codes of a factor, by the known levels, for an input of the model that takes indices."""
     if takes_indices:
         return encode_with_schema(label, factor, levels, place)
     dtype = keras.backend.standardize_dtype(tensor.dtype)

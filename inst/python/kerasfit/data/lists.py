@@ -1,4 +1,4 @@
-"""Lists that a model cannot take as its inputs or targets: without the names that it has, or of samples."""
+"""Checks lists given as inputs or targets: their names, and that they are not lists of single samples."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def check_inputs(label: str, x: Any, names: Sequence[str], shapes: Sequence[tupl
     Parameters
     ----------
     label
-        What errors call it.
+        The name of x in errors.
     x
         The inputs as the caller gave them.
     names, shapes
-        The names and shapes of the model's inputs; [""] and [()] for one that is not known yet.
+        The names and shapes of the model's inputs; [""] and [()] for one input not known yet.
     by_name
-        Whether the model was made of inputs in a named list (a dict).
+        Whether the model's inputs are in a named list (a dict).
     """
     if isinstance(x, Mapping):
         check_names(label, x, names)
@@ -43,7 +43,7 @@ def check_inputs(label: str, x: Any, names: Sequence[str], shapes: Sequence[tupl
 
 
 def check_targets(label: str, y: Any, shape: tuple) -> None:
-    """Raise a ``DataError`` for a list that cannot be the targets of the one output that a model has.
+    """Raise a ``DataError`` for a list that cannot be the targets of a model with one output.
 
     ``shape`` is that of the output; () if it is not known.
     """
@@ -55,7 +55,7 @@ def check_targets(label: str, y: Any, shape: tuple) -> None:
 
 
 def check_names(label: str, x: Mapping, names: Sequence[str]) -> None:
-    """Raise a ``DataError`` for a named list without some of a model's inputs, or with targets in it."""
+    """Raise a ``DataError`` for a named list that lacks some of a model's inputs or contains targets."""
     given = set(x)
     if not names or set(names) <= given:
         return
@@ -97,7 +97,7 @@ def is_list_of_arrays(value: Any) -> bool:
 
 
 def list_of_samples(label: str, arrays: Sequence[np.ndarray]) -> DataError:
-    """The mistake of a list with an array for each sample, where one array is to have all samples."""
+    """The error for a list with an array for each sample, where one array must have all samples."""
     name = "x" if "()" in label else label
     shapes = {array.shape for array in arrays}
     rank = arrays[0].ndim
@@ -128,7 +128,7 @@ def list_of_samples(label: str, arrays: Sequence[np.ndarray]) -> DataError:
 
 
 def check_validation(validation_data: Any, x: Any, names: Sequence[str]) -> None:
-    """Raise a ``DataError`` where x of the validation data is one array, and the model has several inputs."""
+    """Raise a ``DataError`` if x of the validation data is one array and the model has several inputs."""
     if len(names) > 1 and isinstance(x, np.ndarray) and isinstance(validation_data, (list, tuple)):
         raise DataError(
             "validation_data",

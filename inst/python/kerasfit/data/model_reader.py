@@ -1,4 +1,4 @@
-"""What reading data for a model needs to know: its inputs, outputs and losses, and the schema of its data."""
+"""The base class of data readers: a model's inputs, outputs and losses, and the schema of its data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from kerasfit.tensors import check_finite_columns, has_finite_norm, matrix_of_co
 
 
 class ModelReader(Reader):
-    """A model's inputs, outputs and losses, and the levels and columns of the data that it was trained on.
+    """Knows a model's inputs, outputs and losses, and the levels and columns of its training data.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class ModelReader(Reader):
     allow_missing
         Whether numbers may be NaN or infinite.
     checked
-        Whether data must fit the model's inputs. A model that preprocesses its data takes others.
+        Whether data must fit the model's inputs. False for a model that preprocesses its data.
     """
 
     def __init__(self, model: keras.Model, *, allow_missing: bool = False, checked: bool = True):
@@ -61,7 +61,7 @@ class ModelReader(Reader):
         return shapes[number] if isinstance(number, int) and number < len(shapes) else ()
 
     def _place_of(self, output: str | int) -> str | int:
-        """The number of an output, counted from 0, by which targets are known; its name if it has none."""
+        """The key of an output in the schema: its number from 0, or its name if the number is unknown."""
         if isinstance(output, str) and output in self.outputs:
             return self.outputs.index(output)
         return 0 if self._has_one_output() else output
@@ -82,7 +82,7 @@ class ModelReader(Reader):
         return loss
 
     def _by_output(self, values: Any) -> Any:
-        """Values with outputs as names; a list in the order of the outputs where the losses are one."""
+        """Values by output; as a list, in the order of the outputs, if the losses are a list."""
         losses = getattr(self.model, "loss", None)
         if (
             isinstance(losses, (list, tuple))
@@ -93,7 +93,7 @@ class ModelReader(Reader):
         return values
 
     def _check_output_names(self, label: str, values: Mapping) -> None:
-        """Raise a ``DataError`` for a name that is not an output's: Keras would go by the order of names."""
+        """Raise a ``DataError`` for a name that no output has: Keras would match values by their order."""
         unknown = [name for name in values if name not in self.outputs] if self.outputs else []
         if unknown and has_keras_losses(self.model):
             outputs = listed(quoted(self.outputs), "output is", "outputs are")
@@ -110,12 +110,12 @@ class ModelReader(Reader):
         return matrix
 
     def save_schema(self) -> None:
-        """Keep what is known for those who read data to go on with training, to evaluate or to predict."""
+        """Store the schema with the model, for later calls of fit, evaluate and predict."""
         save_schema(self.model, self._known)
 
     @contextmanager
     def schema_kept(self) -> Iterator[None]:
-        """Keep what is known when training has ended, unless an error came before its first step."""
+        """Store the schema with the model after training, unless an error occurred before the first step."""
         before, steps = restore_schema(self.model), self._finished_steps()
         try:
             yield
@@ -130,7 +130,7 @@ class ModelReader(Reader):
         return None if iterations is None else int(keras.ops.convert_to_numpy(iterations))
 
     def restore_schema(self, *, targets: bool = True) -> None:
-        """Have data be read as those that the model was trained on."""
+        """Use the schema of the data that the model was trained on."""
         self._known = restore_schema(self.model)
         if not targets:
             self._known.levels_of_targets, self._known.columns_of_targets = {}, {}

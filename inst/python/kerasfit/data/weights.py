@@ -1,4 +1,4 @@
-"""Sample weights, for each output of a model."""
+"""Converts sample weights, for each output of a model, and checks them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class WeightReader(ModelReader):
     """Reads sample weights for a model."""
 
     def weights(self, label: str, sample_weight: Any, y: Any = None) -> Any:
-        """Sample weights without data frames: a vector, or one for each output by its name.
+        """Convert sample weights to arrays: one, or one for each output by name.
 
-        Samples weigh 1 for outputs that are not named. ``y`` are the targets, as ``targets`` has read them.
+        Samples have weight 1 for outputs that are not named. ``y`` are the targets that ``targets`` returned.
 
         Raises
         ------
         DataError
-            If some are negative, unless the loss is the user's own.
+            If weights are negative, unless a loss is defined by the user.
         """
         weights = self._all_weights(label, sample_weight, y)
         losses = [loss for loss in keras.tree.flatten(getattr(self.model, "loss", None)) if loss is not None]
@@ -58,9 +58,9 @@ class WeightReader(ModelReader):
         return self._of_all_times(weights, y, 0)
 
     def _of_all_times(self, weights: Any, y: Any, output: str | int) -> Any:
-        """The weight of a sample as that of all its times or pixels; Keras would take it for one of a time.
+        """Broadcast a per-sample weight over time steps or pixels; Keras would match it to time steps.
 
-        A loss of the user's may have one value for each sample.
+        Weights for a user's loss are unchanged, since it may have one value for each sample.
         """
         is_vector = isinstance(weights, np.ndarray) and weights.ndim == 1
         if not is_vector or not has_a_value_for_each_row(self._loss(output)):
@@ -96,13 +96,13 @@ class WeightReader(ModelReader):
     def _weights_of_table(self, label: str, table: pd.DataFrame | pd.Categorical) -> np.ndarray:
         if isinstance(table, pd.DataFrame):
             return self._matrix(label, table)
-        return numbers_of(label, pd.Series(table))  # which a factor is none of
+        return numbers_of(label, pd.Series(table))  # raises an error for a factor
 
     def _weights_of_all(self, label: str, weights: Mapping) -> Any:
-        """Weights by output with those that are not given; or those of the one output there is."""
+        """Weights by output, with ones for outputs not given; for a model with one output, its weights."""
         self._check_output_names(label, weights)
         known = self.outputs or list(weights)
-        if not set(weights) <= set(known):  # which a step of the model's own may know
+        if not set(weights) <= set(known):  # a custom train_step may use other names
             return weights
         given = {name: value for name, value in weights.items() if value is not None}
         if not given or (self._has_one_output() and len(given) == 1):
@@ -121,7 +121,7 @@ def check_not_negative(label: str, weights: Any) -> None:
 
 
 def has_a_value_for_each_row(loss: Any) -> bool:
-    """Whether a loss has a value for each row of the last axis, as far as that is known."""
+    """Whether a loss is known to have a value for each row along the last axis."""
     return is_categorical(loss) or is_sparse(loss) or is_elementwise(loss)
 
 
