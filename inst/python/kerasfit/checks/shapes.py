@@ -1,4 +1,4 @@
-"""Data of the wrong shape: what Keras objects to in the middle of a step, in the words of the call."""
+"""Explains shape errors that Keras raises in a step, naming the argument whose data have the wrong shape."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ABOUT_SHAPES = re.compile(
 def shapes_explained(model: keras.Model, source: Source, phase: str = "train") -> Iterator[None]:
     """Turn an exception about shapes into a ``DataError``, if the source's data explain it.
 
-    That is looked for only when a step has failed: Keras takes more than can be seen from a model's inputs
+    Shapes are compared only when a step has failed: Keras accepts more shapes than those of a model's inputs
     and outputs, since it broadcasts, squeezes and expands.
     """
     try:
@@ -57,7 +57,7 @@ def shapes_explained(model: keras.Model, source: Source, phase: str = "train") -
 
 
 def metric_at_fault(error: BaseException) -> keras.metrics.Metric | None:
-    """The metric of Keras's in whose code an exception came up, if any."""
+    """The Keras metric in whose code an exception was raised, if any."""
     owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
     metrics = [owner for owner in owners if isinstance(owner, keras.metrics.Metric)]
     own = [metric for metric in metrics if not keras_private.is_container(metric)]
@@ -67,7 +67,7 @@ def metric_at_fault(error: BaseException) -> keras.metrics.Metric | None:
 def mistakes_of_metric(
     model: keras.Model, source: Source, metric: keras.metrics.Metric | None
 ) -> Iterator[DataError]:
-    """Targets that a loss takes and a metric does not: vectors where the model has a matrix as its output."""
+    """Errors for targets that the loss accepts and a metric does not: a vector for an output with columns."""
     outputs = list(getattr(model, "outputs", None) or [])
     y = source.example.y if source.example else None
     if metric is None or len(outputs) != 1 or len(getattr(y, "shape", ())) != len(outputs[0].shape) - 1:
@@ -85,24 +85,25 @@ def mistakes_of_metric(
 
 
 def error_of_loss(error: BaseException) -> BaseException:
-    """The error of a loss itself, around which Keras puts the shapes of its arguments since 3.16."""
+    """The original error of a loss, which Keras 3.16 and later wrap in one with the arguments' shapes."""
     if error.__cause__ and str(error).startswith("Error when computing loss for output"):
         return error.__cause__
     return error
 
 
 def check_shapes(model: keras.Model, training: Source, validation: Source | None = None) -> None:
-    """Look for what would go wrong late, or be taken without a word.
+    """Check before training for wrong shapes that Keras would notice late or accept silently.
 
     Raises
     ------
     DataError
-        If there are more or fewer arrays than inputs, of which Keras would use the first; or if the
-        validation data, which come after an epoch, have another shape than the model and the training data.
+        If there are more or fewer arrays than inputs: of more, Keras would use the first. Or if the shape of
+        the validation data does not fit the model, although that of the training data does: Keras would raise
+        an error only after the first epoch.
     """
     check_number_of_inputs(model, training)
     if training.example is not None:
-        # a compiled step has counted itself when it fails for these
+        # when a compiled step fails because of these, it has already been counted
         for mistake in mistakes_of_times(model, training.example, training.names):
             raise mistake
     if validation is None or not is_strict(model) or any(mistakes_of_shape(model, training)):
@@ -112,7 +113,7 @@ def check_shapes(model: keras.Model, training: Source, validation: Source | None
 
 
 def check_number_of_inputs(model: keras.Model, source: Source) -> None:
-    """Raise a ``DataError`` for more or fewer arrays than inputs; by name there may be more."""
+    """Raise a ``DataError`` for more or fewer arrays than inputs; named arrays may be more."""
     x = in_input_order(model, source.example.x) if source.example else None
     inputs = getattr(model, "inputs", None) or []
     several = isinstance(x, (list, tuple, dict))
@@ -124,22 +125,22 @@ def check_number_of_inputs(model: keras.Model, source: Source) -> None:
 def check_targets(model: keras.Model, source: Source) -> None:
     """Raise a ``DataError`` for targets that a loss would compare with outputs of another sample or column.
 
-    Losses that are a mean over elements take any two shapes that broadcast.
+    A loss that is a mean over elements accepts any two shapes that broadcast.
     """
     default = type(model).compute_loss is keras.Model.compute_loss
     outputs = list(getattr(model, "outputs", None) or [])
     if not default or not outputs or source.example is None or source.example.y is None:
         return
     for name, leaf, loss, output in targets_with_losses(model, source.example.y, source.names.y, outputs):
-        if is_elementwise(loss) and leaf.shape:  # of a dataset it may not be known
+        if is_elementwise(loss) and leaf.shape:  # the shape may be unknown in a dataset
             for mistake in mistake_of_target(name, tuple(leaf.shape), output.shape, loss):
                 raise mistake
 
 
 def is_strict(model: keras.Model) -> bool:
-    """Whether a model takes no other shapes than its inputs have: a Sequential one may, of images.
+    """Whether a model accepts only the shapes of its inputs: a Sequential one may accept other image sizes.
 
-    One with a step or ``compute_loss`` of its own may do with its data what it likes.
+    A model with a custom step or ``compute_loss`` may accept anything.
     """
     own = any(
         getattr(type(model), method) is not getattr(keras.Model, method)
@@ -152,9 +153,9 @@ def is_strict(model: keras.Model) -> bool:
 
 
 def mistakes_of_shape(model: keras.Model, source: Source, phase: str = "train") -> Iterator[DataError]:
-    """What is wrong with the shapes of a source's data, by a model's inputs, outputs and losses.
+    """Errors for data whose shapes do not fit a model's inputs, outputs and losses.
 
-    A loss of the user's may take targets of any shape.
+    A loss defined by the user may take targets of any shape.
     """
     if source.example is not None:
         x, y, sample_weight = source.example
@@ -167,7 +168,7 @@ def mistakes_of_shape(model: keras.Model, source: Source, phase: str = "train") 
 
 
 def mistakes_of_lengths(batch: Batch, names: Names) -> Iterator[DataError]:
-    """Parts of a generator's batch with another number of samples than the first."""
+    """Errors for parts of a generator's batch whose number of samples differs from the first part's."""
     leaves = [
         leaf for label, part in zip(names, batch, strict=False) for leaf in labelled_leaves(label, part)
     ]
@@ -214,9 +215,9 @@ def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[Data
 
 
 def mistakes_of_times(model: keras.Model, batch: Batch, names: Names) -> Iterator[DataError]:
-    """Weights of times, where the loss takes the times in the targets for columns of one sample.
+    """Errors for weights of time steps, if the loss takes the targets' time steps for columns of a sample.
 
-    So Keras does with targets (samples, times) for an output (samples, times, 1).
+    Keras does so with targets of shape (samples, steps) for an output of shape (samples, steps, 1).
     """
     outputs, y, weights = list(getattr(model, "outputs", None) or []), batch.y, batch.sample_weight
     if len(outputs) != 1 or not (hasattr(y, "shape") and hasattr(weights, "shape")):
@@ -233,7 +234,7 @@ def mistakes_of_times(model: keras.Model, batch: Batch, names: Names) -> Iterato
 
 
 def mistake_of_structure(label: str, value: Any, count: int, known: list[str], noun: str) -> DataError | None:
-    """Other names than the model's inputs or outputs have, or another number of arrays."""
+    """The error for names that are not those of the inputs or outputs, or another number of arrays."""
     names = set(value) if isinstance(value, dict) else set(known)
     if names != set(known) and (noun == "input" or len(known) > 1):
         return other_names(label, value, known, noun)

@@ -24,12 +24,12 @@ def is_dataset(value: Any) -> bool:
 
 
 class DatasetSource:
-    """The elements of a dataset, each of which is a batch. Each pass starts at the dataset's beginning.
+    """Yields the elements of a dataset, each of which is a batch. Each pass starts from the beginning.
 
     Attributes
     ----------
     looks_at_batches
-        Whether each batch must be looked at, or changed, before a step.
+        Whether each batch must be checked or changed before a step.
     """
 
     samples = None
