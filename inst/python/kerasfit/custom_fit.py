@@ -1,7 +1,7 @@
-"""Models that train in a way of their own: their own ``fit``, ``evaluate`` or ``predict`` runs, and we watch.
+"""Calls a model's own ``fit``, ``evaluate`` or ``predict``, and records and shows its progress.
 
-That is a subclass that overrides those, or the functions that make their steps, and a model spread over
-several devices, which Keras's own loop knows how to feed.
+These are used for subclasses that override one of them, or a function that makes their steps, and for models
+distributed over several devices, which need Keras's own loop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OWN = {
 
 
 def has_its_own(verb: str, model: keras.Model) -> bool:
-    """Whether a model fits, evaluates or predicts in a way of its own."""
+    """Whether a model must use its own ``fit``, ``evaluate`` or ``predict``."""
     return any(overrides(model, method) for method in OWN[verb]) or is_distributed(model)
 
 
@@ -45,7 +45,7 @@ def is_distributed(model: keras.Model) -> bool:
 
 
 def has_replicas(strategy: Any) -> bool:
-    """Whether variables are made as replicas, if only one, which a single device cannot update."""
+    """Whether variables are replicated, if only once: code for a single device cannot update them."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -68,12 +68,12 @@ def fit_by_model(
     shuffle: bool,
     **further: Any,
 ) -> None:
-    """Call the model's own ``fit`` on the sources' data. Class weights are sample weights by then.
+    """Call the model's own ``fit`` on the sources' data, in which class weights are sample weights already.
 
     Raises
     ------
     ArgumentError
-        If several epochs are to come from an iterator without a number of steps: Keras cannot start it anew.
+        If several epochs use an iterator without a number of steps: Keras cannot start it again.
     """
     arguments = keras_data(training, steps_per_epoch)
     in_memory = isinstance(training, ArraySource)
@@ -128,7 +128,7 @@ def predict_by_model(
 
 
 def keras_data(source: Source, steps: int | None) -> dict[str, Any]:
-    """A source's data as Keras takes them, by argument: arrays, a dataset, or a generator."""
+    """A source's data as arguments for Keras: arrays, a dataset, or a generator."""
     if isinstance(source, ArraySource):
         data = keras.tree.map_structure(
             lambda leaf: leaf.rows if isinstance(leaf, LazyArray) else leaf, source.data
@@ -149,7 +149,7 @@ def keras_data(source: Source, steps: int | None) -> dict[str, Any]:
 
 
 def counted(steps: int | None) -> int | None:
-    """Keras's way of saying -1, to go on until the data end."""
+    """A number of steps for Keras: -1, until the data end, becomes None."""
     return None if steps == -1 else steps
 
 
@@ -162,7 +162,7 @@ def check_steps(source: Source | None, argument: str, steps: int | None) -> None
 
 
 class Interruption(keras.callbacks.Callback):
-    """Ends an evaluation or prediction after the step in which an interrupt came."""
+    """Ends an evaluation or prediction after the step in which an interrupt occurred."""
 
     def on_test_batch_end(self, batch, logs=None):
         interrupts.check()
@@ -172,7 +172,7 @@ class Interruption(keras.callbacks.Callback):
 
 
 class Watcher(keras.callbacks.Callback):
-    """Records epochs and shows them, from inside Keras's own loop."""
+    """Records and shows the epochs of Keras's own loop."""
 
     def __init__(self, history: History, display: RunDisplay):
         super().__init__()

@@ -1,7 +1,7 @@
-"""Calls from within another call for the same model: by its callbacks, generators, losses.
+"""Nested calls: fit, evaluate or predict called from a callback, generator or loss of the same model.
 
-``evaluate()`` and ``predict()`` are possible there, and give back what the call around them needs. A
-``fit()`` would change the weights under it, and is refused.
+``evaluate()`` and ``predict()`` may be nested, and restore the state that the outer call needs. ``fit()`` may
+not, because it would change the weights during the outer call.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ STOP_FLAGS = ("stop_evaluating", "stop_predicting")
 
 
 def may_be_nested(function: Callable) -> Callable:
-    """``fit``, ``evaluate`` or ``predict`` as a function that knows whether it is called within another."""
+    """Decorate ``fit``, ``evaluate`` or ``predict`` to handle a call from within another one."""
 
     @functools.wraps(function)
     def call(model: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(model, keras.Model):  # which the function itself complains of
+        if not isinstance(model, keras.Model):  # the function itself raises an error
             return function(model, *args, **kwargs)
         with nested(model, function.__name__):
             return function(model, *args, **kwargs)
@@ -36,7 +36,7 @@ def may_be_nested(function: Callable) -> Callable:
 
 @contextmanager
 def nested(model: keras.Model, verb: str) -> Iterator[None]:
-    """Note that a call runs for a model, and keep what a call around it needs."""
+    """Register a call for a model; if it is nested, restore the state of the outer call at the end."""
     calls = model.__dict__.setdefault("_kerasfit_calls", [])
     if calls and verb == "fit":
         raise StateError(
@@ -54,7 +54,7 @@ def nested(model: keras.Model, verb: str) -> Iterator[None]:
 
 
 def kept(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
-    """Keep the state of a call: a function that gives it back."""
+    """Save the state of the outer call; returns a function that restores it."""
     model = engine.model
     settings = {name: getattr(engine, name) for name in ENGINE_ATTRIBUTES}
     stopped = {name: getattr(model, name, False) for name in STOP_FLAGS}
