@@ -73,7 +73,7 @@ def positive(argument: str, value: Any) -> float:
 
 
 def verbosity(value: Any) -> int:
-    """Check ``verbose``: 0 silent, 1 bar, 2 one line per epoch; "auto" is 2 on a distributed worker, else 1."""
+    """Check ``verbose``: 0 silent, 1 bar, 2 line per epoch; "auto" is 2 on a distributed worker, else 1."""
     if isinstance(value, str) and value == "auto":
         return 2 if on_distributed_worker() else 1
     if value not in (0, 1, 2):
@@ -203,7 +203,9 @@ def validation_triple(
         "validation_data",
         "`validation_data` must be a list of two or three, (x, y) or (x, y, sample_weight), "
         f"a dataset or a generator, not {describe(validation_data)}.",
-        "Give list(x, y) without names; several inputs are a list of their own." if named_or_long else None,
+        "Give list(x, y) without names; put several inputs into a list of their own."
+        if named_or_long
+        else None,
     )
 
 

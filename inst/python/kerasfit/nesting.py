@@ -40,8 +40,8 @@ def nested(model: keras.Model, verb: str) -> Iterator[None]:
     calls = model.__dict__.setdefault("_kerasfit_calls", [])
     if calls and verb == "fit":
         raise StateError(
-            f"fit() was called while {calls[-1]}() of the same model runs, such as by a callback of it.",
-            hint="evaluate() and predict() may be called there, and fit() of another model.",
+            f"fit() was called during {calls[-1]}() of the same model, for example by one of its callbacks.",
+            hint="You may call evaluate() and predict() there, and fit() of another model.",
         )
     engine = model.__dict__.get("_kerasfit_engine") if calls else None
     give_back = kept(engine, with_metrics=verb == "evaluate") if engine else lambda: None

@@ -15,8 +15,8 @@ def check_end(source: Source, argument: str, steps: int | None) -> None:
     if source.endless and steps is None:
         raise ArgumentError(
             argument,
-            f"`{argument}` is missing: there is no end to the data that can be seen.",
-            f"Give the number of batches, or {argument} = -1 to go on for ever.",
+            f"`{argument}` is missing: the data never end.",
+            f"Give the number of batches, or {argument} = -1 to continue without end.",
         )
 
 

@@ -29,6 +29,6 @@ def check_trainable(model: keras.Model) -> None:
     is_traced = backend == "tensorflow" and model.train_function is not None and not model.run_eagerly
     what = "Layers were frozen, unfrozen or added since the model was compiled."
     if is_traced and (added or removed):
-        warnings.warn(f"{what} That has no effect before you compile() it again.", stacklevel=3)
+        warnings.warn(f"{what} This has no effect until you call compile() again.", stacklevel=3)
     elif added or (removed and backend == "jax"):
-        raise ArgumentError("object", what, "compile() it again.")
+        raise ArgumentError("object", what, "Call compile() again.")

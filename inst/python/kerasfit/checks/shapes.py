@@ -73,9 +73,9 @@ def mistakes_of_metric(
     if metric is None or len(outputs) != 1 or len(getattr(y, "shape", ())) != len(outputs[0].shape) - 1:
         return
     label = source.names.y
-    hint = f"A matrix of one column will do: as.matrix({label if '()' not in label else 'y'})."
+    hint = f"Give a matrix of one column: as.matrix({label if '()' not in label else 'y'})."
     if takes_classes(model.loss):
-        hint = 'One-hot targets are what a factor becomes with the loss "categorical_crossentropy".'
+        hint = 'With the loss "categorical_crossentropy", a factor is one-hot encoded.'
     yield DataError(
         label,
         f"`{label}` has dimensions {dims(y.shape)}, and the metric `{metric.name}` needs those of the "
@@ -178,7 +178,7 @@ def mistakes_of_lengths(batch: Batch, names: Names) -> Iterator[DataError]:
             yield DataError(
                 label,
                 f"`{label}` has dimensions {dims(leaf.shape)}, and `{first}` {dims(shape)}: "
-                "they must have as many samples.",
+                "they must have equal numbers of samples.",
             )
 
 
@@ -194,7 +194,7 @@ def mistakes_of_inputs(model: keras.Model, x: Any, label: str) -> Iterator[DataE
     for (name, leaf), tensor in zip(leaves, inputs, strict=True):
         if not fits(leaf.shape[1:], tensor.shape[1:]):
             is_row = len(leaf.shape) == 1 and tuple(tensor.shape[1:]) == tuple(leaf.shape)
-            hint = "One sample is a matrix of one row: matrix(x, nrow = 1)." if is_row else None
+            hint = "Give one sample as a matrix of one row: matrix(x, nrow = 1)." if is_row else None
             yield DataError(name, different(name, leaf.shape, tensor.shape, "the model takes"), hint)
 
 
@@ -252,7 +252,7 @@ def mistake_of_target(label: str, given: tuple, output: tuple, loss: Any) -> Ite
     if takes_classes(loss):
         if not fits(given[1:], output[1:-1]):
             if given[-1] == output[-1]:
-                hint = 'One-hot targets go with the loss "categorical_crossentropy".'
+                hint = 'For one-hot targets, use the loss "categorical_crossentropy".'
             yield DataError(
                 label,
                 f"`{label}` has dimensions {dims(given)}, and the loss takes a class for each sample: "

@@ -73,8 +73,8 @@ def check_are_numbers(label: str, value: Any, *, weights: bool = False) -> None:
             raise DataError(
                 path,
                 f"`{path}` is text: {wanted}.",
-                f"`{made}({path if '()' not in path else '…'})` makes them of it."
-                + (" Factors become text within tuple(): use list() there." if "[[" in path else ""),
+                f"`{made}({path if '()' not in path else '…'})` converts it."
+                + (" tuple() turns factors into text: use list() instead." if "[[" in path else ""),
             )
 
 
@@ -114,9 +114,9 @@ def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
 def ragged(label: str, where: str) -> DataError:
     return DataError(
         label,
-        f"`{label}` is a ragged tensor, with rows of different lengths: {where} it cannot be used as it is.",
-        "Pad its rows, as its `to_tensor()` does with zeros, for a model that masks what is added. With the "
-        "backend tensorflow, the batches of a dataset may be ragged.",
+        f"`{label}` is a ragged tensor, with rows of different lengths, which cannot be used {where}.",
+        "Pad its rows, for example with zeros by its `to_tensor()`, and mask the padding in the model. With "
+        "the backend tensorflow, the batches of a dataset may be ragged.",
     )
 
 
@@ -173,7 +173,7 @@ def factor_codes(label: str, factor: pd.Categorical) -> np.ndarray:
         raise DataError(
             label,
             f"`{label}` is a factor with {missing} missing value{'s' * (missing > 1)}.",
-            "Leave out those rows, or make a level of them by `addNA()`.",
+            "Leave out those rows, or make missing values a level with `addNA()`.",
         )
     return factor.codes.astype(np.int32)
 

@@ -44,7 +44,7 @@ def check_whole_batches(label: str, samples: int, size: int) -> None:
             label,
             f"`{label}` has {samples} sample{'s' * (samples != 1)}, and the model takes batches of {size}: "
             f"the last one would have {rest}.",
-            f"Give a number of samples that {size} divides.",
+            f"The number of samples must be a multiple of {size}.",
         )
 
 
@@ -57,5 +57,5 @@ def check_batch(label: str, x: Any, size: int) -> None:
                 name,
                 f"`{name}` has {samples} sample{'s' * (samples != 1)}, "
                 f"and the model takes batches of {size}, as its input says.",
-                f"Let each batch have {size} samples, the last one too.",
+                f"Each batch, also the last one, must have {size} samples.",
             )

@@ -98,7 +98,7 @@ class ClassWeights:
         present = np.unique(codes)
         unknown = [int(code) for code in present if code not in self.weights]
         if unknown and self.complete:
-            by_level = f"By level, those without a name weigh 1: {example_of_weights(self.levels)}."
+            by_level = f"If you name levels, the others have weight 1: {example_of_weights(self.levels)}."
             raise ArgumentError(
                 self.label,
                 f"`{self.label}` has no weight for {listed(unknown, 'class', 'classes')}, "
@@ -139,9 +139,11 @@ class ClassWeightsByOutput:
         for name, of_output in class_weight.items():
             label = f"class_weight${name}"
             if name not in outputs:
-                known = listed(outputs, "its only output is", "its outputs are") if outputs else "it has one"
+                known = "its only output has no name"
+                if outputs:
+                    known = listed(outputs, "its only output is", "its outputs are")
                 raise ArgumentError(
-                    label, f"`{label}` is for an output that the model does not have by name: {known}."
+                    label, f"`{label}` names an output that the model does not have: {known}."
                 )
             weights[name] = ClassWeights.of(of_output, levels.get(name), label, partial(is_codes, name))
         return cls(tuple(outputs), weights)
@@ -230,7 +232,7 @@ def class_code(label: str, name: Any, levels: list[str]) -> int:
 
 
 def unknown_class(label: str, name: Any, levels: list[str]) -> ArgumentError:
-    known = "classes are 0, 1, 2, …, since `y` is no factor"
+    known = "classes are 0, 1, 2, …, since `y` is not a factor"
     if levels:
         known = f"`y` has the levels {listed(levels)}"
     meant = nearest(str(name), levels)
@@ -267,7 +269,7 @@ def class_codes(label: str, y: Any, is_codes: Callable[[np.ndarray], bool]) -> n
             raise DataError(
                 label,
                 f"`{label}` needs classes as targets, and the rows of `y` are not one-hot.",
-                f"Classes at several times are an array of dimensions ({times}).",
+                f"Classes for several time steps must be an array of dimensions ({times}).",
             )
         y = y.argmax(axis=-1) if y.shape[-1] != 1 else y[..., 0]
     if y.dtype.kind == "f" and not np.array_equal(y, np.floor(y)):

@@ -13,8 +13,8 @@ from kerasfit.errors import DataError
 from kerasfit.messages import listed, quoted
 
 USE_NUMBERS = (
-    "Make numbers of it, for example by model.matrix(), or give the model an input of that name with a Keras "
-    "preprocessing layer."
+    "Convert it to numbers, for example with model.matrix(), or give the model an input of that name with a "
+    "Keras preprocessing layer."
 )
 
 
@@ -51,7 +51,7 @@ def align_columns(label: str, frame: pd.DataFrame, columns: dict[Any, list[str]]
         raise DataError(
             label,
             f"`{label}` has the columns {listed(names)}, and the model was trained on {listed(known)}.",
-            "A matrix has its columns taken as they come.",
+            "Give a matrix if the columns are in the right order: their names are then ignored.",
         )
     return frame[known]
 
@@ -70,7 +70,7 @@ def check_columns(label: str, columns: Collection[str], noun: str, known: Collec
         if name not in known:
             raise DataError(
                 f"{label}${name}",
-                f"`{label}${name}` has no {noun} in the model, whose {noun}s are {listed(quoted(known))}.",
+                f"`{label}${name}` is not an {noun} of the model, whose {noun}s are {listed(quoted(known))}.",
                 f"Leave the column out, or give the model an {noun} of that name.",
             )
 
@@ -105,7 +105,7 @@ def text_of(label: str, value: pd.DataFrame | pd.Series | pd.Categorical, tensor
 def numbers_for_text(label: str) -> DataError:
     reason = f"`{label}` is numbers, and the model takes text there."
     return DataError(
-        label, reason, f"`as.character({label})` makes text of them." if "()" not in label else None
+        label, reason, f"`as.character({label})` converts them to text." if "()" not in label else None
     )
 
 

@@ -18,9 +18,9 @@ from kerasfit.errors import DataError
 from kerasfit.model_traits import input_names, output_names
 
 HINTS = {
-    "from one": "Indices count from 0: subtract 1 if yours count from 1. A factor does that itself; "
-    "droplevels() leaves out levels that do not occur.",
-    "negative target": "For targets that are not to count, SparseCategoricalCrossentropy has `ignore_class`.",
+    "from one": "Indices count from 0: subtract 1 if yours count from 1. For a factor, that is done "
+    "automatically; droplevels() leaves out levels that do not occur.",
+    "negative target": "To ignore some targets, give SparseCategoricalCrossentropy an `ignore_class`.",
     "negative input": "Indices count from 0.",
     "other": None,
 }
@@ -198,7 +198,7 @@ def check_two_classes(label: str, targets: Any) -> None:
             label,
             f"`{label}` has the value {high if high > 1 else low:g}, and the loss takes classes 0 and 1.",
             "A factor needs two levels; droplevels() leaves out those that do not occur. "
-            'More classes go with the loss "sparse_categorical_crossentropy".',
+            'For more classes, use the loss "sparse_categorical_crossentropy".',
         )
 
 

@@ -153,7 +153,7 @@ class InputReader(ModelReader):
                 label,
                 f"`{label}` is a data frame without {listed(quoted(missing), 'the column', 'the columns')}, "
                 f"which the model has {'an input' if len(missing) == 1 else 'inputs'} for.",
-                "Several data frames, one for each input, go into a list.",
+                "Put several data frames, one for each input, into a list.",
             )
         check_columns(label, parts, "input", self.named_inputs)
         levels = self._known.levels_of_inputs
@@ -197,5 +197,5 @@ def factor_for(
     raise DataError(
         label,
         f"`{label}` is a factor, and the model's input `{tensor.name}` is of type {dtype}.",
-        'An input of type "int32" gets its codes, counted from 0; one of type "string" its labels.',
+        'An input of type "int32" takes its codes, counted from 0; one of type "string" takes its labels.',
     )

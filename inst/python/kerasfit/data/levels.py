@@ -83,9 +83,9 @@ def check_levels(label: str, factor: pd.Categorical, needed: int, units: tuple[i
     unused = [level for level in factor.categories if level not in used]
     hint = f"The output needs a unit for each level: {len(factor.categories)}."
     if "NA" in used:
-        hint = "One level is NA: leave out those rows, or give the output a unit more."
+        hint = "One level is NA: leave out those rows, or give the output one more unit."
     elif len(used) <= units[0]:
-        hint = f"`droplevels()` leaves out {listed(unused, 'the level', 'the levels')}, which occurs nowhere."
+        hint = f"`droplevels()` leaves out {listed(unused, 'the unused level', 'the unused levels')}."
     raise DataError(
         label,
         f"`{label}` has {len(factor.categories)} levels, and the model's output has {units[0]} values.",
@@ -107,8 +107,6 @@ def with_training_levels(label: str, factor: pd.Categorical, levels: list) -> pd
     DataError
         If it has values at other levels.
     """
-    about = f"`{label}` has {{}} that there was not before: the levels are {{}}."
-    hint = (
-        "A model keeps the levels that it was first trained on. To begin anew with others, make a new model."
-    )
+    about = f"`{label}` has {{}} that the training data did not have: the levels are {{}}."
+    hint = "A model keeps the levels that it was first trained on. To use others, make a new model."
     return recode(levels, factor, label, about, hint)

@@ -62,17 +62,18 @@ def check_names(label: str, x: Mapping, names: Sequence[str]) -> None:
     what = label.removesuffix("[[1]]") if "()" in label else label
     hint = None
     if {"x", "y"} <= given <= ARGUMENTS:
-        hint = "Inputs and targets are arguments of their own, x and y."
+        hint = "Inputs and targets are separate arguments, x and y."
         if "()" in label:
-            hint = "Targets go with them in a list without names: list(x, y)."
+            hint = "Put inputs and targets into a list without names: list(x, y)."
     elif len(names) > 1:
         raise other_names(what, x, names, "input")
     elif len(given) == 1:
-        hint = "Give the array itself, or name it so." if any(names) else "Give the array itself."
+        hint = "Give the array itself, or use that name." if any(names) else "Give the array itself."
+    inputs = listed(quoted(names), "the input", "the inputs") if any(names) else "one input"
     raise DataError(
         label,
-        f"`{what}` is a list with {listed(quoted(x), 'the name', 'the names')}. A named list is inputs, and "
-        f"the model has {listed(quoted(names), 'the input', 'the inputs') if any(names) else 'one input'}.",
+        f"`{what}` is a list with {listed(quoted(x), 'the name', 'the names')}. A named list gives inputs by "
+        f"name, and the model has {inputs}.",
         hint,
     )
 
@@ -134,5 +135,5 @@ def check_validation(validation_data: Any, x: Any, names: Sequence[str]) -> None
             "validation_data",
             f"`validation_data` is a list of {len(validation_data)}, the first of which is one array, and "
             f"the model has the inputs {listed(quoted(names))}.",
-            "Several inputs are a list of their own: list(list(u, v), y).",
+            "Put several inputs into a list of their own: list(list(u, v), y).",
         )

@@ -124,7 +124,7 @@ class ModelData(InputReader, TargetReader, WeightReader):
                 raise DataError(
                     name,
                     f"`{name}` is text, and the model takes numbers there.",
-                    "Make numbers of it, for example by match() or model.matrix().",
+                    "Convert it to numbers, for example with match() or model.matrix().",
                 )
             if dtype == "string" and text_only and isinstance(leaf, np.ndarray) and not is_text(leaf):
                 raise numbers_for_text(name)

@@ -116,7 +116,7 @@ def check_not_negative(label: str, weights: Any) -> None:
         raise DataError(
             label,
             f"`{label}` has {count} negative value{'s' * (count > 1)}: weights are 0 or more.",
-            "Give `compile()` a loss of your own if signs are to count.",
+            "To use negative weights, give `compile()` a loss of your own.",
         )
 
 

@@ -106,13 +106,13 @@ def open_source(
     if batch_size is not None:
         raise ArgumentError(
             names.batch_size,
-            f"`{names.batch_size}` goes with arrays only: a {kind} makes the batches itself.",
+            f"`{names.batch_size}` is for arrays only: a {kind} makes the batches itself.",
         )
     for name, value in ((names.y, y), (names.sample_weight, sample_weight)):
         if value is not None:
             raise ArgumentError(
                 name,
-                f"`{name}` goes with arrays only: the batches of a {kind} hold it.",
+                f"`{name}` is for arrays only: the batches of a {kind} must contain it.",
                 "Let each batch be (x, y) or (x, y, sample_weight).",
             )
     if kind == "dataset":

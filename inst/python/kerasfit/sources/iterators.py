@@ -113,7 +113,7 @@ class IteratorSource:
         check_are_numbers(self.names.y, y)
         for path, leaf in labelled_leaves(self.names.x, x):
             if 0 in leaf.shape[:1]:
-                raise DataError(path, f"`{path}` has no samples.", "A pass ends with NULL (None).")
+                raise DataError(path, f"`{path}` has no samples.", "Return NULL (None) to end a pass.")
         self.reader.check_batch(self.names.x, x)
         self.reader.check(self.names, x, y)
         self.reader.check_weights(names.sample_weight, sample_weight, y)
