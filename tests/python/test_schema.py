@@ -153,9 +153,9 @@ def test_a_checkpoint_keeps_the_levels_of_the_run_that_wrote_it(tmp_path):
     "schema", [3, {"levels_of_targets": [[0, [None]], 5, [0]]}, {"levels_of_inputs": {}}]
 )
 def test_what_a_file_has_that_is_no_schema_is_passed_over(schema):
-    from kerasfit.data.schema import DataSchema, of_plain
+    from kerasfit.data.schema import DataSchema, from_plain
 
-    assert of_plain(schema) == DataSchema()
+    assert from_plain(schema) == DataSchema()
 
 
 def test_a_factor_for_an_input_of_floats_is_a_mistake_in_any_form():

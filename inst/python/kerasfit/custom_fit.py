@@ -19,7 +19,7 @@ from kerasfit.run_display import RunDisplay
 from kerasfit.sources import ArraySource, DatasetSource, IteratorSource, LazyArray, Source
 from kerasfit.tensors import numbers
 
-OWN = {
+OVERRIDES = {
     "fit": ("fit", "evaluate", "make_train_function", "make_test_function"),
     "evaluate": ("evaluate", "make_test_function"),
     "predict": ("predict", "make_predict_function"),
@@ -28,7 +28,7 @@ OWN = {
 
 def has_its_own(verb: str, model: keras.Model) -> bool:
     """Whether a model must use its own ``fit``, ``evaluate`` or ``predict``."""
-    return any(overrides(model, method) for method in OWN[verb]) or is_distributed(model)
+    return any(overrides(model, method) for method in OVERRIDES[verb]) or is_distributed(model)
 
 
 def overrides(model: keras.Model, method: str) -> bool:
@@ -93,9 +93,9 @@ def fit_by_model(
             **arguments,
             initial_epoch=initial_epoch - 1,
             epochs=epochs,
-            steps_per_epoch=counted(steps_per_epoch),
-            validation_steps=counted(validation_steps),
-            callbacks=[*callbacks, Watcher(history, display)],
+            steps_per_epoch=keras_steps(steps_per_epoch),
+            validation_steps=keras_steps(validation_steps),
+            callbacks=[*callbacks, EpochRecorder(history, display)],
             verbose=0,
             **further,
         )
@@ -110,8 +110,8 @@ def evaluate_by_model(
     return model.evaluate(
         **data,
         batch_size=source.batch_size,
-        steps=counted(steps),
-        callbacks=[*callbacks, Interruption()],
+        steps=keras_steps(steps),
+        callbacks=[*callbacks, InterruptCheck()],
         verbose=0,
         return_dict=True,
     )
@@ -121,9 +121,9 @@ def predict_by_model(
     model: keras.Model, source: Source, steps: int | None, callbacks: list[keras.callbacks.Callback]
 ) -> Any:
     x = keras_data(source, steps)["x"]
-    callbacks = [*callbacks, Interruption()]
+    callbacks = [*callbacks, InterruptCheck()]
     return model.predict(
-        x, batch_size=source.batch_size, steps=counted(steps), callbacks=callbacks, verbose=0
+        x, batch_size=source.batch_size, steps=keras_steps(steps), callbacks=callbacks, verbose=0
     )
 
 
@@ -142,26 +142,26 @@ def keras_data(source: Source, steps: int | None) -> dict[str, Any]:
             batch = None
             for batch in source:
                 yield batch[:1] if batch.y is None else keras.utils.pack_x_y_sample_weight(*batch)
-            if counted(steps) is None or batch is None:
+            if keras_steps(steps) is None or batch is None:
                 return
 
     return {"x": batches()}
 
 
-def counted(steps: int | None) -> int | None:
+def keras_steps(steps: int | None) -> int | None:
     """A number of steps for Keras: -1, until the data end, becomes None."""
     return None if steps == -1 else steps
 
 
 def check_steps(source: Source | None, argument: str, steps: int | None) -> None:
-    if isinstance(source, IteratorSource) and counted(steps) is None:
+    if isinstance(source, IteratorSource) and keras_steps(steps) is None:
         raise ArgumentError(
             argument,
             f"`{argument}` is missing: a model with a fit() of its own needs it to train on a generator.",
         )
 
 
-class Interruption(keras.callbacks.Callback):
+class InterruptCheck(keras.callbacks.Callback):
     """Ends an evaluation or prediction after the step in which an interrupt occurred."""
 
     def on_test_batch_end(self, batch, logs=None):
@@ -171,7 +171,7 @@ class Interruption(keras.callbacks.Callback):
         interrupts.check()
 
 
-class Watcher(keras.callbacks.Callback):
+class EpochRecorder(keras.callbacks.Callback):
     """Records and shows the epochs of Keras's own loop."""
 
     def __init__(self, history: History, display: RunDisplay):

@@ -34,7 +34,7 @@ from kerasfit.progress import Progress, Writer
 from kerasfit.run_display import RunDisplay
 
 # not arguments in R: options, or set by the R package
-ARGUMENTS_OF_THE_BRIDGE = {
+INTERNAL_ARGUMENTS = {
     *("model", "plan", "kernels", "allow_missing", "on_interrupt", "writer", "view", "extra")
 }
 
@@ -221,7 +221,9 @@ def fit(
             )
     if data.levels is None and data.reader.levels:  # in the batches of a generator
         history.params["levels"] = data.reader.levels
-    return returned(history, settings.on_interrupt)
+    if settings.on_interrupt == "error":
+        raise_if_interrupted(history)
+    return history
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class FitSettings:
 def unknown_arguments(extra: Mapping[str, Any]) -> ArgumentError:
     """The error for arguments that ``fit()`` does not have; suggests the nearest one that it has."""
     names = listed([f"`{name}`" for name in extra], "argument", "arguments")
-    known = inspect.signature(fit).parameters.keys() - ARGUMENTS_OF_THE_BRIDGE
+    known = inspect.signature(fit).parameters.keys() - INTERNAL_ARGUMENTS
     meant = arguments.nearest_argument(next(iter(extra)), sorted(known))
     hint = f"Did you mean `{meant}`?" if meant else None
     return ArgumentError(next(iter(extra)), f"fit() does not know the {names}.", hint)
@@ -280,10 +282,9 @@ def resume_arguments(settings: FitSettings, data: FitData) -> dict[str, Any]:
     }
 
 
-def returned(history: History, on_interrupt: str) -> History:
-    """Return the history, or raise ``KeyboardInterrupt`` with it if ``on_interrupt`` says so."""
-    if history.params["interrupted"] and on_interrupt == "error":
+def raise_if_interrupted(history: History) -> None:
+    """Raise ``KeyboardInterrupt``, with the history attached, if an interrupt ended the run."""
+    if history.params["interrupted"]:
         interrupt = KeyboardInterrupt()
         annotate_error(interrupt, history=history)
         raise interrupt
-    return history

@@ -28,14 +28,14 @@ def may_be_nested(function: Callable) -> Callable:
     def call(model: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(model, keras.Model):  # the function itself raises an error
             return function(model, *args, **kwargs)
-        with nested(model, function.__name__):
+        with nested_call(model, function.__name__):
             return function(model, *args, **kwargs)
 
     return call
 
 
 @contextmanager
-def nested(model: keras.Model, verb: str) -> Iterator[None]:
+def nested_call(model: keras.Model, verb: str) -> Iterator[None]:
     """Register a call for a model; if it is nested, restore the state of the outer call at the end."""
     calls = model.__dict__.setdefault("_kerasfit_calls", [])
     if calls and verb == "fit":
@@ -44,16 +44,16 @@ def nested(model: keras.Model, verb: str) -> Iterator[None]:
             hint="You may call evaluate() and predict() there, and fit() of another model.",
         )
     engine = model.__dict__.get("_kerasfit_engine") if calls else None
-    give_back = kept(engine, with_metrics=verb == "evaluate") if engine else lambda: None
+    restore = save_outer_call(engine, with_metrics=verb == "evaluate") if engine else lambda: None
     calls.append(verb)
     try:
         yield
     finally:
         calls.pop()
-        give_back()
+        restore()
 
 
-def kept(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
+def save_outer_call(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
     """Save the state of the outer call; returns a function that restores it."""
     model = engine.model
     settings = {name: getattr(engine, name) for name in ENGINE_ATTRIBUTES}
@@ -63,7 +63,7 @@ def kept(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
     values = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
     sizers = exchange_sizers(engine, {})
 
-    def give_back() -> None:
+    def restore() -> None:
         engine.sync()
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
@@ -73,4 +73,4 @@ def kept(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
         for name, value in stopped.items():
             setattr(model, name, value)
 
-    return give_back
+    return restore

@@ -21,7 +21,7 @@ from kerasfit.data.indices import (
     takes_classes,
     targets_with_losses,
 )
-from kerasfit.data.shapes import different, dims, fits, mistakes_of_weights, other_names
+from kerasfit.data.shapes import dims, fits, shape_difference, weight_errors, wrong_names_error
 from kerasfit.errors import DataError, KerasfitError
 from kerasfit.messages import listed, quoted
 from kerasfit.model_traits import input_names, output_names
@@ -47,16 +47,16 @@ def shapes_explained(model: keras.Model, source: Source, phase: str = "train") -
     except KerasfitError:
         raise
     except Exception as error:
-        raised = error_of_loss(error)
+        raised = original_loss_error(error)
         if ABOUT_SHAPES.search(f"{type(raised).__name__}: {raised}"):
-            for mistake in mistakes_of_shape(model, source, phase):
+            for mistake in shape_errors(model, source, phase):
                 raise mistake from error
-            for mistake in mistakes_of_metric(model, source, metric_at_fault(error)):
+            for mistake in metric_errors(model, source, failing_metric(error)):
                 raise mistake from error
         raise
 
 
-def metric_at_fault(error: BaseException) -> keras.metrics.Metric | None:
+def failing_metric(error: BaseException) -> keras.metrics.Metric | None:
     """The Keras metric in whose code an exception was raised, if any."""
     owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
     metrics = [owner for owner in owners if isinstance(owner, keras.metrics.Metric)]
@@ -64,7 +64,7 @@ def metric_at_fault(error: BaseException) -> keras.metrics.Metric | None:
     return own[-1] if own and keras_private.is_of_keras(own[-1]) else None
 
 
-def mistakes_of_metric(
+def metric_errors(
     model: keras.Model, source: Source, metric: keras.metrics.Metric | None
 ) -> Iterator[DataError]:
     """Errors for targets that the loss accepts and a metric does not: a vector for an output with columns."""
@@ -84,7 +84,7 @@ def mistakes_of_metric(
     )
 
 
-def error_of_loss(error: BaseException) -> BaseException:
+def original_loss_error(error: BaseException) -> BaseException:
     """The original error of a loss, which Keras 3.16 and later wrap in one with the arguments' shapes."""
     if error.__cause__ and str(error).startswith("Error when computing loss for output"):
         return error.__cause__
@@ -104,11 +104,11 @@ def check_shapes(model: keras.Model, training: Source, validation: Source | None
     check_number_of_inputs(model, training)
     if training.example is not None:
         # when a compiled step fails because of these, it has already been counted
-        for mistake in mistakes_of_times(model, training.example, training.names):
+        for mistake in time_step_errors(model, training.example, training.names):
             raise mistake
-    if validation is None or not is_strict(model) or any(mistakes_of_shape(model, training)):
+    if validation is None or not is_strict(model) or any(shape_errors(model, training)):
         return
-    for mistake in mistakes_of_shape(model, validation):
+    for mistake in shape_errors(model, validation):
         raise mistake
 
 
@@ -118,7 +118,7 @@ def check_number_of_inputs(model: keras.Model, source: Source) -> None:
     inputs = getattr(model, "inputs", None) or []
     several = isinstance(x, (list, tuple, dict))
     if several and inputs and len(keras.tree.flatten(x)) != len(inputs):
-        for mistake in mistakes_of_inputs(model, x, source.names.x):
+        for mistake in input_errors(model, x, source.names.x):
             raise mistake
 
 
@@ -133,7 +133,7 @@ def check_targets(model: keras.Model, source: Source) -> None:
         return
     for name, leaf, loss, output in targets_with_losses(model, source.example.y, source.names.y, outputs):
         if is_elementwise(loss) and leaf.shape:  # the shape may be unknown in a dataset
-            for mistake in mistake_of_target(name, tuple(leaf.shape), output.shape, loss):
+            for mistake in target_shape_errors(name, tuple(leaf.shape), output.shape, loss):
                 raise mistake
 
 
@@ -152,22 +152,22 @@ def is_strict(model: keras.Model) -> bool:
     return not isinstance(model, keras.Sequential) or all(len(tensor.shape) == 2 for tensor in inputs)
 
 
-def mistakes_of_shape(model: keras.Model, source: Source, phase: str = "train") -> Iterator[DataError]:
+def shape_errors(model: keras.Model, source: Source, phase: str = "train") -> Iterator[DataError]:
     """Errors for data whose shapes do not fit a model's inputs, outputs and losses.
 
     A loss defined by the user may take targets of any shape.
     """
     if source.example is not None:
         x, y, sample_weight = source.example
-        yield from mistakes_of_inputs(model, x, source.names.x)
+        yield from input_errors(model, x, source.names.x)
         if phase != "predict":
-            yield from mistakes_of_targets(model, y, source.names.y)
-            yield from mistakes_of_times(model, source.example, source.names)
-            yield from mistakes_of_weights(model, sample_weight, y, source.names.sample_weight)
-            yield from mistakes_of_lengths(source.example, source.names)
+            yield from target_errors(model, y, source.names.y)
+            yield from time_step_errors(model, source.example, source.names)
+            yield from weight_errors(model, sample_weight, y, source.names.sample_weight)
+            yield from length_errors(source.example, source.names)
 
 
-def mistakes_of_lengths(batch: Batch, names: Names) -> Iterator[DataError]:
+def length_errors(batch: Batch, names: Names) -> Iterator[DataError]:
     """Errors for parts of a generator's batch whose number of samples differs from the first part's."""
     leaves = [
         leaf for label, part in zip(names, batch, strict=False) for leaf in labelled_leaves(label, part)
@@ -182,23 +182,23 @@ def mistakes_of_lengths(batch: Batch, names: Names) -> Iterator[DataError]:
             )
 
 
-def mistakes_of_inputs(model: keras.Model, x: Any, label: str) -> Iterator[DataError]:
+def input_errors(model: keras.Model, x: Any, label: str) -> Iterator[DataError]:
     inputs = list(getattr(model, "inputs", None) or [])
     if not inputs:
         return
     x, known = in_input_order(model, x), input_names(model)
     leaves = list(labelled_leaves(label, x))
-    if mistake := mistake_of_structure(label, x, len(leaves), known, "input"):
+    if mistake := structure_error(label, x, len(leaves), known, "input"):
         yield mistake
         return
     for (name, leaf), tensor in zip(leaves, inputs, strict=True):
         if not fits(leaf.shape[1:], tensor.shape[1:]):
             is_row = len(leaf.shape) == 1 and tuple(tensor.shape[1:]) == tuple(leaf.shape)
             hint = "Give one sample as a matrix of one row: matrix(x, nrow = 1)." if is_row else None
-            yield DataError(name, different(name, leaf.shape, tensor.shape, "the model takes"), hint)
+            yield DataError(name, shape_difference(name, leaf.shape, tensor.shape, "the model takes"), hint)
 
 
-def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[DataError]:
+def target_errors(model: keras.Model, y: Any, label: str) -> Iterator[DataError]:
     losses, outputs = model.loss, list(getattr(model, "outputs", None) or [])
     if losses is not None and y is None:
         yield DataError(label, f"`{label}` is missing: the model's loss needs targets.")
@@ -206,15 +206,15 @@ def mistakes_of_targets(model: keras.Model, y: Any, label: str) -> Iterator[Data
         return
     known = output_names(model) or [tensor.name for tensor in outputs]
     leaves = list(labelled_leaves(label, in_tree_order(y)))
-    if mistake := mistake_of_structure(label, y, len(leaves), known, "output"):
+    if mistake := structure_error(label, y, len(leaves), known, "output"):
         yield mistake
     else:
         for name, leaf, loss, output in targets_with_losses(model, y, label, outputs):
             if takes_classes(loss) or compares_outputs(loss):
-                yield from mistake_of_target(name, tuple(leaf.shape), output.shape, loss)
+                yield from target_shape_errors(name, tuple(leaf.shape), output.shape, loss)
 
 
-def mistakes_of_times(model: keras.Model, batch: Batch, names: Names) -> Iterator[DataError]:
+def time_step_errors(model: keras.Model, batch: Batch, names: Names) -> Iterator[DataError]:
     """Errors for weights of time steps, if the loss takes the targets' time steps for columns of a sample.
 
     Keras does so with targets of shape (samples, steps) for an output of shape (samples, steps, 1).
@@ -233,11 +233,11 @@ def mistakes_of_times(model: keras.Model, batch: Batch, names: Names) -> Iterato
         )
 
 
-def mistake_of_structure(label: str, value: Any, count: int, known: list[str], noun: str) -> DataError | None:
+def structure_error(label: str, value: Any, count: int, known: list[str], noun: str) -> DataError | None:
     """The error for names that are not those of the inputs or outputs, or another number of arrays."""
     names = set(value) if isinstance(value, dict) else set(known)
     if names != set(known) and (noun == "input" or len(known) > 1):
-        return other_names(label, value, known, noun)
+        return wrong_names_error(label, value, known, noun)
     if count != len(known):
         return DataError(
             label,
@@ -247,7 +247,7 @@ def mistake_of_structure(label: str, value: Any, count: int, known: list[str], n
     return None
 
 
-def mistake_of_target(label: str, given: tuple, output: tuple, loss: Any) -> Iterator[DataError]:
+def target_shape_errors(label: str, given: tuple, output: tuple, loss: Any) -> Iterator[DataError]:
     hint = None
     if takes_classes(loss):
         if not fits(given[1:], output[1:-1]):
@@ -263,4 +263,4 @@ def mistake_of_target(label: str, given: tuple, output: tuple, loss: Any) -> Ite
         if (len(given) == 1 or given[-1] == 1) and output[-1] != 1:
             hint = 'compile with the loss "sparse_categorical_crossentropy".'
             hint = f"Give a factor, or {hint}" if is_categorical(loss) else f"For classes, {hint}"
-        yield DataError(label, different(label, given, output, "the model's output has"), hint)
+        yield DataError(label, shape_difference(label, given, output, "the model's output has"), hint)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from kerasfit.data.lazy import LazyArray, is_sparse, lazy
+from kerasfit.data.lazy import LazyArray, is_sparse_matrix, lazy
 from kerasfit.data.names import NAMES, Names
 from kerasfit.errors import ArgumentError, DataError
 from kerasfit.messages import describe
@@ -158,7 +158,7 @@ def as_text(array: np.ndarray) -> np.ndarray:
 def is_array(value: Any) -> bool:
     if (
         isinstance(value, (np.ndarray, list, tuple, LazyArray))
-        or is_sparse(value)
+        or is_sparse_matrix(value)
         or hasattr(value, "__array__")
         or is_backend_tensor(value)
     ):

@@ -16,7 +16,7 @@ from kerasfit.messages import describe, listed, nearest, quoted
 from kerasfit.tensors import to_numpy
 
 
-def example_of_weights(levels: Sequence[str]) -> str:
+def example_weights(levels: Sequence[str]) -> str:
     first, second = levels[:2] if len(levels) > 1 else ("0", "1")
     return f'list("{first}" = 1, "{second}" = 5)'
 
@@ -73,7 +73,7 @@ class ClassWeights:
             raise ArgumentError(
                 label,
                 f"`{label}` must be a named list or vector with a weight for each class, such as "
-                f"{example_of_weights(levels)}, not {describe(class_weight)}.",
+                f"{example_weights(levels)}, not {describe(class_weight)}.",
             )
         if not levels and set(class_weight) <= set(LOGICAL):
             levels = LOGICAL
@@ -98,7 +98,7 @@ class ClassWeights:
         present = np.unique(codes)
         unknown = [int(code) for code in present if code not in self.weights]
         if unknown and self.complete:
-            by_level = f"If you name levels, the others have weight 1: {example_of_weights(self.levels)}."
+            by_level = f"If you name levels, the others have weight 1: {example_weights(self.levels)}."
             raise ArgumentError(
                 self.label,
                 f"`{self.label}` has no weight for {listed(unknown, 'class', 'classes')}, "
@@ -110,7 +110,7 @@ class ClassWeights:
             raise ArgumentError(
                 self.label,
                 f"`{self.label}` names TRUE and FALSE, and the targets have the class {present.max()}.",
-                f"Name the classes by their numbers: {example_of_weights([])}.",
+                f"Name the classes by their numbers: {example_weights([])}.",
             )
         table = np.array([self.weights.get(int(code), 1.0) for code in present], keras.config.floatx())
         return table[np.searchsorted(present, codes)]
@@ -168,16 +168,16 @@ class ClassWeightsByBatch:
 
     class_weight: Any
     outputs: Sequence[str]
-    levels_so_far: Callable[[], Any]
+    current_levels: Callable[[], Any]
     is_codes: Callable[[str | int, np.ndarray], bool] = lambda output, y: False
-    found: ClassWeighting | None = None
+    resolved: ClassWeighting | None = None
 
     def sample_weights(self, y: Any) -> Any:
-        if self.found is None:
-            self.found = class_weights_of(
-                self.class_weight, self.levels_so_far(), self.outputs, self.is_codes
+        if self.resolved is None:
+            self.resolved = class_weights_of(
+                self.class_weight, self.current_levels(), self.outputs, self.is_codes
             )
-        return self.found.sample_weights(y)
+        return self.resolved.sample_weights(y)
 
 
 def class_weights_of(
@@ -194,7 +194,7 @@ def class_weights_of(
     if isinstance(class_weight, Mapping):
         of_outputs = levels.values() if isinstance(levels, Mapping) else [levels or ()]
         known = {str(level) for each in of_outputs for level in each} - set(outputs)
-        class_weight = {name: number_itself(name, weight, known) for name, weight in class_weight.items()}
+        class_weight = {name: unwrap_weight(name, weight, known) for name, weight in class_weight.items()}
     if isinstance(class_weight, Mapping) and any(isinstance(w, Mapping) for w in class_weight.values()):
         if not isinstance(levels, Mapping):
             levels = {} if levels is None else dict.fromkeys(outputs, levels)
@@ -205,14 +205,14 @@ def class_weights_of(
         raise ArgumentError(
             "class_weight",
             f"`class_weight` needs a model with one output, and this one has {listed(quoted(outputs))}.",
-            f"Give weights by output: list({outputs[0]} = {example_of_weights(of_output)}).",
+            f"Give weights by output: list({outputs[0]} = {example_weights(of_output)}).",
         )
     if isinstance(levels, Mapping):
         levels = next(iter(levels.values())) if len(outputs) == len(levels) == 1 else None
     return ClassWeights.of(class_weight, levels, is_codes=partial(is_codes, 0))
 
 
-def number_itself(name: Any, weight: Any, levels: set[str]) -> Any:
+def unwrap_weight(name: Any, weight: Any, levels: set[str]) -> Any:
     """A class's weight as a plain number, if R gave it a name of its own: ``list("0" = 1 / counts["0"])``."""
     is_class = str(name) in levels or str(name).isdigit()
     if is_class and isinstance(weight, Mapping) and len(weight) == 1:

@@ -22,16 +22,16 @@ def is_table(value: Any) -> bool:
     return isinstance(value, (pd.DataFrame, pd.Series, pd.Categorical))
 
 
-def nested(label: str, value: Any, read: Callable[[str, Any], Any]) -> Any:
+def map_tables(label: str, value: Any, read: Callable[[str, Any], Any]) -> Any:
     """A nested value in which each data frame and factor is replaced with the result of ``read``."""
     if isinstance(value, (pd.DataFrame, pd.Categorical)):
         return read(label, value)
     if isinstance(value, pd.Series):
         return read(label, value.to_frame())
     if isinstance(value, Mapping):
-        return {name: nested(f"{label}${name}", element, read) for name, element in value.items()}
+        return {name: map_tables(f"{label}${name}", element, read) for name, element in value.items()}
     if isinstance(value, (list, tuple)) and any(map(is_table, value)):
-        return type(value)(nested(f"{label}[[{i}]]", element, read) for i, element in enumerate(value, 1))
+        return type(value)(map_tables(f"{label}[[{i}]]", element, read) for i, element in enumerate(value, 1))
     return value
 
 
@@ -75,14 +75,14 @@ def check_columns(label: str, columns: Collection[str], noun: str, known: Collec
             )
 
 
-def numbers_of(label: str, column: pd.Series) -> np.ndarray:
+def to_numbers(label: str, column: pd.Series) -> np.ndarray:
     """The values of a numeric column, or of a logical one; raises a ``DataError`` for any other."""
     if column.dtype.kind in "fiub" and not isinstance(column.dtype, pd.CategoricalDtype):
         return column.to_numpy()
     raise DataError(label, f"`{label}` is {kind_of(column)}, and the model takes numbers there.", USE_NUMBERS)
 
 
-def text_of(label: str, value: pd.DataFrame | pd.Series | pd.Categorical, tensor: Any) -> np.ndarray:
+def to_text(label: str, value: pd.DataFrame | pd.Series | pd.Categorical, tensor: Any) -> np.ndarray:
     """Text, or the labels of a factor, in the shape of a model's input; all columns of a data frame.
 
     Raises
@@ -91,7 +91,7 @@ def text_of(label: str, value: pd.DataFrame | pd.Series | pd.Categorical, tensor
         If a column is numeric, or a factor has missing values.
     """
     if isinstance(value, pd.DataFrame):
-        columns = [text_of(f"{label}${name}", column, None) for name, column in value.items()]
+        columns = [to_text(f"{label}${name}", column, None) for name, column in value.items()]
         return columns[0] if tensor is not None and len(tensor.shape) == 1 else np.column_stack(columns)
     column = pd.Series(value)
     if isinstance(column.dtype, pd.CategoricalDtype):

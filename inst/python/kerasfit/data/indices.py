@@ -57,7 +57,7 @@ def check_indices(
         for number, layer in embeddings:
             check_range(*inputs[number], layer.input_dim, f"the embedding `{layer.name}` has", is_input=True)
     for label, codes, loss, shape in targets_with_losses(model, y, labels[1], output_shapes):
-        if is_sparse(loss) and shape and shape[-1]:
+        if is_sparse_categorical(loss) and shape and shape[-1]:
             check_range(label, codes, shape[-1], "the model's output has", is_input=False)
         elif is_binary(loss):
             check_two_classes(label, codes)
@@ -115,7 +115,7 @@ def is_categorical(loss: Any) -> bool:
     ) or loss in (keras.losses.categorical_crossentropy, keras.losses.categorical_focal_crossentropy)
 
 
-def loss_of_keras(loss: Any) -> Any:
+def as_keras_loss(loss: Any) -> Any:
     """A loss, found by name if need be, if it is one of Keras's; None for a loss defined by the user.
 
     A subclass of one of Keras's losses is defined by the user, too: it may take any targets.
@@ -124,15 +124,15 @@ def loss_of_keras(loss: Any) -> Any:
     return loss if keras_private.is_of_keras(loss) else None
 
 
-def is_sparse(loss: Any) -> bool:
-    loss = loss_of_keras(loss)
+def is_sparse_categorical(loss: Any) -> bool:
+    loss = as_keras_loss(loss)
     if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
         return (keras_private.loss_arguments(loss) or {}).get("ignore_class") is None
     return loss is keras.losses.sparse_categorical_crossentropy
 
 
 # some are missing from Keras 3.9
-TAKE_CLASSES = [
+CLASS_LOSSES = [
     getattr(keras.losses, name)
     for name in (
         *("SparseCategoricalCrossentropy", "sparse_categorical_crossentropy", "Circle", "circle"),
@@ -144,20 +144,20 @@ TAKE_CLASSES = [
 
 def takes_classes(loss: Any) -> bool:
     """Whether one of Keras's losses takes a class code for each sample, whatever the length of the output."""
-    loss = loss_of_keras(loss)
-    return any(loss is one or type(loss) is one for one in TAKE_CLASSES)
+    loss = as_keras_loss(loss)
+    return any(loss is one or type(loss) is one for one in CLASS_LOSSES)
 
 
 def compares_outputs(loss: Any) -> bool:
     """Whether one of Keras's losses takes targets of the output's shape."""
-    loss = loss_of_keras(loss)
+    loss = as_keras_loss(loss)
     is_ctc = loss is keras.losses.ctc or type(loss) is keras.losses.CTC
     return loss is not None and not is_ctc and not takes_classes(loss)
 
 
 def is_binary(loss: Any) -> bool:
     """Whether a loss is a binary crossentropy, which accepts targets of any value."""
-    loss = loss_of_keras(loss)
+    loss = as_keras_loss(loss)
     return isinstance(
         loss, (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
     ) or loss in (keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy)
@@ -180,7 +180,7 @@ ELEMENTWISE = (
 
 def is_elementwise(loss: Any) -> bool:
     """Whether one of Keras's losses compares elements, so that any shapes that broadcast are accepted."""
-    loss = loss_of_keras(loss)
+    loss = as_keras_loss(loss)
     function = getattr(loss, "fn", loss)
     return any(function is one for one in ELEMENTWISE)
 

@@ -15,10 +15,10 @@ from kerasfit.data.frames import (
     USE_NUMBERS,
     align_columns,
     check_columns,
-    nested,
-    numbers_of,
+    map_tables,
     parts_of,
-    text_of,
+    to_numbers,
+    to_text,
 )
 from kerasfit.data.levels import encode_with_schema
 from kerasfit.data.lists import check_inputs
@@ -35,7 +35,7 @@ from kerasfit.model_traits import (
 from kerasfit.tensors import check_finite_columns, has_finite_norm
 
 # layers that look up whole numbers, also if these have a float type
-TAKE_INDICES = (
+INDEX_LAYERS = (
     keras.layers.CategoryEncoding,
     keras.layers.Embedding,
     keras.layers.Hashing,
@@ -61,10 +61,10 @@ class InputReader(ModelReader):
             place = part[len(label) :]
             tensor = self._input_at(place)
             if is_string(tensor) or (tensor is None and starts_with_text(self.model)):
-                return text_of(part, value, tensor)
+                return to_text(part, value, tensor)
             if isinstance(value, pd.Categorical):
                 return self._factor_input(part, value, place)
-            return self._matrix(part, align_columns(part, value, self._known.columns_of_inputs, place))
+            return self._matrix(part, align_columns(part, value, self._schema.columns_of_inputs, place))
 
         if self.checked and isinstance(x, (list, tuple, Mapping)) and not has_own_steps(self.model):
             self._check_list(label, x)
@@ -78,7 +78,7 @@ class InputReader(ModelReader):
                 by_name = len(inputs) > 1 or isinstance(self.model.input, dict)
                 return inputs if by_name else next(iter(inputs.values()))
             return read(label, frame)
-        x = nested(label, x, read)
+        x = map_tables(label, x, read)
         # a model that is built adds the axis itself
         is_vector = isinstance(x, np.ndarray) and x.ndim == 1
         takes_columns = self.checked and getattr(first_input_spec(self.model), "min_ndim", None) == 2
@@ -98,13 +98,13 @@ class InputReader(ModelReader):
                 factor,
                 tensors[number],
                 self._takes_indices(number),
-                self._known.levels_of_inputs,
+                self._schema.levels_of_inputs,
                 place,
             )
         takes_numbers = getattr(first_input_spec(self.model), "min_ndim", None) == 2
         if takes_numbers:  # a dense layer that is not built yet
             raise DataError(label, f"`{label}` is a factor, and the model takes numbers there.", USE_NUMBERS)
-        return encode_with_schema(label, factor, self._known.levels_of_inputs, place)
+        return encode_with_schema(label, factor, self._schema.levels_of_inputs, place)
 
     def _number_of_input(self, place: str) -> int | None:
         """The number, from 0, of the input at a place: "$kind", "[[2]]", or "" for the only input."""
@@ -125,7 +125,7 @@ class InputReader(ModelReader):
         if "int" in keras.backend.standardize_dtype(tensor.dtype):
             return True
         is_sequential = isinstance(self.model, keras.Sequential) and self.model.layers
-        if is_sequential and isinstance(self.model.layers[0], TAKE_INDICES):
+        if is_sequential and isinstance(self.model.layers[0], INDEX_LAYERS):
             return True
         return any(number == one for one, _ in self._input_embeddings())
 
@@ -156,7 +156,7 @@ class InputReader(ModelReader):
                 "Put several data frames, one for each input, into a list.",
             )
         check_columns(label, parts, "input", self.named_inputs)
-        levels = self._known.levels_of_inputs
+        levels = self._schema.levels_of_inputs
         columns = {
             name: self._matrix(f"{label}${name}", part)
             if isinstance(part := parts[name], pd.DataFrame)
@@ -174,11 +174,11 @@ def column_for(
 ) -> np.ndarray:
     """Convert a column for an input of the model: to text, the codes of a factor, or numbers."""
     if is_string(tensor):
-        return text_of(label, column, tensor)
+        return to_text(label, column, tensor)
     if isinstance(column.dtype, pd.CategoricalDtype):
         values = factor_for(label, column.array, tensor, takes_indices, levels, place)
     else:
-        values = numbers_of(label, column)
+        values = to_numbers(label, column)
     return values[:, None] if len(tensor.shape) == 2 else values
 
 

@@ -32,7 +32,7 @@ class LazyArray:
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         part = self.rows[rows]
-        return to_model_dtype(part.toarray() if is_sparse(part) else np.asarray(part), self.label)
+        return to_model_dtype(part.toarray() if is_sparse_matrix(part) else np.asarray(part), self.label)
 
     def part(self, rows: slice) -> LazyArray:
         """Consecutive rows, still lazy."""
@@ -41,17 +41,17 @@ class LazyArray:
     def checked(self, label: str) -> LazyArray:
         """Require finite values. Those of a sparse matrix are checked now, those of a file when read."""
         self.label = label
-        if is_sparse(self.rows):
+        if is_sparse_matrix(self.rows):
             to_model_dtype(self.rows.data, label)
         return self
 
 
 def lazy(value: Any) -> LazyArray | None:
     """A ``LazyArray`` for a sparse matrix or memory-mapped array; None for anything else."""
-    if is_sparse(value):
+    if is_sparse_matrix(value):
         return LazyArray(value.tocsr())
     return LazyArray(value) if isinstance(value, np.memmap) else None
 
 
-def is_sparse(value: Any) -> bool:
+def is_sparse_matrix(value: Any) -> bool:
     return module_of(type(value)).startswith("scipy.sparse")

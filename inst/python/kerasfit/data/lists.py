@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasfit.data.shapes import dims, fits, other_names
+from kerasfit.data.shapes import dims, fits, wrong_names_error
 from kerasfit.errors import DataError
 from kerasfit.messages import listed, quoted
 
@@ -39,7 +39,7 @@ def check_inputs(label: str, x: Any, names: Sequence[str], shapes: Sequence[tupl
     elif len(names) == 1 and not is_list_of_one(label, x, "the model has one input"):
         rank = len(shapes[0])
         if is_list_of_arrays(x) and (not rank or all(array.ndim < rank for array in x)):
-            raise list_of_samples(label, x)
+            raise list_of_samples_error(label, x)
 
 
 def check_targets(label: str, y: Any, shape: tuple) -> None:
@@ -51,7 +51,7 @@ def check_targets(label: str, y: Any, shape: tuple) -> None:
         return
     of_samples = {array.shape for array in y}
     if len(of_samples) > 1 or max(array.size for array in y) == 1 or fits(y[0].shape, shape[1:]):
-        raise list_of_samples(label, y)
+        raise list_of_samples_error(label, y)
 
 
 def check_names(label: str, x: Mapping, names: Sequence[str]) -> None:
@@ -66,7 +66,7 @@ def check_names(label: str, x: Mapping, names: Sequence[str]) -> None:
         if "()" in label:
             hint = "Put inputs and targets into a list without names: list(x, y)."
     elif len(names) > 1:
-        raise other_names(what, x, names, "input")
+        raise wrong_names_error(what, x, names, "input")
     elif len(given) == 1:
         hint = "Give the array itself, or use that name." if any(names) else "Give the array itself."
     inputs = listed(quoted(names), "the input", "the inputs") if any(names) else "one input"
@@ -97,7 +97,7 @@ def is_list_of_arrays(value: Any) -> bool:
     )
 
 
-def list_of_samples(label: str, arrays: Sequence[np.ndarray]) -> DataError:
+def list_of_samples_error(label: str, arrays: Sequence[np.ndarray]) -> DataError:
     """The error for a list with an array for each sample, where one array must have all samples."""
     name = "x" if "()" in label else label
     shapes = {array.shape for array in arrays}

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kerasfit.data.frames import (
-    numbers_of,
+    to_numbers,
 )
 from kerasfit.data.plain_reader import Reader
 from kerasfit.data.schema import DataSchema, restore_schema, save_schema
@@ -44,10 +44,10 @@ class ModelReader(Reader):
         self.allow_missing = allow_missing
         self.named_inputs = dict(zip(input_names(model), getattr(model, "inputs", None) or [], strict=True))
         self.outputs = output_names(model)
-        self._known = DataSchema()
+        self._schema = DataSchema()
         self._output_shapes: list[Sequence[int | None]] = []
         self._embeddings: list[tuple[int, keras.layers.Embedding]] | None = None
-        self._fitting_weights: list[list[tuple]] = []
+        self._checked_weight_shapes: list[list[tuple]] = []
 
     def _has_one_output(self) -> bool:
         return len(self.outputs) == 1 or isinstance(self.model, keras.Sequential)
@@ -60,13 +60,13 @@ class ModelReader(Reader):
             number = 0
         return shapes[number] if isinstance(number, int) and number < len(shapes) else ()
 
-    def _place_of(self, output: str | int) -> str | int:
+    def _output_key(self, output: str | int) -> str | int:
         """The key of an output in the schema: its number from 0, or its name if the number is unknown."""
         if isinstance(output, str) and output in self.outputs:
             return self.outputs.index(output)
         return 0 if self._has_one_output() else output
 
-    def _name_of(self, place: str | int) -> str:
+    def _output_name(self, place: str | int) -> str:
         if isinstance(place, int):
             return self.outputs[place] if place < len(self.outputs) else str(place + 1)
         return place
@@ -101,7 +101,7 @@ class ModelReader(Reader):
 
     def _matrix(self, label: str, frame: pd.DataFrame) -> np.ndarray:
         """The columns of a data frame as a matrix of the model's float type, shape (rows, columns)."""
-        columns = {name: numbers_of(f"{label}${name}", column) for name, column in frame.items()}
+        columns = {name: to_numbers(f"{label}${name}", column) for name, column in frame.items()}
         if not columns:
             raise DataError(label, f"`{label}` is a data frame without columns.")
         matrix = matrix_of_columns(list(columns.values()), np.dtype(keras.config.floatx()))
@@ -111,7 +111,7 @@ class ModelReader(Reader):
 
     def save_schema(self) -> None:
         """Store the schema with the model, for later calls of fit, evaluate and predict."""
-        save_schema(self.model, self._known)
+        save_schema(self.model, self._schema)
 
     @contextmanager
     def schema_kept(self) -> Iterator[None]:
@@ -131,6 +131,6 @@ class ModelReader(Reader):
 
     def restore_schema(self, *, targets: bool = True) -> None:
         """Use the schema of the data that the model was trained on."""
-        self._known = restore_schema(self.model)
+        self._schema = restore_schema(self.model)
         if not targets:
-            self._known.levels_of_targets, self._known.columns_of_targets = {}, {}
+            self._schema.levels_of_targets, self._schema.columns_of_targets = {}, {}

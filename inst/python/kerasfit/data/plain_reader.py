@@ -45,4 +45,4 @@ class Reader:
         return sample_weight
 
 
-AS_IT_IS = Reader()
+PLAIN_READER = Reader()

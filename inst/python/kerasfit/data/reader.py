@@ -22,11 +22,11 @@ from kerasfit.data.frames import numbers_for_text
 from kerasfit.data.indices import (
     check_indices,
     in_input_order,
-    is_sparse,
+    is_sparse_categorical,
 )
 from kerasfit.data.inputs import InputReader
 from kerasfit.data.names import Names
-from kerasfit.data.shapes import mistakes_of_weights
+from kerasfit.data.shapes import weight_errors
 from kerasfit.data.targets import TargetReader
 from kerasfit.data.weights import WeightReader
 from kerasfit.errors import DataError
@@ -51,7 +51,7 @@ class ModelData(InputReader, TargetReader, WeightReader):
         """
         if not self.checked:
             return
-        self._check_parts(names.x, x)
+        self._check_missing_inputs(names.x, x)
         self._check_text(names.x, x)
         if y is not None and not self.knows_outputs:
             self._output_shapes = self._find_output_shapes(x)
@@ -63,10 +63,10 @@ class ModelData(InputReader, TargetReader, WeightReader):
         One weight for each sample fits any loss.
         """
         shapes = [tuple(leaf.shape)[1:] for leaf in keras.tree.flatten(sample_weight) if leaf is not None]
-        if any(shapes) and shapes not in self._fitting_weights and has_keras_losses(self.model):
-            for mistake in mistakes_of_weights(self.model, sample_weight, y, label):
+        if any(shapes) and shapes not in self._checked_weight_shapes and has_keras_losses(self.model):
+            for mistake in weight_errors(self.model, sample_weight, y, label):
                 raise mistake
-            self._fitting_weights.append(shapes)
+            self._checked_weight_shapes.append(shapes)
 
     @cached_property
     def samples_in_batch(self) -> int | None:
@@ -95,11 +95,11 @@ class ModelData(InputReader, TargetReader, WeightReader):
             return [output.shape for output in outputs]
         # only JAX trains silently on classes out of range
         losses = keras.tree.flatten(getattr(self.model, "loss", None))
-        if self.model.built and any(map(is_sparse, losses)) and keras.backend.backend() == "jax":
+        if self.model.built and any(map(is_sparse_categorical, losses)) and keras.backend.backend() == "jax":
             return keras_private.output_shapes(self.model, x)
         return []
 
-    def _check_parts(self, label: str, x: Any) -> None:
+    def _check_missing_inputs(self, label: str, x: Any) -> None:
         """Raise a ``DataError`` if one of several inputs is None and not optional."""
         if not isinstance(x, (list, tuple, Mapping)) or not self.named_inputs:
             return

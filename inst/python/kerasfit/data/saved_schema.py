@@ -22,11 +22,11 @@ KEY = "kerasfit_schema"  # in the file
 
 
 def schema_of(model: Any) -> Any:
-    """The schema stored by ``keep_schema``; None if there is none."""
+    """The schema stored by ``store_schema``; None if there is none."""
     return vars(model).get(ATTRIBUTE)
 
 
-def keep_schema(model: Any, schema: dict[str, Any]) -> None:
+def store_schema(model: Any, schema: dict[str, Any]) -> None:
     """Store a schema of plain values with a model and in the files that it is saved to."""
     vars(model)[ATTRIBUTE] = schema
     if overrides(model, "get_build_config") or overrides(model, "build_from_config"):
@@ -51,23 +51,23 @@ def restore_when_loaded() -> None:
     keras = sys.modules["keras"]
     for module in (keras.saving, keras.models):
         if not hasattr(module.load_model, "restores_schema"):
-            module.load_model = restoring(module.load_model)
+            module.load_model = wrap_load_model(module.load_model)
 
 
-def restoring(load_model: Callable) -> Callable:
+def wrap_load_model(load_model: Callable) -> Callable:
     @functools.wraps(load_model)
     def load(filepath: Any, *args: Any, **kwargs: Any) -> Any:
         model = load_model(filepath, *args, **kwargs)
         with suppress(Exception):  # a file of another kind
-            if (schema := schema_in(filepath)) is not None:
-                keep_schema(model, schema)
+            if (schema := read_schema(filepath)) is not None:
+                store_schema(model, schema)
         return model
 
     load.restores_schema = True
     return load
 
 
-def schema_in(filepath: Any) -> Any:
+def read_schema(filepath: Any) -> Any:
     """The schema in a model's file or folder; None if it has none."""
     if os.path.isdir(filepath):
         with open(os.path.join(filepath, "config.json"), encoding="utf-8") as file:

@@ -35,16 +35,16 @@ class DataSchema:
 def save_schema(model: keras.Model, schema: DataSchema) -> None:
     """Store the schema of the training data with a model."""
     if schema or saved_schema.schema_of(model):
-        saved_schema.keep_schema(model, plain(schema))
+        saved_schema.store_schema(model, to_plain(schema))
 
 
 def restore_schema(model: keras.Model) -> DataSchema:
     """The schema of the data that a model was trained on, in this session or before it was saved."""
     kept = saved_schema.schema_of(model)
-    return DataSchema() if kept is None else of_plain(kept)
+    return DataSchema() if kept is None else from_plain(kept)
 
 
-def plain(schema: DataSchema) -> dict[str, list]:
+def to_plain(schema: DataSchema) -> dict[str, list]:
     """A schema as lists of (key, names), which can be written as JSON."""
 
     def name(value: Any) -> Any:
@@ -57,8 +57,8 @@ def plain(schema: DataSchema) -> dict[str, list]:
     }
 
 
-def of_plain(kept: Any) -> DataSchema:
-    """The schema that ``plain`` converted; anything in a file that is not part of one is ignored."""
+def from_plain(kept: Any) -> DataSchema:
+    """The schema that ``to_plain`` converted; anything in a file that is not part of one is ignored."""
     schema = DataSchema()
     if not isinstance(kept, dict):
         return schema

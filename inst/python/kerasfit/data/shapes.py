@@ -14,7 +14,7 @@ from kerasfit.messages import listed, quoted
 from kerasfit.model_traits import output_names
 
 
-def mistakes_of_weights(model: keras.Model, sample_weight: Any, y: Any, label: str) -> Iterator[DataError]:
+def weight_errors(model: keras.Model, sample_weight: Any, y: Any, label: str) -> Iterator[DataError]:
     """Errors for weights that fit no loss, or that Keras would wrongly broadcast to a loss's values."""
     outputs = list(getattr(model, "outputs", None) or [])
     known = output_names(model) or [tensor.name for tensor in outputs]
@@ -35,7 +35,7 @@ def mistakes_of_weights(model: keras.Model, sample_weight: Any, y: Any, label: s
             values = tuple(output.shape)[:-1]
         # of unknown shape: a user's loss may have a value for each element of the output
         wanted = [tuple(output.shape)[1:-1], tuple(output.shape)[1:]] if values is None else [values[1:]]
-        if values != () and not any(weighs(given, each) for each in wanted):
+        if values != () and not any(weights_fit(given, each) for each in wanted):
             expected = dims(("samples", *wanted[0]))
             yield DataError(
                 part, f"`{part}` has dimensions {dims(leaf.shape)}, and the loss takes weights of {expected}."
@@ -57,7 +57,7 @@ def by_output(
     return dict.fromkeys(known, (label, values))
 
 
-def weighs(given: Sequence[int | None], values: Sequence[int | None]) -> bool:
+def weights_fit(given: Sequence[int | None], values: Sequence[int | None]) -> bool:
     """Whether weights of a shape fit the values of a loss: one for each value, or 1 along an axis.
 
     Keras drops a last axis of 1.
@@ -69,7 +69,7 @@ def weighs(given: Sequence[int | None], values: Sequence[int | None]) -> bool:
     )
 
 
-def other_names(label: str, values: Mapping, known: Sequence[str], noun: str) -> DataError:
+def wrong_names_error(label: str, values: Mapping, known: Sequence[str], noun: str) -> DataError:
     """The error for a named list whose names are not those of the model's inputs or outputs."""
     return DataError(
         label,
@@ -89,7 +89,7 @@ def fits(given: Sequence[int | None], expected: Sequence[int | None]) -> bool:
     )
 
 
-def different(label: str, given: tuple, expected: tuple, owner: str) -> str:
+def shape_difference(label: str, given: tuple, expected: tuple, owner: str) -> str:
     """A sentence about the shape given and the shape expected; for matrices, about columns."""
     if len(given) == len(expected) == 2:
         return f"`{label}` has {given[1]} column{'s' * (given[1] != 1)}, and {owner} {expected[1]}."

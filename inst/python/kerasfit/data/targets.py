@@ -17,7 +17,7 @@ from kerasfit.data.frames import (
 )
 from kerasfit.data.indices import (
     is_categorical,
-    is_sparse,
+    is_sparse_categorical,
     takes_classes,
 )
 from kerasfit.data.levels import check_levels, encode_with_schema, with_training_levels
@@ -71,19 +71,19 @@ class TargetReader(ModelReader):
 
     def _target(self, label: str, value: Any, output: str | int) -> Any:
         if isinstance(value, pd.DataFrame):
-            columns = self._known.columns_of_targets
-            return self._matrix(label, align_columns(label, value, columns, self._place_of(output)))
+            columns = self._schema.columns_of_targets
+            return self._matrix(label, align_columns(label, value, columns, self._output_key(output)))
         if isinstance(value, pd.Series):
             if not isinstance(value.dtype, pd.CategoricalDtype):
                 return value.to_numpy()[:, None]  # a column, as in Keras
             value = value.array
         if not isinstance(value, pd.Categorical):
             return value
-        place = self._place_of(output)
-        codes = encode_with_schema(label, value, self._known.levels_of_targets, place)
-        classes = len(self._known.levels_of_targets[place])
+        place = self._output_key(output)
+        codes = encode_with_schema(label, value, self._schema.levels_of_targets, place)
+        classes = len(self._schema.levels_of_targets[place])
         one_hot = is_categorical(self._loss(output))
-        if one_hot or is_sparse(self._loss(output)):
+        if one_hot or is_sparse_categorical(self._loss(output)):
             count = classes if one_hot else codes.max(initial=0) + 1
             check_levels(label, value, count, self._shape_of(output)[-1:])
         if not one_hot:
@@ -106,13 +106,13 @@ class TargetReader(ModelReader):
         DataError
             If a factor has values at other levels.
         """
-        if not self._known.levels_of_targets:
+        if not self._schema.levels_of_targets:
             return y
 
         def recoded(part: str, value: Any, output: str | int) -> Any:
             if isinstance(value, pd.Series) and isinstance(value.dtype, pd.CategoricalDtype):
                 value = value.array
-            known = self._known.levels_of_targets.get(self._place_of(output))
+            known = self._schema.levels_of_targets.get(self._output_key(output))
             if known is None or not isinstance(value, pd.Categorical):
                 return value
             return with_training_levels(part, value, known)
@@ -131,8 +131,9 @@ class TargetReader(ModelReader):
     def levels(self) -> list[str] | dict[str, list[str]] | None:
         """The levels of targets that were factors, in the form that ``levels_of`` returns."""
         levels = {
-            place: [str(level) for level in levels] for place, levels in self._known.levels_of_targets.items()
+            place: [str(level) for level in levels]
+            for place, levels in self._schema.levels_of_targets.items()
         }
         if list(levels) == [0] and len(self.outputs) <= 1:
             return levels[0]
-        return {self._name_of(place): each for place, each in levels.items()} or None
+        return {self._output_name(place): each for place, each in levels.items()} or None

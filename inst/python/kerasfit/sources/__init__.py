@@ -14,7 +14,7 @@ from kerasfit.data.arrays import check_arrays, count_samples, split
 from kerasfit.data.class_weights import ClassWeighting
 from kerasfit.data.lazy import LazyArray
 from kerasfit.data.names import NAMES, SPLIT_NAMES, VALIDATION_NAMES, Batch, Names
-from kerasfit.data.plain_reader import AS_IT_IS, Reader
+from kerasfit.data.plain_reader import PLAIN_READER, Reader
 from kerasfit.errors import ArgumentError
 from kerasfit.sources.arrays import ArraySource
 from kerasfit.sources.dataset import DatasetSource, is_dataset
@@ -63,7 +63,7 @@ def open_source(
     shuffle: bool = False,
     class_weight: ClassWeighting | None = None,
     names: Names = NAMES,
-    reader: Reader = AS_IT_IS,
+    reader: Reader = PLAIN_READER,
 ) -> Source:
     """Make a source of batches from what a caller gave as x.
 
@@ -121,7 +121,7 @@ def open_source(
 
 
 def read_arrays(
-    x: Any, y: Any, sample_weight: Any, *, names: Names = NAMES, reader: Reader = AS_IT_IS
+    x: Any, y: Any, sample_weight: Any, *, names: Names = NAMES, reader: Reader = PLAIN_READER
 ) -> tuple[Any, Any, Any]:
     """Convert inputs, targets and weights for the model and check them. See ``open_source``."""
     x, y = reader.inputs(names.x, x), reader.targets(names.y, y)
@@ -139,7 +139,7 @@ def array_source(
     shuffle: bool = False,
     class_weight: ClassWeighting | None = None,
     names: Names = NAMES,
-    reader: Reader = AS_IT_IS,
+    reader: Reader = PLAIN_READER,
 ) -> ArraySource:
     """Make a source from arrays returned by ``read_arrays``. See ``open_source``."""
     samples = count_samples(arrays[0])

@@ -16,9 +16,9 @@ from kerasfit import interrupts
 from kerasfit.arguments import unpack
 from kerasfit.data.arrays import as_tensors, check_are_numbers, labelled_leaves
 from kerasfit.data.class_weights import ClassWeighting
-from kerasfit.data.lazy import is_sparse
+from kerasfit.data.lazy import is_sparse_matrix
 from kerasfit.data.names import Batch, Names
-from kerasfit.data.plain_reader import AS_IT_IS, Reader
+from kerasfit.data.plain_reader import PLAIN_READER, Reader
 from kerasfit.error_context import error_context
 from kerasfit.errors import DataError
 from kerasfit.object_origin import is_of_r
@@ -31,7 +31,7 @@ def is_iterator_like(value: Any) -> bool:
     if (
         isinstance(value, (str, bytes, list, tuple, dict))
         or hasattr(value, "__array__")
-        or is_sparse(value)
+        or is_sparse_matrix(value)
         or is_backend_tensor(value)
     ):
         return False
@@ -73,7 +73,7 @@ class IteratorSource:
         value: Any,
         class_weight: ClassWeighting | None = None,
         label: str = "x",
-        reader: Reader = AS_IT_IS,
+        reader: Reader = PLAIN_READER,
         *,
         shuffle: bool = False,
     ):
@@ -127,10 +127,10 @@ def pass_starter(value: Any) -> Callable[[], Iterator[Any]]:
     if inspect.isgeneratorfunction(value):
         return value
 
-    return Calls(value)
+    return FunctionPasses(value)
 
 
-class Calls:
+class FunctionPasses:
     """Starts passes over a function that returns batches until None, or an iterator over a pass."""
 
     def __init__(self, function: Callable[[], Any]):
@@ -174,10 +174,10 @@ def map_ahead(function: Callable, values: Iterator[Any], workers: int, ahead: in
         return
     interrupts.let_threads_call_host()
     with ThreadPoolExecutor(workers, thread_name_prefix="kerasfit-dataset") as threads:
-        coming = deque(threads.submit(function, value) for value in itertools.islice(values, max(ahead, 1)))
-        while coming:
-            result = coming.popleft().result()
-            coming.extend(threads.submit(function, value) for value in itertools.islice(values, 1))
+        futures = deque(threads.submit(function, value) for value in itertools.islice(values, max(ahead, 1)))
+        while futures:
+            result = futures.popleft().result()
+            futures.extend(threads.submit(function, value) for value in itertools.islice(values, 1))
             yield result
 
 

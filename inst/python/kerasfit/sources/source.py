@@ -78,16 +78,18 @@ def weighted(sample_weight: Any, class_weight: ClassWeighting | None, y: Any) ->
         return of_class
     if isinstance(of_class, dict):
         return {
-            name: product(sample_weight[name] if isinstance(sample_weight, dict) else sample_weight, weights)
+            name: multiply_weights(
+                sample_weight[name] if isinstance(sample_weight, dict) else sample_weight, weights
+            )
             for name, weights in of_class.items()
         }
     if isinstance(of_class, list):
         given = sample_weight if isinstance(sample_weight, (list, tuple)) else [sample_weight] * len(of_class)
-        return [product(weights, others) for weights, others in zip(given, of_class, strict=True)]
-    return product(sample_weight, of_class)
+        return [multiply_weights(weights, others) for weights, others in zip(given, of_class, strict=True)]
+    return multiply_weights(sample_weight, of_class)
 
 
-def product(sample_weight: Any, of_class: np.ndarray) -> np.ndarray:
+def multiply_weights(sample_weight: Any, of_class: np.ndarray) -> np.ndarray:
     sample_weight = to_model_dtype(to_numpy(sample_weight))
     rank = max(sample_weight.ndim, of_class.ndim)
     sample_weight, of_class = (w.reshape(w.shape + (1,) * (rank - w.ndim)) for w in (sample_weight, of_class))
