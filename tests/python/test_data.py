@@ -333,7 +333,7 @@ def test_class_weights_of_an_output_are_sample_weights_of_that_output(form):
 
 
 def test_an_output_that_is_not_there_is_named():
-    with pytest.raises(kerasfit.errors.ArgumentError, match=r"`class_weight\$size` is for an output"):
+    with pytest.raises(kerasfit.errors.ArgumentError, match=r"`class_weight\$size` names an output"):
         kerasfit.fit(model_of_outputs(), FRAME, [KINDS, PRICE], class_weight={"size": {"0": 1}}, verbose=0)
     with pytest.raises(
         kerasfit.errors.ArgumentError, match=r"`class_weight\$kind` has no weight for class 2"
