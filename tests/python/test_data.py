@@ -153,7 +153,9 @@ def test_factors_as_inputs_are_coded_by_the_levels_of_training():
         assert loss == pytest.approx(wanted["loss"], 1e-4)
     other = frame.assign(kind=KINDS.rename_categories({"tower": "mill"}))
     for call in (kerasfit.predict, kerasfit.evaluate, kerasfit.fit):
-        with pytest.raises(DataError, match=r"`x\$kind` has a level mill that there was not before"):
+        with pytest.raises(
+            DataError, match=r"`x\$kind` has a level mill that the training data did not have"
+        ):
             call(model, other, *([] if call is kerasfit.predict else [PRICE]), verbose=0)
 
 
@@ -215,7 +217,10 @@ def test_a_column_that_is_no_number_is_named(mistake):
 
 MISTAKES_OF_INPUTS = {
     "too few": (FRAME[["age"]], "without the column `kind`, which the model has an input for"),
-    "too many": (FRAME.assign(kind=0), r"`x\$rooms` has no input in the model, whose inputs are `age` and"),
+    "too many": (
+        FRAME.assign(kind=0),
+        r"`x\$rooms` is not an input of the model, whose inputs are `age` and",
+    ),
     "factor": (FRAME.assign(kind=KINDS)[["age", "kind"]], r"`x\$kind` is a factor, .* of type float32"),
 }
 
@@ -328,7 +333,7 @@ def test_class_weights_of_an_output_are_sample_weights_of_that_output(form):
 
 
 def test_an_output_that_is_not_there_is_named():
-    with pytest.raises(kerasfit.errors.ArgumentError, match=r"`class_weight\$size` is for an output"):
+    with pytest.raises(kerasfit.errors.ArgumentError, match=r"`class_weight\$size` names an output"):
         kerasfit.fit(model_of_outputs(), FRAME, [KINDS, PRICE], class_weight={"size": {"0": 1}}, verbose=0)
     with pytest.raises(
         kerasfit.errors.ArgumentError, match=r"`class_weight\$kind` has no weight for class 2"
@@ -605,7 +610,9 @@ def test_factors_in_batches_are_coded_by_the_levels_of_the_first():
     ours, wanted = trained_on(batches), trained_on(coded)
     assert ours.params["levels"] == levels
     assert ours.metrics == wanted.metrics
-    with pytest.raises(DataError, match="has a level b that there was not before: the levels are a"):
+    with pytest.raises(
+        DataError, match="has a level b that the training data did not have: the levels are a"
+    ):
         kerasfit.fit(models.dense()[0], iter([(ROWS[:1], pd.Categorical([own])) for own in "ab"]), verbose=0)
 
 
@@ -636,7 +643,7 @@ def test_evaluation_is_on_the_levels_of_training():
     backwards = pd.Categorical(factor, levels[::-1])
     assert kerasfit.evaluate(model, ROWS, backwards, verbose=0) == wanted
     with pytest.raises(
-        DataError, match="`y` has a level d that there was not before: the levels are a, b and c"
+        DataError, match="`y` has a level d that the training data did not have: the levels are a, b and c"
     ):
         kerasfit.evaluate(model, ROWS, factor.rename_categories([*"abd"]), verbose=0)
 
@@ -709,7 +716,7 @@ def test_text_and_nothing_are_told_before_a_model_is_built():
 
 
 def test_parts_of_a_batch_have_as_many_samples():
-    with pytest.raises(DataError, match="must have as many samples"):
+    with pytest.raises(DataError, match="must have equal numbers of samples"):
         kerasfit.fit(models.dense()[0], iter([(ROWS[:10], CODES[:9])]), verbose=0)
 
 
@@ -847,7 +854,9 @@ def test_a_named_list_without_the_one_input_is_refused(built):
         model = keras.Sequential([layers.Dense(1)])
         model.compile("sgd", "mse")
     x = FRAME.to_numpy("float32")
-    with pytest.raises(DataError, match=r"`x` is a list with the name `z`\. A named list is inputs"):
+    with pytest.raises(
+        DataError, match=r"`x` is a list with the name `z`\. A named list gives inputs by name"
+    ):
         kerasfit.fit(model, {"z": x}, PRICE, verbose=0)
     assert model.built == built
 
@@ -875,7 +884,7 @@ def test_ragged_rows_are_right_in_batches_and_refused_in_memory():
     dataset = tf.data.Dataset.from_tensor_slices(rows).batch(2)
     for batches in (dataset, iter([(rows,)])):
         np.testing.assert_allclose(kerasfit.predict(model, batches, verbose=0), expected)
-    with pytest.raises(DataError, match=r"`x` is a ragged tensor, .*: in memory it cannot be used as it is"):
+    with pytest.raises(DataError, match=r"`x` is a ragged tensor, .*, which cannot be used in memory"):
         kerasfit.predict(model, rows, verbose=0)
 
 

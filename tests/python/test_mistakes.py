@@ -32,16 +32,16 @@ MISTAKES = {
         "validation_split",
         "needs arrays",
     ),
-    "y beside a generator": (dict(x=endless()), "y", "goes with arrays only"),
+    "y beside a generator": (dict(x=endless()), "y", "is for arrays only"),
     "weights beside a generator": (
         dict(x=endless(), y=None, sample_weight=Y),
         "sample_weight",
         "arrays only",
     ),
     "batch size of a generator": (dict(x=endless(), y=None, batch_size=8), "batch_size", "arrays only"),
-    "endless generator": (dict(x=endless(), y=None), "steps_per_epoch", "no end to the data"),
-    "endless cycle": (dict(x=itertools.cycle([(X, Y)]), y=None), "steps_per_epoch", "no end to the data"),
-    "endless validation": (dict(validation_data=endless()), "validation_steps", "no end to the data"),
+    "endless generator": (dict(x=endless(), y=None), "steps_per_epoch", "the data never end"),
+    "endless cycle": (dict(x=itertools.cycle([(X, Y)]), y=None), "steps_per_epoch", "the data never end"),
+    "endless validation": (dict(validation_data=endless()), "validation_steps", "the data never end"),
     "initial epoch past the last": (dict(initial_epoch=3, epochs=2), "initial_epoch", "is past `epochs`"),
     "initial epoch of 0": (dict(initial_epoch=0), "initial_epoch", "1 or more, not 0"),
     "no epochs": (dict(epochs=0), "epochs", "1 or more, not 0"),
@@ -55,7 +55,7 @@ MISTAKES = {
     "class weights of outputs": (
         dict(class_weight={"u": {"0": 1}}),
         "class_weight",
-        r"`class_weight\$u` is for an output that the model does not have",
+        r"`class_weight\$u` names an output that the model does not have",
     ),
     "validation data of one": (dict(validation_data=[X]), "validation_data", "list of two or three"),
     "validation data unequal": (
@@ -151,7 +151,7 @@ SHAPES = {
     "rank": (models.dense, dict(x=X[:, 0]), r"`x` has dimensions \(70\), and the model takes \(samples, 5\)"),
     "arrays": (models.dense, dict(x=[X, X]), "`x` has 2 arrays, and the model has 1 input"),
     "no targets": (models.dense, dict(y=None), "`y` is missing"),
-    "one-hot": (models.dense, dict(y=np.eye(3)[Y]), "One-hot targets go with the loss"),
+    "one-hot": (models.dense, dict(y=np.eye(3)[Y]), "For one-hot targets, use the loss"),
     "codes": (models.one_hot, dict(y=Y), "Give a factor, or compile with the loss"),
     "validation": (
         models.dense,
@@ -308,7 +308,7 @@ def test_a_dataset_takes_no_batch_size_targets_weights_or_split():
     narrow = tf.data.Dataset.from_tensor_slices((X[:, :3], Y)).batch(8)
     with pytest.raises(ArgumentError, match=r"`validation_data\[\[1\]\]` has 3 columns"):
         kerasfit.fit(model, dataset, validation_data=narrow)
-    with pytest.raises(ArgumentError, match="no end to the data") as caught:
+    with pytest.raises(ArgumentError, match="the data never end") as caught:
         kerasfit.fit(model, dataset.repeat())
     assert caught.value.argument == "steps_per_epoch"
 
@@ -381,7 +381,7 @@ def test_a_metric_that_needs_a_matrix_says_how_to_make_one():
     kerasfit.fit(model, X, y[:, None], verbose=0)
     model, x, y = models.dense()
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["f1_score"])
-    with pytest.raises(DataError, match="One-hot targets are what a factor becomes"):
+    with pytest.raises(DataError, match="a factor is one-hot encoded"):
         kerasfit.fit(model, x, y, verbose=0)
 
 

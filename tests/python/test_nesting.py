@@ -88,12 +88,12 @@ def test_evaluate_and_predict_in_a_generator_leave_training_as_it_is(new_model):
 @pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_batch_end", "on_test_end", "on_train_end"])
 def test_fit_of_the_same_model_in_a_callback_is_an_error_and_training_works_after_it(new_model, hook):
     model = new_model()
-    with pytest.raises(kerasfit.KerasfitError, match=r"while (fit|evaluate)\(\) of the same"):
+    with pytest.raises(kerasfit.KerasfitError, match=r"during (fit|evaluate)\(\) of the same"):
         run(model, lambda: kerasfit.fit(model, X, Y, verbose=0), hook, validation_data=(X, Y))
     model.set_weights(new_model().get_weights())
     for got, wanted in zip(run(model), run(new_model()), strict=True):
         assert got == wanted
-    with pytest.raises(kerasfit.KerasfitError, match=r"while predict\(\) of the same"):
+    with pytest.raises(kerasfit.KerasfitError, match=r"during predict\(\) of the same"):
         refit = {"on_predict_end": lambda logs: kerasfit.fit(model, X, Y, verbose=0)}
         kerasfit.predict(model, X, callbacks=refit, verbose=0)
 

@@ -55,7 +55,9 @@ def test_new_levels_are_a_mistake_that_says_how_to_begin_anew():
     kerasfit.fit(model, ROWS, FACTOR, verbose=0)
     other = FACTOR.rename_categories([*"abd"])
     for data in ((ROWS, other), (iter([(ROWS, other)]),)):
-        with pytest.raises(DataError, match=r"has a level d that there was not before.* make a new model"):
+        with pytest.raises(
+            DataError, match=r"has a level d that the training data did not have.* make a new model"
+        ):
             kerasfit.fit(model, *data, verbose=0)
 
 
@@ -134,7 +136,7 @@ def test_a_saved_model_keeps_levels_and_columns(tmp_path, kind):
     loaded.save(tmp_path / "again.keras")
     again = keras.models.load_model(tmp_path / "again.keras")
     assert kerasfit.evaluate(again, columns, BACKWARDS, verbose=0) == pytest.approx(wanted, rel=1e-5)
-    with pytest.raises(DataError, match="a level d that there was not before"):
+    with pytest.raises(DataError, match="a level d that the training data did not have"):
         kerasfit.fit(again, FRAME, FACTOR.rename_categories([*"abd"]), verbose=0)
 
 
@@ -151,9 +153,9 @@ def test_a_checkpoint_keeps_the_levels_of_the_run_that_wrote_it(tmp_path):
     "schema", [3, {"levels_of_targets": [[0, [None]], 5, [0]]}, {"levels_of_inputs": {}}]
 )
 def test_what_a_file_has_that_is_no_schema_is_passed_over(schema):
-    from kerasfit.data.schema import DataSchema, of_plain
+    from kerasfit.data.schema import DataSchema, from_plain
 
-    assert of_plain(schema) == DataSchema()
+    assert from_plain(schema) == DataSchema()
 
 
 def test_a_factor_for_an_input_of_floats_is_a_mistake_in_any_form():

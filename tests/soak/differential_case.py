@@ -27,7 +27,7 @@ BACKEND = keras.backend.backend()
 
 # Documented rules of kerasfit that Keras does not have, by what their errors say.
 STRICTER = {
-    r"was compiled.*compile\(\) it again": "weights were frozen after compile()",
+    r"was compiled.*compile\(\) again": "weights were frozen after compile()",
 }
 
 

@@ -136,7 +136,7 @@ test_that("metrics can have any name, and a home that the locale cannot represen
     expect_identical(trained[[6]], c("b", "\u00e4"))
     expect_match(
       trained[[7]],
-      "has a level \u00fc that there was not before: the levels are b and \u00e4",
+      "has a level \u00fc that the training data did not have: the levels are b and \u00e4",
       fixed = TRUE
     )
     expect_match(

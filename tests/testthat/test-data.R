@@ -84,7 +84,7 @@ test_that("factors are matched by the names of their levels", {
   other <- transform(data, species = factor("rosa"))
   error <- expect_error(
     predict(model, other),
-    "`x\\$species` has a level rosa that there was not before",
+    "`x\\$species` has a level rosa that the training data did not have",
     class = "kerasfit_error_data"
   )
   expect_equal(error$argument, "x")

@@ -1,5 +1,6 @@
-"""What the caller's values mean: each function takes one argument as it was given, checks it, and
-answers in the core's own terms. Epochs are 1-based here and everywhere in the core.
+"""Checks the caller's arguments and converts them, one function for each kind of argument.
+
+Epochs are 1-based here and everywhere in the core.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ DEFAULT_BATCH_SIZE = 32
 # ---- single values ---------------------------------------------------------------------------------
 
 
-LARGEST = 2**31 - 1  # which R has as an integer
+LARGEST = 2**31 - 1  # the largest integer in R
 
 
 def whole_number(argument: str, value: Any, *, minimum: int, allowed: tuple[int, ...] = ()) -> int:
-    """A whole number, at least ``minimum`` or one of ``allowed``; 10 and 10.0 are the same number."""
+    """Check a whole number, at least ``minimum`` or one of ``allowed``; 10 and 10.0 are both 10."""
     if is_number(value) and value == int(value) and (value >= minimum or value in allowed):
         if value > LARGEST:
             raise ArgumentError(argument, f"`{argument}` must be at most {LARGEST}, not {value:g}.")
@@ -40,7 +41,7 @@ def whole_number(argument: str, value: Any, *, minimum: int, allowed: tuple[int,
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is one finite number; true and false are none."""
+    """Whether a value is one finite number; True and False are not."""
     number = isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_))
     return number and math.isfinite(value)
 
@@ -56,7 +57,7 @@ def flag(argument: str, value: Any) -> bool:
 
 
 def fraction(argument: str, value: Any) -> float:
-    """A number at least 0 and below 1."""
+    """Check a number that must be at least 0 and below 1."""
     if not (is_number(value) and 0 <= value < 1):
         raise ArgumentError(
             argument, f"`{argument}` must be a number at least 0 and below 1, not {describe(value)}."
@@ -65,14 +66,14 @@ def fraction(argument: str, value: Any) -> float:
 
 
 def positive(argument: str, value: Any) -> float:
-    """A finite number above 0."""
+    """Check a number that must be finite and above 0."""
     if not (is_number(value) and 0 < value < float("inf")):
         raise ArgumentError(argument, f"`{argument}` must be a number above 0, not {describe(value)}.")
     return float(value)
 
 
 def verbosity(value: Any) -> int:
-    """0 silent, 1 progress bar, 2 one line for each epoch; "auto" is 2 on a distributed worker, else 1."""
+    """Check ``verbose``: 0 silent, 1 bar, 2 line per epoch; "auto" is 2 on a distributed worker, else 1."""
     if isinstance(value, str) and value == "auto":
         return 2 if on_distributed_worker() else 1
     if value not in (0, 1, 2):
@@ -87,7 +88,7 @@ def choice(argument: str, value: Any, choices: tuple[str, ...]) -> str:
 
 
 def path(argument: str, value: Any, what: str) -> Path:
-    """The absolute path of a file or folder, which the system must be able to write in its encoding."""
+    """The absolute path of a file or folder; the system's encoding must have its characters."""
     if not isinstance(value, (str, os.PathLike)) or not str(value):
         raise ArgumentError(argument, f"`{argument}` must be the path of {what}, not {describe(value)}.")
     try:
@@ -102,16 +103,16 @@ def path(argument: str, value: Any, what: str) -> Path:
 
 
 def on_distributed_worker() -> bool:
-    """Whether this process is one of several that train together, by the launchers' environment variables."""
+    """Whether this process is a distributed training worker, by the launchers' environment variables."""
     return bool(os.environ.get("TF_CONFIG")) or os.environ.get("WORLD_SIZE", "1") != "1"
 
 
-# ---- when things happen ----------------------------------------------------------------------------
+# ---- epochs and steps ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Which epochs to train: 1-based, ``epochs`` being the last one, not their number."""
+    """The epochs to train, 1-based: ``epochs`` is the last one, not their number."""
 
     initial_epoch: int
     epochs: int
@@ -130,13 +131,13 @@ class Schedule:
         return cls(initial_epoch, min(epochs, capped) if capped else epochs)
 
     def starting_at(self, epoch: int | None) -> range:
-        """The epochs to train, from ``epoch`` if a callback asked for that."""
+        """The epochs to train, from ``epoch`` if a callback has set it."""
         return range(epoch or self.initial_epoch, self.epochs + 1)
 
 
 @dataclass(frozen=True)
 class ValidationSchedule:
-    """After which epochs validation runs: every so many, or those named."""
+    """The epochs after which to validate: every ``every`` epochs, or those in ``epochs``."""
 
     every: int = 1
     epochs: frozenset[int] = frozenset()
@@ -151,7 +152,7 @@ class ValidationSchedule:
         return cls(every=whole_number("validation_freq", validation_freq, minimum=1))
 
     def for_keras(self) -> int | list[int]:
-        """The same as Keras's ``validation_freq``, which counts from 1 too."""
+        """The schedule as Keras's ``validation_freq``, which is also 1-based."""
         return sorted(self.epochs) or self.every
 
     def due(self, epoch: int) -> bool:
@@ -159,7 +160,7 @@ class ValidationSchedule:
 
 
 def steps(argument: str, value: Any) -> int | None:
-    """A number of steps, or None; -1 stays -1: go on until the data end."""
+    """Check a number of steps: None, or -1 to continue until the data end, or at least 1."""
     limit = optional_whole_number(argument, value, minimum=1, allowed=(-1,))
     capped = keras_private.max_steps_per_epoch()
     return min(limit, capped) if capped and limit and limit > 0 else capped or limit
@@ -169,9 +170,9 @@ def steps(argument: str, value: Any) -> int | None:
 
 
 def unpack(data: Any) -> tuple[Any, Any, Any]:
-    """What an iterator yielded, as (x, y, sample_weight).
+    """Unpack what an iterator yielded to (x, y, sample_weight).
 
-    A tuple or unnamed list of length 1, 2 or 3 is taken apart; anything else is all x.
+    A tuple or unnamed list of length 1, 2 or 3 is unpacked; anything else is x alone.
     """
     if isinstance(data, (tuple, list)) and not is_named_tuple(data) and 1 <= len(data) <= 3:
         return (*data, None, None)[:3]
@@ -185,9 +186,9 @@ def is_named_tuple(value: Any) -> bool:
 def validation_triple(
     validation_data: Any, *, without_targets: bool = False, inputs: int = 1
 ) -> tuple[Any, Any, Any]:
-    """``validation_data`` given as arrays: (x_val, y_val) or (x_val, y_val, weights).
+    """Unpack ``validation_data`` given as arrays, (x_val, y_val) or (x_val, y_val, weights), to three values.
 
-    For a model that is trained without targets it may be x_val alone, of as many arrays as there are inputs.
+    For a model trained without targets it may be x_val alone, with one array for each input.
     """
     is_list = isinstance(validation_data, (tuple, list))
     is_triple = is_list and len(validation_data) in (2, 3)
@@ -202,7 +203,9 @@ def validation_triple(
         "validation_data",
         "`validation_data` must be a list of two or three, (x, y) or (x, y, sample_weight), "
         f"a dataset or a generator, not {describe(validation_data)}.",
-        "Give list(x, y) without names; several inputs are a list of their own." if named_or_long else None,
+        "Give list(x, y) without names; put several inputs into a list of their own."
+        if named_or_long
+        else None,
     )
 
 
@@ -213,16 +216,19 @@ def is_array(value: Any) -> bool:
 # ---- class weights ---------------------------------------------------------------------------------
 
 
-LOGICAL = ["FALSE", "TRUE"]  # the classes of logical targets, by the codes that these have in the model
+LOGICAL = ["FALSE", "TRUE"]  # the classes of logical targets, in the order of their codes
+
+
+# ---- compile() -------------------------------------------------------------------------------------
 
 
 def compile_arguments(given: dict[str, Any]) -> dict[str, Any]:
-    """What ``compile()`` was given, beside optimizer, loss and metrics, with whole numbers as such.
+    """Check the arguments of ``compile()`` other than optimizer, loss and metrics; converts whole numbers.
 
     Raises
     ------
     ArgumentError
-        For a value that Keras would take, and fail of later or never look at.
+        For an invalid value that Keras would accept, to fail later or ignore it.
     """
     checks = {
         "run_eagerly": flag,
@@ -246,7 +252,7 @@ def flag_or_auto(argument: str, value: Any) -> bool | str:
 
 
 def loss_weights(argument: str, value: Any) -> Any:
-    """Numbers, one for each output, by name or in order."""
+    """Check loss weights: numbers, one for each output, by name or in order."""
     for leaf in keras.tree.flatten(value):
         if leaf is not None and not is_number(leaf):
             raise ArgumentError(
@@ -255,7 +261,7 @@ def loss_weights(argument: str, value: Any) -> Any:
     return value
 
 
-# what other packages of R, and older versions of Keras, call them
+# argument names in other R packages and in older versions of Keras
 OTHER_NAMES = {
     "newdata": "x",
     "new_data": "x",
@@ -274,7 +280,7 @@ OTHER_NAMES = {
 
 
 def nearest_argument(name: str, known: Iterable[str]) -> str | None:
-    """The argument that a caller may have meant by one that does not exist, None if that cannot be told."""
+    """The argument that a caller may have meant by an unknown one; None if there is no likely one."""
     known = list(known)
     meant = OTHER_NAMES.get(name.lower().replace(".", "_"))
     return meant if meant in known else nearest(name, known)

@@ -1,7 +1,7 @@
-"""Models that train in a way of their own: their own ``fit``, ``evaluate`` or ``predict`` runs, and we watch.
+"""Calls a model's own ``fit``, ``evaluate`` or ``predict``, and records and shows its progress.
 
-That is a subclass that overrides those, or the functions that make their steps, and a model spread over
-several devices, which Keras's own loop knows how to feed.
+These are used for subclasses that override one of them, or a function that makes their steps, and for models
+distributed over several devices, which need Keras's own loop.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kerasfit.run_display import RunDisplay
 from kerasfit.sources import ArraySource, DatasetSource, IteratorSource, LazyArray, Source
 from kerasfit.tensors import numbers
 
-OWN = {
+OVERRIDES = {
     "fit": ("fit", "evaluate", "make_train_function", "make_test_function"),
     "evaluate": ("evaluate", "make_test_function"),
     "predict": ("predict", "make_predict_function"),
@@ -27,8 +27,8 @@ OWN = {
 
 
 def has_its_own(verb: str, model: keras.Model) -> bool:
-    """Whether a model fits, evaluates or predicts in a way of its own."""
-    return any(overrides(model, method) for method in OWN[verb]) or is_distributed(model)
+    """Whether a model must use its own ``fit``, ``evaluate`` or ``predict``."""
+    return any(overrides(model, method) for method in OVERRIDES[verb]) or is_distributed(model)
 
 
 def overrides(model: keras.Model, method: str) -> bool:
@@ -45,7 +45,7 @@ def is_distributed(model: keras.Model) -> bool:
 
 
 def has_replicas(strategy: Any) -> bool:
-    """Whether variables are made as replicas, if only one, which a single device cannot update."""
+    """Whether variables are replicated, if only once: code for a single device cannot update them."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -68,12 +68,12 @@ def fit_by_model(
     shuffle: bool,
     **further: Any,
 ) -> None:
-    """Call the model's own ``fit`` on the sources' data. Class weights are sample weights by then.
+    """Call the model's own ``fit`` on the sources' data, in which class weights are sample weights already.
 
     Raises
     ------
     ArgumentError
-        If several epochs are to come from an iterator without a number of steps: Keras cannot start it anew.
+        If several epochs use an iterator without a number of steps: Keras cannot start it again.
     """
     arguments = keras_data(training, steps_per_epoch)
     in_memory = isinstance(training, ArraySource)
@@ -93,9 +93,9 @@ def fit_by_model(
             **arguments,
             initial_epoch=initial_epoch - 1,
             epochs=epochs,
-            steps_per_epoch=counted(steps_per_epoch),
-            validation_steps=counted(validation_steps),
-            callbacks=[*callbacks, Watcher(history, display)],
+            steps_per_epoch=keras_steps(steps_per_epoch),
+            validation_steps=keras_steps(validation_steps),
+            callbacks=[*callbacks, EpochRecorder(history, display)],
             verbose=0,
             **further,
         )
@@ -110,8 +110,8 @@ def evaluate_by_model(
     return model.evaluate(
         **data,
         batch_size=source.batch_size,
-        steps=counted(steps),
-        callbacks=[*callbacks, Interruption()],
+        steps=keras_steps(steps),
+        callbacks=[*callbacks, InterruptCheck()],
         verbose=0,
         return_dict=True,
     )
@@ -121,14 +121,14 @@ def predict_by_model(
     model: keras.Model, source: Source, steps: int | None, callbacks: list[keras.callbacks.Callback]
 ) -> Any:
     x = keras_data(source, steps)["x"]
-    callbacks = [*callbacks, Interruption()]
+    callbacks = [*callbacks, InterruptCheck()]
     return model.predict(
-        x, batch_size=source.batch_size, steps=counted(steps), callbacks=callbacks, verbose=0
+        x, batch_size=source.batch_size, steps=keras_steps(steps), callbacks=callbacks, verbose=0
     )
 
 
 def keras_data(source: Source, steps: int | None) -> dict[str, Any]:
-    """A source's data as Keras takes them, by argument: arrays, a dataset, or a generator."""
+    """A source's data as arguments for Keras: arrays, a dataset, or a generator."""
     if isinstance(source, ArraySource):
         data = keras.tree.map_structure(
             lambda leaf: leaf.rows if isinstance(leaf, LazyArray) else leaf, source.data
@@ -142,27 +142,27 @@ def keras_data(source: Source, steps: int | None) -> dict[str, Any]:
             batch = None
             for batch in source:
                 yield batch[:1] if batch.y is None else keras.utils.pack_x_y_sample_weight(*batch)
-            if counted(steps) is None or batch is None:
+            if keras_steps(steps) is None or batch is None:
                 return
 
     return {"x": batches()}
 
 
-def counted(steps: int | None) -> int | None:
-    """Keras's way of saying -1, to go on until the data end."""
+def keras_steps(steps: int | None) -> int | None:
+    """A number of steps for Keras: -1, until the data end, becomes None."""
     return None if steps == -1 else steps
 
 
 def check_steps(source: Source | None, argument: str, steps: int | None) -> None:
-    if isinstance(source, IteratorSource) and counted(steps) is None:
+    if isinstance(source, IteratorSource) and keras_steps(steps) is None:
         raise ArgumentError(
             argument,
             f"`{argument}` is missing: a model with a fit() of its own needs it to train on a generator.",
         )
 
 
-class Interruption(keras.callbacks.Callback):
-    """Ends an evaluation or prediction after the step in which an interrupt came."""
+class InterruptCheck(keras.callbacks.Callback):
+    """Ends an evaluation or prediction after the step in which an interrupt occurred."""
 
     def on_test_batch_end(self, batch, logs=None):
         interrupts.check()
@@ -171,8 +171,8 @@ class Interruption(keras.callbacks.Callback):
         interrupts.check()
 
 
-class Watcher(keras.callbacks.Callback):
-    """Records epochs and shows them, from inside Keras's own loop."""
+class EpochRecorder(keras.callbacks.Callback):
+    """Records and shows the epochs of Keras's own loop."""
 
     def __init__(self, history: History, display: RunDisplay):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Training by an engine, with checkpoints and interrupts."""
+"""Trains a model with an engine, and handles checkpoints and interrupts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def fit_by_engine(
                     schedule.epochs,
                 )
             monitors = prepare_run(engine, reader, stream, validation_stream, callbacks, backup)
-            reader.save_schema()  # which checkpoints of the model keep too
+            reader.save_schema()  # so that checkpoints of the model contain the schema
         callback_list = Callbacks(
             callbacks,
             model,
@@ -90,7 +90,7 @@ def prepare_run(
     callbacks: list[keras.callbacks.Callback],
     backup: Backup | None,
 ) -> Monitors:
-    """Create the model's training state, and check that callbacks and a checkpoint found fit it."""
+    """Create the model's training state, and check the callbacks and any checkpoint found against it."""
     try:
         prepare(engine, reader, stream, *([validation] if validation else []))
         monitors = Monitors(engine.model, callbacks, validates=validation is not None)

@@ -1,4 +1,4 @@
-"""What can be wrong with a call, as exceptions that name the argument."""
+"""The exceptions that kerasfit raises; those about arguments name the argument."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 
 
 class KerasfitError(Exception):
-    """Any mistake that kerasfit finds itself.
+    """The base class of errors that kerasfit raises itself.
 
     Attributes
     ----------
     kind
-        One word for the kind of mistake; the class of the R condition is made from it.
+        One word for the kind of error, from which the class of the R condition is made.
     argument
-        The argument at fault, as the caller knows it, or None.
+        The name of the argument at fault in the caller's call, or None.
     reason
         What was given and what was expected.
     hint
@@ -30,7 +30,7 @@ class KerasfitError(Exception):
 
 
 class ArgumentError(KerasfitError, ValueError):
-    """An argument has a value that it cannot have, by itself or beside the others."""
+    """The value of an argument is invalid, or does not go with the other arguments."""
 
     kind = "argument"
 
@@ -40,7 +40,7 @@ class ArgumentError(KerasfitError, ValueError):
 
 
 class StateError(KerasfitError):
-    """Something outside the call stands in its way: a disk that is full, a package that is missing."""
+    """The call cannot run because of something else than its arguments: a full disk, a missing package."""
 
     kind = "state"
 

@@ -1,4 +1,4 @@
-"""``evaluate()`` and ``predict()``: by the same engines and the same loop as ``fit()``."""
+"""``evaluate()`` and ``predict()``, with the engines and the loop of ``fit()``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def evaluate(
     allow_missing: bool = False,
     writer: Writer | None = None,
 ) -> dict[str, float]:
-    """Loss and metrics of a compiled model on data, by name.
+    """Compute the loss and metrics of a compiled model on data; returns them by name.
 
     The arguments are those of ``fit``. A metric that is an array has a name for each element, as in a
     history.
@@ -93,7 +93,7 @@ def predict(
     allow_missing: bool = False,
     writer: Writer | None = None,
 ) -> Any:
-    """A model's outputs: numpy arrays, shape (samples, …), nested as the model returns them.
+    """Compute a model's outputs: numpy arrays, shape (samples, …), nested as the model returns them.
 
     The arguments are those of ``fit``; targets and weights that a dataset or generator yields are ignored.
     """
@@ -130,7 +130,7 @@ def running(
     progress.begin(label, stream.steps)
     try:
         yield progress
-        interrupts.check()  # one that came after the last step
+        interrupts.check()  # for an interrupt after the last step
     except BaseException as error:
         annotate_error(error)
         raise

@@ -1,6 +1,6 @@
-"""``fit()``: checks the arguments, opens the data, and trains by the engine or the model's own ``fit()``.
+"""``fit()``: checks the arguments, opens the data, and trains with an engine or the model's own ``fit()``.
 
-Nothing happens to the model before all arguments have been checked.
+The model is not changed before all arguments have been checked.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from kerasfit.output import with_forgiving_output
 from kerasfit.progress import Progress, Writer
 from kerasfit.run_display import RunDisplay
 
-# these are options in R, not arguments
-ARGUMENTS_OF_THE_BRIDGE = {
+# not arguments in R: options, or set by the R package
+INTERNAL_ARGUMENTS = {
     *("model", "plan", "kernels", "allow_missing", "on_interrupt", "writer", "view", "extra")
 }
 
@@ -78,38 +78,39 @@ def fit(
     x
         Inputs, shape (samples, …): an array or tensor, or nested lists or dicts of them; or a
         ``tf.data.Dataset``, iterator, iterable or function that makes batches: tuples (x,), (x, y) or
-        (x, y, sample_weight); anything else is all x. A function is called for one batch at a time and
-        returns None at the end of a pass. A ``pandas.DataFrame`` of numbers is a matrix; if the model has
-        several inputs, each column goes to the input of its name.
+        (x, y, sample_weight); anything else is x alone. A function is called for one batch at a time and
+        returns None at the end of a pass. A ``pandas.DataFrame`` of numbers becomes a matrix; if the model
+        has several inputs, each column goes to the input of its name.
     y
-        Targets with the same first axis; a ``pandas.Categorical`` stands for its 0-based codes, one-hot if
-        the loss is a categorical crossentropy. A data frame is a matrix, or has a column for each output.
+        Targets with the same first axis. A ``pandas.Categorical`` becomes its 0-based codes, one-hot encoded
+        if the loss is a categorical crossentropy. A data frame becomes a matrix, or has a column for each
+        output.
     batch_size
-        Samples in a step; for arrays only. By default 32, or as many as make ``steps_per_epoch`` steps.
+        Samples in a step; for arrays only. Defaults to 32, or to what ``steps_per_epoch`` steps require.
     epochs
         The last epoch to train, 1-based.
     callbacks
         A list of ``keras.callbacks.Callback``. A mapping from names of hooks (on_epoch_end, …) to functions
-        stands for a callback; epochs and batches that these see count from 1.
+        is also a callback; its functions get epochs and batches counted from 1.
     validation_split
-        The share of the samples, taken from the end before any shuffling, to validate on instead.
+        The share of the samples, taken from the end before any shuffling, to validate on.
     validation_data
         (x, y) or (x, y, sample_weight), a dataset or a generator; overrides ``validation_split``. For a model
         without targets, x alone.
     shuffle
         Whether to put the samples of arrays into a new order each epoch.
     class_weight
-        Class → weight, classes being 0-based codes or, for a categorical y, levels. By code, each class
-        that occurs must be there; by level, the others weigh 1. For a model with several outputs, output →
-        class → weight; samples weigh 1 for outputs that are not named.
+        Class → weight, where classes are 0-based codes or, for a categorical y, levels. By code, each class
+        in the targets must have a weight; by level, the default is 1. For a model with several outputs,
+        output → class → weight; samples have weight 1 for outputs that are not named.
     sample_weight
         Weights, shape (samples,), or (samples, timesteps) for temporal data.
     initial_epoch
         The first epoch to train, 1-based.
     steps_per_epoch
-        Steps in an epoch; by default, and with -1, an epoch goes on until the data end.
+        Steps in an epoch; by default, and with -1, an epoch continues until the data end.
     validation_steps, validation_batch_size
-        The same for validation; the batch size is the training's by default.
+        The same for validation; the batch size defaults to that of training.
     validation_freq
         Validate after every so many epochs, or after the epochs (1-based) in a list.
     verbose
@@ -120,20 +121,20 @@ def fit(
         variables. With tensorflow also "xla", the loop compiled by XLA, and "xla_step", its steps compiled by
         XLA; with torch also "recorded", the operations of the first step replayed.
     kernels
-        Whether layers may compute with faster functions in the place of Keras's, on CPUs. By default they
-        may, unless the environment variable KERASFIT_KERNELS is 0.
+        Whether layers may use faster functions than Keras's on CPUs. They may by default, unless the
+        environment variable KERASFIT_KERNELS is 0.
     allow_missing
         Whether x, y and weights may have NaN and infinite values, for a model that masks them.
     on_interrupt
-        What Ctrl-C does, after the step that it comes in: "return" ends training and returns the history
-        so far, whose ``params["interrupted"]`` is then True; "error" raises ``KeyboardInterrupt`` with the
+        What happens after the step in which Ctrl-C is pressed: "return" ends training and returns the history
+        so far, with ``params["interrupted"]`` set to True; "error" raises ``KeyboardInterrupt`` with the
         history in its attribute ``error_context.history``.
     writer
         Where progress is shown; standard output by default.
     view
-        Who else watches: a ``live.View``.
+        A ``live.View`` that shows the run elsewhere too.
     **extra
-        For a model with a ``fit`` of its own, which gets them.
+        Further arguments for a model with its own ``fit``.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def fit(
     Raises
     ------
     ArgumentError, DataError
-        If an argument cannot be used, before the model has changed.
+        If an argument is invalid. The model has not been changed then.
     """
     check_compiled(model, "fit")
     own_fit = has_its_own("fit", model)
@@ -159,9 +160,7 @@ def fit(
         on_interrupt=arguments.choice("on_interrupt", on_interrupt, ("return", "error")),
     )
     if own_fit and backup_among(settings.callbacks):
-        raise ArgumentError(
-            "callbacks", "The state of a run cannot be kept for a model that has a fit() of its own."
-        )
+        raise ArgumentError("callbacks", "Backups do not work for a model that has a fit() of its own.")
     data = open_fit_data(
         model,
         x,
@@ -222,12 +221,14 @@ def fit(
             )
     if data.levels is None and data.reader.levels:  # in the batches of a generator
         history.params["levels"] = data.reader.levels
-    return returned(history, settings.on_interrupt)
+    if settings.on_interrupt == "error":
+        raise_if_interrupted(history)
+    return history
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """The arguments of a call of ``fit()`` that are not data, checked."""
+    """The checked arguments of a call of ``fit()``, except data."""
 
     schedule: Schedule
     validation_schedule: ValidationSchedule
@@ -240,16 +241,16 @@ class FitSettings:
 
 
 def unknown_arguments(extra: Mapping[str, Any]) -> ArgumentError:
-    """The error for arguments that ``fit()`` does not have, with the nearest that it has."""
+    """The error for arguments that ``fit()`` does not have; suggests the nearest one that it has."""
     names = listed([f"`{name}`" for name in extra], "argument", "arguments")
-    known = inspect.signature(fit).parameters.keys() - ARGUMENTS_OF_THE_BRIDGE
+    known = inspect.signature(fit).parameters.keys() - INTERNAL_ARGUMENTS
     meant = arguments.nearest_argument(next(iter(extra)), sorted(known))
     hint = f"Did you mean `{meant}`?" if meant else None
     return ArgumentError(next(iter(extra)), f"fit() does not know the {names}.", hint)
 
 
 def run_params(settings: FitSettings, data: FitData) -> dict[str, Any]:
-    """The ``params`` of a history: how the run was set up."""
+    """The ``params`` of a history: the settings of the run."""
     return {
         "epochs": settings.schedule.epochs,
         "initial_epoch": settings.schedule.initial_epoch,
@@ -264,14 +265,14 @@ def run_params(settings: FitSettings, data: FitData) -> dict[str, Any]:
 
 
 def console_for(settings: FitSettings, writer: Writer | None, *, prompt: bool) -> Progress:
-    """The console display of a run. It writes promptly where callbacks may write in between."""
+    """The console display of a run; it writes without delay if callbacks may write to the console too."""
     style = next((callback for callback in settings.callbacks if isinstance(callback, ProgressStyle)), None)
     others = [callback for callback in settings.callbacks if callback is not style]
     return Progress(settings.verbose, writer, settings.schedule.epochs, style, prompt=bool(others) or prompt)
 
 
 def resume_arguments(settings: FitSettings, data: FitData) -> dict[str, Any]:
-    """The arguments that must be the same when a run is resumed, beside data and callbacks."""
+    """The arguments that must be the same when a run is resumed, apart from data and callbacks."""
     return {
         "`steps_per_epoch`": settings.steps_per_epoch,
         "`initial_epoch`": settings.schedule.initial_epoch,
@@ -281,10 +282,9 @@ def resume_arguments(settings: FitSettings, data: FitData) -> dict[str, Any]:
     }
 
 
-def returned(history: History, on_interrupt: str) -> History:
-    """A history; if an interrupt ended the run and is to be an error, the error with the history."""
-    if history.params["interrupted"] and on_interrupt == "error":
+def raise_if_interrupted(history: History) -> None:
+    """Raise ``KeyboardInterrupt``, with the history attached, if an interrupt ended the run."""
+    if history.params["interrupted"]:
         interrupt = KeyboardInterrupt()
         annotate_error(interrupt, history=history)
         raise interrupt
-    return history

@@ -1,4 +1,4 @@
-"""The training and validation data of a call of ``fit()``."""
+"""Reads the training and validation data of a call of ``fit()``."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from kerasfit.sources import (
 
 @dataclass(frozen=True)
 class FitData:
-    """What ``fit()`` trains and validates on.
+    """The data that ``fit()`` trains and validates on.
 
     Attributes
     ----------
     reader
-        Has read the data, and knows columns and levels.
+        The reader that has read the data, with their columns and levels.
     levels
-        Those of the targets, if they are a factor; a dict of them for several outputs.
+        The levels of the targets, if they are a factor; a dict of them for several outputs.
     """
 
     reader: ModelData
@@ -68,7 +68,7 @@ def open_fit_data(
     Raises
     ------
     ArgumentError, DataError
-        If the data do not go with the model or with each other.
+        If the data do not fit the model or each other.
     """
     reader = ModelData(model, allow_missing=allow_missing, checked=not overrides(model, "fit"))
     reader.restore_schema()
@@ -101,14 +101,14 @@ def open_fit_data(
 
 
 def class_weights(class_weight: Any, x: Any, levels: Any, reader: ModelData) -> ClassWeighting | None:
-    """Class weights by code; those of a generator wait for its first batch, which has the levels."""
+    """Class weights by code; for a generator, they are resolved by its first batch, which has the levels."""
     if class_weight is not None and is_iterator_like(x):
         return ClassWeightsByBatch(class_weight, reader.outputs, lambda: reader.levels, reader.are_codes)
     return class_weights_of(class_weight, levels, reader.outputs, reader.are_codes)
 
 
 def validation_arrays(model: keras.Model, validation_data: Any, x: Any, y: Any, reader: ModelData) -> tuple:
-    """``validation_data`` as (x, y, sample weights), with y coded by the levels of the training targets."""
+    """``validation_data`` as (x, y, sample weights), with y recoded by the levels of the training targets."""
     x_val, y_val, *weights = arguments.validation_triple(
         validation_data,
         without_targets=y is None and (is_array_like(x) or model.loss is None),
@@ -130,7 +130,7 @@ def open_split(
     steps: int | None,
     shuffle: bool,
 ) -> tuple[ArraySource, ArraySource]:
-    """Sources for the first samples, to train on, and for the share of the last ones, to validate on."""
+    """Sources for training, and for validation on the last ``share`` of the samples."""
     if not is_array_like(data[0]):
         raise ArgumentError(
             "validation_split",

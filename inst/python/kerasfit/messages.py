@@ -1,4 +1,4 @@
-"""How errors name values and lists of names."""
+"""Formats values and lists of names for error messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def either(choices: tuple[str, ...]) -> str:
 
 
 def describe(value: Any) -> str:
-    """A value as an error names it: short, and without the words of either language."""
+    """Describe a value for an error, briefly and in words that suit both R and Python."""
     if value is None:
         return "nothing"
     if isinstance(value, str):
@@ -47,14 +47,14 @@ def describe(value: Any) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The name among those known that is most like another one, "did you mean"; None if none is."""
+    """The known name most similar to another, for "did you mean"; None if none is similar."""
     plain = {re.sub(r"[^a-z0-9]", "", other.lower()): other for other in known}
     found = difflib.get_close_matches(re.sub(r"[^a-z0-9]", "", name.lower()), plain, n=1, cutoff=0.7)
     return plain[found[0]] if found else None
 
 
 def listed(values: Iterable[Any], one: str = "", many: str = "") -> str:
-    """Values as an error lists them: "classes 1, 2 and 5"; at most eight."""
+    """List values for an error, at most eight: "classes 1, 2 and 5"."""
     words = [str(value) for value in values]
     noun = one if len(words) == 1 else many
     if len(words) > 8:

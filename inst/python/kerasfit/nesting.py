@@ -1,7 +1,7 @@
-"""Calls from within another call for the same model: by its callbacks, generators, losses.
+"""Nested calls: fit, evaluate or predict called from a callback, generator or loss of the same model.
 
-``evaluate()`` and ``predict()`` are possible there, and give back what the call around them needs. A
-``fit()`` would change the weights under it, and is refused.
+``evaluate()`` and ``predict()`` may be nested, and restore the state that the outer call needs. ``fit()`` may
+not, because it would change the weights during the outer call.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ STOP_FLAGS = ("stop_evaluating", "stop_predicting")
 
 
 def may_be_nested(function: Callable) -> Callable:
-    """``fit``, ``evaluate`` or ``predict`` as a function that knows whether it is called within another."""
+    """Decorate ``fit``, ``evaluate`` or ``predict`` to handle a call from within another one."""
 
     @functools.wraps(function)
     def call(model: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(model, keras.Model):  # which the function itself complains of
+        if not isinstance(model, keras.Model):  # the function itself raises an error
             return function(model, *args, **kwargs)
-        with nested(model, function.__name__):
+        with nested_call(model, function.__name__):
             return function(model, *args, **kwargs)
 
     return call
 
 
 @contextmanager
-def nested(model: keras.Model, verb: str) -> Iterator[None]:
-    """Note that a call runs for a model, and keep what a call around it needs."""
+def nested_call(model: keras.Model, verb: str) -> Iterator[None]:
+    """Register a call for a model; if it is nested, restore the state of the outer call at the end."""
     calls = model.__dict__.setdefault("_kerasfit_calls", [])
     if calls and verb == "fit":
         raise StateError(
-            f"fit() was called while {calls[-1]}() of the same model runs, such as by a callback of it.",
-            hint="evaluate() and predict() may be called there, and fit() of another model.",
+            f"fit() was called during {calls[-1]}() of the same model, for example by one of its callbacks.",
+            hint="You may call evaluate() and predict() there, and fit() of another model.",
         )
     engine = model.__dict__.get("_kerasfit_engine") if calls else None
-    give_back = kept(engine, with_metrics=verb == "evaluate") if engine else lambda: None
+    restore = save_outer_call(engine, with_metrics=verb == "evaluate") if engine else lambda: None
     calls.append(verb)
     try:
         yield
     finally:
         calls.pop()
-        give_back()
+        restore()
 
 
-def kept(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
-    """Keep the state of a call: a function that gives it back."""
+def save_outer_call(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
+    """Save the state of the outer call; returns a function that restores it."""
     model = engine.model
     settings = {name: getattr(engine, name) for name in ENGINE_ATTRIBUTES}
     stopped = {name: getattr(model, name, False) for name in STOP_FLAGS}
@@ -63,7 +63,7 @@ def kept(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
     values = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
     sizers = exchange_sizers(engine, {})
 
-    def give_back() -> None:
+    def restore() -> None:
         engine.sync()
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
@@ -73,4 +73,4 @@ def kept(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
         for name, value in stopped.items():
             setattr(model, name, value)
 
-    return give_back
+    return restore

@@ -1,4 +1,4 @@
-"""Checks of the data before training, and with the state that a first batch creates."""
+"""Checks the data before a run, and once the first batch has built the model."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from kerasfit.sources import Source, Stream
 
 
 def check_end(source: Source, argument: str, steps: int | None) -> None:
-    """Raise an error for data that never end; the argument is the one that gives the number of steps."""
+    """Raise an error for data that never end if ``argument``, the number of steps, is missing."""
     if source.endless and steps is None:
         raise ArgumentError(
             argument,
-            f"`{argument}` is missing: there is no end to the data that can be seen.",
-            f"Give the number of batches, or {argument} = -1 to go on for ever.",
+            f"`{argument}` is missing: the data never end.",
+            f"Give the number of batches, or {argument} = -1 to continue without end.",
         )
 
 
 def prepare(engine: Engine, reader: ModelData, *streams: Stream) -> None:
-    """Create the state that a model has in a run, and check the data with what that tells of the model.
+    """Build the model and its training state, then check the data against its outputs.
 
-    The first stream is the one that is trained or evaluated on.
+    The first stream is the one to train or evaluate on.
     """
     known = reader.knows_outputs
-    with error_context(batch=1):  # which it is traced with
+    with error_context(batch=1):  # the model is traced with batch 1
         engine.prepare(streams[0])
     for source in [stream.source for stream in streams]:
         if source.example is not None and not known:

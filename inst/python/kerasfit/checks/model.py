@@ -1,4 +1,4 @@
-"""What is looked at before anything happens to a model."""
+"""Checks a model before a run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def check_compiled(model: keras.Model, verb: str) -> None:
 
 
 def check_trainable(model: keras.Model) -> None:
-    """Look for layers that were frozen, unfrozen or added since the optimizer was built.
+    """Warn or raise an error if layers were frozen, unfrozen or added since the optimizer was built.
 
-    JAX cannot train then. A step that TensorFlow has traced goes on as if nothing had changed, as Keras's
-    does. Others do not train what is frozen, and no optimizer trains what it was not built for.
+    JAX cannot train then. A step traced by TensorFlow ignores the change, as in Keras. Otherwise frozen
+    layers are not trained, and no optimizer trains weights that it was not built for.
     """
     if not logs_are_metrics(model, "train"):
         return
@@ -29,6 +29,6 @@ def check_trainable(model: keras.Model) -> None:
     is_traced = backend == "tensorflow" and model.train_function is not None and not model.run_eagerly
     what = "Layers were frozen, unfrozen or added since the model was compiled."
     if is_traced and (added or removed):
-        warnings.warn(f"{what} That has no effect before you compile() it again.", stacklevel=3)
+        warnings.warn(f"{what} This has no effect until you call compile() again.", stacklevel=3)
     elif added or (removed and backend == "jax"):
-        raise ArgumentError("object", what, "compile() it again.")
+        raise ArgumentError("object", what, "Call compile() again.")

@@ -1,1 +1,1 @@
-"""Data as the model takes them: frames, factors and arrays become inputs, targets and weights."""
+"""Reads data for a model: data frames, factors and arrays become inputs, targets and weights."""

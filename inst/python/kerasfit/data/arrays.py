@@ -1,4 +1,4 @@
-"""Values given by the user as numpy arrays, and checks of them."""
+"""Converts the user's values to numpy arrays and checks them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from kerasfit.data.lazy import LazyArray, is_sparse, lazy
+from kerasfit.data.lazy import LazyArray, is_sparse_matrix, lazy
 from kerasfit.data.names import NAMES, Names
 from kerasfit.errors import ArgumentError, DataError
 from kerasfit.messages import describe
@@ -21,12 +21,12 @@ from kerasfit.tensors import aligned_copy, is_backend_tensor, is_ragged, to_mode
 def check_arrays(
     x: Any, y: Any = None, sample_weight: Any = None, *, names: Names = NAMES
 ) -> tuple[Any, Any, Any]:
-    """The three as nested numpy arrays of equal length along the first axis.
+    """Inputs, targets and weights as nested numpy arrays of equal length along the first axis.
 
     Raises
     ------
     ArgumentError
-        If something is no array.
+        If a value is not an array.
     DataError
         If there are no samples, the lengths differ, or a factor has missing values.
     """
@@ -60,7 +60,7 @@ def check_arrays(
 
 
 def is_text(leaf: Any) -> bool:
-    """Whether an array that ``as_array`` has made is text. Objects are bytes of a tensor of text then."""
+    """Whether an array made by ``as_array`` is text; one of objects then has the bytes of a string tensor."""
     return isinstance(leaf, np.ndarray) and leaf.dtype.kind in "USO"
 
 
@@ -73,13 +73,13 @@ def check_are_numbers(label: str, value: Any, *, weights: bool = False) -> None:
             raise DataError(
                 path,
                 f"`{path}` is text: {wanted}.",
-                f"`{made}({path if '()' not in path else '…'})` makes them of it."
-                + (" Factors become text within tuple(): use list() there." if "[[" in path else ""),
+                f"`{made}({path if '()' not in path else '…'})` converts it."
+                + (" tuple() turns factors into text: use list() instead." if "[[" in path else ""),
             )
 
 
 def as_arrays(label: str, value: Any, leaf: Callable[[str, Any], Any] | None = None) -> Any:
-    """One argument with each leaf a numpy array of rank 1 or more. A list of numbers is one leaf."""
+    """Convert each leaf of one argument to a numpy array of rank 1 or more. A list of numbers is one leaf."""
     if value is None:
         return None
     if isinstance(value, dict):
@@ -92,16 +92,16 @@ def as_arrays(label: str, value: Any, leaf: Callable[[str, Any], Any] | None = N
 
 
 def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
-    """A part of one batch: tensors, or arrays in the model's float type, which are nobody else's.
+    """Convert a part of one batch to tensors, or arrays in the model's float type, that share no memory.
 
-    A step on a batch may run while the next one is made, perhaps in the memory of the one before.
+    A step may still run while the next batch is made, and a generator may reuse the memory of its batches.
     """
 
     def convert(label: str, leaf: Any) -> Any:
         if is_ragged(leaf) and keras.backend.backend() != "tensorflow":
             raise ragged(label, "with this backend")
         if is_backend_tensor(leaf) and getattr(leaf.dtype, "name", None) != "string":
-            return copy_of_tensor(leaf) if hasattr(leaf, "detach") else leaf  # others cannot be written into
+            return copy_of_tensor(leaf) if hasattr(leaf, "detach") else leaf  # the others are immutable
         array = as_array(label, leaf)
         if isinstance(array, LazyArray):
             array = array[:]
@@ -114,14 +114,14 @@ def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
 def ragged(label: str, where: str) -> DataError:
     return DataError(
         label,
-        f"`{label}` is a ragged tensor, with rows of different lengths: {where} it cannot be used as it is.",
-        "Pad its rows, as its `to_tensor()` does with zeros, for a model that masks what is added. With the "
-        "backend tensorflow, the batches of a dataset may be ragged.",
+        f"`{label}` is a ragged tensor, with rows of different lengths, which cannot be used {where}.",
+        "Pad its rows, for example with zeros by its `to_tensor()`, and mask the padding in the model. With "
+        "the backend tensorflow, the batches of a dataset may be ragged.",
     )
 
 
 def copy_of_tensor(tensor: Any) -> Any:
-    """A copy of one of PyTorch's tensors. If that wants a gradient, the copy gets it."""
+    """A copy of a PyTorch tensor, which requires a gradient if the original does."""
     return tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
@@ -136,7 +136,7 @@ def as_array(label: str, value: Any) -> np.ndarray:
         raise ragged(label, "in memory")
     if not is_array(value):
         raise ArgumentError(label, f"`{label}` must be an array, or a list of arrays, not {describe(value)}.")
-    array = np.atleast_1d(np.asarray(to_numpy(value)))  # a plain one also of np.matrix, as scipy has it
+    array = np.atleast_1d(np.asarray(to_numpy(value)))  # np.matrix (from scipy) becomes a plain array
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype == object and all(isinstance(element, (str, bytes)) for element in array.flat):
@@ -147,7 +147,7 @@ def as_array(label: str, value: Any) -> np.ndarray:
 
 
 def as_text(array: np.ndarray) -> np.ndarray:
-    """Text or the bytes that tensors of text are, as text; as it is if there are bytes of something else."""
+    """An array of strings, with bytes (from string tensors) decoded; unchanged if bytes are not UTF-8."""
     try:
         texts = [element.decode() if isinstance(element, bytes) else element for element in array.flat]
     except UnicodeDecodeError:
@@ -158,7 +158,7 @@ def as_text(array: np.ndarray) -> np.ndarray:
 def is_array(value: Any) -> bool:
     if (
         isinstance(value, (np.ndarray, list, tuple, LazyArray))
-        or is_sparse(value)
+        or is_sparse_matrix(value)
         or hasattr(value, "__array__")
         or is_backend_tensor(value)
     ):
@@ -173,13 +173,13 @@ def factor_codes(label: str, factor: pd.Categorical) -> np.ndarray:
         raise DataError(
             label,
             f"`{label}` is a factor with {missing} missing value{'s' * (missing > 1)}.",
-            "Leave out those rows, or make a level of them by `addNA()`.",
+            "Leave out those rows, or make missing values a level with `addNA()`.",
         )
     return factor.codes.astype(np.int32)
 
 
 def labelled_leaves(label: str, value: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """Each array in a nested value with its name in R's notation: x, x$a, x[[2]]."""
+    """Each array in a nested value, with its name in R's notation: x, x$a, x[[2]]."""
     if isinstance(value, dict):
         for name, element in value.items():
             yield from labelled_leaves(f"{label}${name}", element)
@@ -195,9 +195,9 @@ def count_samples(x: Any) -> int:
 
 
 def split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[tuple, tuple]:
-    """Arrays cut in two: for training, and the last ``fraction`` of the samples for validation.
+    """Split arrays: the last ``fraction`` of the samples is for validation, the rest for training.
 
-    The cut is Keras's: after the first floor(samples * (1 - fraction)) samples.
+    As in Keras, the first floor(samples * (1 - fraction)) samples are for training.
     """
 
     def rows_of(leaf: Any, rows: slice) -> Any:

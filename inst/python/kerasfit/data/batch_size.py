@@ -1,4 +1,4 @@
-"""The batch size that a model itself says: it is the default, and other batches are an error."""
+"""Checks data against a model's fixed batch size, which is the default and the only one allowed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from kerasfit.errors import ArgumentError, DataError
 
 
 def batch_size_of_model(model: keras.Model, given: int | None) -> int | None:
-    """The number of samples in each batch that a model takes; None if any will do.
+    """The batch size that a model requires; None if it takes any.
 
-    A model with a state for each sample that is not built yet takes batches as large as the first one.
+    A stateful model that is not built yet requires batches as large as the first one.
     """
     if not model.built and keras_private.is_stateful(model):
         return given or DEFAULT_BATCH_SIZE
@@ -23,7 +23,7 @@ def batch_size_of_model(model: keras.Model, given: int | None) -> int | None:
 
 
 def needs_whole_batches(model: keras.Model) -> bool:
-    """Whether a batch of another size than a model says would fail, or change the results for its samples."""
+    """Whether a batch of another size than the model's would fail, or change the results for its samples."""
     return not keras_private.layers_separate_rows(model)
 
 
@@ -44,7 +44,7 @@ def check_whole_batches(label: str, samples: int, size: int) -> None:
             label,
             f"`{label}` has {samples} sample{'s' * (samples != 1)}, and the model takes batches of {size}: "
             f"the last one would have {rest}.",
-            f"Give a number of samples that {size} divides.",
+            f"The number of samples must be a multiple of {size}.",
         )
 
 
@@ -57,5 +57,5 @@ def check_batch(label: str, x: Any, size: int) -> None:
                 name,
                 f"`{name}` has {samples} sample{'s' * (samples != 1)}, "
                 f"and the model takes batches of {size}, as its input says.",
-                f"Let each batch have {size} samples, the last one too.",
+                f"Each batch, also the last one, must have {size} samples.",
             )

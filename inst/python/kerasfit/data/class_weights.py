@@ -16,16 +16,16 @@ from kerasfit.messages import describe, listed, nearest, quoted
 from kerasfit.tensors import to_numpy
 
 
-def example_of_weights(levels: Sequence[str]) -> str:
+def example_weights(levels: Sequence[str]) -> str:
     first, second = levels[:2] if len(levels) > 1 else ("0", "1")
     return f'list("{first}" = 1, "{second}" = 5)'
 
 
 class ClassWeighting(Protocol):
-    """Class weights of some form, as sources of batches take them."""
+    """Anything that turns class weights into sample weights."""
 
     def sample_weights(self, y: Any) -> Any:
-        """The weight of each sample for targets y, nested as these if the model has several outputs."""
+        """The weight of each sample; nested like the targets y if the model has several outputs."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class ClassWeights:
     weights
         Class code → weight.
     complete
-        Whether a class that is not named is a mistake. It is where classes are given by number, as in
-        Keras 2; where they are given by the names of levels, the others weigh 1.
+        Whether each class in the targets must have a weight. It must if classes are given by number, as in
+        Keras 2; if they are given by level, those not named have weight 1.
     label
-        What errors call them.
+        The argument's name in errors.
     levels
         The levels of the targets, if they are a factor, or ``LOGICAL``.
     is_codes
-        Whether targets with a last axis are class codes all the same, as a class for each timestep.
+        Whether targets with a last axis longer than 1 are class codes, one for each time step, not one-hot.
     """
 
     weights: Mapping[int, float]
@@ -61,10 +61,10 @@ class ClassWeights:
         label: str = "class_weight",
         is_codes: Callable[[np.ndarray], bool] = lambda y: False,
     ) -> ClassWeights | None:
-        """Class weights from a mapping with classes (or levels of a factor) as names.
+        """Class weights from a mapping of class codes, or levels of a factor, to weights.
 
-        A name is a level where all names are levels; otherwise all must be class codes. Targets that are no
-        factor may be logical, and have the classes FALSE and TRUE.
+        If all names are levels, they are taken as levels; otherwise all must be class codes. Targets that are
+        not a factor may be logical, with the classes FALSE and TRUE.
         """
         if class_weight is None:
             return None
@@ -73,12 +73,12 @@ class ClassWeights:
             raise ArgumentError(
                 label,
                 f"`{label}` must be a named list or vector with a weight for each class, such as "
-                f"{example_of_weights(levels)}, not {describe(class_weight)}.",
+                f"{example_weights(levels)}, not {describe(class_weight)}.",
             )
         if not levels and set(class_weight) <= set(LOGICAL):
             levels = LOGICAL
         by_level = bool(levels) and all(str(name) in levels for name in class_weight)
-        if any(str(name) in levels for name in class_weight):  # then others are meant to be levels too
+        if any(str(name) in levels for name in class_weight):  # then all names must be levels
             for name in class_weight:
                 if str(name) not in levels:
                     raise unknown_class(label, name, levels)
@@ -89,16 +89,16 @@ class ClassWeights:
         return cls(weights, not by_level, label, levels, is_codes)
 
     def sample_weights(self, y: Any) -> np.ndarray:
-        """The weight of each sample: float, shape (samples,).
+        """The weight of each sample: float, shape (samples,); (samples, steps) for a class per time step.
 
         y of rank 1, or with a last axis of 1, holds class codes; with a longer last axis, y is one-hot,
-        unless ``is_codes`` says otherwise. A class for each timestep has a weight for each.
+        unless ``is_codes`` returns True for it.
         """
         codes = class_codes(self.label, y, self.is_codes)
         present = np.unique(codes)
         unknown = [int(code) for code in present if code not in self.weights]
         if unknown and self.complete:
-            by_level = f"By level, those without a name weigh 1: {example_of_weights(self.levels)}."
+            by_level = f"If you name levels, the others have weight 1: {example_weights(self.levels)}."
             raise ArgumentError(
                 self.label,
                 f"`{self.label}` has no weight for {listed(unknown, 'class', 'classes')}, "
@@ -110,7 +110,7 @@ class ClassWeights:
             raise ArgumentError(
                 self.label,
                 f"`{self.label}` names TRUE and FALSE, and the targets have the class {present.max()}.",
-                f"Name the classes by their numbers: {example_of_weights([])}.",
+                f"Name the classes by their numbers: {example_weights([])}.",
             )
         table = np.array([self.weights.get(int(code), 1.0) for code in present], keras.config.floatx())
         return table[np.searchsorted(present, codes)]
@@ -118,9 +118,9 @@ class ClassWeights:
 
 @dataclass(frozen=True)
 class ClassWeightsByOutput:
-    """The class weights of some of a model's outputs; for the others, all samples weigh 1.
+    """Class weights for some of a model's outputs; all samples have weight 1 for the others.
 
-    By definition they are sample weights for each output, found by its targets.
+    They become sample weights for each output, looked up by that output's targets.
     """
 
     outputs: tuple[str, ...]
@@ -134,20 +134,22 @@ class ClassWeightsByOutput:
         outputs: Sequence[str],
         is_codes: Callable[[str | int, np.ndarray], bool],
     ) -> ClassWeightsByOutput:
-        """Class weights from a mapping with outputs as names; ``levels`` of the factors among the targets."""
+        """Class weights from a mapping by output; ``levels`` are those of the targets that are factors."""
         weights = {}
         for name, of_output in class_weight.items():
             label = f"class_weight${name}"
             if name not in outputs:
-                known = listed(outputs, "its only output is", "its outputs are") if outputs else "it has one"
+                known = "its only output has no name"
+                if outputs:
+                    known = listed(outputs, "its only output is", "its outputs are")
                 raise ArgumentError(
-                    label, f"`{label}` is for an output that the model does not have by name: {known}."
+                    label, f"`{label}` names an output that the model does not have: {known}."
                 )
             weights[name] = ClassWeights.of(of_output, levels.get(name), label, partial(is_codes, name))
         return cls(tuple(outputs), weights)
 
     def sample_weights(self, y: Any) -> Any:
-        """The weight of each sample for each output, nested as the targets are."""
+        """The weight of each sample for each output, nested like the targets."""
         if isinstance(y, Mapping):
             return {name: self._of_output(name, target) for name, target in y.items()}
         if isinstance(y, (list, tuple)):
@@ -162,20 +164,20 @@ class ClassWeightsByOutput:
 
 @dataclass
 class ClassWeightsByBatch:
-    """Class weights of a generator, whose first batch says of which levels its targets are, if any."""
+    """Class weights for a generator, resolved when its first batch has shown the levels of the targets."""
 
     class_weight: Any
     outputs: Sequence[str]
-    levels_so_far: Callable[[], Any]
+    current_levels: Callable[[], Any]
     is_codes: Callable[[str | int, np.ndarray], bool] = lambda output, y: False
-    found: ClassWeighting | None = None
+    resolved: ClassWeighting | None = None
 
     def sample_weights(self, y: Any) -> Any:
-        if self.found is None:
-            self.found = class_weights_of(
-                self.class_weight, self.levels_so_far(), self.outputs, self.is_codes
+        if self.resolved is None:
+            self.resolved = class_weights_of(
+                self.class_weight, self.current_levels(), self.outputs, self.is_codes
             )
-        return self.found.sample_weights(y)
+        return self.resolved.sample_weights(y)
 
 
 def class_weights_of(
@@ -184,14 +186,15 @@ def class_weights_of(
     outputs: Sequence[str],
     is_codes: Callable[[str | int, np.ndarray], bool] = lambda output, y: False,
 ) -> ClassWeighting | None:
-    """Class weights for the targets of a model, whose levels are as ``levels_of`` gives them.
+    """Class weights for a model's targets, by output if ``class_weight`` is nested.
 
-    ``is_codes`` tells of an output and its targets whether these are codes, as ``ClassWeights`` asks.
+    ``levels`` are what ``levels_of`` returns for the targets. ``is_codes`` is called with an output and its
+    targets; for what it returns, see ``ClassWeights``.
     """
     if isinstance(class_weight, Mapping):
         of_outputs = levels.values() if isinstance(levels, Mapping) else [levels or ()]
         known = {str(level) for each in of_outputs for level in each} - set(outputs)
-        class_weight = {name: number_itself(name, weight, known) for name, weight in class_weight.items()}
+        class_weight = {name: unwrap_weight(name, weight, known) for name, weight in class_weight.items()}
     if isinstance(class_weight, Mapping) and any(isinstance(w, Mapping) for w in class_weight.values()):
         if not isinstance(levels, Mapping):
             levels = {} if levels is None else dict.fromkeys(outputs, levels)
@@ -202,15 +205,15 @@ def class_weights_of(
         raise ArgumentError(
             "class_weight",
             f"`class_weight` needs a model with one output, and this one has {listed(quoted(outputs))}.",
-            f"Give weights by output: list({outputs[0]} = {example_of_weights(of_output)}).",
+            f"Give weights by output: list({outputs[0]} = {example_weights(of_output)}).",
         )
     if isinstance(levels, Mapping):
         levels = next(iter(levels.values())) if len(outputs) == len(levels) == 1 else None
     return ClassWeights.of(class_weight, levels, is_codes=partial(is_codes, 0))
 
 
-def number_itself(name: Any, weight: Any, levels: set[str]) -> Any:
-    """A class's weight that has a name of its own, as in ``list("0" = 1 / counts["0"])``, without it."""
+def unwrap_weight(name: Any, weight: Any, levels: set[str]) -> Any:
+    """A class's weight as a plain number, if R gave it a name of its own: ``list("0" = 1 / counts["0"])``."""
     is_class = str(name) in levels or str(name).isdigit()
     if is_class and isinstance(weight, Mapping) and len(weight) == 1:
         (value,) = weight.values()
@@ -229,7 +232,7 @@ def class_code(label: str, name: Any, levels: list[str]) -> int:
 
 
 def unknown_class(label: str, name: Any, levels: list[str]) -> ArgumentError:
-    known = "classes are 0, 1, 2, …, since `y` is no factor"
+    known = "classes are 0, 1, 2, …, since `y` is not a factor"
     if levels:
         known = f"`y` has the levels {listed(levels)}"
     meant = nearest(str(name), levels)
@@ -266,7 +269,7 @@ def class_codes(label: str, y: Any, is_codes: Callable[[np.ndarray], bool]) -> n
             raise DataError(
                 label,
                 f"`{label}` needs classes as targets, and the rows of `y` are not one-hot.",
-                f"Classes at several times are an array of dimensions ({times}).",
+                f"Classes for several time steps must be an array of dimensions ({times}).",
             )
         y = y.argmax(axis=-1) if y.shape[-1] != 1 else y[..., 0]
     if y.dtype.kind == "f" and not np.array_equal(y, np.floor(y)):

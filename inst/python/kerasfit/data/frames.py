@@ -1,4 +1,4 @@
-"""Data frames and their columns as arrays."""
+"""Converts data frames and their columns to arrays."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from kerasfit.errors import DataError
 from kerasfit.messages import listed, quoted
 
 USE_NUMBERS = (
-    "Make numbers of it, for example by model.matrix(), or give the model an input of that name with a Keras "
-    "preprocessing layer."
+    "Convert it to numbers, for example with model.matrix(), or give the model an input of that name with a "
+    "Keras preprocessing layer."
 )
 
 
@@ -22,42 +22,42 @@ def is_table(value: Any) -> bool:
     return isinstance(value, (pd.DataFrame, pd.Series, pd.Categorical))
 
 
-def nested(label: str, value: Any, read: Callable[[str, Any], Any]) -> Any:
-    """A nested value with each data frame and factor in it read."""
+def map_tables(label: str, value: Any, read: Callable[[str, Any], Any]) -> Any:
+    """A nested value in which each data frame and factor is replaced with the result of ``read``."""
     if isinstance(value, (pd.DataFrame, pd.Categorical)):
         return read(label, value)
     if isinstance(value, pd.Series):
         return read(label, value.to_frame())
     if isinstance(value, Mapping):
-        return {name: nested(f"{label}${name}", element, read) for name, element in value.items()}
+        return {name: map_tables(f"{label}${name}", element, read) for name, element in value.items()}
     if isinstance(value, (list, tuple)) and any(map(is_table, value)):
-        return type(value)(nested(f"{label}[[{i}]]", element, read) for i, element in enumerate(value, 1))
+        return type(value)(map_tables(f"{label}[[{i}]]", element, read) for i, element in enumerate(value, 1))
     return value
 
 
 def align_columns(label: str, frame: pd.DataFrame, columns: dict[Any, list[str]], place: Any) -> pd.DataFrame:
-    """A data frame with its columns in the order they have at a place, or else its own from now on.
+    """Put a data frame's columns into the order known for a place; the first data frame there sets it.
 
     Raises
     ------
     DataError
-        If they have other names.
+        If the columns have other names.
     """
     names = list(frame.columns)
     known = columns.setdefault(place, names)
     if names == known or len(names) != len(known) or len(known) == 1:
-        return frame  # a wrong number is a mistake of shape
+        return frame  # checks of shape report a wrong number of columns
     if set(names) != set(known):
         raise DataError(
             label,
             f"`{label}` has the columns {listed(names)}, and the model was trained on {listed(known)}.",
-            "A matrix has its columns taken as they come.",
+            "Give a matrix if the columns are in the right order: their names are then ignored.",
         )
     return frame[known]
 
 
 def parts_of(frame: pd.DataFrame) -> dict[str, pd.Series | pd.DataFrame]:
-    """The columns of a data frame by name; those that were one matrix in R as a data frame."""
+    """The columns of a data frame by name; columns that were one matrix in R are one data frame."""
     matrices = frame.attrs.get("matrices", {})
     of_matrices = {column for columns in matrices.values() for column in columns}
     parts = {name: frame[name] for name in frame.columns if name not in of_matrices}
@@ -65,37 +65,37 @@ def parts_of(frame: pd.DataFrame) -> dict[str, pd.Series | pd.DataFrame]:
 
 
 def check_columns(label: str, columns: Collection[str], noun: str, known: Collection[str]) -> None:
-    """Raise a ``DataError`` for a column that is none of the model's inputs, or outputs."""
+    """Raise a ``DataError`` for a column that is not one of the model's inputs, or outputs."""
     for name in columns:
         if name not in known:
             raise DataError(
                 f"{label}${name}",
-                f"`{label}${name}` has no {noun} in the model, whose {noun}s are {listed(quoted(known))}.",
+                f"`{label}${name}` is not an {noun} of the model, whose {noun}s are {listed(quoted(known))}.",
                 f"Leave the column out, or give the model an {noun} of that name.",
             )
 
 
-def numbers_of(label: str, column: pd.Series) -> np.ndarray:
-    """A column as numbers; a logical one as 0 and 1."""
+def to_numbers(label: str, column: pd.Series) -> np.ndarray:
+    """The values of a numeric column, or of a logical one; raises a ``DataError`` for any other."""
     if column.dtype.kind in "fiub" and not isinstance(column.dtype, pd.CategoricalDtype):
         return column.to_numpy()
     raise DataError(label, f"`{label}` is {kind_of(column)}, and the model takes numbers there.", USE_NUMBERS)
 
 
-def text_of(label: str, value: pd.DataFrame | pd.Series | pd.Categorical, tensor: Any) -> np.ndarray:
-    """Text, or the labels of a factor, as an input of the model takes it; of a data frame, all columns.
+def to_text(label: str, value: pd.DataFrame | pd.Series | pd.Categorical, tensor: Any) -> np.ndarray:
+    """Text, or the labels of a factor, in the shape of a model's input; all columns of a data frame.
 
     Raises
     ------
     DataError
-        If there are numbers, or a factor with missing values.
+        If a column is numeric, or a factor has missing values.
     """
     if isinstance(value, pd.DataFrame):
-        columns = [text_of(f"{label}${name}", column, None) for name, column in value.items()]
+        columns = [to_text(f"{label}${name}", column, None) for name, column in value.items()]
         return columns[0] if tensor is not None and len(tensor.shape) == 1 else np.column_stack(columns)
     column = pd.Series(value)
     if isinstance(column.dtype, pd.CategoricalDtype):
-        factor_codes(label, column.array)  # raises an error if some are missing
+        factor_codes(label, column.array)  # raises an error if values are missing
     elif kind_of(column) != "text":
         raise numbers_for_text(label)
     values = np.asarray(column.astype(object), dtype=str)
@@ -105,7 +105,7 @@ def text_of(label: str, value: pd.DataFrame | pd.Series | pd.Categorical, tensor
 def numbers_for_text(label: str) -> DataError:
     reason = f"`{label}` is numbers, and the model takes text there."
     return DataError(
-        label, reason, f"`as.character({label})` makes text of them." if "()" not in label else None
+        label, reason, f"`as.character({label})` converts them to text." if "()" not in label else None
     )
 
 

@@ -1,7 +1,7 @@
-"""Indices in data that a model cannot have: classes without an output, words without an embedding.
+"""Checks the indices in data: each class needs an output, each word an embedding.
 
-TensorFlow's kernels raise an error in the middle of a step, PyTorch too; XLA, and so JAX, trains on
-something else without a word.
+For an index out of range, TensorFlow and PyTorch raise an error in the middle of a step; XLA, and so JAX,
+silently trains on something else.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from kerasfit.errors import DataError
 from kerasfit.model_traits import input_names, output_names
 
 HINTS = {
-    "from one": "Indices count from 0: subtract 1 if yours count from 1. A factor does that itself; "
-    "droplevels() leaves out levels that do not occur.",
-    "negative target": "For targets that are not to count, SparseCategoricalCrossentropy has `ignore_class`.",
+    "from one": "Indices count from 0: subtract 1 if yours count from 1. For a factor, that is done "
+    "automatically; droplevels() leaves out levels that do not occur.",
+    "negative target": "To ignore some targets, give SparseCategoricalCrossentropy an `ignore_class`.",
     "negative input": "Indices count from 0.",
     "other": None,
 }
@@ -34,30 +34,30 @@ def check_indices(
     embeddings: Sequence[tuple[int, keras.layers.Embedding]],
     output_shapes: Sequence[Sequence[int | None]],
 ) -> None:
-    """Look at the whole numbers in arrays that a model takes as indices.
+    """Check the whole numbers that a model uses as indices.
 
     Parameters
     ----------
     x, y
         Inputs and targets: nested numpy arrays, y possibly None.
     labels
-        What errors call them.
+        The names of x and y in errors.
     embeddings
-        Those that take values of an input, with its number.
+        The embeddings that look up values of an input, each with the number of the input.
     output_shapes
-        The shape of each of the model's outputs; none if that is not known.
+        The shape of each of the model's outputs; empty if unknown.
 
     Raises
     ------
     DataError
-        If one is negative, or not less than the number of classes or of embedded values.
+        If an index is negative, or not less than the number of classes or of embedded values.
     """
     inputs = list(labelled_leaves(labels[0], in_input_order(model, x))) if embeddings else []
     if embeddings and len(inputs) == len(model.inputs):
         for number, layer in embeddings:
             check_range(*inputs[number], layer.input_dim, f"the embedding `{layer.name}` has", is_input=True)
     for label, codes, loss, shape in targets_with_losses(model, y, labels[1], output_shapes):
-        if is_sparse(loss) and shape and shape[-1]:
+        if is_sparse_categorical(loss) and shape and shape[-1]:
             check_range(label, codes, shape[-1], "the model's output has", is_input=False)
         elif is_binary(loss):
             check_two_classes(label, codes)
@@ -66,9 +66,9 @@ def check_indices(
 def targets_with_losses(
     model: keras.Model, y: Any, label: str, outputs: Sequence[Any]
 ) -> list[tuple[str, Any, Any, Any]]:
-    """Each target with its name for errors, its loss and its output, in the order of the targets.
+    """Each target's name in errors, its value, loss and output, in the order of the targets.
 
-    Empty if it is not plain which goes with which.
+    Empty if the targets cannot be matched to losses and outputs.
     """
     known = output_names(model)
     leaves = list(labelled_leaves(label, in_tree_order(y)))
@@ -84,7 +84,7 @@ def targets_with_losses(
 
 
 def losses_of_outputs(model: keras.Model, names: Sequence[str], count: int) -> list[Any]:
-    """The loss of each output of these names, of a model that has so many outputs."""
+    """The loss of each named output, of a model with ``count`` outputs."""
     losses, known = model.loss, output_names(model)
     if isinstance(losses, dict):
         return [losses.get(name) for name in names]
@@ -95,7 +95,7 @@ def losses_of_outputs(model: keras.Model, names: Sequence[str], count: int) -> l
 
 
 def in_input_order(model: keras.Model, x: Any) -> Any:
-    """Named inputs in the order of the model's of these; of others, in that of their names."""
+    """Named inputs in the model's order, or in the order of their names if the model has other names."""
     names = input_names(model)
     if names and isinstance(x, dict) and set(x) >= set(names):
         return {name: x[name] for name in names}
@@ -103,36 +103,36 @@ def in_input_order(model: keras.Model, x: Any) -> Any:
 
 
 def in_tree_order(values: Any) -> Any:
-    """Named values in the order of their names, in which Keras puts them."""
+    """Named values sorted by name, as Keras sorts them."""
     return dict(sorted(values.items())) if isinstance(values, dict) else values
 
 
 def is_categorical(loss: Any) -> bool:
-    """Whether a loss wants a probability for each class as its target."""
+    """Whether a loss takes a probability for each class as its target."""
     loss = keras.losses.get(loss) if isinstance(loss, str) else loss
     return isinstance(
         loss, (keras.losses.CategoricalCrossentropy, keras.losses.CategoricalFocalCrossentropy)
     ) or loss in (keras.losses.categorical_crossentropy, keras.losses.categorical_focal_crossentropy)
 
 
-def loss_of_keras(loss: Any) -> Any:
-    """A loss as Keras has it, if it is Keras's own; None for one of the user's, whose targets are its affair.
+def as_keras_loss(loss: Any) -> Any:
+    """A loss, found by name if need be, if it is one of Keras's; None for a loss defined by the user.
 
-    A class that inherits from one of Keras's is the user's, too.
+    A subclass of one of Keras's losses is defined by the user, too: it may take any targets.
     """
     loss = keras.losses.get(loss) if isinstance(loss, str) else loss
     return loss if keras_private.is_of_keras(loss) else None
 
 
-def is_sparse(loss: Any) -> bool:
-    loss = loss_of_keras(loss)
+def is_sparse_categorical(loss: Any) -> bool:
+    loss = as_keras_loss(loss)
     if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
         return (keras_private.loss_arguments(loss) or {}).get("ignore_class") is None
     return loss is keras.losses.sparse_categorical_crossentropy
 
 
-# what there is in Keras 3.9, and later
-TAKE_CLASSES = [
+# some are missing from Keras 3.9
+CLASS_LOSSES = [
     getattr(keras.losses, name)
     for name in (
         *("SparseCategoricalCrossentropy", "sparse_categorical_crossentropy", "Circle", "circle"),
@@ -143,21 +143,21 @@ TAKE_CLASSES = [
 
 
 def takes_classes(loss: Any) -> bool:
-    """Whether a loss of Keras's takes a whole number for each sample, whatever the length of its output."""
-    loss = loss_of_keras(loss)
-    return any(loss is one or type(loss) is one for one in TAKE_CLASSES)
+    """Whether one of Keras's losses takes a class code for each sample, whatever the length of the output."""
+    loss = as_keras_loss(loss)
+    return any(loss is one or type(loss) is one for one in CLASS_LOSSES)
 
 
 def compares_outputs(loss: Any) -> bool:
-    """Whether a loss of Keras's takes targets of the shape of the output."""
-    loss = loss_of_keras(loss)
+    """Whether one of Keras's losses takes targets of the output's shape."""
+    loss = as_keras_loss(loss)
     is_ctc = loss is keras.losses.ctc or type(loss) is keras.losses.CTC
     return loss is not None and not is_ctc and not takes_classes(loss)
 
 
 def is_binary(loss: Any) -> bool:
-    """Whether a loss is the binary crossentropy, which takes no target for a mistake."""
-    loss = loss_of_keras(loss)
+    """Whether a loss is a binary crossentropy, which accepts targets of any value."""
+    loss = as_keras_loss(loss)
     return isinstance(
         loss, (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
     ) or loss in (keras.losses.binary_crossentropy, keras.losses.binary_focal_crossentropy)
@@ -179,16 +179,16 @@ ELEMENTWISE = (
 
 
 def is_elementwise(loss: Any) -> bool:
-    """Whether a loss of Keras's compares elements, of any shapes that broadcast."""
-    loss = loss_of_keras(loss)
+    """Whether one of Keras's losses compares elements, so that any shapes that broadcast are accepted."""
+    loss = as_keras_loss(loss)
     function = getattr(loss, "fn", loss)
     return any(function is one for one in ELEMENTWISE)
 
 
 def check_two_classes(label: str, targets: Any) -> None:
-    """Raise a ``DataError`` for classes other than 0 and 1; what is between is a probability.
+    """Raise a ``DataError`` for classes other than 0 and 1; values between them are probabilities.
 
-    -1 beside 0 and 1 passes: that marks samples which weigh nothing.
+    -1 is accepted beside 0 and 1: it marks samples with weight 0.
     """
     if not isinstance(targets, np.ndarray) or targets.dtype.kind not in "fiu" or not targets.size:
         return
@@ -198,7 +198,7 @@ def check_two_classes(label: str, targets: Any) -> None:
             label,
             f"`{label}` has the value {high if high > 1 else low:g}, and the loss takes classes 0 and 1.",
             "A factor needs two levels; droplevels() leaves out those that do not occur. "
-            'More classes go with the loss "sparse_categorical_crossentropy".',
+            'For more classes, use the loss "sparse_categorical_crossentropy".',
         )
 
 

@@ -1,4 +1,4 @@
-"""Inputs: data frames, factors and arrays as a model takes them."""
+"""Converts inputs, such as data frames and factors, to the arrays that a model takes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kerasfit.data.frames import (
     USE_NUMBERS,
     align_columns,
     check_columns,
-    nested,
-    numbers_of,
+    map_tables,
     parts_of,
-    text_of,
+    to_numbers,
+    to_text,
 )
 from kerasfit.data.levels import encode_with_schema
 from kerasfit.data.lists import check_inputs
@@ -34,8 +34,8 @@ from kerasfit.model_traits import (
 )
 from kerasfit.tensors import check_finite_columns, has_finite_norm
 
-# layers that look up whole numbers, of whatever type
-TAKE_INDICES = (
+# layers that look up whole numbers, also if these have a float type
+INDEX_LAYERS = (
     keras.layers.CategoryEncoding,
     keras.layers.Embedding,
     keras.layers.Hashing,
@@ -47,7 +47,9 @@ class InputReader(ModelReader):
     """Reads inputs for a model."""
 
     def inputs(self, label: str, x: Any) -> Any:
-        """Inputs without data frames: a matrix, or each column goes to the input of its name.
+        """Convert data frames and factors among the inputs to arrays.
+
+        A data frame becomes a matrix, or each column goes to the input of its name.
 
         Raises
         ------
@@ -59,10 +61,10 @@ class InputReader(ModelReader):
             place = part[len(label) :]
             tensor = self._input_at(place)
             if is_string(tensor) or (tensor is None and starts_with_text(self.model)):
-                return text_of(part, value, tensor)
+                return to_text(part, value, tensor)
             if isinstance(value, pd.Categorical):
                 return self._factor_input(part, value, place)
-            return self._matrix(part, align_columns(part, value, self._known.columns_of_inputs, place))
+            return self._matrix(part, align_columns(part, value, self._schema.columns_of_inputs, place))
 
         if self.checked and isinstance(x, (list, tuple, Mapping)) and not has_own_steps(self.model):
             self._check_list(label, x)
@@ -76,15 +78,15 @@ class InputReader(ModelReader):
                 by_name = len(inputs) > 1 or isinstance(self.model.input, dict)
                 return inputs if by_name else next(iter(inputs.values()))
             return read(label, frame)
-        x = nested(label, x, read)
-        # one that is built adds the axis by itself
+        x = map_tables(label, x, read)
+        # a model that is built adds the axis itself
         is_vector = isinstance(x, np.ndarray) and x.ndim == 1
         takes_columns = self.checked and getattr(first_input_spec(self.model), "min_ndim", None) == 2
         return x[:, None] if is_vector and takes_columns else x
 
     @property
     def inputs_to_name(self) -> list[str]:
-        """The names of the inputs that data must have; none where a model makes its inputs itself."""
+        """The names of the inputs that data must have; none if the model preprocesses its data."""
         return list(self.named_inputs) if self.checked else []
 
     def _factor_input(self, label: str, factor: pd.Categorical, place: str) -> np.ndarray:
@@ -96,16 +98,16 @@ class InputReader(ModelReader):
                 factor,
                 tensors[number],
                 self._takes_indices(number),
-                self._known.levels_of_inputs,
+                self._schema.levels_of_inputs,
                 place,
             )
         takes_numbers = getattr(first_input_spec(self.model), "min_ndim", None) == 2
         if takes_numbers:  # a dense layer that is not built yet
             raise DataError(label, f"`{label}` is a factor, and the model takes numbers there.", USE_NUMBERS)
-        return encode_with_schema(label, factor, self._known.levels_of_inputs, place)
+        return encode_with_schema(label, factor, self._schema.levels_of_inputs, place)
 
     def _number_of_input(self, place: str) -> int | None:
-        """The number, counted from 0, of the input at a place: "$kind", "[[2]]", "" for the only one."""
+        """The number, from 0, of the input at a place: "$kind", "[[2]]", or "" for the only input."""
         names = list(self.named_inputs)
         if number := re.fullmatch(r"\[\[(\d+)\]\]", place):
             return int(number[1]) - 1 if int(number[1]) <= len(names) else None
@@ -118,12 +120,12 @@ class InputReader(ModelReader):
         return None if number is None else list(self.named_inputs.values())[number]
 
     def _takes_indices(self, number: int) -> bool:
-        """Whether an input has an integer type, or is looked up whatever type it has."""
+        """Whether an input has an integer type, or goes to a layer that looks up indices."""
         tensor = list(self.named_inputs.values())[number]
         if "int" in keras.backend.standardize_dtype(tensor.dtype):
             return True
         is_sequential = isinstance(self.model, keras.Sequential) and self.model.layers
-        if is_sequential and isinstance(self.model.layers[0], TAKE_INDICES):
+        if is_sequential and isinstance(self.model.layers[0], INDEX_LAYERS):
             return True
         return any(number == one for one, _ in self._input_embeddings())
 
@@ -151,10 +153,10 @@ class InputReader(ModelReader):
                 label,
                 f"`{label}` is a data frame without {listed(quoted(missing), 'the column', 'the columns')}, "
                 f"which the model has {'an input' if len(missing) == 1 else 'inputs'} for.",
-                "Several data frames, one for each input, go into a list.",
+                "Put several data frames, one for each input, into a list.",
             )
         check_columns(label, parts, "input", self.named_inputs)
-        levels = self._known.levels_of_inputs
+        levels = self._schema.levels_of_inputs
         columns = {
             name: self._matrix(f"{label}${name}", part)
             if isinstance(part := parts[name], pd.DataFrame)
@@ -170,13 +172,13 @@ class InputReader(ModelReader):
 def column_for(
     label: str, column: pd.Series, tensor: Any, takes_indices: bool, levels: dict[str, list], place: str
 ) -> np.ndarray:
-    """A column as an input of the model takes it: text, the codes of a factor by the levels, or numbers."""
+    """Convert a column for an input of the model: to text, the codes of a factor, or numbers."""
     if is_string(tensor):
-        return text_of(label, column, tensor)
+        return to_text(label, column, tensor)
     if isinstance(column.dtype, pd.CategoricalDtype):
         values = factor_for(label, column.array, tensor, takes_indices, levels, place)
     else:
-        values = numbers_of(label, column)
+        values = to_numbers(label, column)
     return values[:, None] if len(tensor.shape) == 2 else values
 
 
@@ -188,12 +190,12 @@ def factor_for(
     levels: dict[str, list],
     place: str,
 ) -> np.ndarray:
-    """The codes of a factor, by the levels, for an input of the model that takes indices."""
+    """The codes of a factor, by the known levels, for an input of the model that takes indices."""
     if takes_indices:
         return encode_with_schema(label, factor, levels, place)
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     raise DataError(
         label,
         f"`{label}` is a factor, and the model's input `{tensor.name}` is of type {dtype}.",
-        'An input of type "int32" gets its codes, counted from 0; one of type "string" its labels.',
+        'An input of type "int32" takes its codes, counted from 0; one of type "string" takes its labels.',
     )

@@ -1,4 +1,4 @@
-"""Arrays that are never made as a whole: sparse matrices, and arrays mapped from a file."""
+"""Sparse matrices and memory-mapped files, read a few rows at a time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kerasfit.tensors import to_model_dtype
 
 
 class LazyArray:
-    """Rows that become an array when they are asked for: in the model's float type, or whole numbers.
+    """Rows that become a numpy array, of the model's float type or of integers, when they are indexed.
 
     Parameters
     ----------
     rows
-        A sparse matrix of scipy's, with any format that rows can be taken from, or a ``numpy.memmap``.
+        A scipy sparse matrix, in any format that can be indexed by rows, or a ``numpy.memmap``.
     """
 
     def __init__(self, rows: Any):
@@ -25,33 +25,33 @@ class LazyArray:
         self.shape = rows.shape
         self.ndim = len(rows.shape)
         self.dtype = np.dtype(keras.config.floatx() if rows.dtype.kind in "fb" else rows.dtype)
-        self.label: str | None = None  # what errors call it, if what is not finite is one
+        self.label: str | None = None  # its name in errors; None if values may be NaN or infinite
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         part = self.rows[rows]
-        return to_model_dtype(part.toarray() if is_sparse(part) else np.asarray(part), self.label)
+        return to_model_dtype(part.toarray() if is_sparse_matrix(part) else np.asarray(part), self.label)
 
     def part(self, rows: slice) -> LazyArray:
-        """Consecutive rows, which stay as they are."""
+        """Consecutive rows, still lazy."""
         return LazyArray(self.rows[rows])
 
     def checked(self, label: str) -> LazyArray:
-        """The same, whose numbers must be finite. Those of a file are looked at when they are read."""
+        """Require finite values. Those of a sparse matrix are checked now, those of a file when read."""
         self.label = label
-        if is_sparse(self.rows):
+        if is_sparse_matrix(self.rows):
             to_model_dtype(self.rows.data, label)
         return self
 
 
 def lazy(value: Any) -> LazyArray | None:
-    """A value as rows that are read when they are asked for, if it is of such a kind."""
-    if is_sparse(value):
+    """A ``LazyArray`` for a sparse matrix or memory-mapped array; None for anything else."""
+    if is_sparse_matrix(value):
         return LazyArray(value.tocsr())
     return LazyArray(value) if isinstance(value, np.memmap) else None
 
 
-def is_sparse(value: Any) -> bool:
+def is_sparse_matrix(value: Any) -> bool:
     return module_of(type(value)).startswith("scipy.sparse")

@@ -1,4 +1,4 @@
-"""The levels of factors: coding targets by those of earlier data."""
+"""Codes factors with the levels of earlier data."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kerasfit.messages import listed
 
 
 def match_levels(y: Any, y_val: Any) -> Any:
-    """Validation targets, each coded by the levels of the training targets in its place.
+    """Recode each factor of the validation targets with the levels of the matching training targets.
 
-    Levels are matched by their names, as R does where it predicts, so a factor that has them in another order
-    or lacks some means the same. Text (a factor that R's ``tuple()`` has turned into such) is coded alike.
+    Levels are matched by name, as R's ``predict()`` does, so they may be in another order, or some missing.
+    Text is recoded in the same way: R's ``tuple()`` turns factors into text.
     """
     if isinstance(y, Mapping) and isinstance(y_val, Mapping):
         return {name: match_levels(y.get(name), value) for name, value in y_val.items()}
@@ -46,7 +46,8 @@ def recode(
     Raises
     ------
     DataError
-        If there are values at other levels: ``about`` them and the levels that there are.
+        If there are values at other levels. ``about`` is the message, with two slots: for the unknown levels,
+        and for ``levels``.
     """
     if list(factor.categories) == levels:
         return factor
@@ -57,7 +58,7 @@ def recode(
 
 
 def levels_of(y: Any) -> list[str] | dict[str, list[str]] | None:
-    """The levels of the factor that targets are; by output, or by number from 1, if they are several."""
+    """The levels of targets that are a factor; of several targets, by output or by number from 1."""
     if isinstance(y, pd.Categorical):
         return [str(level) for level in y.categories]
     if isinstance(y, pd.Series):
@@ -75,16 +76,16 @@ def levels_of(y: Any) -> list[str] | dict[str, list[str]] | None:
 
 
 def check_levels(label: str, factor: pd.Categorical, needed: int, units: tuple[int | None, ...]) -> None:
-    """Raise a ``DataError`` for a factor whose codes need more units than an output has, if that is known."""
+    """Raise a ``DataError`` if a factor needs more units than the output is known to have."""
     if not units or units[0] is None or needed <= units[0]:
         return
     used = factor.remove_unused_categories().categories
     unused = [level for level in factor.categories if level not in used]
     hint = f"The output needs a unit for each level: {len(factor.categories)}."
     if "NA" in used:
-        hint = "One level is NA: leave out those rows, or give the output a unit more."
+        hint = "One level is NA: leave out those rows, or give the output one more unit."
     elif len(used) <= units[0]:
-        hint = f"`droplevels()` leaves out {listed(unused, 'the level', 'the levels')}, which occurs nowhere."
+        hint = f"`droplevels()` leaves out {listed(unused, 'the unused level', 'the unused levels')}."
     raise DataError(
         label,
         f"`{label}` has {len(factor.categories)} levels, and the model's output has {units[0]} values.",
@@ -93,7 +94,7 @@ def check_levels(label: str, factor: pd.Categorical, needed: int, units: tuple[i
 
 
 def encode_with_schema(label: str, factor: pd.Categorical, levels: dict[Any, list], key: Any) -> np.ndarray:
-    """The codes of a factor, from 0, by the levels at a key; if there are none, its own are from now on."""
+    """The codes of a factor, from 0, by the levels stored at a key; a first factor stores its own there."""
     known = levels.setdefault(key, list(factor.categories))
     return factor_codes(label, with_training_levels(label, factor, known))
 
@@ -106,8 +107,6 @@ def with_training_levels(label: str, factor: pd.Categorical, levels: list) -> pd
     DataError
         If it has values at other levels.
     """
-    about = f"`{label}` has {{}} that there was not before: the levels are {{}}."
-    hint = (
-        "A model keeps the levels that it was first trained on. To begin anew with others, make a new model."
-    )
+    about = f"`{label}` has {{}} that the training data did not have: the levels are {{}}."
+    hint = "A model keeps the levels that it was first trained on. To use others, make a new model."
     return recode(levels, factor, label, about, hint)

@@ -1,4 +1,4 @@
-"""Lists that a model cannot take as its inputs or targets: without the names that it has, or of samples."""
+"""Checks lists given as inputs or targets: their names, and that they are not lists of single samples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasfit.data.shapes import dims, fits, other_names
+from kerasfit.data.shapes import dims, fits, wrong_names_error
 from kerasfit.errors import DataError
 from kerasfit.messages import listed, quoted
 
@@ -20,13 +20,13 @@ def check_inputs(label: str, x: Any, names: Sequence[str], shapes: Sequence[tupl
     Parameters
     ----------
     label
-        What errors call it.
+        The name of x in errors.
     x
         The inputs as the caller gave them.
     names, shapes
-        The names and shapes of the model's inputs; [""] and [()] for one that is not known yet.
+        The names and shapes of the model's inputs; [""] and [()] for one input not known yet.
     by_name
-        Whether the model was made of inputs in a named list (a dict).
+        Whether the model's inputs are in a named list (a dict).
     """
     if isinstance(x, Mapping):
         check_names(label, x, names)
@@ -39,11 +39,11 @@ def check_inputs(label: str, x: Any, names: Sequence[str], shapes: Sequence[tupl
     elif len(names) == 1 and not is_list_of_one(label, x, "the model has one input"):
         rank = len(shapes[0])
         if is_list_of_arrays(x) and (not rank or all(array.ndim < rank for array in x)):
-            raise list_of_samples(label, x)
+            raise list_of_samples_error(label, x)
 
 
 def check_targets(label: str, y: Any, shape: tuple) -> None:
-    """Raise a ``DataError`` for a list that cannot be the targets of the one output that a model has.
+    """Raise a ``DataError`` for a list that cannot be the targets of a model with one output.
 
     ``shape`` is that of the output; () if it is not known.
     """
@@ -51,28 +51,29 @@ def check_targets(label: str, y: Any, shape: tuple) -> None:
         return
     of_samples = {array.shape for array in y}
     if len(of_samples) > 1 or max(array.size for array in y) == 1 or fits(y[0].shape, shape[1:]):
-        raise list_of_samples(label, y)
+        raise list_of_samples_error(label, y)
 
 
 def check_names(label: str, x: Mapping, names: Sequence[str]) -> None:
-    """Raise a ``DataError`` for a named list without some of a model's inputs, or with targets in it."""
+    """Raise a ``DataError`` for a named list that lacks some of a model's inputs or contains targets."""
     given = set(x)
     if not names or set(names) <= given:
         return
     what = label.removesuffix("[[1]]") if "()" in label else label
     hint = None
     if {"x", "y"} <= given <= ARGUMENTS:
-        hint = "Inputs and targets are arguments of their own, x and y."
+        hint = "Inputs and targets are separate arguments, x and y."
         if "()" in label:
-            hint = "Targets go with them in a list without names: list(x, y)."
+            hint = "Put inputs and targets into a list without names: list(x, y)."
     elif len(names) > 1:
-        raise other_names(what, x, names, "input")
+        raise wrong_names_error(what, x, names, "input")
     elif len(given) == 1:
-        hint = "Give the array itself, or name it so." if any(names) else "Give the array itself."
+        hint = "Give the array itself, or use that name." if any(names) else "Give the array itself."
+    inputs = listed(quoted(names), "the input", "the inputs") if any(names) else "one input"
     raise DataError(
         label,
-        f"`{what}` is a list with {listed(quoted(x), 'the name', 'the names')}. A named list is inputs, and "
-        f"the model has {listed(quoted(names), 'the input', 'the inputs') if any(names) else 'one input'}.",
+        f"`{what}` is a list with {listed(quoted(x), 'the name', 'the names')}. A named list gives inputs by "
+        f"name, and the model has {inputs}.",
         hint,
     )
 
@@ -96,8 +97,8 @@ def is_list_of_arrays(value: Any) -> bool:
     )
 
 
-def list_of_samples(label: str, arrays: Sequence[np.ndarray]) -> DataError:
-    """The mistake of a list with an array for each sample, where one array is to have all samples."""
+def list_of_samples_error(label: str, arrays: Sequence[np.ndarray]) -> DataError:
+    """The error for a list with an array for each sample, where one array must have all samples."""
     name = "x" if "()" in label else label
     shapes = {array.shape for array in arrays}
     rank = arrays[0].ndim
@@ -128,11 +129,11 @@ def list_of_samples(label: str, arrays: Sequence[np.ndarray]) -> DataError:
 
 
 def check_validation(validation_data: Any, x: Any, names: Sequence[str]) -> None:
-    """Raise a ``DataError`` where x of the validation data is one array, and the model has several inputs."""
+    """Raise a ``DataError`` if x of the validation data is one array and the model has several inputs."""
     if len(names) > 1 and isinstance(x, np.ndarray) and isinstance(validation_data, (list, tuple)):
         raise DataError(
             "validation_data",
             f"`validation_data` is a list of {len(validation_data)}, the first of which is one array, and "
             f"the model has the inputs {listed(quoted(names))}.",
-            "Several inputs are a list of their own: list(list(u, v), y).",
+            "Put several inputs into a list of their own: list(list(u, v), y).",
         )

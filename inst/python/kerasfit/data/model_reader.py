@@ -1,4 +1,4 @@
-"""What reading data for a model needs to know: its inputs, outputs and losses, and the schema of its data."""
+"""The base class of data readers: a model's inputs, outputs and losses, and the schema of its data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kerasfit.data.frames import (
-    numbers_of,
+    to_numbers,
 )
 from kerasfit.data.plain_reader import Reader
 from kerasfit.data.schema import DataSchema, restore_schema, save_schema
@@ -26,7 +26,7 @@ from kerasfit.tensors import check_finite_columns, has_finite_norm, matrix_of_co
 
 
 class ModelReader(Reader):
-    """A model's inputs, outputs and losses, and the levels and columns of the data that it was trained on.
+    """Knows a model's inputs, outputs and losses, and the levels and columns of its training data.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class ModelReader(Reader):
     allow_missing
         Whether numbers may be NaN or infinite.
     checked
-        Whether data must fit the model's inputs. A model that preprocesses its data takes others.
+        Whether data must fit the model's inputs. False for a model that preprocesses its data.
     """
 
     def __init__(self, model: keras.Model, *, allow_missing: bool = False, checked: bool = True):
@@ -44,10 +44,10 @@ class ModelReader(Reader):
         self.allow_missing = allow_missing
         self.named_inputs = dict(zip(input_names(model), getattr(model, "inputs", None) or [], strict=True))
         self.outputs = output_names(model)
-        self._known = DataSchema()
+        self._schema = DataSchema()
         self._output_shapes: list[Sequence[int | None]] = []
         self._embeddings: list[tuple[int, keras.layers.Embedding]] | None = None
-        self._fitting_weights: list[list[tuple]] = []
+        self._checked_weight_shapes: list[list[tuple]] = []
 
     def _has_one_output(self) -> bool:
         return len(self.outputs) == 1 or isinstance(self.model, keras.Sequential)
@@ -60,13 +60,13 @@ class ModelReader(Reader):
             number = 0
         return shapes[number] if isinstance(number, int) and number < len(shapes) else ()
 
-    def _place_of(self, output: str | int) -> str | int:
-        """The number of an output, counted from 0, by which targets are known; its name if it has none."""
+    def _output_key(self, output: str | int) -> str | int:
+        """The key of an output in the schema: its number from 0, or its name if the number is unknown."""
         if isinstance(output, str) and output in self.outputs:
             return self.outputs.index(output)
         return 0 if self._has_one_output() else output
 
-    def _name_of(self, place: str | int) -> str:
+    def _output_name(self, place: str | int) -> str:
         if isinstance(place, int):
             return self.outputs[place] if place < len(self.outputs) else str(place + 1)
         return place
@@ -82,7 +82,7 @@ class ModelReader(Reader):
         return loss
 
     def _by_output(self, values: Any) -> Any:
-        """Values with outputs as names; a list in the order of the outputs where the losses are one."""
+        """Values by output; as a list, in the order of the outputs, if the losses are a list."""
         losses = getattr(self.model, "loss", None)
         if (
             isinstance(losses, (list, tuple))
@@ -93,7 +93,7 @@ class ModelReader(Reader):
         return values
 
     def _check_output_names(self, label: str, values: Mapping) -> None:
-        """Raise a ``DataError`` for a name that is not an output's: Keras would go by the order of names."""
+        """Raise a ``DataError`` for a name that no output has: Keras would match values by their order."""
         unknown = [name for name in values if name not in self.outputs] if self.outputs else []
         if unknown and has_keras_losses(self.model):
             outputs = listed(quoted(self.outputs), "output is", "outputs are")
@@ -101,7 +101,7 @@ class ModelReader(Reader):
 
     def _matrix(self, label: str, frame: pd.DataFrame) -> np.ndarray:
         """The columns of a data frame as a matrix of the model's float type, shape (rows, columns)."""
-        columns = {name: numbers_of(f"{label}${name}", column) for name, column in frame.items()}
+        columns = {name: to_numbers(f"{label}${name}", column) for name, column in frame.items()}
         if not columns:
             raise DataError(label, f"`{label}` is a data frame without columns.")
         matrix = matrix_of_columns(list(columns.values()), np.dtype(keras.config.floatx()))
@@ -110,12 +110,12 @@ class ModelReader(Reader):
         return matrix
 
     def save_schema(self) -> None:
-        """Keep what is known for those who read data to go on with training, to evaluate or to predict."""
-        save_schema(self.model, self._known)
+        """Store the schema with the model, for later calls of fit, evaluate and predict."""
+        save_schema(self.model, self._schema)
 
     @contextmanager
     def schema_kept(self) -> Iterator[None]:
-        """Keep what is known when training has ended, unless an error came before its first step."""
+        """Store the schema with the model after training, unless an error occurred before the first step."""
         before, steps = restore_schema(self.model), self._finished_steps()
         try:
             yield
@@ -130,7 +130,7 @@ class ModelReader(Reader):
         return None if iterations is None else int(keras.ops.convert_to_numpy(iterations))
 
     def restore_schema(self, *, targets: bool = True) -> None:
-        """Have data be read as those that the model was trained on."""
-        self._known = restore_schema(self.model)
+        """Use the schema of the data that the model was trained on."""
+        self._schema = restore_schema(self.model)
         if not targets:
-            self._known.levels_of_targets, self._known.columns_of_targets = {}, {}
+            self._schema.levels_of_targets, self._schema.columns_of_targets = {}, {}

@@ -1,4 +1,4 @@
-"""The parts of a batch, and what errors call them."""
+"""The parts of a batch and their names in errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Batch(NamedTuple):
-    """One step's data: arrays or tensors, nested as the model takes them; y and the weights may be None."""
+    """The data of one step: arrays or tensors, nested as the model takes them; y and weights may be None."""
 
     x: Any
     y: Any = None
@@ -14,7 +14,7 @@ class Batch(NamedTuple):
 
 
 class Names(NamedTuple):
-    """What errors call the arguments that a source is made from."""
+    """The names, in errors, of the arguments that a source is made from."""
 
     x: str = "x"
     y: str = "y"
@@ -35,4 +35,4 @@ VALIDATION_NAMES = Names(
 )
 
 
-SPLIT_NAMES = NAMES._replace(batch_size="validation_batch_size")  # of what `validation_split` has cut off
+SPLIT_NAMES = NAMES._replace(batch_size="validation_batch_size")  # for data from `validation_split`

@@ -1,4 +1,4 @@
-"""The reader of data for callers without a model."""
+"""The data reader for callers without a model."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from kerasfit.data.names import Names
 
 
 class Reader:
-    """Says what data mean to a model. This one takes all as it is; ``ModelData`` knows a model.
+    """Converts data for a model. This one returns data unchanged; its subclass ``ModelData`` knows a model.
 
     Attributes
     ----------
     allow_missing
         Whether numbers may be NaN or infinite.
     samples_in_batch
-        How many samples each batch must have, where it must; arrays are cut into such, by ``batch_size``.
+        The number of samples that each batch must have; None if it may have any.
     """
 
     allow_missing = False
@@ -25,24 +25,24 @@ class Reader:
         return x
 
     def check(self, names: Names, x: Any, y: Any) -> None:
-        """Raise a ``DataError`` if arrays are of a kind, or have values, that the model cannot take."""
+        """Raise a ``DataError`` if the type or the values of arrays are wrong for the model."""
 
     def batch_size_for(self, names: Names, given: int | None, samples: int) -> int | None:
-        """The number of samples in a step on arrays of so many; None if the model does not say."""
+        """The batch size for ``samples`` samples: the one given, or the model's; None if there is neither."""
         return given
 
     def check_batch(self, label: str, x: Any) -> None:
-        """Raise a ``DataError`` for a batch of another size than ``samples_in_batch``."""
+        """Raise a ``DataError`` for a batch whose size is not ``samples_in_batch``."""
 
     def check_weights(self, label: str, sample_weight: Any, y: Any) -> None:
-        """Raise a ``DataError`` for weights of a shape that the losses do not take."""
+        """Raise a ``DataError`` for weights whose shape does not fit the losses."""
 
     def targets(self, label: str, y: Any) -> Any:
         return y
 
     def weights(self, label: str, sample_weight: Any, y: Any = None) -> Any:
-        """Sample weights for the targets that ``targets`` has given."""
+        """Convert sample weights; y are the targets that ``targets`` returned."""
         return sample_weight
 
 
-AS_IT_IS = Reader()
+PLAIN_READER = Reader()

@@ -1,4 +1,4 @@
-"""The reader of data for a model: inputs, targets and weights, and checks of their values."""
+"""The data reader for a model: converts inputs, targets and weights, and checks their values."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from kerasfit.data.frames import numbers_for_text
 from kerasfit.data.indices import (
     check_indices,
     in_input_order,
-    is_sparse,
+    is_sparse_categorical,
 )
 from kerasfit.data.inputs import InputReader
 from kerasfit.data.names import Names
-from kerasfit.data.shapes import mistakes_of_weights
+from kerasfit.data.shapes import weight_errors
 from kerasfit.data.targets import TargetReader
 from kerasfit.data.weights import WeightReader
 from kerasfit.errors import DataError
@@ -40,34 +40,33 @@ from kerasfit.model_traits import (
 class ModelData(InputReader, TargetReader, WeightReader):
     """Reads inputs, targets and weights for one model.
 
-    Arrays, tensors and nested lists of them are left as they are. Data frames and factors among them become
-    arrays.
+    Data frames and factors become arrays; arrays, tensors and nested lists of them are unchanged.
     """
 
     def check(self, names: Names, x: Any, y: Any) -> None:
-        """Raise a ``DataError`` for text where the model takes numbers, and for indices that it cannot have.
+        """Raise a ``DataError`` for text where the model takes numbers, and for indices out of range.
 
-        Before a model is built it has no outputs to say how many classes there are: ``knows_outputs``.
-        What a model takes that makes its inputs of data itself is its own to say.
+        The number of classes is known only when the model is built: see ``knows_outputs``. Data for a model
+        that preprocesses its data are not checked.
         """
         if not self.checked:
             return
-        self._check_parts(names.x, x)
+        self._check_missing_inputs(names.x, x)
         self._check_text(names.x, x)
         if y is not None and not self.knows_outputs:
             self._output_shapes = self._find_output_shapes(x)
         check_indices(self.model, x, y, (names.x, names.y), self._input_embeddings(), self._output_shapes)
 
     def check_weights(self, label: str, sample_weight: Any, y: Any) -> None:
-        """Raise a ``DataError`` for weights that do not fit the values of the losses.
+        """Raise a ``DataError`` for weights whose shape does not fit the values of the losses.
 
-        A weight for each sample fits any.
+        One weight for each sample fits any loss.
         """
         shapes = [tuple(leaf.shape)[1:] for leaf in keras.tree.flatten(sample_weight) if leaf is not None]
-        if any(shapes) and shapes not in self._fitting_weights and has_keras_losses(self.model):
-            for mistake in mistakes_of_weights(self.model, sample_weight, y, label):
+        if any(shapes) and shapes not in self._checked_weight_shapes and has_keras_losses(self.model):
+            for mistake in weight_errors(self.model, sample_weight, y, label):
                 raise mistake
-            self._fitting_weights.append(shapes)
+            self._checked_weight_shapes.append(shapes)
 
     @cached_property
     def samples_in_batch(self) -> int | None:
@@ -94,14 +93,14 @@ class ModelData(InputReader, TargetReader, WeightReader):
     def _find_output_shapes(self, x: Any) -> list[Sequence[int | None]]:
         if outputs := getattr(self.model, "outputs", None):
             return [output.shape for output in outputs]
-        # only JAX trains on classes that are not there without a word
+        # only JAX trains silently on classes out of range
         losses = keras.tree.flatten(getattr(self.model, "loss", None))
-        if self.model.built and any(map(is_sparse, losses)) and keras.backend.backend() == "jax":
+        if self.model.built and any(map(is_sparse_categorical, losses)) and keras.backend.backend() == "jax":
             return keras_private.output_shapes(self.model, x)
         return []
 
-    def _check_parts(self, label: str, x: Any) -> None:
-        """Raise a ``DataError`` if one of several inputs is None that the model needs."""
+    def _check_missing_inputs(self, label: str, x: Any) -> None:
+        """Raise a ``DataError`` if one of several inputs is None and not optional."""
         if not isinstance(x, (list, tuple, Mapping)) or not self.named_inputs:
             return
         optional = keras_private.optional_inputs(self.model)
@@ -117,7 +116,7 @@ class ModelData(InputReader, TargetReader, WeightReader):
         if not text_only and not any(map(is_text, keras.tree.flatten(x))):
             return
         leaves = list(labelled_leaves(label, in_input_order(self.model, x)))
-        if not types:  # no other backend has tensors of text, and layers that take it have no specification
+        if not types:  # only TensorFlow has string tensors, and layers that take them have no input spec
             takes_text = keras.backend.backend() == "tensorflow" and not first_input_spec(self.model)
             types = ["string" if takes_text else "float32"] * len(leaves)
         for (name, leaf), dtype in zip(leaves, types, strict=False):
@@ -125,7 +124,7 @@ class ModelData(InputReader, TargetReader, WeightReader):
                 raise DataError(
                     name,
                     f"`{name}` is text, and the model takes numbers there.",
-                    "Make numbers of it, for example by match() or model.matrix().",
+                    "Convert it to numbers, for example with match() or model.matrix().",
                 )
             if dtype == "string" and text_only and isinstance(leaf, np.ndarray) and not is_text(leaf):
                 raise numbers_for_text(name)

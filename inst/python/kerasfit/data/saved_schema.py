@@ -1,8 +1,8 @@
-"""A model keeps what its data were like, also in the file that ``model.save()`` writes.
+"""Stores the schema of a model's data with the model, also in the file that ``model.save()`` writes.
 
-R imports this file by itself when Keras is loaded by others than kerasfit, so it imports nothing of kerasfit.
-The file of a model has the schema beside the shapes that the model was built with, where Keras does not look.
-So it can be loaded without kerasfit.
+R imports this file alone when other code than kerasfit has loaded Keras, so it imports nothing from kerasfit.
+In the model's file, the schema is in the build config, beside the shapes that the model was built with. Keras
+ignores it there, so the file can be loaded without kerasfit.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ KEY = "kerasfit_schema"  # in the file
 
 
 def schema_of(model: Any) -> Any:
-    """What a model has been given by ``keep_schema``; None if nothing."""
+    """The schema stored by ``store_schema``; None if there is none."""
     return vars(model).get(ATTRIBUTE)
 
 
-def keep_schema(model: Any, schema: dict[str, Any]) -> None:
-    """Keep a schema, of plain values, with a model and in the file that it is saved in."""
+def store_schema(model: Any, schema: dict[str, Any]) -> None:
+    """Store a schema of plain values with a model and in the files that it is saved to."""
     vars(model)[ATTRIBUTE] = schema
     if overrides(model, "get_build_config") or overrides(model, "build_from_config"):
-        return  # which may not bear anything more in the file
+        return  # the user's method may not accept further keys
     owner = weakref.ref(model)
 
     def get_build_config() -> dict[str, Any] | None:
@@ -42,33 +42,33 @@ def keep_schema(model: Any, schema: dict[str, Any]) -> None:
 
 def overrides(model: Any, method: str) -> bool:
     owner = next((cls for cls in type(model).__mro__ if method in vars(cls)), None)
-    module = getattr(owner, "__module__", None) or ""  # the classes that R makes have none
+    module = getattr(owner, "__module__", None) or ""  # classes made by R have none
     return owner is not None and module.partition(".")[0] != "keras"
 
 
 def restore_when_loaded() -> None:
-    """Have ``keras.saving.load_model`` give models the schema that their file has."""
+    """Patch ``keras.saving.load_model`` to restore the schema from the model's file."""
     keras = sys.modules["keras"]
     for module in (keras.saving, keras.models):
         if not hasattr(module.load_model, "restores_schema"):
-            module.load_model = restoring(module.load_model)
+            module.load_model = wrap_load_model(module.load_model)
 
 
-def restoring(load_model: Callable) -> Callable:
+def wrap_load_model(load_model: Callable) -> Callable:
     @functools.wraps(load_model)
     def load(filepath: Any, *args: Any, **kwargs: Any) -> Any:
         model = load_model(filepath, *args, **kwargs)
         with suppress(Exception):  # a file of another kind
-            if (schema := schema_in(filepath)) is not None:
-                keep_schema(model, schema)
+            if (schema := read_schema(filepath)) is not None:
+                store_schema(model, schema)
         return model
 
     load.restores_schema = True
     return load
 
 
-def schema_in(filepath: Any) -> Any:
-    """The schema in a file, or folder, of a model; None if it has none."""
+def read_schema(filepath: Any) -> Any:
+    """The schema in a model's file or folder; None if it has none."""
     if os.path.isdir(filepath):
         with open(os.path.join(filepath, "config.json"), encoding="utf-8") as file:
             config = json.load(file)

@@ -1,4 +1,4 @@
-"""What the first factors and data frames were like that a model was trained on: later ones are read alike."""
+"""The schema of a model's data: the levels and columns of its first training data, reused for later data."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from kerasfit.data import saved_schema
 
 saved_schema.restore_when_loaded()
 
-PLAIN = (str, int, float)  # what levels may be in the file of a model
+PLAIN = (str, int, float)  # the types that levels have in a model's file
 
 
 @dataclass
 class DataSchema:
-    """The levels of factors, and the columns of data frames.
+    """The levels of factors and the columns of data frames.
 
-    They are known by their places: "$kind" or "[[2]]" among the inputs, and so on; targets by the number of
-    their output, counted from 0, or by its name where a model does not say which outputs it has.
+    The keys of inputs are their places, such as "$kind" or "[[2]]". The key of a target is the number of its
+    output, counted from 0, or the output's name if the model's outputs are unknown.
     """
 
     levels_of_inputs: dict[str, list] = field(default_factory=dict)
@@ -33,19 +33,19 @@ class DataSchema:
 
 
 def save_schema(model: keras.Model, schema: DataSchema) -> None:
-    """Keep a schema with a model that is trained on such data."""
+    """Store the schema of the training data with a model."""
     if schema or saved_schema.schema_of(model):
-        saved_schema.keep_schema(model, plain(schema))
+        saved_schema.store_schema(model, to_plain(schema))
 
 
 def restore_schema(model: keras.Model) -> DataSchema:
     """The schema of the data that a model was trained on, in this session or before it was saved."""
     kept = saved_schema.schema_of(model)
-    return DataSchema() if kept is None else of_plain(kept)
+    return DataSchema() if kept is None else from_plain(kept)
 
 
-def plain(schema: DataSchema) -> dict[str, list]:
-    """A schema as lists of (place, names), which JSON can hold."""
+def to_plain(schema: DataSchema) -> dict[str, list]:
+    """A schema as lists of (key, names), which can be written as JSON."""
 
     def name(value: Any) -> Any:
         value = value.item() if isinstance(value, np.generic) else value
@@ -57,8 +57,8 @@ def plain(schema: DataSchema) -> dict[str, list]:
     }
 
 
-def of_plain(kept: Any) -> DataSchema:
-    """A schema of what ``plain`` has made of it; none of what a file has that is something else."""
+def from_plain(kept: Any) -> DataSchema:
+    """The schema that ``to_plain`` converted; anything in a file that is not part of one is ignored."""
     schema = DataSchema()
     if not isinstance(kept, dict):
         return schema

@@ -1,4 +1,4 @@
-"""Comparing the shapes of data with those of a model, and the errors about them."""
+"""Compares the shapes of data with those of a model, and words the errors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kerasfit.messages import listed, quoted
 from kerasfit.model_traits import output_names
 
 
-def mistakes_of_weights(model: keras.Model, sample_weight: Any, y: Any, label: str) -> Iterator[DataError]:
-    """Weights that Keras would broadcast against the values of a loss, or that fit none of them."""
+def weight_errors(model: keras.Model, sample_weight: Any, y: Any, label: str) -> Iterator[DataError]:
+    """Errors for weights that fit no loss, or that Keras would wrongly broadcast to a loss's values."""
     outputs = list(getattr(model, "outputs", None) or [])
     known = output_names(model) or [tensor.name for tensor in outputs]
     targets = by_output(known, y, "y")
@@ -33,9 +33,9 @@ def mistakes_of_weights(model: keras.Model, sample_weight: Any, y: Any, label: s
         values = keras_private.shape_of_loss(loss, targets[name][1], output) if name in targets else None
         if values is None and keras_private.is_of_keras(loss):
             values = tuple(output.shape)[:-1]
-        # where the shape is not known, a loss of the user's may have a value for each element of the output
+        # of unknown shape: a user's loss may have a value for each element of the output
         wanted = [tuple(output.shape)[1:-1], tuple(output.shape)[1:]] if values is None else [values[1:]]
-        if values != () and not any(weighs(given, each) for each in wanted):
+        if values != () and not any(weights_fit(given, each) for each in wanted):
             expected = dims(("samples", *wanted[0]))
             yield DataError(
                 part, f"`{part}` has dimensions {dims(leaf.shape)}, and the loss takes weights of {expected}."
@@ -45,7 +45,7 @@ def mistakes_of_weights(model: keras.Model, sample_weight: Any, y: Any, label: s
 def by_output(
     known: Sequence[str], values: Any, label: str, *, same_for_all: bool = False
 ) -> dict[str, tuple[str, Any]]:
-    """Targets or weights by the name of their output, each with what errors call it."""
+    """Targets or weights by the name of their output, each with its name in errors."""
     if isinstance(values, dict):
         return {name: (f"{label}${name}", value) for name, value in values.items() if value is not None}
     if isinstance(values, (list, tuple)):
@@ -57,10 +57,10 @@ def by_output(
     return dict.fromkeys(known, (label, values))
 
 
-def weighs(given: Sequence[int | None], values: Sequence[int | None]) -> bool:
-    """Whether weights of this shape go with the values of a loss: one for each, or 1 along an axis.
+def weights_fit(given: Sequence[int | None], values: Sequence[int | None]) -> bool:
+    """Whether weights of a shape fit the values of a loss: one for each value, or 1 along an axis.
 
-    Keras adds or drops a last axis of 1.
+    Keras drops a last axis of 1.
     """
     if len(given) == len(values) + 1 and given[-1] == 1:
         given = given[:-1]
@@ -69,8 +69,8 @@ def weighs(given: Sequence[int | None], values: Sequence[int | None]) -> bool:
     )
 
 
-def other_names(label: str, values: Mapping, known: Sequence[str], noun: str) -> DataError:
-    """The mistake of a named list with other names than the model's inputs or outputs have."""
+def wrong_names_error(label: str, values: Mapping, known: Sequence[str], noun: str) -> DataError:
+    """The error for a named list whose names are not those of the model's inputs or outputs."""
     return DataError(
         label,
         f"`{label}` names {listed(quoted(values))}, and the model's "
@@ -79,7 +79,7 @@ def other_names(label: str, values: Mapping, known: Sequence[str], noun: str) ->
 
 
 def fits(given: Sequence[int | None], expected: Sequence[int | None]) -> bool:
-    """Whether the shape of a sample can be another one; Keras adds or drops a last axis of 1."""
+    """Whether a sample of one shape fits another shape. Keras adds or drops a last axis of 1."""
     if len(given) == len(expected) + 1 and given[-1] == 1:
         given = given[:-1]
     elif len(given) + 1 == len(expected) and expected[-1] in (1, None):
@@ -89,8 +89,8 @@ def fits(given: Sequence[int | None], expected: Sequence[int | None]) -> bool:
     )
 
 
-def different(label: str, given: tuple, expected: tuple, owner: str) -> str:
-    """The sentence that says what shape was given, and what was expected; for matrices in columns."""
+def shape_difference(label: str, given: tuple, expected: tuple, owner: str) -> str:
+    """A sentence about the shape given and the shape expected; for matrices, about columns."""
     if len(given) == len(expected) == 2:
         return f"`{label}` has {given[1]} column{'s' * (given[1] != 1)}, and {owner} {expected[1]}."
     return f"`{label}` has dimensions {dims(given)}, and {owner} {dims(('samples', *expected[1:]))}."

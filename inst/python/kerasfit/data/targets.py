@@ -1,4 +1,4 @@
-"""Targets: data frames, factors and arrays as the losses of a model take them."""
+"""Converts targets, such as data frames and factors, to the arrays that a model's losses take."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kerasfit.data.frames import (
 )
 from kerasfit.data.indices import (
     is_categorical,
-    is_sparse,
+    is_sparse_categorical,
     takes_classes,
 )
 from kerasfit.data.levels import check_levels, encode_with_schema, with_training_levels
@@ -34,10 +34,10 @@ class TargetReader(ModelReader):
     """Reads targets for a model."""
 
     def targets(self, label: str, y: Any) -> Any:
-        """Targets without data frames and factors: the codes of a factor, one-hot if the loss wants that.
+        """Convert data frames and factors among the targets to arrays.
 
-        A data frame with a column for each of several outputs, by name, is taken apart; otherwise it is a
-        matrix of numbers, or the one column it has.
+        A factor becomes its codes, one-hot encoded if the loss takes that. A data frame with a column for
+        each of several outputs, by name, is split into those; any other becomes a matrix, or its only column.
         """
         if isinstance(y, (list, tuple)) and self._has_one_output() and not has_own_steps(self.model):
             shapes = [tuple(tensor.shape) for tensor in getattr(self.model, "outputs", None) or []]
@@ -71,19 +71,19 @@ class TargetReader(ModelReader):
 
     def _target(self, label: str, value: Any, output: str | int) -> Any:
         if isinstance(value, pd.DataFrame):
-            columns = self._known.columns_of_targets
-            return self._matrix(label, align_columns(label, value, columns, self._place_of(output)))
+            columns = self._schema.columns_of_targets
+            return self._matrix(label, align_columns(label, value, columns, self._output_key(output)))
         if isinstance(value, pd.Series):
             if not isinstance(value.dtype, pd.CategoricalDtype):
-                return value.to_numpy()[:, None]  # a column, as by Keras
+                return value.to_numpy()[:, None]  # a column, as in Keras
             value = value.array
         if not isinstance(value, pd.Categorical):
             return value
-        place = self._place_of(output)
-        codes = encode_with_schema(label, value, self._known.levels_of_targets, place)
-        classes = len(self._known.levels_of_targets[place])
+        place = self._output_key(output)
+        codes = encode_with_schema(label, value, self._schema.levels_of_targets, place)
+        classes = len(self._schema.levels_of_targets[place])
         one_hot = is_categorical(self._loss(output))
-        if one_hot or is_sparse(self._loss(output)):
+        if one_hot or is_sparse_categorical(self._loss(output)):
             count = classes if one_hot else codes.max(initial=0) + 1
             check_levels(label, value, count, self._shape_of(output)[-1:])
         if not one_hot:
@@ -91,7 +91,7 @@ class TargetReader(ModelReader):
         return np.eye(classes, dtype=keras.config.floatx())[codes]
 
     def are_codes(self, output: str | int, y: np.ndarray) -> bool:
-        """Whether targets of an output are classes of several times, (samples, times), and not one-hot."""
+        """Whether targets of an output are class codes of shape (samples, time steps), not one-hot."""
         if not takes_classes(self._loss(output)):
             return False
         if shape := self._shape_of(output):
@@ -99,20 +99,20 @@ class TargetReader(ModelReader):
         return y.shape[-1] != 1 and bool((y.sum(axis=-1) != 1).any())
 
     def with_known_levels(self, label: str, y: Any) -> Any:
-        """Targets in which each factor has the levels that the model was trained on, in their order.
+        """Recode each factor among the targets with the levels that the model was trained on.
 
         Raises
         ------
         DataError
             If a factor has values at other levels.
         """
-        if not self._known.levels_of_targets:
+        if not self._schema.levels_of_targets:
             return y
 
         def recoded(part: str, value: Any, output: str | int) -> Any:
             if isinstance(value, pd.Series) and isinstance(value.dtype, pd.CategoricalDtype):
                 value = value.array
-            known = self._known.levels_of_targets.get(self._place_of(output))
+            known = self._schema.levels_of_targets.get(self._output_key(output))
             if known is None or not isinstance(value, pd.Categorical):
                 return value
             return with_training_levels(part, value, known)
@@ -129,10 +129,11 @@ class TargetReader(ModelReader):
 
     @property
     def levels(self) -> list[str] | dict[str, list[str]] | None:
-        """The levels of the factors that targets were, as ``levels_of`` gives them."""
+        """The levels of targets that were factors, in the form that ``levels_of`` returns."""
         levels = {
-            place: [str(level) for level in levels] for place, levels in self._known.levels_of_targets.items()
+            place: [str(level) for level in levels]
+            for place, levels in self._schema.levels_of_targets.items()
         }
         if list(levels) == [0] and len(self.outputs) <= 1:
             return levels[0]
-        return {self._name_of(place): each for place, each in levels.items()} or None
+        return {self._output_name(place): each for place, each in levels.items()} or None

@@ -1,8 +1,8 @@
-"""Where batches come from.
+"""Sources of batches: arrays, datasets, iterators and functions.
 
-A source knows how many samples and batches one pass over it has, where that can be known, and starts
-a pass when iterated. It never knows who trains on it. ``open_source`` finds the right one for a value;
-a ``Stream`` takes batches from a source epoch after epoch.
+A source gives the number of samples and batches in one pass over it, if that can be known, and starts a pass
+when iterated. It does not depend on the engine that trains on it. ``open_source`` makes the right source for
+a value; a ``Stream`` takes batches from a source, epoch after epoch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kerasfit.data.arrays import check_arrays, count_samples, split
 from kerasfit.data.class_weights import ClassWeighting
 from kerasfit.data.lazy import LazyArray
 from kerasfit.data.names import NAMES, SPLIT_NAMES, VALIDATION_NAMES, Batch, Names
-from kerasfit.data.plain_reader import AS_IT_IS, Reader
+from kerasfit.data.plain_reader import PLAIN_READER, Reader
 from kerasfit.errors import ArgumentError
 from kerasfit.sources.arrays import ArraySource
 from kerasfit.sources.dataset import DatasetSource, is_dataset
@@ -49,7 +49,7 @@ __all__ = [
 
 
 def is_array_like(x: Any) -> bool:
-    """Whether x is arrays or tensors to index, rather than something that makes batches itself."""
+    """Whether x is arrays or tensors to cut into batches, rather than something that makes batches itself."""
     return not (is_dataset(x) or is_iterator_like(x))
 
 
@@ -63,34 +63,34 @@ def open_source(
     shuffle: bool = False,
     class_weight: ClassWeighting | None = None,
     names: Names = NAMES,
-    reader: Reader = AS_IT_IS,
+    reader: Reader = PLAIN_READER,
 ) -> Source:
-    """The source for what a caller gave as x.
+    """Make a source of batches from what a caller gave as x.
 
     Parameters
     ----------
     x, y, sample_weight
         Arrays, sparse matrices, or nested lists and dicts of them; or x alone: a ``tf.data.Dataset``, a
-        ``PyDataset``, an iterator, an iterable, or a function of no arguments that returns a batch, and
-        None when there are no more.
+        ``PyDataset``, an iterator, an iterable, or a function of no arguments that returns a batch, or None
+        when there are no more.
     batch_size
-        For arrays only; by default the one that the model says, if it does.
+        For arrays only; the model's fixed batch size by default, if it has one.
     shuffle
         Whether the samples of arrays, or the batches of a ``PyDataset``, get a new order each pass.
     steps
-        Steps in an epoch, where that is given. Without a batch size they share the samples of arrays among
-        them, as in Keras.
+        Steps in an epoch, if given. Without a batch size, the samples of arrays are divided among so many
+        steps, as in Keras.
     class_weight
         Multiplied into the sample weights.
     names
-        What errors call the arguments.
+        The names of the arguments in errors.
     reader
-        Says what the data mean to the model.
+        Converts the data for the model.
 
     Raises
     ------
     ArgumentError
-        If an argument goes with arrays only and x is none, or x is nothing that makes batches.
+        If an argument is for arrays only and x is not arrays, or x cannot make batches.
     """
     if is_array_like(x):
         return array_source(
@@ -106,13 +106,13 @@ def open_source(
     if batch_size is not None:
         raise ArgumentError(
             names.batch_size,
-            f"`{names.batch_size}` goes with arrays only: a {kind} makes the batches itself.",
+            f"`{names.batch_size}` is for arrays only: a {kind} makes the batches itself.",
         )
     for name, value in ((names.y, y), (names.sample_weight, sample_weight)):
         if value is not None:
             raise ArgumentError(
                 name,
-                f"`{name}` goes with arrays only: the batches of a {kind} hold it.",
+                f"`{name}` is for arrays only: the batches of a {kind} must contain it.",
                 "Let each batch be (x, y) or (x, y, sample_weight).",
             )
     if kind == "dataset":
@@ -121,9 +121,9 @@ def open_source(
 
 
 def read_arrays(
-    x: Any, y: Any, sample_weight: Any, *, names: Names = NAMES, reader: Reader = AS_IT_IS
+    x: Any, y: Any, sample_weight: Any, *, names: Names = NAMES, reader: Reader = PLAIN_READER
 ) -> tuple[Any, Any, Any]:
-    """Inputs, targets and weights as the model takes them, checked. See ``open_source``."""
+    """Convert inputs, targets and weights for the model and check them. See ``open_source``."""
     x, y = reader.inputs(names.x, x), reader.targets(names.y, y)
     arrays = check_arrays(x, y, reader.weights(names.sample_weight, sample_weight, y), names=names)
     reader.check(names, *arrays[:2])
@@ -139,9 +139,9 @@ def array_source(
     shuffle: bool = False,
     class_weight: ClassWeighting | None = None,
     names: Names = NAMES,
-    reader: Reader = AS_IT_IS,
+    reader: Reader = PLAIN_READER,
 ) -> ArraySource:
-    """The source for arrays that have been read. See ``open_source``."""
+    """Make a source from arrays returned by ``read_arrays``. See ``open_source``."""
     samples = count_samples(arrays[0])
     batch_size = reader.batch_size_for(names, batch_size, samples)
     if batch_size is None and steps is not None and steps > 0:

@@ -20,12 +20,12 @@ from kerasfit.tensors import to_model_dtype
 
 
 class ArraySource:
-    """Batches of consecutive rows, or of rows in a new random order each pass.
+    """Makes batches of consecutive rows, or of rows in a new random order each pass.
 
     Attributes
     ----------
     in_memory
-        Whether all rows are there as arrays, and not made when they are asked for.
+        Whether all data are numpy arrays, none of them read lazily.
 
     Parameters
     ----------
@@ -33,11 +33,11 @@ class ArraySource:
         Numpy arrays with the samples along the first axis, or nested lists and dicts of such arrays, as
         ``check_arrays`` returns them. Floats and booleans are converted to the model's float type.
     names
-        What errors call the arguments.
+        The names of the arguments in errors.
     allow_missing
         Whether numbers may be NaN or infinite.
     shuffle
-        Whether each pass has its own order.
+        Whether each pass has a new random order.
     """
 
     endless = goes_on = False
@@ -79,7 +79,7 @@ class ArraySource:
             yield self.batch(order, start)
 
     def begin_pass(self) -> np.ndarray | None:
-        """The order of the samples in a new pass; None if they keep their own."""
+        """Start a pass and return the order of its samples; None if they are not shuffled."""
         return self.shuffling.begin_pass(self.samples)
 
     def batch(self, order: np.ndarray | None, start: int) -> Batch:
@@ -90,6 +90,3 @@ class ArraySource:
     @property
     def example(self) -> Batch:
         return Batch(*self.data)
-
-
-# ---- what the caller gave, as arrays -----------------------------------------------------------------

@@ -11,7 +11,7 @@ from kerasfit.arguments import unpack
 from kerasfit.data.arrays import labelled_leaves, ragged
 from kerasfit.data.class_weights import ClassWeighting
 from kerasfit.data.names import NAMES, Batch, Names
-from kerasfit.data.plain_reader import AS_IT_IS, Reader
+from kerasfit.data.plain_reader import PLAIN_READER, Reader
 from kerasfit.object_origin import package_of
 from kerasfit.sources.source import Shuffling, weighted
 from kerasfit.tensors import is_ragged
@@ -24,12 +24,12 @@ def is_dataset(value: Any) -> bool:
 
 
 class DatasetSource:
-    """The elements of a dataset, each of which is a batch. Each pass starts at the dataset's beginning.
+    """Yields the elements of a dataset, each of which is a batch. Each pass starts from the beginning.
 
     Attributes
     ----------
     looks_at_batches
-        Whether each batch must be looked at, or changed, before a step.
+        Whether each batch must be checked or changed before a step.
     """
 
     samples = None
@@ -41,7 +41,7 @@ class DatasetSource:
         dataset: Any,
         class_weight: ClassWeighting | None = None,
         names: Names = NAMES,
-        reader: Reader = AS_IT_IS,
+        reader: Reader = PLAIN_READER,
     ):
         self.dataset = dataset
         self.names = names

@@ -16,9 +16,9 @@ from kerasfit import interrupts
 from kerasfit.arguments import unpack
 from kerasfit.data.arrays import as_tensors, check_are_numbers, labelled_leaves
 from kerasfit.data.class_weights import ClassWeighting
-from kerasfit.data.lazy import is_sparse
+from kerasfit.data.lazy import is_sparse_matrix
 from kerasfit.data.names import Batch, Names
-from kerasfit.data.plain_reader import AS_IT_IS, Reader
+from kerasfit.data.plain_reader import PLAIN_READER, Reader
 from kerasfit.error_context import error_context
 from kerasfit.errors import DataError
 from kerasfit.object_origin import is_of_r
@@ -31,7 +31,7 @@ def is_iterator_like(value: Any) -> bool:
     if (
         isinstance(value, (str, bytes, list, tuple, dict))
         or hasattr(value, "__array__")
-        or is_sparse(value)
+        or is_sparse_matrix(value)
         or is_backend_tensor(value)
     ):
         return False
@@ -41,28 +41,28 @@ def is_iterator_like(value: Any) -> bool:
 
 
 class IteratorSource:
-    """What an iterator yields, or a function returns, batch after batch.
+    """Yields the batches of an iterator, an iterable or a function.
 
     Parameters
     ----------
     value
-        One of: a ``keras.utils.PyDataset``; an iterator, which has one pass in all; an iterable or a
-        generator function, which starts anew at each pass; a function of no arguments that returns the next
-        batch, or None at the end of a pass, and is called again for the next one; a function that returns an
-        iterator over a pass.
+        One of: a ``keras.utils.PyDataset``; an iterator, which has only one pass; an iterable or a generator
+        function, which starts from the beginning at each pass; a function of no arguments that returns the
+        next batch, or None at the end of a pass, and is called again for the next pass; a function that
+        returns an iterator over a pass.
     class_weight
         Multiplied into the sample weights of each batch.
     label
-        The argument that errors name.
+        The argument's name in errors.
     reader
-        Says what batches mean to the model.
+        Converts batches for the model.
     shuffle
         Whether the batches of a ``PyDataset`` come in a new order each pass.
 
     Attributes
     ----------
     random_before
-        Returns the state that R's random generator had before the last batch was made, where R keeps it.
+        Returns the state of R's random generator before the last batch was made; None if R does not keep it.
     """
 
     samples = None
@@ -73,7 +73,7 @@ class IteratorSource:
         value: Any,
         class_weight: ClassWeighting | None = None,
         label: str = "x",
-        reader: Reader = AS_IT_IS,
+        reader: Reader = PLAIN_READER,
         *,
         shuffle: bool = False,
     ):
@@ -85,7 +85,7 @@ class IteratorSource:
         self.class_weight = class_weight
         self.reader = reader
         self.label = label
-        parts = (f"{label}()[[{i}]]" for i in (1, 2, 3))  # of what a call returns, in R's notation
+        parts = (f"{label}()[[{i}]]" for i in (1, 2, 3))  # elements of a call's result, in R's notation
         self.names = Names(*parts)
         self.example: Batch | None = None
         self.endless = value.num_batches is None if is_dataset else never_ends(value)
@@ -113,7 +113,7 @@ class IteratorSource:
         check_are_numbers(self.names.y, y)
         for path, leaf in labelled_leaves(self.names.x, x):
             if 0 in leaf.shape[:1]:
-                raise DataError(path, f"`{path}` has no samples.", "A pass ends with NULL (None).")
+                raise DataError(path, f"`{path}` has no samples.", "Return NULL (None) to end a pass.")
         self.reader.check_batch(self.names.x, x)
         self.reader.check(self.names, x, y)
         self.reader.check_weights(names.sample_weight, sample_weight, y)
@@ -121,17 +121,17 @@ class IteratorSource:
 
 
 def pass_starter(value: Any) -> Callable[[], Iterator[Any]]:
-    """A function that starts a pass over an iterator, iterable or function."""
+    """Make a function that starts a pass over an iterator, iterable or function."""
     if isinstance(value, Iterable):
         return lambda: iter(value)
     if inspect.isgeneratorfunction(value):
         return value
 
-    return Calls(value)
+    return FunctionPasses(value)
 
 
-class Calls:
-    """Passes over what a function returns: batches until it returns None; or an iterator over each pass."""
+class FunctionPasses:
+    """Starts passes over a function that returns batches until None, or an iterator over a pass."""
 
     def __init__(self, function: Callable[[], Any]):
         self._function = function
@@ -149,9 +149,9 @@ class Calls:
 
 
 def dataset_starter(dataset: keras.utils.PyDataset, shuffling: Shuffling) -> Callable[[], Iterator[Any]]:
-    """A function that starts a pass over a dataset, with as many threads as the dataset has workers.
+    """Make a function that starts a pass over a dataset, with as many threads as the dataset has workers.
 
-    A dataset that is written in R has none: R runs on one thread.
+    A dataset written in R gets no threads, because R runs on one thread.
     """
     workers = 1 if is_of_r(dataset.__getitem__) else dataset.workers
 
@@ -160,7 +160,7 @@ def dataset_starter(dataset: keras.utils.PyDataset, shuffling: Shuffling) -> Cal
         order: Iterable[int] = itertools.count() if count is None else range(count)
         if count is not None and (shuffled := shuffling.begin_pass(count)) is not None:
             order = shuffled.tolist()
-        getattr(dataset, "on_epoch_begin", lambda: None)()  # Keras 3.9 has none
+        getattr(dataset, "on_epoch_begin", lambda: None)()  # missing from Keras 3.9
         yield from map_ahead(dataset.__getitem__, iter(order), workers, dataset.max_queue_size)
         dataset.on_epoch_end()
 
@@ -168,24 +168,24 @@ def dataset_starter(dataset: keras.utils.PyDataset, shuffling: Shuffling) -> Cal
 
 
 def map_ahead(function: Callable, values: Iterator[Any], workers: int, ahead: int) -> Iterator[Any]:
-    """``map()`` with threads that work on the values to come."""
+    """``map()`` with threads that compute up to ``ahead`` results in advance."""
     if workers <= 1:
         yield from map(function, values)
         return
     interrupts.let_threads_call_host()
     with ThreadPoolExecutor(workers, thread_name_prefix="kerasfit-dataset") as threads:
-        coming = deque(threads.submit(function, value) for value in itertools.islice(values, max(ahead, 1)))
-        while coming:
-            result = coming.popleft().result()
-            coming.extend(threads.submit(function, value) for value in itertools.islice(values, 1))
+        futures = deque(threads.submit(function, value) for value in itertools.islice(values, max(ahead, 1)))
+        while futures:
+            result = futures.popleft().result()
+            futures.extend(threads.submit(function, value) for value in itertools.islice(values, 1))
             yield result
 
 
 def never_ends(value: Any) -> bool:
-    """Whether an iterator can be seen never to end, or says so itself in an attribute ``endless``.
+    """Whether an iterator is known never to end, by its type, its code or its attribute ``endless``.
 
-    A Python generator whose compiled code has no return instruction never ends by itself: the compiler
-    drops the implicit return at the end of a body that it can prove is not reached.
+    A Python generator whose bytecode has no return instruction can end only by an exception: the compiler
+    drops the implicit return at the end of a body if it can prove that the end is never reached.
     """
     if hasattr(value, "endless"):
         return bool(value.endless)

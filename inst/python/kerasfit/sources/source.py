@@ -1,4 +1,4 @@
-"""What a source is, and what a batch is."""
+"""The interface of sources, their shuffling, and class weights applied to batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kerasfit.tensors import to_model_dtype, to_numpy
 
 
 class Shuffling:
-    """The order of the samples or batches of a source in each pass: a new random one, or always their own.
+    """Determines the order of a source's samples or batches in each pass: a new random one, or unchanged.
 
     The order in pass p is a function of p and of ``seed``, a number drawn from numpy's global generator,
     which ``keras.utils.set_random_seed()`` seeds.
@@ -25,17 +25,17 @@ class Shuffling:
         self.passes = 0
 
     def begin_pass(self, count: int) -> np.ndarray | None:
-        """The order of so many in a new pass; None if they keep their own."""
+        """Start a pass over ``count`` samples or batches and return their order; None if not shuffled."""
         self.passes += 1
         return self.order(self.passes - 1, count)
 
     def order(self, number: int, count: int) -> np.ndarray | None:
-        """The order in a pass, counted from 0."""
+        """The order in pass ``number``, counted from 0; None if not shuffled."""
         return None if self.seed is None else np.random.default_rng((self.seed, number)).permutation(count)
 
 
 class Source(Protocol):
-    """Where batches come from. Each ``iter()`` starts a pass.
+    """Makes batches. Each ``iter()`` starts a pass.
 
     Attributes
     ----------
@@ -44,17 +44,17 @@ class Source(Protocol):
     batches
         Batches in one pass, or None if unknown or endless.
     batch_size
-        Samples in a batch, or None if the source alone knows.
+        Samples in a batch, or None if unknown.
     endless
         Whether a pass is known never to end.
     goes_on
-        Whether a pass that is left before its end is not begun anew: the next one goes on where it was left.
+        Whether the next pass continues where the last one was left, rather than from the beginning.
     shuffling
-        The order of each pass, as far as the source makes it.
+        The order of each pass, if the source determines it.
     names
-        What errors call the parts of a batch.
+        The names of a batch's parts in errors.
     example
-        A batch, or one of specifications that have a shape; None if none is there.
+        A batch, or specifications with the shapes of one; None if there is none yet.
     """
 
     samples: int | None
@@ -70,7 +70,7 @@ class Source(Protocol):
 
 
 def weighted(sample_weight: Any, class_weight: ClassWeighting | None, y: Any) -> Any:
-    """Sample weights times the weights of the samples' classes, where there are class weights."""
+    """Sample weights multiplied by class weights, if there are any."""
     if class_weight is None:
         return sample_weight
     of_class = class_weight.sample_weights(y)
@@ -78,16 +78,18 @@ def weighted(sample_weight: Any, class_weight: ClassWeighting | None, y: Any) ->
         return of_class
     if isinstance(of_class, dict):
         return {
-            name: product(sample_weight[name] if isinstance(sample_weight, dict) else sample_weight, weights)
+            name: multiply_weights(
+                sample_weight[name] if isinstance(sample_weight, dict) else sample_weight, weights
+            )
             for name, weights in of_class.items()
         }
     if isinstance(of_class, list):
         given = sample_weight if isinstance(sample_weight, (list, tuple)) else [sample_weight] * len(of_class)
-        return [product(weights, others) for weights, others in zip(given, of_class, strict=True)]
-    return product(sample_weight, of_class)
+        return [multiply_weights(weights, others) for weights, others in zip(given, of_class, strict=True)]
+    return multiply_weights(sample_weight, of_class)
 
 
-def product(sample_weight: Any, of_class: np.ndarray) -> np.ndarray:
+def multiply_weights(sample_weight: Any, of_class: np.ndarray) -> np.ndarray:
     sample_weight = to_model_dtype(to_numpy(sample_weight))
     rank = max(sample_weight.ndim, of_class.ndim)
     sample_weight, of_class = (w.reshape(w.shape + (1,) * (rank - w.ndim)) for w in (sample_weight, of_class))

@@ -1,4 +1,4 @@
-"""A source's batches, epoch after epoch."""
+"""Streams: take the batches of a source, epoch after epoch."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from kerasfit.sources.source import Source
 
 
 class Stream:
-    """Takes batches from a source and knows where epochs begin.
+    """Takes batches from a source and divides them into epochs.
 
-    An epoch is one pass over the source; or, with ``steps_per_epoch``, so many steps, with the next epoch
-    going on where the last one stopped until the pass ends.
+    An epoch is one pass over the source; or, with ``steps_per_epoch``, so many steps, and the next epoch
+    continues the pass where the last one stopped.
 
     Attributes
     ----------
     steps
-        Steps in an epoch as far as is known: None until an epoch has shown it.
+        Steps in an epoch; None if unknown until the first epoch has ended.
     taken
-        Steps taken in this epoch.
+        Batches taken in this epoch.
     passed
-        Batches of the current pass that epochs have taken.
+        Batches taken in the current pass, by this and earlier epochs.
     """
 
     def __init__(self, source: Source, steps_per_epoch: int | None = None):
@@ -38,23 +38,23 @@ class Stream:
         self.taken = self.passed = 0
 
     def peek(self) -> Batch | None:
-        """The batch that comes next, which stays there to be taken; None if the pass is over."""
+        """Return the next batch without taking it; None if the pass is over."""
         raise NotImplementedError
 
     def example(self) -> Batch | None:
-        """A batch that shows shapes and types: the one that comes next, or another like it."""
+        """A batch with the shapes and types of the data: the next one, or another like it."""
         return self.peek()
 
     def leave_pass(self) -> None:
-        """Let the next batch be the first of a new pass."""
+        """End the pass: the next batch is the first of a new one."""
         raise NotImplementedError
 
     def has_next(self) -> bool:
-        """Whether the pass goes on. May draw a batch from the source to know it."""
+        """Whether the pass has more batches. May draw a batch from the source to find out."""
         return self.peek() is not None
 
     def take(self, steps: int) -> Iterator[Batch]:
-        """The next ``steps`` batches of this epoch, fewer if it ends before."""
+        """Take the next ``steps`` batches of this epoch, or fewer if it ends before."""
         for _ in range(steps):
             if self.exhausted:
                 return
@@ -63,24 +63,24 @@ class Stream:
             yield batch
 
     def advance(self) -> None:
-        """Go past the batch that was peeked at."""
+        """Count the batch returned by ``peek`` as taken."""
         self.taken += 1
         self.passed += 1
 
     def begin_epoch(self, *, anew: bool = False) -> None:
-        """Start a pass, or go on with the one that ``steps_per_epoch`` cut unless told to start ``anew``."""
+        """Start an epoch: in a new pass, or in the one that ``steps_per_epoch`` cut off, unless ``anew``."""
         self.reset_epoch(anew=anew)
         if not self.has_next():
             self.leave_pass()  # the last epoch took the last batch
 
     def reset_epoch(self, *, anew: bool = False) -> None:
-        """The same, as far as that can be done without drawing a batch."""
+        """Do the part of ``begin_epoch`` that draws no batch."""
         if self.taken and (anew or self.limit is None):
             self.leave_pass()
         self.taken = 0
 
     def state(self, *, inside: bool) -> dict[str, Any]:
-        """What ``restore`` takes: where the stream is, ``inside`` an epoch or between two."""
+        """The position of the stream for ``restore``, ``inside`` an epoch or between two."""
         goes_on = self.in_pass and (inside or self.limit is not None)
         return {
             "taken": self.taken if inside else 0,
@@ -91,13 +91,13 @@ class Stream:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go to where another stream of an equal source was."""
+        """Move to the position that another stream of an equal source saved with ``state``."""
         if self.source.shuffling.seed is not None:
             self.leave_pass()
         vars(self.source.shuffling).update(state["shuffling"])
         self.taken, self.steps = state["taken"], state["steps"]
         if state["in_pass"]:
-            self.source.shuffling.passes = max(0, self.source.shuffling.passes - 1)  # this one begins again
+            self.source.shuffling.passes = max(0, self.source.shuffling.passes - 1)  # to repeat this pass
             self.skip(state["passed"])
 
     @property
@@ -106,35 +106,37 @@ class Stream:
         raise NotImplementedError
 
     def skip(self, steps: int) -> None:
-        """Go past so many batches of the pass, which no epoch takes."""
+        """Skip ``steps`` batches of the pass without counting them in an epoch."""
         raise NotImplementedError
 
     @property
     def exhausted(self) -> bool:
-        """Whether this epoch has no more batches. May draw a batch from the source to know it."""
+        """Whether this epoch has no more batches. May draw a batch from the source to find out."""
         return self.taken == self.limit or not self.has_next()
 
     @property
     def ran_dry(self) -> bool:
-        """Whether the source ended before this epoch had the steps that were asked for."""
+        """Whether the source ended before this epoch had ``steps_per_epoch`` steps."""
         return self.limit is not None and self.taken < self.limit and not self.has_next()
 
     def end_epoch(self) -> None:
-        """Learn from an epoch that has run to its end how many steps the next ones are likely to have."""
+        """Expect as many steps in the next epochs as in this complete one, if the number was unknown."""
         self.steps = self.steps or self.taken
 
 
 class BatchStream(Stream):
-    """Batches that are made one after the other.
+    """A stream of batches that the source makes one after the other.
 
     Attributes
     ----------
     before_draw
-        A function that is called before each batch is made, if there is one.
+        A function called before each batch is made, or None.
+    is_drawing
+        Whether a batch is being made, or was when an exception was raised.
     drawn
-        Batches made so far, of a source that never begins anew.
+        Batches made so far, if the source's passes continue each other (``goes_on``).
     stand_in
-        A batch that shows shapes and types, where none is to be made before its time.
+        A batch used for its shapes and types, so that no real one is made too early.
     """
 
     def __init__(self, source: Source, steps_per_epoch: int | None = None):
@@ -142,7 +144,7 @@ class BatchStream(Stream):
         self._pass: Iterator[Batch] | None = None
         self._ahead: Batch | None = None
         self.before_draw: Callable[[], None] | None = None
-        self.is_drawing = False  # or has been, when an exception came up
+        self.is_drawing = False
         self.drawn = 0
         self.stand_in: Batch | None = None
 
@@ -152,7 +154,7 @@ class BatchStream(Stream):
 
     @property
     def has_batch_ahead(self) -> bool:
-        """Whether there is a batch that has been made and not taken."""
+        """Whether a batch has been made and not yet taken."""
         return self._ahead is not None
 
     def peek(self) -> Batch | None:
@@ -189,7 +191,7 @@ class BatchStream(Stream):
 
     @property
     def drawn_before(self) -> int:
-        """How many batches were made before the next one that will be taken."""
+        """The number of batches made before the next one to be taken."""
         return self.drawn - self.has_batch_ahead
 
     def skip(self, steps: int) -> None:
@@ -202,10 +204,10 @@ class BatchStream(Stream):
 
 @dataclass
 class Rows:
-    """A run of consecutive batches of arrays: samples ``start`` to ``stop`` of ``order``.
+    """Consecutive batches of arrays: samples ``start`` to ``stop`` of ``order``.
 
-    Each batch has ``batch_size`` samples, the last one what remains. If all the samples that there are make
-    less than a batch, they are a whole one.
+    Each batch has ``batch_size`` samples, except a smaller last one. If the arrays have fewer samples than
+    that, ``batch_size`` is their number.
     """
 
     order: np.ndarray | None
@@ -218,18 +220,18 @@ class Rows:
         return -(-(self.stop - self.start) // self.batch_size)
 
     def split(self) -> tuple[Rows, Rows]:
-        """Those of whole batches, and the rest."""
+        """The rows of whole batches, and the rest."""
         cut = self.stop - (self.stop - self.start) % self.batch_size
         return replace(self, stop=cut), replace(self, start=cut)
 
     def in_parts(self, steps: int) -> Iterator[Rows]:
-        """The same in runs of at most so many batches."""
+        """The same rows in parts of at most ``steps`` batches."""
         for start in range(self.start, self.stop, steps * self.batch_size):
             yield replace(self, start=start, stop=min(start + steps * self.batch_size, self.stop))
 
 
 class RowStream(Stream):
-    """Batches of arrays, which an engine can also take as runs of row numbers."""
+    """A stream of batches of arrays, which an engine can also take as ranges of row numbers."""
 
     source: ArraySource
 
@@ -264,13 +266,13 @@ class RowStream(Stream):
             self.passed += steps
 
     def give_back(self, steps: int) -> None:
-        """Let the last ``steps`` batches that were taken be the next ones again."""
+        """Untake the last ``steps`` batches: they are the next ones again."""
         self.taken -= steps
         self.passed -= steps
         self._at -= steps * self.size
 
     def take_rows(self, steps: int) -> Rows:
-        """The next ``steps`` batches of this epoch, fewer if it ends before, as row numbers."""
+        """Take the next ``steps`` batches of this epoch, or fewer if it ends before, as row numbers."""
         if self.limit is not None:
             steps = min(steps, self.limit - self.taken)
         start, size = self._at, self.size
@@ -282,11 +284,11 @@ class RowStream(Stream):
 
     @property
     def size(self) -> int:
-        """Samples in a batch; in all but the last, where that has fewer."""
+        """Samples in each batch, except a smaller last one."""
         return min(self.source.batch_size, self.source.samples)
 
     def whole_pass(self) -> Rows:
-        """All batches of this pass, those that epochs have taken too; no rest where one epoch has none."""
+        """All batches of this pass, also those taken; without a smaller last batch if epochs are shorter."""
         size, samples = self.size, self.source.samples
         cut = self.limit is not None and self.limit < self.source.batches
         stop = samples - samples % size if cut else samples
@@ -294,6 +296,6 @@ class RowStream(Stream):
 
 
 def stream_of(source: Source, steps_per_epoch: int | None = None) -> Stream:
-    """The stream for a source."""
+    """Make the stream for a source."""
     kind = RowStream if isinstance(source, ArraySource) else BatchStream
     return kind(source, steps_per_epoch)
