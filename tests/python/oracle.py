@@ -1,7 +1,7 @@
-"""Keras's own answers, kept in build/ from one test run to the next.
+"""Results of Keras itself, cached in build/ between test runs.
 
-They depend on the versions of Keras and its backend, and on the test files that ask: a change of any asks
-Keras anew.
+They depend on the versions of Keras and its backend and on the test files that use them: if any of these
+changes, the results are computed again.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _CIRCUMSTANCES = _circumstances()
 
 
 def remembered(question: str | None, ask: Callable[[], Any]) -> Any:
-    """What ``ask()`` answers, from build/ where the same question has been asked before.
+    """Return the result of ``ask()``, from build/ if the same question has been asked before.
 
-    A question without a name is the test's own: its first, its second, and so on.
+    Questions without a name are numbered within each test: its first, its second, and so on.
     """
     if question is None:
         test = os.environ["PYTEST_CURRENT_TEST"]

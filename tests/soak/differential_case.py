@@ -1,4 +1,4 @@
-"""Runs random cases by Keras and by kerasfit: differential.py starts it and writes seeds to its input."""
+"""Run random cases with Keras and with kerasfit. differential.py starts it and writes seeds to its input."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from kerasfit.engines import engine_class
 
 BACKEND = keras.backend.backend()
 
-# Documented rules of kerasfit that Keras does not have, by what their errors say.
+# Documented rules of kerasfit that Keras does not have, by their error messages.
 STRICTER = {
     r"was compiled.*compile\(\) it again": "weights were frozen after compile()",
 }
 
 
 class Verbs:
-    """The three verbs of Keras or of kerasfit, with what they return in one form."""
+    """The fit(), evaluate() and predict() of Keras or of kerasfit, with results in one form."""
 
     def __init__(self, model: keras.Model, of_keras: bool, plan: str):
         self.model, self.of_keras = model, of_keras
@@ -59,7 +59,7 @@ class Verbs:
 
 
 def columns(history: dict[str, list]) -> dict[str, list]:
-    """A history with a metric for each element of one that is an array, as kerasfit has it."""
+    """Return a history with one metric for each element of an array metric, as kerasfit has it."""
     named: dict[str, list] = {}
     for name, values in history.items():
         values = np.asarray([keras.ops.convert_to_numpy(v) for v in values], float).reshape(len(values), -1)
@@ -82,11 +82,11 @@ def to_numpy(value: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(value), float)
 
 
-# ---- what happens to a model -------------------------------------------------------------------------------
+# ---- the calls made with a model -----------------------------------------------------------------------
 
 
 def life(c: Choices, of_keras: bool, perturbed: int = 0) -> Iterator[tuple[str, Any]]:
-    """What the random model of these choices gives in its life, step by step."""
+    """Yield the results of a sequence of calls with the random model of these choices."""
     dtype = set_dtype(c)
     case = random_models.build(c, of_keras)
     if perturbed:
@@ -121,7 +121,7 @@ def life(c: Choices, of_keras: bool, perturbed: int = 0) -> Iterator[tuple[str, 
 
 
 DTYPES = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
-# relative change in weights and inputs that is of the size of a rounding
+# relative change in weights and inputs of the size of a rounding error
 ROUNDING = {"float32": 3e-7, "float64": 1e-15, "mixed_bfloat16": 4e-3, "mixed_float16": 5e-4}
 
 
@@ -150,11 +150,11 @@ def perturb(case: random_models.Case, dtype: str, number: int) -> None:
     case.x = keras.tree.map_structure(changed, case.x)
 
 
-# ---- comparing ---------------------------------------------------------------------------------------------
+# ---- comparing -----------------------------------------------------------------------------------------
 
 
 def by_name(told: Iterator[tuple[str, Any]]) -> dict[str, Any]:
-    """What a life gives, with each metric of a history by itself."""
+    """Return results by name, with a separate entry for each metric of a history."""
     named: dict[str, Any] = {}
     for what, value in told:
         if isinstance(value, dict):
@@ -173,13 +173,13 @@ def lived(c: Choices, of_keras: bool, perturbed: int = 0) -> dict[str, Any]:
 
 
 def flattened(value: Any) -> np.ndarray:
-    """All numbers of a value, in the order of the names of its parts."""
+    """Return all numbers in a value, in the order of the names of its parts."""
     leaves = [np.asarray(leaf, float).ravel() for leaf in keras.tree.flatten(value)]
     return np.concatenate(leaves) if leaves else np.zeros(0)
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, float | str]:
-    """What differs by more than a tolerance, and by how much; or how its form differs."""
+    """Return what differs by more than a tolerance: by how much, or how its structure differs."""
     found: dict[str, float | str] = {}
     for what in theirs:
         a, b = theirs[what], ours.get(what)
@@ -202,13 +202,13 @@ def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, float
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference of two arrays, relative to numbers above 1."""
+    """Return the largest difference of two arrays, relative for numbers above 1."""
     with np.errstate(invalid="ignore"):
         return float(np.nanmax(np.abs(a - b) / np.maximum(1, np.abs(a)), initial=0))
 
 
 def explained(c: Choices, theirs: dict[str, Any], found: dict[str, float | str]) -> dict[str, str]:
-    """The differences that are more than Keras's own between weights that differ in their last bits."""
+    """Return the differences larger than Keras's own between weights that differ in their last bits."""
     moved = dict.fromkeys(found, 0.0)
     for number in (1, 2, 3):
         other = lived(c, of_keras=True, perturbed=number)
@@ -226,7 +226,7 @@ def explained(c: Choices, theirs: dict[str, Any], found: dict[str, float | str])
 
 
 def run(seed: int, fixed: dict[str, str]) -> dict[str, Any]:
-    """The outcome of a case."""
+    """Return the outcome of a case."""
     c, began = Choices(seed, fixed), time.process_time()
     result: dict[str, Any] = {}
     error = their_error = theirs = ours = None
@@ -253,7 +253,7 @@ def run(seed: int, fixed: dict[str, str]) -> dict[str, Any]:
 
 
 def xla_at_once(c: Choices) -> Any:
-    """TensorFlow's loop compiled by XLA from the first step, in half of the cases."""
+    """In half of the cases, make XLA compile TensorFlow's loop from the first step."""
     at_once = c.of("XLA", ["when it pays", "at once"], 0.2) == "at once"
     pays = (lambda model: 0) if at_once else keras_private.xla_pays_after
     return patch.object(keras_private, "xla_pays_after", pays)
@@ -270,7 +270,7 @@ def compared(c: Choices, theirs: dict[str, Any], ours: dict[str, Any]) -> dict[s
 
 
 def in_float64(c: Choices) -> str:
-    """Whether the two agree where rounding is less."""
+    """Return whether the two agree where rounding errors are smaller."""
     try:
         double = Choices(c.seed, c.fixed | {"dtype": "float64"})
         theirs, ours = lived(double, of_keras=True), lived(double, of_keras=False)
@@ -292,7 +292,7 @@ def long(error: Exception) -> str:
 
 
 def smallest(seed: int, fixed: dict[str, str]) -> dict[str, Any]:
-    """The case, with as many choices at their simplest as there can be if its outcome is to stay."""
+    """Return the case with as many choices at their simplest as possible without changing its outcome."""
     result = run(seed, fixed)
     if result["outcome"] != "FAULT":
         return result
