@@ -31,7 +31,7 @@ WITHOUT_A_VALUE = {"clipnorm": 0.01, "global_clipnorm": 0.01, "clipvalue": 0.001
 FOR_GOOD = ("learning_rate", "gradient_accumulation_steps", "use_ema", "ema_overwrite_frequency", "name")
 
 
-def settable(optimizer):
+def new_values(optimizer):
     """Return attributes of an optimizer with new values, except attributes that must be variables."""
     for name, value in optimizer.get_config().items():
         if name in WITHOUT_A_VALUE:
@@ -95,14 +95,14 @@ def test_optimizer_attributes_take_effect_as_in_keras(name):
     kind = OPTIMIZERS[name]
 
     def change(model):
-        for attribute, value in settable(kind()):
+        for attribute, value in new_values(kind()):
             setattr(model.optimizer, attribute, value)
 
     assert_as_in_keras(change, lambda: small(kind(0.01)))
 
 
 @on_torch
-@pytest.mark.parametrize("attribute, value", [*settable(OPTIMIZERS["Adam"]()), ("momentum", 0.9)])
+@pytest.mark.parametrize("attribute, value", [*new_values(OPTIMIZERS["Adam"]()), ("momentum", 0.9)])
 def test_each_optimizer_attribute_takes_effect(attribute, value):
     optimizer = "sgd" if attribute == "momentum" else "adam"
     assert_as_in_keras(lambda model: setattr(model.optimizer, attribute, value), lambda: small(optimizer))

@@ -279,7 +279,7 @@ sys.stdout.write(" ".join(str(hash(str(part))) for part in result))
 """
 
 
-def in_a_process(folder, timeout=None):
+def train_in_process(folder, timeout=None):
     """Train with a backup in a new process and return its output, or None if it is killed at the timeout."""
     python_path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     environment = os.environ | {"PYTHONPATH": python_path, "PYTHONHASHSEED": "0"}
@@ -304,7 +304,7 @@ def in_a_process(folder, timeout=None):
 def test_a_process_killed_at_any_time_can_be_resumed(tmp_path):
     kills = int(os.environ.get("KERASFIT_SOAK", 2))
     began = time.perf_counter()
-    expected = in_a_process(tmp_path / "whole")
+    expected = train_in_process(tmp_path / "whole")
     seconds = time.perf_counter() - began
     chance = random.Random(1)
     killed = runs = 0
@@ -314,7 +314,7 @@ def test_a_process_killed_at_any_time_can_be_resumed(tmp_path):
         # its end.
         if not (tmp_path / "state" / "state.npz").exists():
             (tmp_path / "state.csv").unlink(missing_ok=True)
-        return in_a_process(tmp_path / "state", timeout=timeout)
+        return train_in_process(tmp_path / "state", timeout=timeout)
 
     while killed < kills:
         result = run(timeout=seconds * chance.uniform(0.6, 1.05))

@@ -47,9 +47,9 @@ class Hook(keras.callbacks.Callback):
         super().__init__()
         self.drawn = 0.0
         self.hook, self.interrupt = hook, interrupt
-        setattr(self, hook, self.hear)
+        setattr(self, hook, self.run_hook)
 
-    def hear(self, *args, **kwargs):
+    def run_hook(self, *args, **kwargs):
         if "train_batch" not in self.hook:
             self.interrupt()
         self.drawn += np.random.rand() + random.random()

@@ -108,7 +108,7 @@ def make(path: Path, days: float = 0, content: bytes = b"x damaged") -> Path:
     return path
 
 
-def facts(folder: Path) -> dict[str, tuple]:
+def snapshot(folder: Path) -> dict[str, tuple]:
     """Return mode, modification time and content of everything in a folder."""
     found = {}
     for path in sorted(folder.rglob("*")):
@@ -159,12 +159,12 @@ posix = pytest.mark.skipif(os.name != "posix", reason="has no such files")
 def test_foreign_files_beside_our_folder_are_never_touched(load, tmp_path):
     given, elsewhere = tmp_path / "given", tmp_path / "elsewhere"
     make_foreign(given, elsewhere)
-    before = facts(tmp_path)
+    before = snapshot(tmp_path)
     for _ in range(2):
         assert load(given) is None
         assert not compilation_cache.remove_damaged()
-    after = facts(tmp_path)
-    assert {path: fact for path, fact in after.items() if compilation_cache.FOLDER not in path} == before
+    after = snapshot(tmp_path)
+    assert {path: entry for path, entry in after.items() if compilation_cache.FOLDER not in path} == before
     assert stat.S_IMODE((given / compilation_cache.FOLDER).stat().st_mode) == 0o700
     assert (
         (given / compilation_cache.FOLDER / "CACHEDIR.TAG")
@@ -195,10 +195,10 @@ def test_foreign_files_inside_our_folder_are_never_touched(load, tmp_path):
     (ours / ("f" * 16) / "tensorflow").symlink_to(elsewhere / "data" / "tensorflow")
     (ours / "checked").unlink()
     (ours / "checked").symlink_to(elsewhere / "thesis.tex")
-    before = facts(tmp_path)
+    before = snapshot(tmp_path)
     assert load(given) is None
     assert not compilation_cache.remove_damaged()
-    after = facts(tmp_path)
+    after = snapshot(tmp_path)
     del (
         before[f"given/{compilation_cache.FOLDER}/checked"],
         after[f"given/{compilation_cache.FOLDER}/checked"],
@@ -207,7 +207,7 @@ def test_foreign_files_inside_our_folder_are_never_touched(load, tmp_path):
     old = make(ours / DIGITS / "jax" / JAX, 400)
     assert load(given) is None
     assert not old.exists()  # ours is deleted and everything else stays
-    assert facts(tmp_path).keys() == {*before, f"given/{compilation_cache.FOLDER}/checked"}
+    assert snapshot(tmp_path).keys() == {*before, f"given/{compilation_cache.FOLDER}/checked"}
 
 
 def as_link(ours, elsewhere):
@@ -289,13 +289,13 @@ def test_an_entry_named_like_our_folder_that_is_not_ours_is_left_unchanged(load,
     if (given / compilation_cache.FOLDER).is_dir():
         make(given / compilation_cache.FOLDER / DIGITS / "jax" / JAX, 400)
         make(given / compilation_cache.FOLDER / DIGITS / "tensorflow" / TENSORFLOW)
-    before = facts(tmp_path)
+    before = snapshot(tmp_path)
     assert SHAPES[shape] in load(given)
     assert not compilation_cache.remove_damaged()
-    after = facts(tmp_path)
+    after = snapshot(tmp_path)
     if shape is not with_a_linked_backend_folder:
         assert after == before
-    assert {path: fact for path, fact in after.items() if path in before} == before
+    assert {path: entry for path, entry in after.items() if path in before} == before
 
 
 @posix
@@ -414,7 +414,7 @@ def test_keras_loads_beside_foreign_files_and_warns_once_about_a_refused_cache(t
     given, elsewhere = tmp_path / "given", tmp_path / "elsewhere"
     make_foreign(given, elsewhere)
     (given / compilation_cache.FOLDER).symlink_to(elsewhere)
-    before = facts(tmp_path)
+    before = snapshot(tmp_path)
     environment = os.environ | {"KERAS_BACKEND": "jax", "KERASFIT_CACHE": str(given)}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     again = "kerasfit.predict(keras.Sequential([keras.layers.Dense(1)]), x, verbose=0)"
@@ -425,11 +425,11 @@ def test_keras_loads_beside_foreign_files_and_warns_once_about_a_refused_cache(t
     assert "is a link" in done.stderr
     (given / compilation_cache.FOLDER).unlink()
     subprocess.run([sys.executable, "-c", TRAIN], env=environment, capture_output=True, check=True)
-    after = facts(tmp_path)
+    after = snapshot(tmp_path)
     made = {path for path in after if path.startswith(f"given/{compilation_cache.FOLDER}")}
     assert any(path.endswith("-cache") for path in made)
-    assert {path: fact for path, fact in after.items() if path not in made} == {
-        path: fact for path, fact in before.items() if path != f"given/{compilation_cache.FOLDER}"
+    assert {path: entry for path, entry in after.items() if path not in made} == {
+        path: entry for path, entry in before.items() if path != f"given/{compilation_cache.FOLDER}"
     }
 
 

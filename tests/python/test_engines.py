@@ -50,7 +50,7 @@ def test_an_embedding_of_unchecked_indices_is_not_compiled_with_xla():
     assert engine_for(model).plan == "loop"
 
 
-def beyond_xla():
+def model_xla_cannot_compile():
     """Build a model whose loss calls Python in each step, which XLA cannot compile."""
     import tensorflow as tf
 
@@ -65,16 +65,16 @@ def beyond_xla():
 
 
 @pytest.fixture
-def xla_soon(monkeypatch):
+def xla_after_three_steps(monkeypatch):
     """Make XLA take over from TensorFlow's graph after 3 steps."""
     monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 3)
 
 
 @on_tensorflow
-def test_a_model_xla_cannot_compile_continues_as_a_graph(xla_soon):
+def test_a_model_xla_cannot_compile_continues_as_a_graph(xla_after_three_steps):
     weights = []
     for plan in ("auto", "loop"):
-        model, x, y = beyond_xla()
+        model, x, y = model_xla_cannot_compile()
         kerasfit.fit(model, x, y, epochs=2, verbose=0, plan=plan)
         assert engine_for(model, plan).plan == "loop"
         weights.append(all_weights(model))
@@ -82,8 +82,8 @@ def test_a_model_xla_cannot_compile_continues_as_a_graph(xla_soon):
 
 
 @on_tensorflow
-def test_xla_is_tried_again_after_the_model_is_compiled_again(xla_soon):
-    model, x, y = beyond_xla()
+def test_xla_is_tried_again_after_the_model_is_compiled_again(xla_after_three_steps):
+    model, x, y = model_xla_cannot_compile()
     kerasfit.fit(model, x, y, epochs=2, verbose=0)
     model.compile("adam", "mse")
     kerasfit.fit(model, x, y, epochs=2, verbose=0)
@@ -99,7 +99,7 @@ def test_small_jobs_do_not_wait_for_xla():
 
 
 @on_tensorflow
-def test_xla_takes_over_at_the_same_step_with_and_without_breaks(xla_soon):
+def test_xla_takes_over_at_the_same_step_with_and_without_breaks(xla_after_three_steps):
     weights = []
     for breaks in ([], [1], [2], [1, 2, 3]):
         keras.utils.set_random_seed(1)
@@ -160,14 +160,14 @@ def all_weights(model):
 def test_a_plan_chosen_by_the_user_is_not_dropped_silently():
     import tensorflow as tf
 
-    model, x, y = beyond_xla()
+    model, x, y = model_xla_cannot_compile()
     with pytest.raises(tf.errors.OpError):
         kerasfit.fit(model, x, y, verbose=0, plan="xla")
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch does not trace")
 @pytest.mark.parametrize("build", models.few([models.dense, models.convolution], [models.dense]))
-def test_a_smaller_last_batch_and_another_fit_need_no_new_trace(build, xla_soon):
+def test_a_smaller_last_batch_and_another_fit_need_no_new_trace(build, xla_after_three_steps):
     model, x, y = build()
 
     def fit():
@@ -189,7 +189,7 @@ def test_another_batch_size_needs_no_new_trace_of_the_graph():
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no loops")
-def test_a_warm_epoch_is_one_call_for_each_program(xla_soon, monkeypatch):
+def test_a_warm_epoch_is_one_call_for_each_program(xla_after_three_steps, monkeypatch):
     model, x, y = models.dense()
     kerasfit.fit(model, x, y, epochs=12, batch_size=16, verbose=0)  # by then the duration of steps is known
     calls = []
@@ -207,7 +207,7 @@ def test_a_warm_epoch_is_one_call_for_each_program(xla_soon, monkeypatch):
 @pytest.mark.parametrize("batch_size", models.few_where_compiled([14, 16], [16]))  # all full, or not the last
 @pytest.mark.parametrize("shuffle", models.few([True, False], [True]))
 def test_unobserved_epochs_run_in_one_call_with_the_same_results(
-    xla_soon, monkeypatch, tmp_path, batch_size, shuffle
+    xla_after_three_steps, monkeypatch, tmp_path, batch_size, shuffle
 ):
     spans, several = [], engine_class().train_epochs
 
@@ -419,7 +419,7 @@ def test_unaligned_arrays_match_aligned_ones(build, shuffle, monkeypatch):
 def test_a_generator_may_reuse_the_memory_of_the_previous_batch(kind):
     """A step may still be using that batch, which Keras itself gets wrong with JAX."""
 
-    def losses(anew):
+    def losses(copied):
         keras.utils.set_random_seed(3)
         model = keras.Sequential([keras.Input((512,)), layers.Dense(1024, "relu"), layers.Dense(1)])
         model.compile("sgd", "mse")
@@ -430,14 +430,14 @@ def test_a_generator_may_reuse_the_memory_of_the_previous_batch(kind):
             while True:
                 x[:] = random.random(x.shape)
                 y[:] = x.mean(1, keepdims=True)
-                arrays = (x.copy(), y.copy()) if anew else (x, y)
+                arrays = (x.copy(), y.copy()) if copied else (x, y)
                 yield arrays if kind == "array" else tuple(map(from_numpy, arrays))
 
         return kerasfit.fit(model, batches(), steps_per_epoch=30, epochs=2, verbose=0).metrics["loss"]
 
     if kind == "tensor":
         from torch import from_numpy
-    assert losses(anew=False) == losses(anew=True)
+    assert losses(copied=False) == losses(copied=True)
 
 
 # ---- kernels: the same values as those of the backend --------------------------------------------------
@@ -576,7 +576,7 @@ def test_the_gradient_of_pooling_matches_the_backend(operation, pool):
 
 
 @pytest.fixture
-def put_otherwise(monkeypatch):
+def convolutions_with_our_gradient(monkeypatch):
     """Return a list that gets an element for each convolution with a gradient of ours."""
     seen, make = [], convolution.with_gradient
     monkeypatch.setattr(convolution, "with_gradient", lambda *args: seen.append(1) or make(*args))
@@ -593,18 +593,18 @@ def assert_same_convolution(convolve, *shapes):
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
 @pytest.mark.parametrize("shape, kernel, strides, padding, ours", CONVOLUTIONS)
 def test_the_gradients_of_a_convolution_match_the_backend(
-    put_otherwise, shape, kernel, strides, padding, ours
+    convolutions_with_our_gradient, shape, kernel, strides, padding, ours
 ):
     assert_same_convolution(lambda x, k: ops.conv(x, k, strides, padding), shape, kernel)
-    assert bool(put_otherwise) == (BACKEND in ours)
+    assert bool(convolutions_with_our_gradient) == (BACKEND in ours)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
 @pytest.mark.parametrize("kind", OTHER_CONVOLUTIONS)
-def test_the_gradients_of_other_convolutions_match_the_backend(put_otherwise, kind):
+def test_the_gradients_of_other_convolutions_match_the_backend(convolutions_with_our_gradient, kind):
     *shapes, convolve, ours = OTHER_CONVOLUTIONS[kind]
     assert_same_convolution(convolve, *shapes)
-    assert bool(put_otherwise) == (BACKEND in ours)
+    assert bool(convolutions_with_our_gradient) == (BACKEND in ours)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
@@ -642,7 +642,7 @@ def test_layers_may_use_forward_mode_derivatives():
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
-def calls_of_loops(monkeypatch, kind):
+def recurrent_kernel_calls(monkeypatch, kind):
     """Return a list that gets an element for each call of the kernel for one kind of recurrent layer."""
     seen, place, name = [], recurrent, f"{kind.lower()}_over_time"
     replace.fitting.cache_clear()  # it has cached the original function
@@ -665,7 +665,7 @@ def calls_of_loops(monkeypatch, kind):
 def test_the_gradients_of_a_recurrent_layer_match_the_backend(
     monkeypatch, with_states, kind, backwards, every, masked
 ):
-    seen = calls_of_loops(monkeypatch, kind)
+    seen = recurrent_kernel_calls(monkeypatch, kind)
     layer = getattr(keras.layers, kind)(
         5,
         return_sequences=every,
@@ -725,7 +725,7 @@ def test_a_loss_may_use_the_derivative_of_a_recurrent_layer(monkeypatch, kind, j
             return loss + ops.mean(slope(lambda x: ops.sum(self(x)), x) ** 2)
 
     monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 2)
-    seen = calls_of_loops(monkeypatch, kind)
+    seen = recurrent_kernel_calls(monkeypatch, kind)
     x = np.random.default_rng(0).normal(size=(20, 4, 3)).astype("float32")
     losses = []
     for train in (keras.Model.fit, kerasfit.fit):
@@ -741,7 +741,7 @@ def test_a_loss_may_use_the_derivative_of_a_recurrent_layer(monkeypatch, kind, j
 @on_torch
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_custom_models_use_the_fast_recurrent_loops_too(monkeypatch, kind):
-    seen = calls_of_loops(monkeypatch, kind)
+    seen = recurrent_kernel_calls(monkeypatch, kind)
     x = np.random.default_rng(0).normal(size=(20, 4, 3)).astype("float32")
     weights = []
     for loss in ("mse", lambda y, y_pred: ops.mean((y - y_pred) ** 2, -1)):

@@ -32,7 +32,7 @@ def interrupt_at(step):
 
 
 @pytest.fixture(autouse=True)
-def handler_stays():
+def handler_is_restored():
     before = signal.getsignal(signal.SIGINT)
     yield
     assert signal.getsignal(signal.SIGINT) is before

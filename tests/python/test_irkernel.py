@@ -86,8 +86,8 @@ def test_a_history_is_displayed_as_its_plot(notebook):
 def test_the_stop_button_ends_training_and_the_history_is_returned(notebook):
     said = notebook.text(
         """
-        told <- list(on_epoch_end = function(epoch) if (epoch == 3) { cat("third\\n"); flush.console() })
-        history <- fit(model, x, x[, 1], epochs = 1e5, verbose = 0, callbacks = told)
+        callback <- list(on_epoch_end = function(epoch) if (epoch == 3) { cat("third\\n"); flush.console() })
+        history <- fit(model, x, x[, 1], epochs = 1e5, verbose = 0, callbacks = callback)
         cat("interrupted", history$params$interrupted, nrow(as.data.frame(history)) > 2)
         """,
         interrupt_after="third",

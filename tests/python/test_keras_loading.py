@@ -21,8 +21,8 @@ from sessions import ENVIRONMENT
 )
 def test_loading_does_not_change_the_state_of_the_garbage_collector(before, freezes):
     """Loaded objects are frozen; objects that others created, which may become garbage, are not."""
-    told = "print(was == gc.isenabled(), gc.get_freeze_count())"
-    code = f"import gc; {before}; was = gc.isenabled(); import kerasfit; {told}"
+    report = "print(was == gc.isenabled(), gc.get_freeze_count())"
+    code = f"import gc; {before}; was = gc.isenabled(); import kerasfit; {report}"
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
     )

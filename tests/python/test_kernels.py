@@ -75,7 +75,7 @@ def calls(monkeypatch):
 
 
 @pytest.fixture
-def no_warnings_yet(monkeypatch):
+def forget_warnings(monkeypatch):
     monkeypatch.setattr(replace, "_warned", set())
 
 
@@ -120,7 +120,7 @@ def test_threefry_dropout_drops_the_right_share_and_scales_the_rest():
     "name", ["nn.max_pool", "LSTM.inner_loop"] if BACKEND != "torch" else ["GRU.inner_loop"]
 )
 def test_a_keras_function_with_a_new_argument_is_kept_with_one_warning(
-    monkeypatch, calls, no_warnings_yet, name
+    monkeypatch, calls, forget_warnings, name
 ):
     owner, attribute = keras_private.owner_of(name), name.split(".")[1]
     own = getattr(owner, attribute)
@@ -135,7 +135,7 @@ def test_a_keras_function_with_a_new_argument_is_kept_with_one_warning(
 
 
 @pytest.mark.parametrize("name", sorted({name.split(".")[0] for name in TABLE} & {"nn", "numpy", "random"}))
-def test_a_module_that_keras_has_moved_is_a_warning_and_not_an_error(monkeypatch, no_warnings_yet, name):
+def test_a_module_that_keras_has_moved_is_a_warning_and_not_an_error(monkeypatch, forget_warnings, name):
     monkeypatch.setitem(keras_private.BACKEND_MODULES, name, ("backend.nowhere",))
     kernel = "nn.max_pool" if BACKEND != "torch" else "nn._transpose_spatial_inputs"
     with warnings.catch_warnings(record=True) as caught:

@@ -344,8 +344,8 @@ class TestProgress:
     def test_lines_are_written_immediately_if_callbacks_may_print_too(self):
         writer = Writer()
         model, x, y = models.dense()
-        told = {"on_epoch_end": lambda epoch, logs: writer.line(f"callback {epoch}")}
-        kerasfit.fit(model, x, y, epochs=3, callbacks=told, verbose=2, writer=writer)
+        callback = {"on_epoch_end": lambda epoch, logs: writer.line(f"callback {epoch}")}
+        kerasfit.fit(model, x, y, epochs=3, callbacks=callback, verbose=2, writer=writer)
         said = [event[1].split("/")[0] for event in writer.events]
         assert said == ["callback 1", "Epoch 1", "callback 2", "Epoch 2", "callback 3", "Epoch 3"]
 

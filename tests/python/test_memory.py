@@ -14,7 +14,7 @@ FLOAT = np.dtype("float32")
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept(monkeypatch):
+def empty_pool(monkeypatch):
     monkeypatch.setattr(memory, "_kept", [])
 
 

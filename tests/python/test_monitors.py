@@ -35,7 +35,7 @@ def train(callbacks, build=models.dense, validates=True, epochs=2, **arguments):
     return model, history
 
 
-def refused(message, callbacks, steps=0, build=models.dense, **arguments):
+def assert_monitor_error(message, callbacks, steps=0, build=models.dense, **arguments):
     made = []
     with pytest.raises(ArgumentError, match=message) as caught:
         train(callbacks, lambda: made.append(build()) or made[0], **arguments)
@@ -46,18 +46,22 @@ def refused(message, callbacks, steps=0, build=models.dense, **arguments):
 @pytest.mark.parametrize("mode", ["auto", "min"])
 def test_a_misspelt_metric_is_an_error_before_the_first_step(mode, tmp_path):
     for kind in (EarlyStopping, Plateau):
-        refused('monitors `val_los`.*Did you mean monitor = "val_loss"', kind("val_los", mode=mode))
-    refused('Did you mean monitor = "val_accuracy"', EarlyStopping("val_acc", mode=mode))
+        assert_monitor_error(
+            'monitors `val_los`.*Did you mean monitor = "val_loss"', kind("val_los", mode=mode)
+        )
+    assert_monitor_error('Did you mean monitor = "val_accuracy"', EarlyStopping("val_acc", mode=mode))
     unknown = EarlyStopping("auc", mode=mode)
-    refused("monitors `auc`, and the metrics are `loss` and `accuracy`", unknown, validates=False)
+    assert_monitor_error(
+        "monitors `auc`, and the metrics are `loss` and `accuracy`", unknown, validates=False
+    )
     file = str(tmp_path / "m.keras")
     best = keras.callbacks.ModelCheckpoint(file, "val_acc", save_best_only=True, mode=mode)
-    refused("ModelCheckpoint monitors `val_acc`", best)
+    assert_monitor_error("ModelCheckpoint monitors `val_acc`", best)
 
 
 def test_a_validation_metric_without_validation_is_an_error_before_the_first_step():
-    refused("Nothing is validated: give `validation_data`", EarlyStopping(), validates=False)
-    refused("Nothing is validated", EarlyStopping("val_accuracy"), validates=False)
+    assert_monitor_error("Nothing is validated: give `validation_data`", EarlyStopping(), validates=False)
+    assert_monitor_error("Nothing is validated", EarlyStopping("val_accuracy"), validates=False)
 
 
 def test_metrics_of_the_run_can_be_monitored(tmp_path):
@@ -84,7 +88,7 @@ def test_metrics_a_callback_adds_to_the_logs_can_be_monitored():
 
 def test_a_metric_that_no_callback_has_added_is_reported_after_the_first_epoch():
     looks = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
-    refused('Did you mean monitor = "val_loss"', [looks, EarlyStopping("val_los")], steps=3)
+    assert_monitor_error('Did you mean monitor = "val_loss"', [looks, EarlyStopping("val_los")], steps=3)
     with pytest.warns(UserWarning, match='Did you mean monitor = "val_loss"'):
         train([looks, EarlyStopping("val_los", mode="min")])
     with pytest.warns(UserWarning, match="Nothing is validated"):
@@ -93,13 +97,15 @@ def test_a_metric_that_no_callback_has_added_is_reported_after_the_first_epoch()
 
 def test_metrics_of_a_custom_train_step_are_checked_after_the_first_epoch():
     train([EarlyStopping("twice_the_loss", mode="min")], models.own_train_step)
-    refused(
+    assert_monitor_error(
         'Did you mean monitor = "twice_the_loss"',
         EarlyStopping("twice_the_los", mode="min"),
         build=models.own_train_step,
         steps=3,
     )
-    refused("monitors `val_los`", EarlyStopping("val_los", mode="min"), build=models.own_train_step, steps=3)
+    assert_monitor_error(
+        "monitors `val_los`", EarlyStopping("val_los", mode="min"), build=models.own_train_step, steps=3
+    )
 
 
 def test_an_epoch_without_validation_does_not_decide_whether_a_metric_exists():

@@ -8,7 +8,7 @@ import keras
 import models
 import numpy as np
 import pytest
-from oracle import remembered
+from oracle import cached_answer
 
 import kerasfit
 from kerasfit import keras_private
@@ -54,11 +54,13 @@ def state(model):
     return [keras.ops.convert_to_numpy(v) for v in variables if "seed_generator" not in v.path]
 
 
-def compare(build, fit_arguments=None, keras_arguments=None, data=None, plan="loop", asks=None, used=False):
+def compare(
+    build, fit_arguments=None, keras_arguments=None, data=None, plan="loop", question=None, used=False
+):
     """Train two identical models, one with each fit(), and compare everything that training changes.
 
     ``keras_arguments`` are arguments that Keras's fit() needs in another form. ``data`` makes the data from
-    the model's x and y, again for each model. The default plan is the one that compiles fastest. ``asks``
+    the model's x and y, again for each model. The default plan is the one that compiles fastest. ``question``
     names Keras's results where tests share them; with ``used``, the models also evaluate and predict.
     """
     data = data or (lambda x, y: (x, y))
@@ -69,7 +71,7 @@ def compare(build, fit_arguments=None, keras_arguments=None, data=None, plan="lo
         history = theirs.fit(*data(x, y), **{**common, **(keras_arguments or {})}).history
         return state(theirs), history, answers(theirs, x, y) if used else []
 
-    weights, keras_history, keras_answers = remembered(asks, keras_answers)
+    weights, keras_history, keras_answers = cached_answer(question, keras_answers)
     ours, x, y = built(build)
     history = kerasfit.fit(ours, *data(x, y), **common, plan=plan)
 
@@ -154,7 +156,7 @@ def by_all_plans(cases, by_each=(), where_compiled=None):
     "build, plan", by_all_plans(models.KINDS, FEW_KINDS, KINDS_WHERE_COMPILED), ids=name_of
 )
 def test_every_kind_of_model_trains_evaluates_and_predicts_as_in_keras(build, plan):
-    compare(build, {"validation_split": 0.3}, plan=plan, asks=build.__name__, used=True)
+    compare(build, {"validation_split": 0.3}, plan=plan, question=build.__name__, used=True)
 
 
 @pytest.mark.parametrize("plan", engine_class().plans)
@@ -162,7 +164,7 @@ def test_any_plan_can_be_chosen(plan):
     for build in (
         (models.dense,) if models.COMPILED else (models.dense, models.convolution, models.several_outputs)
     ):
-        compare(build, plan=plan, asks=f"{build.__name__}, training alone")
+        compare(build, plan=plan, question=f"{build.__name__}, training alone")
 
 
 @models.full_where_compiled
@@ -172,14 +174,16 @@ def test_keras_metrics_are_reset_each_epoch_as_in_keras(task, plan):
         pytest.skip("Keras 3.9 cannot build some of its metrics with PyTorch")
     # with PyTorch, Keras returns counts as the tensor that validation continues to count in
     split = 0.0 if BACKEND == "torch" else 0.3
-    compare(lambda: models.with_metrics(task), {"validation_split": split}, plan=plan, asks=f"metrics {task}")
+    compare(
+        lambda: models.with_metrics(task), {"validation_split": split}, plan=plan, question=f"metrics {task}"
+    )
 
 
 @pytest.mark.parametrize(
     "name, plan", by_all_plans(models.optimizers(), ["accumulation"], OPTIMIZERS_WHERE_COMPILED)
 )
 def test_optimizers_end_in_the_same_state_as_in_keras(name, plan):
-    compare(lambda: models.dense(**models.optimizers()[name]), plan=plan, asks=name)
+    compare(lambda: models.dense(**models.optimizers()[name]), plan=plan, question=name)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras cannot train one there")
@@ -191,7 +195,7 @@ def test_a_stateful_network_gets_only_batches_of_its_size(size, plan):
     def build():
         return models.stateful(size)
 
-    compare(build, {"batch_size": size}, plan=plan, asks=f"stateful {size}")
+    compare(build, {"batch_size": size}, plan=plan, question=f"stateful {size}")
     ours, x, _ = built(build)
     theirs, *_ = built(build)
     for _ in range(2):  # with the state left by the first iteration

@@ -192,7 +192,7 @@ LIKE_WINDOWS = """
 import errno, os, stat, sys, types
 import keras, numpy, pandas, http.server, tempfile, shutil, multiprocessing, asyncio
 
-# names that Windows lacks, and modules
+# names and modules that Windows lacks
 missing = '''\
 geteuid getuid getegid getgid O_NOFOLLOW O_NONBLOCK O_DIRECTORY fchmod fchown chown mkfifo uname getpgid
 sched_getaffinity RTLD_DEEPBIND RTLD_NOW posix_fadvise sysconf'''
@@ -209,7 +209,7 @@ for name in ("SIGALRM", "pthread_kill", "pthread_sigmask", "SIGKILL", "SIGUSR1",
     if hasattr(signal, name):
         delattr(signal, name)
 
-# its way to lock: by bytes, and others are refused
+# Windows locks by byte range, and refuses other processes
 locked = set()
 def locking(descriptor, mode, count):
     key = os.fstat(descriptor).st_ino
@@ -218,7 +218,7 @@ def locking(descriptor, mode, count):
     locked.add(key)
 sys.modules["msvcrt"] = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
 
-# it neither renames nor deletes files that are open, and opens no folders
+# Windows cannot rename or delete open files, or open folders
 def open_files():
     for number in os.listdir("/proc/self/fd"):
         try:

@@ -24,7 +24,7 @@ from kerasfit import keras_private
 BATCH = 16
 
 
-def some(names: Collection[str]) -> list[str]:
+def share_of(names: Collection[str]) -> list[str]:
     """Return as many per cent of the names as the environment variable says, evenly spaced."""
     return list(names)[:: round(100 / max(1, int(os.environ.get("KERASFIT_SOAK", "100"))))]
 
@@ -68,17 +68,17 @@ def skip_for(error: Exception) -> None:
 
 def compare(life: Any, atol: float = 1e-4) -> None:
     """Compare the results of a sequence of calls with both; skip it if Keras itself fails."""
-    told = {}
+    results = {}
     for name in ("Keras", "kerasfit"):
         keras.backend.clear_session()
         keras.utils.set_random_seed(3)
         try:
-            told[name] = life(name)
+            results[name] = life(name)
         except Exception as error:
             if name != "Keras":
                 raise
             skip_for(error)
-    for (what, ours), (_, theirs) in zip(told["kerasfit"], told["Keras"], strict=True):
+    for (what, ours), (_, theirs) in zip(results["kerasfit"], results["Keras"], strict=True):
         if isinstance(ours, dict):
             assert set(ours) == set(theirs), what
             ours, theirs = ([values[name] for name in sorted(values)] for values in (ours, theirs))
@@ -95,7 +95,7 @@ def backwards(values: Any) -> Any:
     return None if values is None else keras.tree.map_structure(lambda leaf: leaf[::-1].copy(), values)
 
 
-@pytest.mark.parametrize("name", some(zoo.MODELS))
+@pytest.mark.parametrize("name", share_of(zoo.MODELS))
 def test_a_sequence_of_calls_gives_the_results_of_keras(name):
     def life(whose):
         model, x, y, *more = zoo.MODELS[name]()
@@ -126,7 +126,7 @@ def test_a_sequence_of_calls_gives_the_results_of_keras(name):
     compare(lambda whose: list(life(whose)), **({"atol": 0.02} if name == "bfloat16" else {}))
 
 
-@pytest.mark.parametrize("name", some(zoo.DATA))
+@pytest.mark.parametrize("name", share_of(zoo.DATA))
 def test_each_kind_of_data_gives_the_results_of_keras(name):
     def life(whose):
         model, make, more = zoo.DATA[name]()
@@ -170,7 +170,7 @@ def skip_if_keras_cannot_train(name):
 
 
 @pytest.mark.parametrize("save_freq", ["epoch", 2])
-@pytest.mark.parametrize("name", some(zoo.MODELS))
+@pytest.mark.parametrize("name", share_of(zoo.MODELS))
 def test_a_stopped_run_resumes_bit_for_bit(name, save_freq, tmp_path):
     def train(folder, seed, *, stops=False):
         keras.backend.clear_session()

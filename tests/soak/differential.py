@@ -57,14 +57,14 @@ class Worker:
             self.process.stdin.write(json.dumps([seed, fixed, smaller]) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            return {"outcome": "FAULT", "details": f"the process died: {self.last_words()}"}
+            return {"outcome": "FAULT", "details": f"the process died: {self.last_output()}"}
         limit = SECONDS_OF_A_CASE * (20 if smaller else 1)
         if not select.select([self.process.stdout], [], [], limit)[0]:
             return {"outcome": "FAULT", "details": f"no answer in {limit} seconds"}
         line = self.process.stdout.readline()
-        return json.loads(line) if line else {"outcome": "FAULT", "details": f"died: {self.last_words()}"}
+        return json.loads(line) if line else {"outcome": "FAULT", "details": f"died: {self.last_output()}"}
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         return f"status {self.process.wait()}: {self.process.stderr.read()[-2000:]}"
 
     def end(self) -> None:
@@ -139,7 +139,7 @@ def main() -> None:
             if sys.stderr.isatty() or seed % 10 == 0:
                 print(f"{backend} {seed}", end="\r", file=sys.stderr, flush=True)
             if chosen.verbose or result["outcome"] not in GOOD:
-                tell(backend, seed, result, chosen.fix)
+                report(backend, seed, result, chosen.fix)
         failed |= any(outcome not in GOOD for outcome in outcomes)
         counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
         print(
@@ -150,7 +150,7 @@ def main() -> None:
     sys.exit(failed)
 
 
-def tell(backend: str, seed: int, result: dict[str, Any], fixed: list[str]) -> None:
+def report(backend: str, seed: int, result: dict[str, Any], fixed: list[str]) -> None:
     again = "".join(f' --fix "{choice}"' for choice in fixed)
     print(
         f"{result['outcome']}: python tests/soak/differential.py --backend {backend} --cases 1 --seed {seed}"

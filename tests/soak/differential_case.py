@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import random_models
 from choices import Choices
-from random_data import arguments_of, other_data, source_of
+from random_data import arguments_of, reorder_samples, source_of
 
 import kerasfit
 from kerasfit import keras_private
@@ -111,7 +111,7 @@ def life(c: Choices, of_keras: bool, perturbed: int = 0) -> Iterator[tuple[str, 
         elif again == "compiled again":
             case.model.trainable = True
             random_models.compile_again(case.model)
-        other_data(case)
+        reorder_samples(case)
         data, arguments = source_of(c, case, "data again", weights=False)
         yield "history again", verbs.fit(data, **arguments)
         yield "weights again", weights_of(case.model)
@@ -153,10 +153,10 @@ def perturb(case: random_models.Case, dtype: str, number: int) -> None:
 # ---- comparing -----------------------------------------------------------------------------------------
 
 
-def by_name(told: Iterator[tuple[str, Any]]) -> dict[str, Any]:
+def flatten_metrics(results: Iterator[tuple[str, Any]]) -> dict[str, Any]:
     """Return results by name, with a separate entry for each metric of a history."""
     named: dict[str, Any] = {}
-    for what, value in told:
+    for what, value in results:
         if isinstance(value, dict):
             named[f"names of {what}"] = sorted(value)
             named |= {f"{what} {name}": value[name] for name in sorted(value)}
@@ -165,11 +165,11 @@ def by_name(told: Iterator[tuple[str, Any]]) -> dict[str, Any]:
     return named
 
 
-def lived(c: Choices, of_keras: bool, perturbed: int = 0) -> dict[str, Any]:
+def results_by_name(c: Choices, of_keras: bool, perturbed: int = 0) -> dict[str, Any]:
     keras.backend.clear_session()
     keras.utils.set_random_seed(3)
     fresh = Choices(c.seed, c.fixed) if perturbed or not of_keras else c
-    return by_name(life(fresh, of_keras, perturbed))
+    return flatten_metrics(life(fresh, of_keras, perturbed))
 
 
 def flattened(value: Any) -> np.ndarray:
@@ -207,21 +207,21 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
         return float(np.nanmax(np.abs(a - b) / np.maximum(1, np.abs(a)), initial=0))
 
 
-def explained(c: Choices, theirs: dict[str, Any], found: dict[str, float | str]) -> dict[str, str]:
+def unexplained(c: Choices, theirs: dict[str, Any], found: dict[str, float | str]) -> dict[str, str]:
     """Return the differences larger than Keras's own between weights that differ in their last bits."""
-    moved = dict.fromkeys(found, 0.0)
+    keras_own = dict.fromkeys(found, 0.0)
     for number in (1, 2, 3):
-        other = lived(c, of_keras=True, perturbed=number)
+        other = results_by_name(c, of_keras=True, perturbed=number)
         for what in found:
             a, b = flattened(theirs[what]), flattened(other[what])
             same_form = a.shape == b.shape and np.array_equal(np.isnan(a), np.isnan(b))
-            moved[what] = max(moved[what], distance(a, b) if same_form else np.inf)
-        if all(isinstance(d, float) and d <= 10 * moved[what] for what, d in found.items()):
+            keras_own[what] = max(keras_own[what], distance(a, b) if same_form else np.inf)
+        if all(isinstance(d, float) and d <= 10 * keras_own[what] for what, d in found.items()):
             return {}
     return {
-        what: f"differs by {d:.3g}, Keras itself by {moved[what]:.3g}" if isinstance(d, float) else d
+        what: f"differs by {d:.3g}, Keras itself by {keras_own[what]:.3g}" if isinstance(d, float) else d
         for what, d in found.items()
-        if not (moved[what] == np.inf or (isinstance(d, float) and d <= 10 * moved[what]))
+        if not (keras_own[what] == np.inf or (isinstance(d, float) and d <= 10 * keras_own[what]))
     }
 
 
@@ -231,13 +231,13 @@ def run(seed: int, fixed: dict[str, str]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     error = their_error = theirs = ours = None
     try:
-        theirs = lived(c, of_keras=True)
+        theirs = results_by_name(c, of_keras=True)
     except Exception as problem:
         their_error = problem
     result |= {"description": str(c), "made": c.made, "simpler": c.simpler()}
     with xla_at_once(c):
         try:
-            ours = lived(c, of_keras=False)
+            ours = results_by_name(c, of_keras=False)
         except Exception as problem:
             error = problem
     if their_error:
@@ -263,17 +263,17 @@ def compared(c: Choices, theirs: dict[str, Any], ours: dict[str, Any]) -> dict[s
     found = differences(theirs, ours)
     if not found:
         return {"outcome": "same"}
-    if not (left := explained(c, theirs, found)):
+    if not (left := unexplained(c, theirs, found)):
         return {"outcome": "rounding", "details": str(found)}
     details = "; ".join(f"{what}: {how}" for what, how in left.items())
     return fault(f"{details}. {in_float64(c)}")
 
 
 def in_float64(c: Choices) -> str:
-    """Return whether the two agree where rounding errors are smaller."""
+    """Describe the differences in float64, where rounding errors are smaller."""
     try:
         double = Choices(c.seed, c.fixed | {"dtype": "float64"})
-        theirs, ours = lived(double, of_keras=True), lived(double, of_keras=False)
+        theirs, ours = results_by_name(double, of_keras=True), results_by_name(double, of_keras=False)
     except Exception as error:
         return f"In float64: {short(error)}"
     return f"In float64: {differences(theirs, ours) or 'the same'}"

@@ -127,19 +127,19 @@ class Watcher(keras.callbacks.Callback):
         super().__init__()
         self.logs: dict[str, list] = {}
 
-    def remember(self, event: str, number: int, logs: dict | None) -> None:
+    def record(self, event: str, number: int, logs: dict | None) -> None:
         for name, value in (logs or {}).items():
             value = np.asarray(keras.ops.convert_to_numpy(value), float).ravel()
             self.logs.setdefault(f"{event} {name}", []).extend([number, *value])
 
     def on_train_batch_end(self, batch, logs=None):
-        self.remember("batch", batch, logs)
+        self.record("batch", batch, logs)
 
     def on_test_batch_end(self, batch, logs=None):
-        self.remember("test batch", batch, logs)
+        self.record("test batch", batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.remember("epoch", epoch, logs)
+        self.record("epoch", epoch, logs)
 
 
 def callbacks(
@@ -210,6 +210,6 @@ def validation(c: Choices, case: Case, arrays: bool) -> dict[str, Any]:
     return arguments | c.of("validation frequency", {"1": {}, "2": {"validation_freq": 2}}, 0.8)
 
 
-def other_data(case: Case) -> None:
+def reorder_samples(case: Case) -> None:
     """Reorder the samples of the case."""
     case.x, case.y, case.sample_weight = rows_of((case.x, case.y, case.sample_weight), slice(None, None, -1))
