@@ -899,7 +899,7 @@ def test_several_inputs_without_targets_are_validated_on_a_list():
 
 
 @pytest.mark.parametrize("built", [True, False])
-def test_the_loss_tells_class_weights_whether_timesteps_have_classes(built):
+def test_class_weights_apply_to_timesteps_if_the_loss_takes_class_codes(built):
     first = [keras.Input((4, 2))] if built else []
     model = keras.Sequential([*first, layers.Dense(3, activation="softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")

@@ -90,22 +90,22 @@ def test_callbacks_without_batch_hooks_are_not_called_for_batches():
 
 
 def test_the_model_is_synchronized_only_for_callbacks_that_may_read_it():
-    def looks(callback, hook="epoch_end", *args):
+    def syncs(callback, hook="epoch_end", *args):
         synced = []
         callbacks = Callbacks([callback], models.dense()[0], sync=lambda: synced.append(True))
         getattr(callbacks, hook)(*args or (1, {"loss": 1.0}))
         return bool(synced)
 
     early_stopping = keras.callbacks.EarlyStopping
-    assert not looks(early_stopping(monitor="loss"))
-    assert looks(early_stopping(monitor="loss", restore_best_weights=True))
-    assert looks(type("Mine", (early_stopping,), {})(monitor="loss"))
+    assert not syncs(early_stopping(monitor="loss"))
+    assert syncs(early_stopping(monitor="loss", restore_best_weights=True))
+    assert syncs(type("Mine", (early_stopping,), {})(monitor="loss"))
     at_end = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
-    assert looks(at_end)
-    assert not looks(at_end, "epoch_begin", 1)
+    assert syncs(at_end)
+    assert not syncs(at_end, "epoch_begin", 1)
     old = type("Old", (keras.callbacks.Callback,), {"on_batch_end": lambda self, batch, logs=None: None})()
-    assert looks(old, "batch_end", "train", 0, {})
-    assert not looks(old, "batch_end", "test", 0, {})
+    assert syncs(old, "batch_end", "train", 0, {})
+    assert not syncs(old, "batch_end", "test", 0, {})
 
 
 def test_hooks_with_old_names_are_called():

@@ -87,12 +87,12 @@ def test_metrics_a_callback_adds_to_the_logs_can_be_monitored():
 
 
 def test_a_metric_that_no_callback_has_added_is_reported_after_the_first_epoch():
-    looks = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
-    assert_monitor_error('Did you mean monitor = "val_loss"', [looks, EarlyStopping("val_los")], steps=3)
+    reads_logs = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
+    assert_monitor_error('Did you mean monitor = "val_loss"', [reads_logs, EarlyStopping("val_los")], steps=3)
     with pytest.warns(UserWarning, match='Did you mean monitor = "val_loss"'):
-        train([looks, EarlyStopping("val_los", mode="min")])
+        train([reads_logs, EarlyStopping("val_los", mode="min")])
     with pytest.warns(UserWarning, match="Nothing is validated"):
-        train([looks, EarlyStopping()], validates=False)
+        train([reads_logs, EarlyStopping()], validates=False)
 
 
 def test_metrics_of_a_custom_train_step_are_checked_after_the_first_epoch():
@@ -109,8 +109,8 @@ def test_metrics_of_a_custom_train_step_are_checked_after_the_first_epoch():
 
 
 def test_an_epoch_without_validation_does_not_decide_whether_a_metric_exists():
-    looks = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
+    reads_logs = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*Did you mean")
         warnings.filterwarnings("ignore", message="Early stopping conditioned")
-        train([looks, EarlyStopping("val_loss", mode="min")], validation_freq=2)
+        train([reads_logs, EarlyStopping("val_loss", mode="min")], validation_freq=2)

@@ -81,7 +81,7 @@ def test_a_matrix_in_a_data_frame_becomes_one_column_for_each_of_its_own():
         ("structure(4.94065645841247e-324, class = 'integer64', names = 'a')", {"a": 1.0}),
     ],
 )
-def test_scalar_arguments_become_plain_python_values(code, value):
+def test_other_arguments_become_plain_python_values(code, value):
     assert plain_from_r("verbose", ro.r(code)) == value
 
 

@@ -270,7 +270,7 @@ class TestStreams:
         stream.end_epoch()
         assert stream.steps == 3
 
-    def test_a_source_that_ends_before_its_steps_is_reported(self):
+    def test_a_source_with_fewer_batches_than_steps_has_ended_early(self):
         stream = stream_of(open_source(pairs(3)), 5)
         stream.begin_epoch()
         list(stream.take(5))

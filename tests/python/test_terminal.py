@@ -134,7 +134,7 @@ def test_many_metrics_with_long_names_are_wrapped_between_metrics(tmp_path):
 
 
 @pytest.mark.full
-def test_training_within_another_progress_bar_and_suppressed_messages_prints_lines(tmp_path):
+def test_fit_inside_another_progress_bar_leaves_one_line_for_each_epoch(tmp_path):
     end = """
     quiet <- list(on_train_batch_end = function() Sys.sleep(0.001))
     cli::cli_progress_bar("folds", total = 3)
