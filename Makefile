@@ -54,7 +54,7 @@ test-python: setup
 	for backend in jax tensorflow; do KERAS_BACKEND=$$backend $(PYTEST) $(DEPENDS_ON_BACKEND) || exit; done
 
 # tests of the core with the oldest versions of Keras and the backends that pyproject.toml allows, and with the newest
-ON_OTHER_VERSIONS := $(patsubst %,tests/python/test_%.py,arguments data delegate extras loop mistakes nesting sources store)
+ON_OTHER_VERSIONS := $(patsubst %,tests/python/test_%.py,arguments callbacks checks custom_fit data loop nesting sources store)
 test-oldest test-newest: setup
 	tools/test-with.sh $(@:test-%=%) "$(BACKENDS)" $(DEPENDS_ON_BACKEND)
 	tools/test-with.sh $(@:test-%=%) tensorflow $(ON_OTHER_VERSIONS)

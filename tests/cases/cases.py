@@ -1,7 +1,7 @@
-"""The cases of cases.json with values of Python; R's of the same meaning must train to the same weights.
+"""The cases of cases.json with Python's values; R's equivalent values must train to the same weights.
 
-``python`` is a tuple (x, y) or (x, y, further arguments), of the names below; ``r`` is the same as a list of
-R, whose names are in world.R. ``plan`` is for forms that engines run in another way than arrays in memory.
+``python`` is a tuple (x, y) or (x, y, further arguments) of the names below; ``r`` is the same as an R list,
+whose names are in world.R. ``plan`` is for forms that engines run differently from arrays in memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FRAME = pd.DataFrame(X, columns=list("abcd"))
 
 
 def generate(count: int | None = None):
-    """Batches of 8 rows, the first, the second and so on; for ever, or so many."""
+    """Yield batches of 8 rows in order, forever or up to a count."""
     number = 0
     while count is None or number < count:
         rows = (np.arange(8) + 8 * number) % 150
@@ -34,7 +34,7 @@ def generate(count: int | None = None):
 
 
 def build(name: str) -> keras.Model:
-    """A small model, always with the same weights."""
+    """Build a small model, always with the same weights."""
     keras.utils.set_random_seed(1)
     if name == "two":
         a, b = keras.Input((4,), name="a"), keras.Input((2,), name="b")
@@ -58,7 +58,7 @@ def build(name: str) -> keras.Model:
 
 
 def train(case: dict[str, Any]) -> list[np.ndarray]:
-    """The weights after training with Python's values."""
+    """Return the weights after training with Python's values."""
     model = build(case["model"])
     x, y, *further = eval(case["python"])
     kerasfit.fit(model, x, y, **options(case), **(further[0] if further else {}))

@@ -1,4 +1,4 @@
-"""One backend for each process: KERAS_BACKEND chooses it, as it does for users."""
+"""Test configuration. KERAS_BACKEND selects the backend of the process, as it does for users."""
 
 import gc
 import os
@@ -6,21 +6,21 @@ import signal
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-import kerasfit  # noqa: F401, I001  before Keras, which it tells where to keep compiled programs
+import kerasfit  # noqa: F401, I001  before Keras, since it sets the folder for compiled programs
 import keras
 import pytest
-import tensorflow  # noqa: F401  which Keras loads at the first seed
+import tensorflow  # noqa: F401  Keras imports it when the first seed is set
 
-# a shell that starts the tests in the background lets them ignore interrupts, and so their children
+# A shell that starts the tests in the background makes them, and their child processes, ignore interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# clear_session() collects garbage, which took half a second for the million objects of the libraries
+# clear_session() collects garbage, which takes half a second with the million objects of the libraries.
 gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def clean_keras():
-    """Each test starts from the same seed and leaves no global state to the next."""
+    """Start each test with the same seed and leave no global state for the next."""
     keras.utils.set_random_seed(7)
     yield
     keras.config.set_dtype_policy("float32")

@@ -1,4 +1,4 @@
-"""Small compiled models with data, one function for each kind that trains differently."""
+"""Small compiled models with data: one function for each kind of model that is trained differently."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from keras import layers, ops
 
 KERAS = tuple(map(int, keras.__version__.split(".")[:2]))
 
-SAMPLES = 70  # with batches of 16: four whole ones and a rest of 6
+SAMPLES = 70  # with batches of 16: four full ones and a last batch of 6
 
 
-COMPILED = keras.backend.backend() != "torch"  # where each test takes seconds
-ON_TENSORFLOW = keras.backend.backend() == "tensorflow"  # where programs take longest to compile
+COMPILED = keras.backend.backend() != "torch"  # each test takes seconds there
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"  # programs take longest to compile there
 
 
 def full_where_compiled(test):
-    """Marks a test of what does not depend on how steps are compiled: there, part of the whole product."""
+    """Mark a test that does not depend on how steps are compiled; the full run alone has it if they are."""
     return pytest.mark.full(test) if COMPILED else test
 
 
 def few(cases, chosen):
-    """Cases of a test, of which all but the chosen ones are part of the whole product."""
+    """Return the cases of a test; all except the chosen ones are left to the full run."""
     return [pytest.param(case, marks=() if case in chosen else pytest.mark.full) for case in cases]
 
 
 def few_pairs(cases, chosen):
-    """As ``few()``, for tests with several parameters: each case is a tuple of their values."""
+    """Like ``few()``, for tests with several parameters: each case is a tuple of their values."""
     return [pytest.param(*case, marks=() if case in chosen else pytest.mark.full) for case in cases]
 
 
 def few_where_compiled(cases, chosen):
-    """Cases of a test. Where steps are compiled, only the chosen ones are not part of the whole product."""
+    """Return the cases of a test; if the backend compiles steps, only the full run has those not chosen."""
     return few(cases, chosen if COMPILED else cases)
 
 
 def few_on_tensorflow(cases, chosen):
-    """Cases of a test. On TensorFlow, only the chosen ones are not part of the whole product."""
+    """Return the cases of a test; on TensorFlow, only the full run includes cases that are not chosen."""
     return few(cases, chosen if ON_TENSORFLOW else cases)
 
 
@@ -93,7 +93,7 @@ METRICS = {
 
 
 def with_metrics(task: str):
-    """A small model with Keras's own metrics for a task: sums, counts, vectors and matrices."""
+    """Build a small model with Keras's own metrics for a task: sums, counts, vectors and matrices."""
     units, activation, loss = {
         "binary": (1, "sigmoid", "binary_crossentropy"),
         "classes": (3, "softmax", "categorical_crossentropy"),
@@ -124,7 +124,7 @@ def batch_norm():
 
 
 def convolution():
-    """Pooling with and without rectified ties, a stride, a rest that windows do not cover."""
+    """Pooling with and without ties from ReLU, a stride, and a remainder that the windows do not cover."""
     model = keras.Sequential(
         [
             keras.Input((9, 9, 1)),
@@ -163,7 +163,7 @@ def recurrent():
 
 
 def stateful(size=10):
-    """Takes batches of one size only. Keras cannot train it with PyTorch."""
+    """A model that accepts batches of one size only. Keras cannot train it with PyTorch."""
     model = keras.Sequential(
         [keras.Input(batch_shape=(size, 5, 2)), layers.LSTM(3, stateful=True), layers.Dense(1)]
     )
@@ -273,7 +273,7 @@ def frozen():
 
 
 def own_train_step():
-    """A train_step for each backend that reports a metric of its own beside the loss."""
+    """A train_step for each backend that reports its own metric in addition to the loss."""
     backend = keras.backend.backend()
 
     class Model(keras.Sequential):
@@ -310,7 +310,7 @@ KINDS = [
 
 
 def optimizers():
-    """Optimizers and compile options whose state or update is out of the ordinary, by name."""
+    """Return optimizers and compile options with unusual state or updates, by name."""
     from keras.optimizers import SGD, Adam, AdamW
 
     return {

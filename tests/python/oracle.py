@@ -1,7 +1,7 @@
-"""Keras's own answers, kept in build/ from one test run to the next.
+"""Results of Keras itself, cached in build/ between test runs.
 
-They depend on the versions of Keras and its backend, and on the test files that ask: a change of any asks
-Keras anew.
+They depend on the versions of Keras and its backend and on the test files that use them: if any of these
+changes, the results are computed again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FOLDER = HERE.parents[1] / "build" / "oracle"
 PACKAGES = ("keras", "keras-nightly", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy")
 FILES = ("models.py", "test_parity.py", "conftest.py", "oracle.py")
 
-_asked_by_test: collections.Counter[str] = collections.Counter()
+_questions_by_test: collections.Counter[str] = collections.Counter()
 
 
 def _circumstances() -> bytes:
@@ -35,15 +35,15 @@ def _circumstances() -> bytes:
 _CIRCUMSTANCES = _circumstances()
 
 
-def remembered(question: str | None, ask: Callable[[], Any]) -> Any:
-    """What ``ask()`` answers, from build/ where the same question has been asked before.
+def cached_answer(question: str | None, ask: Callable[[], Any]) -> Any:
+    """Return the result of ``ask()``, from build/ if the same question has been asked before.
 
-    A question without a name is the test's own: its first, its second, and so on.
+    Questions without a name are numbered within each test: its first, its second, and so on.
     """
     if question is None:
         test = os.environ["PYTEST_CURRENT_TEST"]
-        _asked_by_test[test] += 1
-        question = f"{test} {_asked_by_test[test]}"
+        _questions_by_test[test] += 1
+        question = f"{test} {_questions_by_test[test]}"
     file = FOLDER / f"{hashlib.sha256(_CIRCUMSTANCES + question.encode()).hexdigest()[:32]}.pickle"
     if file.exists():
         return pickle.loads(file.read_bytes())

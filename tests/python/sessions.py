@@ -1,8 +1,8 @@
-"""For R and Python sessions that a test starts."""
+"""Environment for the R and Python sessions that tests start."""
 
 import os
 
-# the backend that loads soonest, or the one that is asked for: for sessions that are not about a backend
+# for sessions in which the backend does not matter: KERASFIT_TEST_SESSIONS, or the one that loads fastest
 ENVIRONMENT = os.environ | {
     "KERAS_BACKEND": os.environ.get("KERASFIT_TEST_SESSIONS", "jax"),
     "TF_CPP_MIN_LOG_LEVEL": "3",

@@ -1,4 +1,4 @@
-"""What arguments mean, from their definitions."""
+"""The values that arguments are translated to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kerasfit.data.levels import match_levels
 from kerasfit.errors import ArgumentError, DataError
 
 
-def test_epochs_is_the_last_epoch_and_the_first_is_number_one():
+def test_epochs_is_the_last_epoch_and_numbering_starts_at_one():
     assert list(Schedule.of(1, 3).starting_at(None)) == [1, 2, 3]
     assert list(Schedule.of(6, 10).starting_at(None)) == [6, 7, 8, 9, 10]
     assert list(Schedule.of(6.0, 6.0).starting_at(None)) == [6]
@@ -42,11 +42,11 @@ def test_validation_freq_is_a_period_or_a_set_of_epochs():
         ((), ((), None, None)),
     ],
 )
-def test_tuples_of_one_to_three_are_taken_apart_and_anything_else_is_all_x(yielded, expected):
+def test_tuples_of_one_to_three_are_unpacked_and_anything_else_is_x(yielded, expected):
     assert arguments.unpack(yielded) == expected
 
 
-def test_verbose_auto_is_a_bar_and_lines_on_a_distributed_worker(monkeypatch):
+def test_verbose_auto_is_a_bar_or_lines_on_a_distributed_worker(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert arguments.verbosity("auto") == 1
@@ -59,15 +59,15 @@ def test_verbose_auto_is_a_bar_and_lines_on_a_distributed_worker(monkeypatch):
 
 
 class TestClassWeights:
-    def test_names_are_codes(self):
+    def test_class_names_may_be_codes(self):
         weights = ClassWeights.of({"0": 1, "1": 5.0})
         np.testing.assert_array_equal(weights.sample_weights(np.array([1, 0, 1])), [5, 1, 5])
 
-    def test_numbers_are_codes(self):
+    def test_class_names_may_be_numbers(self):
         weights = ClassWeights.of({0: 2, 1: 3})
         np.testing.assert_array_equal(weights.sample_weights(np.array([0.0, 1.0])), [2, 3])
 
-    def test_names_of_levels_are_their_codes_and_other_levels_weigh_one(self):
+    def test_level_names_become_codes_and_unnamed_levels_weigh_one(self):
         weights = ClassWeights.of({"virginica": 5}, ["setosa", "versicolor", "virginica"])
         np.testing.assert_array_equal(weights.sample_weights(np.array([0, 1, 2])), [1, 1, 5])
 
@@ -75,11 +75,11 @@ class TestClassWeights:
         weights = ClassWeights.of({"1": 7}, ["1", "2"])
         np.testing.assert_array_equal(weights.sample_weights(np.array([0, 1])), [7, 1])
 
-    def test_codes_may_stand_for_levels(self):
+    def test_codes_are_accepted_instead_of_levels(self):
         weights = ClassWeights.of({"0": 1, "1": 3}, ["no", "yes"])
         np.testing.assert_array_equal(weights.sample_weights(np.array([1, 0])), [3, 1])
 
-    def test_one_hot_targets_have_the_class_of_their_largest_entry(self):
+    def test_the_class_of_a_one_hot_target_is_its_largest_entry(self):
         weights = ClassWeights.of({0: 1, 1: 2, 2: 3})
         np.testing.assert_array_equal(weights.sample_weights(np.eye(3)[[2, 0, 1]]), [3, 1, 2])
 
@@ -87,7 +87,7 @@ class TestClassWeights:
         weights = ClassWeights.of({0: 1, 1: 2})
         np.testing.assert_array_equal(weights.sample_weights(np.array([[1], [0]])), [2, 1])
 
-    def test_a_class_for_each_timestep_has_a_weight_for_each_timestep(self):
+    def test_a_class_per_timestep_gives_a_weight_per_timestep(self):
         weights = ClassWeights.of({0: 1, 1: 2})
         np.testing.assert_array_equal(weights.sample_weights(np.array([[[1], [0]]])), [[2, 1]])
 
@@ -105,16 +105,16 @@ class TestClassWeights:
             ({"0": float("nan")}, None, "must be a number"),
         ],
     )
-    def test_what_cannot_be_class_weights_is_refused(self, class_weight, levels, message):
+    def test_invalid_class_weights_raise_an_error(self, class_weight, levels, message):
         with pytest.raises(ArgumentError, match=message) as caught:
             ClassWeights.of(class_weight, levels)
         assert caught.value.argument == "class_weight"
 
-    def test_a_class_that_occurs_must_have_a_weight(self):
+    def test_a_class_in_the_data_without_a_weight_is_an_error(self):
         with pytest.raises(ArgumentError, match="no weight for classes 2 and 4"):
             ClassWeights.of({"0": 1, "1": 5}).sample_weights(np.array([0, 1, 2, 4]))
 
-    def test_targets_must_be_classes(self):
+    def test_targets_must_be_class_codes(self):
         with pytest.raises(DataError, match="not whole numbers"):
             ClassWeights.of({"0": 1}).sample_weights(np.array([0.5]))
 
@@ -122,7 +122,7 @@ class TestClassWeights:
 class TestLevelsOfValidationTargets:
     Y = pd.Categorical(["a", "b"], ["a", "b"])
 
-    def test_the_same_levels_pass(self):
+    def test_identical_levels_are_unchanged(self):
         y_val = pd.Categorical(["b"], ["a", "b"])
         assert match_levels(self.Y, y_val) is y_val
 
@@ -132,7 +132,7 @@ class TestLevelsOfValidationTargets:
             assert list(matched.categories) == ["a", "b"]
             assert list(matched.codes) == [1]
 
-    def test_each_of_several_outputs_is_matched_with_its_own(self):
+    def test_each_of_several_outputs_is_matched_with_its_own_levels(self):
         other = pd.Categorical(["b"], ["b", "a"])
         tables = {
             "y": pd.DataFrame({0: [1, 2], 1: self.Y}),
@@ -146,10 +146,10 @@ class TestLevelsOfValidationTargets:
         for one in matched:
             assert list(one.codes) == [1]
 
-    def test_names_of_levels_are_coded(self):
+    def test_level_names_are_encoded(self):
         assert list(match_levels(self.Y, ["b", "a"]).codes) == [1, 0]
 
-    def test_names_of_no_level_are_refused(self):
+    def test_unknown_level_names_are_an_error(self):
         for y_val in (["c", "a"], pd.Categorical(["c", "a"])):
             with pytest.raises(DataError, match="a level c that `y` does not have: its levels are a and b"):
                 match_levels(self.Y, y_val)
@@ -169,7 +169,7 @@ def test_true_and_false_are_the_classes_of_logical_targets():
     [({"setosa": 1, "virginca": 2}, "virginca", "virginica"), ({"virginca": 2}, "virginca", "virginica"),
      ({"setosa": 1, "1": 2}, "1", None), ({"3": 1}, "3", None)],
 )  # fmt: skip
-def test_the_class_that_does_not_exist_is_named_wherever_it_stands(weights, wrong, meant):
+def test_an_unknown_class_is_named_wherever_it_occurs(weights, wrong, meant):
     levels = ["setosa", "versicolor", "virginica"]
     with pytest.raises(ArgumentError, match=f'names a class "{wrong}"') as raised:
         ClassWeights.of(weights, levels)

@@ -1,4 +1,4 @@
-"""Attributes of a model that change between steps count for the next step where they do in Keras."""
+"""Model attributes that change between steps take effect at the next step, as in Keras."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ WITHOUT_A_VALUE = {"clipnorm": 0.01, "global_clipnorm": 0.01, "clipvalue": 0.001
 FOR_GOOD = ("learning_rate", "gradient_accumulation_steps", "use_ema", "ema_overwrite_frequency", "name")
 
 
-def settable(optimizer):
-    """Attributes of an optimizer with another value for each, but for those that want variables."""
+def new_values(optimizer):
+    """Return attributes of an optimizer with new values, except attributes that must be variables."""
     for name, value in optimizer.get_config().items():
         if name in WITHOUT_A_VALUE:
             yield name, WITHOUT_A_VALUE[name]
@@ -60,7 +60,7 @@ def small(optimizer="adam", *between):
 
 
 def trained(fit, change, build=small, epochs=2, **arguments):
-    """What comes of training with a change after the first epoch of four steps: weights, or an error."""
+    """Train and change the model after the first epoch of four steps; return the weights or the error."""
     keras.utils.set_random_seed(2)
     keras.config.set_epsilon(1e-7)
     model = build()
@@ -91,19 +91,19 @@ def assert_as_in_keras(change, build=small, **arguments):
 
 
 @pytest.mark.parametrize("name", models.few(sorted(OPTIMIZERS), ["Adam"]))
-def test_attributes_of_an_optimizer_count_as_in_keras(name):
+def test_optimizer_attributes_take_effect_as_in_keras(name):
     kind = OPTIMIZERS[name]
 
     def change(model):
-        for attribute, value in settable(kind()):
+        for attribute, value in new_values(kind()):
             setattr(model.optimizer, attribute, value)
 
     assert_as_in_keras(change, lambda: small(kind(0.01)))
 
 
 @on_torch
-@pytest.mark.parametrize("attribute, value", [*settable(OPTIMIZERS["Adam"]()), ("momentum", 0.9)])
-def test_each_attribute_of_an_optimizer_counts(attribute, value):
+@pytest.mark.parametrize("attribute, value", [*new_values(OPTIMIZERS["Adam"]()), ("momentum", 0.9)])
+def test_each_optimizer_attribute_takes_effect(attribute, value):
     optimizer = "sgd" if attribute == "momentum" else "adam"
     assert_as_in_keras(lambda model: setattr(model.optimizer, attribute, value), lambda: small(optimizer))
 
@@ -129,7 +129,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("what", models.few_where_compiled(list(PARTS), []))
-def test_attributes_of_layers_and_losses_count_as_in_keras(what):
+def test_attributes_of_layers_and_losses_take_effect_as_in_keras(what):
     try:
         assert_as_in_keras(PARTS[what])
     finally:
@@ -137,9 +137,9 @@ def test_attributes_of_layers_and_losses_count_as_in_keras(what):
 
 
 @on_torch
-def test_the_rate_of_dropout_counts():
+def test_a_changed_dropout_rate_takes_effect():
     def train(plan):
-        fit = partial(kerasfit.fit, plan=plan)  # whose random numbers are not Keras's
+        fit = partial(kerasfit.fit, plan=plan)  # its random numbers are not Keras's
         build = lambda: small("adam", layers.Dropout(0.5, name="drop"))  # noqa: E731
         return trained(fit, lambda model: setattr(model.get_layer("drop"), "rate", 0.1), build)
 
@@ -149,8 +149,8 @@ def test_the_rate_of_dropout_counts():
 
 @on_torch
 @pytest.mark.parametrize("source", ["arrays", "generator"])
-def test_attributes_count_at_the_next_step(source):
-    """Where callbacks hear of batches, and where a generator changes them."""
+def test_attributes_take_effect_at_the_next_step(source):
+    """They are changed by a callback with batch hooks or by a generator."""
 
     def train(fit):
         keras.utils.set_random_seed(2)
@@ -184,7 +184,7 @@ def test_attributes_count_at_the_next_step(source):
 
 
 @on_torch
-def test_a_generator_sees_the_weights_after_the_step_before():
+def test_a_generator_sees_the_weights_after_the_previous_step():
     def seen(fit):
         keras.utils.set_random_seed(2)
         model = small("sgd")
@@ -199,12 +199,12 @@ def test_a_generator_sees_the_weights_after_the_step_before():
         fit(model, batches(), verbose=0)
         return outputs
 
-    # Keras makes two batches before the first step
+    # Keras draws two batches before the first step
     np.testing.assert_allclose(seen(kerasfit.fit)[2:], seen(keras.Model.fit)[2:], rtol=1e-5)
 
 
 @on_torch
-def test_a_layer_that_is_frozen_between_two_fits_is_not_trained(recwarn):
+def test_a_layer_frozen_between_two_fits_is_not_trained(recwarn):
     for optimizer in ("sgd", "adam"):
         model, x, y = small(optimizer), models.numbers(5), models.numbers(1)
         kerasfit.fit(model, x, y, epochs=2, verbose=0)
@@ -220,8 +220,8 @@ def test_a_layer_that_is_frozen_between_two_fits_is_not_trained(recwarn):
 @pytest.mark.parametrize(
     "build", [models.dense, models.batch_norm, models.recurrent, models.several_outputs, models.embedding]
 )
-def test_recordings_are_kept_where_no_attribute_changes(build):
-    """In another fit(), with validation, and with callbacks that look at the model."""
+def test_recorded_graphs_are_reused_while_no_attribute_changes(build):
+    """In a second fit(), with validation, and with callbacks that read and set weights."""
     model, x, y = build()
 
     class Looks(keras.callbacks.Callback):
@@ -241,7 +241,7 @@ def test_recordings_are_kept_where_no_attribute_changes(build):
 
 
 @on_torch
-def test_what_changes_at_every_step_is_recorded_ever_less_often():
+def test_recording_becomes_rarer_when_attributes_change_at_every_step():
     model, x, y = small(), models.numbers(5), models.numbers(1)
 
     class Anneal(keras.callbacks.Callback):
@@ -257,13 +257,13 @@ def test_what_changes_at_every_step_is_recorded_ever_less_often():
 
 
 @on_tensorflow
-def test_xla_takes_over_no_step_whose_attributes_have_changed(monkeypatch):
-    """It would be traced with them, where Keras goes on with what it has traced."""
+def test_xla_does_not_take_over_a_step_whose_attributes_changed(monkeypatch):
+    """XLA would trace the step with the new attributes, whereas Keras keeps using what it has traced."""
     monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 8)
     assert_as_in_keras(lambda model: setattr(model.optimizer, "clipnorm", 1e-4), epochs=4)
 
 
-def test_attributes_are_seen_to_change():
+def test_attribute_changes_are_detected():
     model = small()
     kerasfit.fit(model, models.numbers(5), models.numbers(1), verbose=0)
     for what in ("a regularizer", "an activation", "an argument of the loss", "another optimizer"):
@@ -272,7 +272,7 @@ def test_attributes_are_seen_to_change():
         PARTS[what](model)
         assert not attributes.are_unchanged(), what
     attributes = Attributes(model)
-    model.get_layer("norm").momentum = float("0.99")  # an equal one
+    model.get_layer("norm").momentum = float("0.99")  # an equal object
     assert attributes.are_unchanged()
     model.get_layer("norm").own = 1
     assert not attributes.are_unchanged()

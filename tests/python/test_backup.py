@@ -1,4 +1,4 @@
-"""A run that was killed, stopped or spoilt goes on exactly where it was, or says why it cannot."""
+"""A run that was killed, stopped or damaged resumes exactly where it ended, or says why it cannot."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def network():
 
 
 class Stop(BaseException):
-    """As sudden as a crash, but the process goes on."""
+    """Stops training as abruptly as a crash, but leaves the process alive."""
 
 
 class Crash(keras.callbacks.Callback):
@@ -62,7 +62,7 @@ class Crash(keras.callbacks.Callback):
 
 
 class Quiet(Crash):
-    """The same callback to the eye of a backup, and to the executions', without a crash."""
+    """The same callback for the backup's fingerprint and for the size of executions, but without a crash."""
 
     def __init__(self):
         super().__init__(0)
@@ -101,7 +101,7 @@ def train(folder, crash=None, data=(X, Y), options=None, **backup):
 
 @functools.cache
 def undisturbed():
-    """What train() ends with, which no backup has any part in."""
+    """Return the outcome of train() without a backup."""
     with tempfile.TemporaryDirectory() as folder:
         return train(f"{folder}/plain")
 
@@ -116,7 +116,7 @@ def resumed(folder, crashes, **arguments):
 @pytest.mark.parametrize(
     "save_freq", models.few(["epoch", 1, 3, 8, 20], [3] if models.COMPILED else ["epoch", 3])
 )
-def test_a_run_that_crashed_ends_like_one_that_did_not(tmp_path, save_freq):
+def test_a_crashed_run_resumes_to_the_result_of_an_uninterrupted_one(tmp_path, save_freq):
     expected = undisturbed()
     crashes = [Crash(2, 4), Crash(4), Crash(5, 1), Crash(5, 6)]
     assert resumed(tmp_path / "state", crashes, save_freq=save_freq) == expected
@@ -132,7 +132,7 @@ KINDS = models.few(
 
 
 @pytest.mark.parametrize("build", KINDS, ids=lambda build: build.__name__)
-def test_a_model_of_any_kind_goes_on(tmp_path, build):
+def test_every_kind_of_model_resumes(tmp_path, build):
     if build is models.stateful and keras.backend.backend() == "torch":
         pytest.skip("Keras cannot train one there")
 
@@ -158,7 +158,7 @@ def test_a_model_of_any_kind_goes_on(tmp_path, build):
     "steps_per_epoch, save_freq",
     models.few_pairs(list(itertools.product([3, 7, 11], ["epoch", 2])), [(3, "epoch"), (7, 2)]),
 )
-def test_epochs_that_cut_a_pass_go_on_in_it(tmp_path, steps_per_epoch, save_freq):
+def test_epochs_that_end_within_a_pass_resume_within_it(tmp_path, steps_per_epoch, save_freq):
     arguments = {"options": {"steps_per_epoch": steps_per_epoch, "batch_size": 32}}
     expected = train(tmp_path / "plain", **arguments)
     crashes = [Crash(3, 1), Crash(6)]
@@ -167,8 +167,8 @@ def test_epochs_that_cut_a_pass_go_on_in_it(tmp_path, steps_per_epoch, save_freq
 
 @models.full_where_compiled
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about XLA that takes over")
-def test_validation_is_computed_as_it_would_have_been(tmp_path):
-    """XLA has taken over by then, for validation too."""
+def test_validation_after_resuming_matches_an_uninterrupted_run(tmp_path):
+    """By then XLA has taken over, for validation too."""
     x, y = np.tile(X, (40, 1)), np.tile(Y, (40, 1))
     expected = train(tmp_path / "plain", data=(x, y), options={"epochs": 5})
     arguments = {"data": (x, y), "options": {"epochs": 5}}
@@ -191,7 +191,7 @@ def random_batches():
 
 
 def batch_or_none():
-    """A function that ends a pass after five random batches."""
+    """Return a function that ends a pass after five random batches."""
     count = 0
 
     def batch():
@@ -211,7 +211,7 @@ def batch_or_none():
 @pytest.mark.parametrize(
     "source", [Dataset, random_batches, batch_or_none], ids=lambda source: source.__name__
 )
-def test_datasets_and_generators_are_drawn_again_to_where_they_were(tmp_path, source, save_freq):
+def test_datasets_and_generators_are_replayed_to_where_they_were(tmp_path, source, save_freq):
     options = {"validation_split": 0.0, "validation_data": (X, Y)}
     if source is not Dataset:
         options["steps_per_epoch"] = 5 if source is random_batches else -1
@@ -229,7 +229,7 @@ def test_datasets_and_generators_are_drawn_again_to_where_they_were(tmp_path, so
 @pytest.mark.parametrize(
     "save_freq", models.few(["epoch", 1, 2, 3, 4, 5], [2] if models.COMPILED else ["epoch", 2, 5])
 )
-def test_steps_in_the_background_are_all_in_the_state_and_the_history(tmp_path, save_freq):
+def test_background_steps_are_all_in_the_checkpoint_and_the_history(tmp_path, save_freq):
     def batches(crash_at):
         for number in range(15):
             if number == crash_at:
@@ -254,7 +254,7 @@ def test_steps_in_the_background_are_all_in_the_state_and_the_history(tmp_path, 
     assert run(tmp_path / "state") == expected
 
 
-def test_tensorflow_datasets_go_on_in_a_pass(tmp_path):
+def test_tensorflow_datasets_resume_within_a_pass(tmp_path):
     tf = pytest.importorskip("tensorflow")
 
     def run(name, crash=None, **backup):
@@ -279,8 +279,8 @@ sys.stdout.write(" ".join(str(hash(str(part))) for part in result))
 """
 
 
-def in_a_process(folder, timeout=None):
-    """What a process that trains with a backup prints; None if it is killed after a time."""
+def train_in_process(folder, timeout=None):
+    """Train with a backup in a new process and return its output, or None if it is killed at the timeout."""
     python_path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     environment = os.environ | {"PYTHONPATH": python_path, "PYTHONHASHSEED": "0"}
     process = subprocess.Popen(
@@ -301,19 +301,20 @@ def in_a_process(folder, timeout=None):
 
 
 @pytest.mark.full
-def test_processes_that_are_killed_at_any_time(tmp_path):
+def test_a_process_killed_at_any_time_can_be_resumed(tmp_path):
     kills = int(os.environ.get("KERASFIT_SOAK", 2))
     began = time.perf_counter()
-    expected = in_a_process(tmp_path / "whole")
+    expected = train_in_process(tmp_path / "whole")
     seconds = time.perf_counter() - began
     chance = random.Random(1)
     killed = runs = 0
 
     def run(timeout=None):
-        # without a state it is a new run, even if the one before was killed before it could say its end
+        # Without a checkpoint it is a new run, even if the previous one was killed just before it could print
+        # its end.
         if not (tmp_path / "state" / "state.npz").exists():
             (tmp_path / "state.csv").unlink(missing_ok=True)
-        return in_a_process(tmp_path / "state", timeout=timeout)
+        return train_in_process(tmp_path / "state", timeout=timeout)
 
     while killed < kills:
         result = run(timeout=seconds * chance.uniform(0.6, 1.05))
@@ -327,12 +328,12 @@ def test_processes_that_are_killed_at_any_time(tmp_path):
 @models.full_where_compiled
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
 @pytest.mark.parametrize("call, which", [("fsync", 1), ("replace", 1), ("replace", 2), ("fsync", 2)])
-def test_a_process_that_is_killed_within_a_write_leaves_whole_files(tmp_path, call, which):
+def test_a_process_killed_during_a_write_leaves_intact_files(tmp_path, call, which):
     file, previous = tmp_path / "state.npz", tmp_path / "previous.npz"
     for number in (1, 2):
         store.write(file, {"number": number}, previous)
     child = os.fork()
-    if not child:  # which must never get back to pytest
+    if not child:  # it must never return to pytest
         try:
             function, calls = getattr(os, call), []
 
@@ -358,7 +359,7 @@ def test_a_process_that_is_killed_within_a_write_leaves_whole_files(tmp_path, ca
 @models.full_where_compiled
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="jax has one optimizer in a train step")
 @pytest.mark.parametrize("save_freq", ["epoch", 3])
-def test_a_train_step_with_optimizers_of_its_own(tmp_path, save_freq):
+def test_a_train_step_with_its_own_optimizers_resumes(tmp_path, save_freq):
     class TwoOptimizers(keras.Sequential):
         def compile(self, **optimizers):
             super().compile(loss="mse")
@@ -403,7 +404,7 @@ def test_a_train_step_with_optimizers_of_its_own(tmp_path, save_freq):
         np.testing.assert_array_equal(weights, value)
 
 
-# ---- what cannot be resumed --------------------------------------------------------------------------
+# ---- runs that cannot be resumed -----------------------------------------------------------------------
 
 
 def crashed(folder, **backup):
@@ -427,7 +428,7 @@ OTHERS = {
 
 @models.full_where_compiled
 @pytest.mark.parametrize("fault", OTHERS)
-def test_the_state_of_another_run_is_no_state_of_this_one(tmp_path, fault):
+def test_the_checkpoint_of_another_run_is_rejected(tmp_path, fault):
     kept = crashed(tmp_path / "state").read_bytes()
     with pytest.raises(kerasfit.ArgumentError, match=fault) as error:
         train(tmp_path / "state", save_freq="epoch", **OTHERS[fault])
@@ -436,7 +437,7 @@ def test_the_state_of_another_run_is_no_state_of_this_one(tmp_path, fault):
 
 
 @models.full_where_compiled
-def test_another_model_and_other_callbacks_are_another_run(tmp_path):
+def test_another_model_or_other_callbacks_make_another_run(tmp_path):
     crashed(tmp_path / "state")
     backup = kerasfit.BackupAndRestore(tmp_path / "state")
     with pytest.raises(kerasfit.ArgumentError, match=r"`callbacks` was EarlyStopping, .* and is now none"):
@@ -461,7 +462,7 @@ def test_another_model_and_other_callbacks_are_another_run(tmp_path):
         ("relu", {"metrics": ["mse"]}, r"metrics of the model's compile\(\) was mae and is now mse"),
     ],
 )
-def test_a_model_with_the_same_variables_is_another_one(tmp_path, activation, compiled, what):
+def test_a_different_model_with_the_same_variables_is_rejected(tmp_path, activation, compiled, what):
     crashed(tmp_path / "state")
     model = network()
     model.layers[0].activation = keras.activations.get(activation)
@@ -473,11 +474,11 @@ def test_a_model_with_the_same_variables_is_another_one(tmp_path, activation, co
 
 @models.full_where_compiled
 @pytest.mark.parametrize("damage", ["cut", "foreign", "flipped", "empty"])
-def test_a_damaged_state_is_told_and_left_alone(tmp_path, damage):
+def test_a_damaged_checkpoint_is_reported_and_left_unchanged(tmp_path, damage):
     file = crashed(tmp_path / "state")
     whole = file.read_bytes()
     flipped = bytearray(whole)
-    flipped[whole.index(b'"format"')] ^= 1  # of a value; not every byte of the file has a meaning
+    flipped[whole.index(b'"format"')] ^= 1  # in a value; not every byte of the file is significant
     spoilt = {"cut": whole[:-100], "foreign": b"something else", "flipped": bytes(flipped), "empty": b""}
     file.write_bytes(spoilt[damage])
     with pytest.raises(kerasfit.ArgumentError, match="damaged"):
@@ -486,7 +487,7 @@ def test_a_damaged_state_is_told_and_left_alone(tmp_path, damage):
 
 
 @models.full_where_compiled
-def test_with_two_states_the_one_before_replaces_a_damaged_one(tmp_path):
+def test_with_two_checkpoints_the_previous_one_replaces_a_damaged_one(tmp_path):
     expected = undisturbed()
     file = crashed(tmp_path / "state", save_freq=8, double_checkpoint=True)
     file.write_bytes(b"")
@@ -494,7 +495,7 @@ def test_with_two_states_the_one_before_replaces_a_damaged_one(tmp_path):
 
 
 @models.full_where_compiled
-def test_a_relative_folder_stays_where_it_was(tmp_path, monkeypatch):
+def test_a_relative_folder_is_resolved_once(tmp_path, monkeypatch):
     class Move(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             os.chdir(tmp_path if epoch == 1 else "/")
@@ -507,7 +508,7 @@ def test_a_relative_folder_stays_where_it_was(tmp_path, monkeypatch):
 
 
 @models.full_where_compiled
-def test_a_folder_that_cannot_be_written_is_a_mistake_before_training(tmp_path):
+def test_an_unwritable_folder_is_an_error_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(kerasfit.ArgumentError, match="cannot be written"):
@@ -515,7 +516,7 @@ def test_a_folder_that_cannot_be_written_is_a_mistake_before_training(tmp_path):
 
 
 @models.full_where_compiled
-def test_a_full_disk_ends_training_and_keeps_the_state_before(tmp_path, monkeypatch):
+def test_a_full_disk_ends_training_and_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
     expected = undisturbed()
     kept = crashed(tmp_path / "state").read_bytes()
 
@@ -532,7 +533,7 @@ def test_a_full_disk_ends_training_and_keeps_the_state_before(tmp_path, monkeypa
 
 
 @models.full_where_compiled
-def test_a_run_that_is_kept_can_be_made_longer(tmp_path):
+def test_a_completed_run_with_a_kept_checkpoint_can_be_extended(tmp_path):
     folder = tmp_path / "state"
     model = network()
     whole = kerasfit.fit(model, X, Y, epochs=6, verbose=0)
@@ -548,7 +549,7 @@ def test_a_run_that_is_kept_can_be_made_longer(tmp_path):
 
 
 @models.full_where_compiled
-def test_a_callback_says_what_its_state_is(tmp_path):
+def test_a_callback_can_define_its_own_state(tmp_path):
     class Counter(keras.callbacks.Callback):
         def __init__(self):
             super().__init__()

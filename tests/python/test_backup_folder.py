@@ -1,4 +1,4 @@
-"""A state is never lost, mixed with another run, or taken from a file that somebody else has made."""
+"""A checkpoint is never lost, mixed with another run, or read from a file that somebody else made."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 
 
 class Stop(BaseException):
-    """As sudden as a crash, but the process goes on."""
+    """Stops training as abruptly as a crash, but leaves the process alive."""
 
 
 class Crash(keras.callbacks.Callback):
-    """Ends the process, as it were, before an epoch, or never."""
+    """Simulates a crash at the beginning of an epoch or after a batch, or never."""
 
     def __init__(self, epoch=None, batch=None):
         super().__init__()
@@ -76,11 +76,11 @@ def weights(model):
     return [value.tolist() for value in model.get_weights()]
 
 
-# ---- a backup is not lost ----------------------------------------------------------------------------
+# ---- a backup is not lost ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stored", ["after epoch 3", "in epoch 3"])
-def test_fewer_epochs_than_the_state_has_are_an_error_that_names_both(tmp_path, stored):
+def test_fewer_epochs_than_the_checkpoint_has_is_an_error_naming_both(tmp_path, stored):
     file = tmp_path / "state" / "state.npz"
     backup = {"save_freq": 1, "delete_checkpoint": False}
     if stored == "after epoch 3":
@@ -98,7 +98,7 @@ def test_fewer_epochs_than_the_state_has_are_an_error_that_names_both(tmp_path, 
     assert weights(train(tmp_path / "state", backup=backup)[1]) == weights(train(tmp_path / "other")[1])
 
 
-def test_a_run_that_makes_no_step_keeps_the_state(tmp_path):
+def test_a_run_without_any_step_keeps_the_checkpoint(tmp_path):
     expected = train(tmp_path / "other")
     train(tmp_path / "state", epochs=3, backup={"delete_checkpoint": False})
     history, model = train(tmp_path / "state", epochs=3)
@@ -110,7 +110,7 @@ def test_a_run_that_makes_no_step_keeps_the_state(tmp_path):
     assert not (tmp_path / "state").exists()
 
 
-def test_a_run_whose_last_callback_fails_keeps_the_state(tmp_path):
+def test_a_run_whose_last_callback_fails_keeps_the_checkpoint(tmp_path):
     class Fails(keras.callbacks.Callback):
         fails = True
 
@@ -127,7 +127,7 @@ def test_a_run_whose_last_callback_fails_keeps_the_state(tmp_path):
     assert weights(model) == weights(train(tmp_path / "other")[1])
 
 
-def test_files_and_folders_of_the_user_stay(tmp_path):
+def test_files_and_folders_of_the_user_are_kept(tmp_path):
     folder = tmp_path / "state"
     folder.mkdir()
     names = ["writable", "state.npz.new", "notes.txt", "state.json"]
@@ -144,7 +144,7 @@ def test_files_and_folders_of_the_user_stay(tmp_path):
 
 
 @pytest.mark.parametrize("has_state", [False, True])
-def test_a_file_of_the_user_is_not_overwritten_by_a_double_checkpoint(tmp_path, has_state):
+def test_double_checkpoint_does_not_overwrite_a_file_of_the_user(tmp_path, has_state):
     folder = tmp_path / "state"
     if has_state:
         crashed(folder)
@@ -156,7 +156,7 @@ def test_a_file_of_the_user_is_not_overwritten_by_a_double_checkpoint(tmp_path, 
 
 
 @posix
-def test_a_state_is_not_written_into_what_has_taken_the_place_of_the_folder(tmp_path):
+def test_a_checkpoint_is_not_written_into_a_replacement_of_the_folder(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
 
@@ -171,9 +171,9 @@ def test_a_state_is_not_written_into_what_has_taken_the_place_of_the_folder(tmp_
     assert not list(other.iterdir())
 
 
-@posix  # Windows renames no folder with an open file in it
+@posix  # Windows cannot rename a folder with an open file in it
 @pytest.mark.parametrize("before", ["the new file", "its last name"])
-def test_a_folder_swapped_while_a_state_is_written_is_not_written_to(tmp_path, monkeypatch, before):
+def test_a_folder_swapped_during_a_write_is_not_written_to(tmp_path, monkeypatch, before):
     folder, other = RunFolder(tmp_path / "state"), tmp_path / "other"
     other.mkdir()
     (other / "state.npz").write_text("of the user")
@@ -193,16 +193,16 @@ def test_a_folder_swapped_while_a_state_is_written_is_not_written_to(tmp_path, m
     folder.release()
 
 
-def test_a_folder_whose_name_is_too_long_is_an_argument_error(tmp_path):
+def test_a_too_long_folder_name_is_an_argument_error(tmp_path):
     with pytest.raises(kerasfit.ArgumentError, match="cannot be written: File name too long"):
         train(tmp_path / ("x" * 300))
 
 
-# ---- logs go on --------------------------------------------------------------------------------------
+# ---- logs continue -------------------------------------------------------------------------------------
 
 
 class Metrics(keras.callbacks.Callback):
-    """Adds metrics whose names are those of columns, and one that comes up in epoch 3."""
+    """Adds metrics named like columns of the log, and one that first appears in epoch 3."""
 
     def on_epoch_end(self, epoch, logs=None):
         logs |= {"seconds": 7.0, "epoch": 8.0} | ({"late": 9.0} if epoch == 2 else {})
@@ -218,7 +218,7 @@ def log_rows(file):
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "größe.csv"])
 @pytest.mark.parametrize("append", [False, True])
 @pytest.mark.parametrize("save_freq", models.few(["epoch", 2], [2]))
-def test_a_metrics_log_goes_on_as_that_of_an_undisturbed_run(tmp_path, name, append, save_freq):
+def test_a_metrics_log_continues_as_in_an_uninterrupted_run(tmp_path, name, append, save_freq):
     def outcome(folder, crashes):
         (tmp_path / folder).mkdir()
         file = tmp_path / folder / name
@@ -242,7 +242,7 @@ def test_a_metrics_log_goes_on_as_that_of_an_undisturbed_run(tmp_path, name, app
 
 
 @pytest.mark.parametrize("size", [None, 2**40, -1, "1"])
-def test_the_file_of_a_csv_logger_goes_on_and_is_never_made_longer(tmp_path, size):
+def test_the_file_of_a_csv_logger_continues_and_is_never_extended(tmp_path, size):
     log = tmp_path / "log.csv"
     train(tmp_path / "plain", None, keras.callbacks.CSVLogger(str(log)))
     expected = log.read_text()
@@ -256,11 +256,11 @@ def test_the_file_of_a_csv_logger_goes_on_and_is_never_made_longer(tmp_path, siz
     assert logger.append is False
 
 
-# ---- random numbers ----------------------------------------------------------------------------------
+# ---- random numbers ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("has_keras_generator", [False, True])
-def test_a_backup_leaves_every_random_generator_as_a_run_without_one(tmp_path, has_keras_generator):
+def test_a_backup_does_not_change_the_state_of_random_generators(tmp_path, has_keras_generator):
     def states(folder):
         keras.backend.clear_session()
         model = network()
@@ -281,13 +281,13 @@ def numbers_of_backends():
 
 
 @pytest.mark.parametrize("draw", [random.random, np.random.rand], ids=["random", "numpy"])
-def test_generators_that_draw_random_numbers_are_resumed_exactly(tmp_path, draw):
+def test_data_generators_that_draw_random_numbers_resume_exactly(tmp_path, draw):
     def batches():
         while True:
             yield X[:8] * draw(), Y[:8]
 
     def run(folder, crash=None):
-        keras.backend.clear_session()  # so that Keras has no generator of its own
+        keras.backend.clear_session()  # so that Keras has no global generator
         model = network()
         callbacks = [crash or Crash(), *([kerasfit.BackupAndRestore(folder)] if folder else [])]
         arguments = {"steps_per_epoch": 3, "epochs": 4, "verbose": 0}
@@ -300,7 +300,7 @@ def test_generators_that_draw_random_numbers_are_resumed_exactly(tmp_path, draw)
     assert run(tmp_path / "state") == expected
 
 
-def test_validation_data_without_an_end_are_resumed_where_they_were(tmp_path):
+def test_endless_validation_data_resume_where_they_were(tmp_path):
     def validation():
         number = 0
         while True:
@@ -320,7 +320,7 @@ def test_validation_data_without_an_end_are_resumed_where_they_were(tmp_path):
     assert run(tmp_path / "state") == expected
 
 
-# ---- what was changed --------------------------------------------------------------------------------
+# ---- what was changed ----------------------------------------------------------------------------------
 
 SGD = keras.optimizers.SGD
 CHANGES = {
@@ -351,7 +351,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("difference", CHANGES)
-def test_what_was_changed_between_crash_and_resume_is_an_error_that_names_it(tmp_path, difference):
+def test_a_change_between_crash_and_resume_is_an_error_that_names_it(tmp_path, difference):
     loss = keras.losses.Huber(1.0) if difference == "delta of" else "mse"
     stopping = keras.callbacks.EarlyStopping("loss", patience=3)
     validation = {"validation_data": (X[:8], Y[:8])}
@@ -368,7 +368,7 @@ def test_what_was_changed_between_crash_and_resume_is_an_error_that_names_it(tmp
 
 
 @pytest.mark.parametrize("optimizer", [SGD, lambda rate: keras.optimizers.LossScaleOptimizer(SGD(rate))])
-def test_another_learning_rate_is_an_error_and_can_be_gone_on_with(tmp_path, optimizer):
+def test_another_learning_rate_is_an_error_and_can_be_allowed(tmp_path, optimizer):
     file = crashed(tmp_path / "state", model=network(optimizer(0.01)))
     with pytest.raises(kerasfit.ArgumentError, match=r"The learning rate is 0\.5.*it is 0\.0[01].*\"model\""):
         train(tmp_path / "state", model=network(optimizer(0.5)))
@@ -382,7 +382,7 @@ def test_another_learning_rate_is_an_error_and_can_be_gone_on_with(tmp_path, opt
     assert weights(model) != weights(slow)
 
 
-def test_a_schedule_in_place_of_a_learning_rate_can_be_gone_on_with(tmp_path):
+def test_a_schedule_instead_of_a_learning_rate_can_be_allowed(tmp_path):
     crashed(tmp_path / "state", model=network(SGD(0.01)))
     model = network(SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.5)))
     with pytest.raises(kerasfit.ArgumentError, match="The learning rate is"):
@@ -391,7 +391,7 @@ def test_a_schedule_in_place_of_a_learning_rate_can_be_gone_on_with(tmp_path):
     assert history.epochs == [1, 2, 3, 4]
 
 
-def test_the_same_model_goes_on_in_the_same_session_though_its_rate_has_moved(tmp_path):
+def test_the_same_model_resumes_in_the_same_session_with_a_changed_rate(tmp_path):
     def callbacks():
         return [keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)]
 
@@ -403,12 +403,12 @@ def test_the_same_model_goes_on_in_the_same_session_though_its_rate_has_moved(tm
     assert weights(model) == weights(expected[1])
 
 
-# ---- files that are not what they were ---------------------------------------------------------------
+# ---- files that have been replaced or damaged ----------------------------------------------------------
 
 
 @posix
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
-def test_what_is_no_file_of_a_state_is_an_error_before_anything_happens(tmp_path, make):
+def test_a_checkpoint_that_is_not_a_regular_file_is_an_error_before_training(tmp_path, make):
     folder = tmp_path / "state"
     folder.mkdir()
     make(folder / "state.npz")
@@ -417,7 +417,7 @@ def test_what_is_no_file_of_a_state_is_an_error_before_anything_happens(tmp_path
     assert [path.name for path in folder.iterdir()] == ["state.npz"]
 
 
-def test_a_damaged_state_is_told_and_the_one_before_is_gone_on_from(tmp_path):
+def test_a_damaged_checkpoint_is_reported_and_the_previous_one_resumed(tmp_path):
     expected = train(tmp_path / "plain")
     backup = {"save_freq": 1, "double_checkpoint": True}
     file = crashed(tmp_path / "state", batch=2, backup=backup)
@@ -437,7 +437,7 @@ def forge(file, change):
     store.write(file, state)
 
 
-def test_what_was_given_to_a_callback_is_never_taken_from_the_file(tmp_path):
+def test_arguments_of_a_callback_are_never_read_from_the_file(tmp_path):
     class Mine(keras.callbacks.Callback):
         def __init__(self, target):
             super().__init__()
@@ -481,7 +481,7 @@ def test_what_was_given_to_a_callback_is_never_taken_from_the_file(tmp_path):
         lambda state: state.update(format=1),
     ],
 )
-def test_a_state_that_is_none_is_an_error_and_changes_nothing(tmp_path, change):
+def test_an_invalid_checkpoint_is_an_error_and_changes_nothing(tmp_path, change):
     file = crashed(tmp_path / "state")
     forge(file, change)
     model = network()
@@ -491,7 +491,7 @@ def test_a_state_that_is_none_is_an_error_and_changes_nothing(tmp_path, change):
     assert (weights(model), random.getstate()) == (before, numbers)
 
 
-def test_a_callback_that_lost_its_set_state_is_an_error_in_our_words(tmp_path):
+def test_a_callback_that_lost_its_set_state_is_a_clear_error(tmp_path):
     class Mine(keras.callbacks.Callback):
         def get_state(self):
             return 1
@@ -513,7 +513,7 @@ def test_a_callback_that_lost_its_set_state_is_an_error_in_our_words(tmp_path):
         train(tmp_path / "state", None, Mine())
 
 
-def test_a_callback_state_that_cannot_be_stored_is_known_before_training(tmp_path):
+def test_a_callback_state_that_cannot_be_stored_is_an_error_before_training(tmp_path):
     class Mine(keras.callbacks.Callback):
         def get_state(self):
             return {"model": [self]}
@@ -532,7 +532,7 @@ def test_a_callback_state_that_cannot_be_stored_is_known_before_training(tmp_pat
 
 
 @posix
-def test_the_folder_and_the_state_are_for_their_owner(tmp_path):
+def test_only_the_owner_can_read_the_folder_and_the_checkpoint(tmp_path):
     file = crashed(tmp_path / "state")
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -562,7 +562,7 @@ def test_links_in_the_folder_are_not_followed(tmp_path):
     assert precious.read_text() == "mine"
 
 
-# ---- faults around a run -----------------------------------------------------------------------------
+# ---- faults around a run -------------------------------------------------------------------------------
 
 HOLD = """
 import sys, time
@@ -588,7 +588,7 @@ def test_a_folder_in_use_is_an_error_that_names_the_process(tmp_path):
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    train(folder)  # the lock of a process that was killed is none
+    train(folder)  # the lock of a killed process does not count
 
 
 def full_disk(monkeypatch, after=0):
@@ -602,7 +602,7 @@ def full_disk(monkeypatch, after=0):
     monkeypatch.setattr(os, "fsync", fill_up)
 
 
-def test_a_complete_run_does_not_fail_for_a_state_that_it_does_not_need(tmp_path, monkeypatch):
+def test_a_complete_run_does_not_fail_for_a_checkpoint_it_does_not_need(tmp_path, monkeypatch):
     ended = []
     end = keras.callbacks.LambdaCallback(on_train_end=lambda logs: ended.append(True))
 
@@ -616,7 +616,7 @@ def test_a_complete_run_does_not_fail_for_a_state_that_it_does_not_need(tmp_path
     assert ended == [True]
 
 
-def test_a_state_to_be_kept_that_cannot_be_stored_is_a_warning(tmp_path, monkeypatch):
+def test_a_final_checkpoint_that_cannot_be_stored_is_a_warning(tmp_path, monkeypatch):
     class Fill(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 3:
@@ -630,14 +630,14 @@ def test_a_state_to_be_kept_that_cannot_be_stored_is_a_warning(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("fault", ["full", "gone"])
-def test_an_interrupt_says_that_the_state_could_not_be_stored(tmp_path, monkeypatch, fault):
+def test_an_interrupt_reports_that_the_checkpoint_could_not_be_stored(tmp_path, monkeypatch, fault):
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             if epoch == 1:
                 if fault == "full":
                     full_disk(monkeypatch)
                 else:
-                    time.sleep(0.2)  # until the state before is on the disk
+                    time.sleep(0.2)  # until the previous checkpoint has been written
                     for file in (tmp_path / "state").iterdir():
                         file.unlink()
                     (tmp_path / "state").rmdir()
@@ -650,7 +650,7 @@ def test_an_interrupt_says_that_the_state_could_not_be_stored(tmp_path, monkeypa
 
 
 @posix
-def test_paths_that_the_locale_cannot_write_are_an_error_that_says_so():
+def test_paths_the_locale_cannot_represent_are_an_error_that_says_so():
     script = (
         "import kerasfit\n"
         "for make in (kerasfit.BackupAndRestore, kerasfit.MetricsLog):\n"

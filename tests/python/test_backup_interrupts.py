@@ -1,4 +1,4 @@
-"""Wherever an interrupt ends a run, what was trained is stored, and the same call goes on from there."""
+"""Wherever an interrupt ends a run, the trained steps are stored, and the same call resumes after them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def network():
 
 
 class Counter:
-    """Interrupts at the call of a number, counted over all places of one kind."""
+    """Interrupts at the call with a given number, counted over all calls from places of one kind."""
 
     def __init__(self, at=None, signal=False):
         self.calls, self.at, self.signal = 0, at, signal
@@ -41,24 +41,24 @@ class Counter:
 
 
 class Hook(keras.callbacks.Callback):
-    """A callback of the user's that draws random numbers and counts, and may be interrupted."""
+    """A user callback that draws random numbers and counts, and may be interrupted."""
 
     def __init__(self, hook, interrupt):
         super().__init__()
         self.drawn = 0.0
         self.hook, self.interrupt = hook, interrupt
-        setattr(self, hook, self.hear)
+        setattr(self, hook, self.run_hook)
 
-    def hear(self, *args, **kwargs):
+    def run_hook(self, *args, **kwargs):
         if "train_batch" not in self.hook:
             self.interrupt()
         self.drawn += np.random.rand() + random.random()
-        if "train_batch" in self.hook:  # where what an interrupt cuts short is not made up for
+        if "train_batch" in self.hook:  # the rest of an interrupted hook is not made up for there
             self.interrupt()
 
 
 def random_batches(interrupt):
-    """A function that returns batches for ever, and interrupts after it has drawn a random number."""
+    """Return a function that returns batches forever, and interrupts after it has drawn a random number."""
 
     def batch():
         rows = np.random.randint(0, 60, 8)
@@ -70,7 +70,7 @@ def random_batches(interrupt):
 
 
 def passes_of_three(interrupt):
-    """A function that ends a pass after three batches."""
+    """Return a function that ends a pass after three batches."""
     batch, count = random_batches(interrupt), 0
 
     def batch_or_none():
@@ -94,7 +94,7 @@ HOOKS = (
 
 
 def run(folder=None, place="", interrupt=None, **options):
-    """A run of four epochs, interrupted at a place: its outcome, and what was trained."""
+    """Train for four epochs, interrupted at a place; return the history, and the outcome of training."""
     interrupt = interrupt or Counter()
     nothing = Counter()
     arguments = {"batch_size": 16, "validation_data": (X[:20], Y[:20])}
@@ -136,7 +136,7 @@ IN_SHORT = (
 
 
 @pytest.mark.parametrize("place, way", models.few_pairs(PLACES_AND_WAYS, IN_SHORT))
-def test_a_run_that_was_interrupted_anywhere_goes_on_exactly(tmp_path, place, way):
+def test_a_run_interrupted_anywhere_resumes_exactly(tmp_path, place, way):
     count = Counter()
     _, expected = run(place=place, interrupt=count)
     assert run(tmp_path / "whole", place)[1] == expected
@@ -151,7 +151,7 @@ def test_a_run_that_was_interrupted_anywhere_goes_on_exactly(tmp_path, place, wa
 
 
 @models.full_where_compiled
-def test_an_interrupt_at_any_batch_of_an_epoch_stores_what_was_trained(tmp_path):
+def test_an_interrupt_at_any_batch_stores_the_trained_steps(tmp_path):
     _, expected = run(place="generator")
     for number in (1, 2, 4, 5, 8, 16):
         folder = tmp_path / str(number)
@@ -160,7 +160,7 @@ def test_an_interrupt_at_any_batch_of_an_epoch_stores_what_was_trained(tmp_path)
 
 
 @models.full_where_compiled
-def test_swapped_weights_are_swapped_back_when_validation_is_interrupted():
+def test_swapped_ema_weights_are_restored_when_validation_is_interrupted():
     def weights(*more):
         model = network()
         model.compile(keras.optimizers.SGD(0.01, use_ema=True), "mse")
@@ -173,8 +173,8 @@ def test_swapped_weights_are_swapped_back_when_validation_is_interrupted():
 
 
 @models.full_where_compiled
-def test_an_interrupt_in_a_callback_is_whole_also_where_the_process_ignores_signals(tmp_path):
-    """As in the background of a shell."""
+def test_interrupts_in_callbacks_work_where_the_process_ignores_signals(tmp_path):
+    """A process in the background of a shell ignores them."""
     _, expected = run(place="on_train_batch_end")
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -1,4 +1,4 @@
-"""A batch size that a model itself says."""
+"""Models that fix the batch size."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import kerasfit
 from kerasfit.errors import ArgumentError, DataError
 
 BACKEND = keras.backend.backend()
-X, Y = models.numbers(5, 2), models.numbers(1)  # 70 samples, of which a model takes 10 at a time
+X, Y = models.numbers(5, 2), models.numbers(1)  # 70 samples; the models accept 10 at a time
 can_train = pytest.mark.skipif(BACKEND == "torch", reason="Keras cannot train a stateful network there")
 
 
 def model_of_batches(size=8):
-    """A model without a state that says a batch size, and whose rows depend on nothing else."""
+    """Build a stateless model with a fixed batch size, whose rows do not depend on each other."""
     inputs = keras.Input(batch_shape=(size, 5))
     model = keras.Model(inputs, layers.Dense(1)(inputs))
     model.compile("sgd", "mse")
@@ -32,7 +32,7 @@ def stateful_functional():
 
 
 @pytest.mark.parametrize("build", [stateful_functional, lambda: models.stateful()[0]])
-def test_the_batch_size_that_a_model_says_is_the_default(build):
+def test_the_fixed_batch_size_of_a_model_is_the_default(build):
     model = build()
     by_default = kerasfit.predict(model, X, verbose=0)
     next(layer for layer in model.layers if isinstance(layer, layers.LSTM)).reset_states()
@@ -41,7 +41,7 @@ def test_the_batch_size_that_a_model_says_is_the_default(build):
 
 
 @can_train
-def test_training_evaluation_and_validation_take_batches_of_the_size_that_the_model_says():
+def test_fit_evaluate_and_validation_use_the_fixed_batch_size():
     model = stateful_functional()
     history = kerasfit.fit(model, X, Y, validation_data=(X[:20], Y[:20]), verbose=0)
     assert (history.params["batch_size"], history.params["steps"]) == (10, 7)
@@ -60,7 +60,7 @@ WRONG_SIZES = {
 
 
 @pytest.mark.parametrize("verb", WRONG_SIZES)
-def test_another_batch_size_than_the_model_says_is_a_mistake(verb):
+def test_a_batch_size_other_than_the_fixed_one_is_an_error(verb):
     call, argument = WRONG_SIZES[verb]
     with pytest.raises(
         ArgumentError, match=rf"`{argument}` is \d+, and the model takes batches of 10"
@@ -70,13 +70,13 @@ def test_another_batch_size_than_the_model_says_is_a_mistake(verb):
 
 
 @pytest.mark.parametrize("verb", ["fit", "evaluate", "predict"])
-def test_samples_that_make_no_whole_batches_are_a_mistake(verb):
+def test_samples_that_do_not_fill_whole_batches_are_an_error(verb):
     data = (X[:65], Y[:65])[: 1 if verb == "predict" else 2]
     with pytest.raises(DataError, match=r"`x` has 65 samples, and the model takes batches of 10: .* have 5"):
         getattr(kerasfit, verb)(stateful_functional(), *data, verbose=0)
 
 
-def test_rows_of_a_model_that_looks_at_each_alone_need_make_no_whole_batches():
+def test_a_stateless_model_need_not_have_whole_batches():
     model, x = model_of_batches(), X[:, :, 0]
     expected = x @ model.get_weights()[0] + model.get_weights()[1]
     np.testing.assert_allclose(kerasfit.predict(model, x, verbose=0), expected, rtol=1e-4, atol=1e-5)
@@ -84,7 +84,7 @@ def test_rows_of_a_model_that_looks_at_each_alone_need_make_no_whole_batches():
         kerasfit.fit(model, x, Y, batch_size=16, verbose=0)
 
 
-def test_the_size_of_the_first_batch_is_none_that_a_model_says():
+def test_the_size_of_the_first_batch_does_not_become_fixed():
     model = keras.Sequential([layers.Dense(1)])
     model.compile("sgd", "mse")
     kerasfit.fit(model, X[:, :, 0], Y, verbose=0)
@@ -92,7 +92,7 @@ def test_the_size_of_the_first_batch_is_none_that_a_model_says():
 
 
 @pytest.mark.parametrize("source", ["generator", "dataset", "dataset of unknown sizes"])
-def test_a_batch_of_another_size_than_the_model_says_is_a_mistake(source):
+def test_a_batch_of_another_size_than_the_fixed_one_is_an_error(source):
     batches = [X[:10], X[10:15]]
     if source == "generator":
         data = iter([(x,) for x in batches])

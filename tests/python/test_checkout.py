@@ -1,4 +1,4 @@
-"""What a checkout of the repository needs of the system."""
+"""The files of a checkout of the repository work on every operating system."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="is no checkout")
-def test_no_file_is_a_symbolic_link_which_windows_would_make_a_text_file():
+def test_no_file_is_a_symbolic_link_which_windows_would_check_out_as_text():
     listed = subprocess.run(["git", "ls-files", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
     files = listed.stdout.splitlines()
     assert len(files) > 100

@@ -1,4 +1,4 @@
-"""What data frames, factors, class weights of outputs and missing values mean."""
+"""How data frames, factors, class weights of outputs and missing values are interpreted."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def assert_same(one, other):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
-# ---- data frames -------------------------------------------------------------------------------------------
+# ---- data frames ---------------------------------------------------------------------------------------
 
 
 def test_a_data_frame_of_numbers_is_a_matrix():
@@ -79,7 +79,7 @@ def test_a_data_frame_of_numbers_is_a_matrix():
     )
 
 
-def test_columns_go_to_the_inputs_of_their_names():
+def test_columns_are_passed_to_the_inputs_with_their_names():
     shuffled = FRAME[["garden", "age", "rooms"]]
     by_hand = {name: FRAME[name].to_numpy("float32")[:, None] for name in FRAME}
     dtypes = {"age": "float32", "rooms": "int32", "garden": "float32"}
@@ -89,7 +89,7 @@ def test_columns_go_to_the_inputs_of_their_names():
     )
 
 
-def test_an_input_of_whole_numbers_takes_the_codes_of_a_factor():
+def test_an_integer_input_gets_the_codes_of_a_factor():
     frame = FRAME.assign(kind=KINDS)[["age", "kind"]]
     by_hand = {"age": FRAME[["age"]].to_numpy("float32"), "kind": KINDS.codes.astype("int32")[:, None]}
     dtypes = {"age": "float32", "kind": "int32"}
@@ -98,7 +98,7 @@ def test_an_input_of_whole_numbers_takes_the_codes_of_a_factor():
     )
 
 
-def test_the_order_of_columns_is_not_that_of_inputs():
+def test_columns_need_not_be_in_the_order_of_inputs():
     inputs = [keras.Input((1,), name="size"), keras.Input((1,), name="kind", dtype="int32")]
     embedded = layers.Flatten()(layers.Embedding(3, 2)(inputs[1]))
     model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()([embedded, inputs[0]])))
@@ -108,7 +108,7 @@ def test_the_order_of_columns_is_not_that_of_inputs():
         kerasfit.fit(model, pd.DataFrame({"kind": KINDS.codes + 1, "size": PRICE}), PRICE, verbose=0)
 
 
-def test_columns_are_matched_by_the_names_that_they_had_in_training():
+def test_columns_are_matched_by_their_names_in_training():
     x, y = FRAME[["age", "rooms"]], pd.DataFrame({"u": PRICE, "v": -PRICE})
     backwards = x[["rooms", "age"]], y[["v", "u"]]
     model = matrix_model(columns=2, units=2)
@@ -130,7 +130,7 @@ def test_columns_are_matched_by_the_names_that_they_had_in_training():
         kerasfit.fit(model, x.set_axis(["a", "b"], axis=1), y, verbose=0)
 
 
-def test_factors_as_inputs_are_coded_by_the_levels_of_training():
+def test_input_factors_are_encoded_with_the_training_levels():
     keras.utils.set_random_seed(1)
     inputs = [keras.Input((1,), name="size"), keras.Input((1,), name="kind", dtype="int32")]
     embedded = layers.Flatten()(layers.Embedding(3, 2)(inputs[1]))
@@ -161,7 +161,7 @@ def test_factors_as_inputs_are_coded_by_the_levels_of_training():
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone has text")
 @pytest.mark.parametrize("kind", [KINDS, np.array(KINDS.astype(object))])
-def test_an_input_of_text_takes_labels(kind):
+def test_a_text_input_gets_labels(kind):
     keras.utils.set_random_seed(1)
     age, text = keras.Input((1,), name="age"), keras.Input((1,), name="kind", dtype="string")
     lookup = layers.StringLookup(vocabulary=["barn", "house", "tower"], output_mode="one_hot")
@@ -208,7 +208,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_column_that_is_no_number_is_named(mistake):
+def test_a_column_that_is_not_numeric_is_named(mistake):
     frame, message = MISTAKES[mistake]
     with pytest.raises(DataError, match=message) as caught:
         kerasfit.fit(matrix_model(), frame, PRICE, verbose=0)
@@ -232,10 +232,10 @@ def test_columns_and_inputs_must_match(mistake):
         kerasfit.fit(model_of_inputs(age="float32", kind="float32"), frame, PRICE, verbose=0)
 
 
-# ---- targets -----------------------------------------------------------------------------------------------
+# ---- targets -------------------------------------------------------------------------------------------
 
 
-def test_a_factor_is_one_hot_where_the_loss_wants_that():
+def test_a_factor_is_one_hot_encoded_for_a_categorical_loss():
     arguments = dict(units=3, activation="softmax", loss="categorical_crossentropy")
     one_hot = np.eye(3, dtype="float32")[KINDS.codes]
     assert_same(
@@ -252,7 +252,7 @@ def test_the_history_keeps_levels():
     assert history.params["levels"] == {"kind": ["barn", "house", "tower"]}
 
 
-def test_a_data_frame_of_targets():
+def test_targets_may_be_a_data_frame():
     y = FRAME[["age", "rooms"]]
     assert_same(
         trained(matrix_model(units=2), FRAME, y), trained(matrix_model(units=2), FRAME, y.to_numpy("float32"))
@@ -269,7 +269,7 @@ def test_a_data_frame_of_targets():
     )
 
 
-def test_a_data_frame_to_validate_on_is_coded_by_the_levels_of_training():
+def test_validation_data_frames_are_encoded_with_the_training_levels():
     y = pd.DataFrame({"price": PRICE, "kind": KINDS})
     other = y.assign(kind=KINDS.set_categories(["tower", "house", "barn"]))
     losses = [
@@ -282,7 +282,7 @@ def test_a_data_frame_to_validate_on_is_coded_by_the_levels_of_training():
 
 
 @pytest.mark.parametrize("built", [True, False])
-def test_the_weight_of_a_sample_is_that_of_all_its_times(built):
+def test_a_sample_weight_applies_to_all_timesteps_of_the_sample(built):
     model = keras.Sequential([*([keras.Input((4, 2))] if built else []), layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.0), "mse", weighted_metrics=["mae"])
     x = RANDOM.normal(size=(12, 4, 2)).astype("float32")
@@ -302,7 +302,7 @@ def test_the_weight_of_a_sample_is_that_of_all_its_times(built):
         assert result == pytest.approx(wanted, 1e-4)
 
 
-# ---- class weights of outputs ------------------------------------------------------------------------------
+# ---- class weights of outputs --------------------------------------------------------------------------
 
 OF_KIND = np.array([2.0, 1.0, 5.0], "float32")[KINDS.codes]
 ONES = np.ones(SAMPLES, "float32")
@@ -311,7 +311,7 @@ ONES = np.ones(SAMPLES, "float32")
 @pytest.mark.parametrize(
     "form", ["list", "by name", "batches", "batches of factors", "beside sample weights"]
 )
-def test_class_weights_of_an_output_are_sample_weights_of_that_output(form):
+def test_class_weights_of_an_output_are_its_sample_weights(form):
     x, y = FRAME.to_numpy("float32"), [KINDS, PRICE]
     weights = {"kind": {"barn": 2, "tower": 5}}
     if form == "by name":
@@ -332,7 +332,7 @@ def test_class_weights_of_an_output_are_sample_weights_of_that_output(form):
     assert_same(actual, trained(model_of_outputs(), x, codes, sample_weight=by_definition))
 
 
-def test_an_output_that_is_not_there_is_named():
+def test_class_weights_for_an_unknown_output_or_without_a_class_are_named():
     with pytest.raises(kerasfit.errors.ArgumentError, match=r"`class_weight\$size` names an output"):
         kerasfit.fit(model_of_outputs(), FRAME, [KINDS, PRICE], class_weight={"size": {"0": 1}}, verbose=0)
     with pytest.raises(
@@ -345,7 +345,7 @@ def test_an_output_that_is_not_there_is_named():
 
 @pytest.mark.parametrize("verb", ["fit", "evaluate", "predict"])
 @pytest.mark.parametrize("dtype", [str, object])
-def test_text_in_any_batch_for_a_model_of_numbers_is_named(verb, dtype):
+def test_text_in_any_batch_for_a_numeric_model_is_named(verb, dtype):
     words = np.full((SAMPLES, 3), "a", dtype)
     numbers, y = models.numbers(3), models.numbers(1)
     steps = {"fit": {"steps_per_epoch": 3}}.get(verb, {"steps": 3})
@@ -355,7 +355,7 @@ def test_text_in_any_batch_for_a_model_of_numbers_is_named(verb, dtype):
         )
 
 
-# ---- missing values ----------------------------------------------------------------------------------------
+# ---- missing values ------------------------------------------------------------------------------------
 
 
 def test_all_columns_with_missing_values_are_named_in_one_error():
@@ -371,7 +371,7 @@ def test_all_columns_with_missing_values_are_named_in_one_error():
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rows", [SAMPLES, 50_000])
-def test_what_is_missing_or_infinite_is_counted(order, dtype, rows):
+def test_missing_and_infinite_values_are_counted(order, dtype, rows):
     x = np.ones((rows, 30), dtype, order)
     y = np.zeros(rows, "float32")
     model, before = matrix_model(30), np.random.get_state()[1].copy()
@@ -388,7 +388,7 @@ def test_what_is_missing_or_infinite_is_counted(order, dtype, rows):
 
 
 @pytest.mark.parametrize("values", [np.matrix, lambda x: x.astype(">f4"), lambda x: x.astype(">i4")])
-def test_any_numbers_of_numpy_s_are_trained_on(values):
+def test_numpy_matrices_and_big_endian_arrays_are_accepted(values):
     x = np.arange(30).reshape(10, 3).astype("float32")
     losses = []
     for given in (x, values(x)):
@@ -398,20 +398,20 @@ def test_any_numbers_of_numpy_s_are_trained_on(values):
     assert losses[0] == losses[1]
 
 
-def test_a_batch_of_no_samples_is_named():
+def test_a_batch_without_samples_is_named():
     batches = iter([(np.ones((4, 3), "float32"), np.ones(4)), (np.ones((0, 3), "float32"), np.ones(0))])
     with pytest.raises(DataError, match=r"`x\(\)\[\[1\]\]` has no samples"):
         kerasfit.fit(matrix_model(), batches, verbose=0)
 
 
-def test_a_factor_is_no_sample_weight():
+def test_a_factor_is_not_a_sample_weight():
     x = np.ones((SAMPLES, 3), "float32")
     for weights in (KINDS, pd.DataFrame({"weight": KINDS})):
         with pytest.raises(DataError, match="is a factor"):
             kerasfit.fit(matrix_model(), x, PRICE, sample_weight=weights, verbose=0)
 
 
-def test_numbers_whose_sum_is_too_large_are_finite():
+def test_finite_values_whose_sum_overflows_are_accepted():
     x = np.full((SAMPLES, 3), 3e38, "float32")
     kerasfit.predict(matrix_model(), x, verbose=0)
     with pytest.raises(DataError, match=r"1e\+300 is finite in R, and infinite as float32"):
@@ -438,7 +438,7 @@ def test_missing_values_in_a_batch_are_counted():
         kerasfit.fit(matrix_model(5), iter([(batch, models.numbers(1))]), verbose=0)
 
 
-# ---- arrays that are never made as a whole -----------------------------------------------------------------
+# ---- arrays that are never loaded as a whole -----------------------------------------------------------
 
 
 def sparse_matrix(rows=SAMPLES, columns=7, count=80):
@@ -447,7 +447,7 @@ def sparse_matrix(rows=SAMPLES, columns=7, count=80):
     return scipy_sparse.csc_matrix((RANDOM.normal(size=count), places), shape=(rows, columns))
 
 
-def test_a_generator_may_make_sparse_batches():
+def test_a_generator_may_yield_sparse_batches():
     sparse = sparse_matrix().tocsr()
 
     def batches(of):
@@ -475,7 +475,7 @@ def test_a_sparse_matrix_trains_as_the_dense_one(shuffle):
     assert_same(*weights)
 
 
-def test_a_sparse_matrix_is_never_made_dense():
+def test_a_sparse_matrix_is_never_converted_to_a_dense_one():
     import tracemalloc
 
     sparse = sparse_matrix(100_000, 5_000, 500_000)
@@ -486,7 +486,7 @@ def test_a_sparse_matrix_is_never_made_dense():
     )
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 150e6  # dense it has 2 GB
+    assert peak < 150e6  # the dense matrix has 2 GB
 
 
 def test_missing_values_in_a_sparse_matrix_are_counted():
@@ -496,7 +496,7 @@ def test_missing_values_in_a_sparse_matrix_are_counted():
         kerasfit.fit(matrix_model(7), sparse, PRICE, verbose=0)
 
 
-def test_an_array_in_a_file_is_read_batch_by_batch(tmp_path):
+def test_a_memory_mapped_array_is_read_batch_by_batch(tmp_path):
     x = RANDOM.normal(size=(SAMPLES, 3))
     mapped = np.memmap(tmp_path / "x", "float64", "w+", shape=x.shape)
     mapped[:] = x
@@ -510,11 +510,11 @@ def test_an_array_in_a_file_is_read_batch_by_batch(tmp_path):
         kerasfit.fit(matrix_model(), read, PRICE, verbose=0)
 
 
-# ---- datasets of Python ------------------------------------------------------------------------------------
+# ---- Python datasets -----------------------------------------------------------------------------------
 
 
 class Numbered(keras.utils.PyDataset):
-    """Batches that are numbered, and a record of those that were asked for."""
+    """A dataset of numbered batches that records which were requested."""
 
     def __init__(self, **arguments):
         super().__init__(**arguments)
@@ -533,7 +533,7 @@ class Numbered(keras.utils.PyDataset):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_dataset_of_python_trains_as_its_arrays(workers):
+def test_a_py_dataset_trains_as_its_arrays(workers):
     dataset, model, other = Numbered(workers=workers), matrix_model(), matrix_model()
     history = kerasfit.fit(model, dataset, epochs=2, shuffle=False, plan="step", verbose=0)
     kerasfit.fit(other, FRAME, PRICE, batch_size=8, epochs=2, shuffle=False, plan="step", verbose=0)
@@ -543,7 +543,7 @@ def test_a_dataset_of_python_trains_as_its_arrays(workers):
     assert history.params["steps"] == 5
 
 
-def test_a_dataset_of_python_is_shuffled():
+def test_a_py_dataset_is_shuffled():
     dataset = Numbered()
     keras.utils.set_random_seed(1)
     kerasfit.fit(matrix_model(), dataset, epochs=2, verbose=0)
@@ -552,7 +552,7 @@ def test_a_dataset_of_python_is_shuffled():
     assert one != other or one != [*range(5)]
 
 
-# ---- what only batches, or a model that has been built, can tell -----------------------------------------
+# ---- errors found only in batches or once the model is built -------------------------------------------
 
 
 def unbuilt():
@@ -583,11 +583,11 @@ ROWS, CODES = models.numbers(5), models.classes(3)
 @pytest.mark.parametrize(
     "build", [lambda: models.dense()[0], unbuilt, subclassed], ids=["built", "unbuilt", "subclassed"]
 )
-def test_a_class_without_an_output_is_a_mistake_in_any_model(build, form):
+def test_a_class_without_an_output_is_an_error_in_any_model(build, form):
     model = build()
     wrong = (ROWS, CODES + 1)
     data = wrong if form == "arrays" else (iter([wrong]),)
-    if build is subclassed and BACKEND != "jax":  # whose own error it is
+    if build is subclassed and BACKEND != "jax":  # they raise their own error
         with pytest.raises(Exception, match="3"):
             kerasfit.fit(model, *data, verbose=0)
         return
@@ -596,7 +596,7 @@ def test_a_class_without_an_output_is_a_mistake_in_any_model(build, form):
     kerasfit.fit(model, ROWS, CODES, verbose=0)
 
 
-def test_factors_in_batches_are_coded_by_the_levels_of_the_first():
+def test_factors_in_batches_are_encoded_with_the_levels_of_the_first():
     levels = ["a", "b", "c"]
     batches = [(ROWS[:3], pd.Categorical(["c", "a", "b"], own)) for own in (levels, levels[::-1])]
     batches.append((ROWS[:2], pd.Categorical(["c", "b"])))
@@ -616,7 +616,7 @@ def test_factors_in_batches_are_coded_by_the_levels_of_the_first():
         kerasfit.fit(models.dense()[0], iter([(ROWS[:1], pd.Categorical([own])) for own in "ab"]), verbose=0)
 
 
-def test_class_weights_of_a_generator_may_name_the_levels_of_its_factors():
+def test_class_weights_for_a_generator_may_name_the_levels_of_its_factors():
     levels, weights = ["1", "2", "3"], np.array([1, 4, 1], "float32")
 
     def weights_after(y, **arguments):
@@ -634,7 +634,7 @@ def test_class_weights_of_a_generator_may_name_the_levels_of_its_factors():
         weights_after(factor, class_weight={"four": 4})
 
 
-def test_evaluation_is_on_the_levels_of_training():
+def test_evaluation_uses_the_training_levels():
     model, levels = models.dense()[0], ["a", "b", "c"]
     factor = pd.Categorical.from_codes(CODES, levels)
     kerasfit.fit(model, ROWS, factor, verbose=0)
@@ -651,7 +651,7 @@ def test_evaluation_is_on_the_levels_of_training():
 @pytest.mark.parametrize("outputs", [list, dict])
 @pytest.mark.parametrize("losses", [list, dict])
 @pytest.mark.parametrize("names", [("sort", "kind"), ("a", "b")])
-def test_classes_are_those_of_the_output_by_name(outputs, losses, names):
+def test_targets_are_checked_against_the_output_with_their_name(outputs, losses, names):
     inputs = keras.Input((4,))
     heads = [
         keras.layers.Dense(3, "softmax", name=names[0])(inputs),
@@ -680,13 +680,13 @@ def for_two_classes():
         (2 * (CODES % 2) - 1, "-1"),
     ],
 )
-def test_a_binary_loss_takes_two_classes(y, value):
+def test_a_binary_loss_accepts_two_classes(y, value):
     with pytest.raises(DataError, match=f"`y` has the value {value}, and the loss takes classes 0 and 1"):
         kerasfit.fit(for_two_classes(), ROWS, y, verbose=0)
 
 
 @pytest.mark.parametrize("y", [CODES % 2, (CODES % 2).astype(float), CODES / 2])
-def test_a_binary_loss_takes_two_classes_and_what_is_between(y):
+def test_a_binary_loss_accepts_two_classes_and_values_between_them(y):
     model = for_two_classes()
     kerasfit.fit(model, ROWS, y, verbose=0)
     evaluated = kerasfit.evaluate(model, ROWS, y, verbose=0)
@@ -706,7 +706,7 @@ def test_a_vector_is_a_column_for_a_model_without_inputs():
         assert model.layers[0].kernel.shape == (1, 2)
 
 
-def test_text_and_nothing_are_told_before_a_model_is_built():
+def test_text_and_empty_data_are_reported_before_a_model_is_built():
     model = without_inputs()
     with pytest.raises(DataError, match="`x` is text, and the model takes numbers there"):
         kerasfit.fit(model, ROWS.astype(str), ROWS[:, 1], verbose=0)
@@ -715,7 +715,7 @@ def test_text_and_nothing_are_told_before_a_model_is_built():
     assert not model.built
 
 
-def test_parts_of_a_batch_have_as_many_samples():
+def test_parts_of_a_batch_must_have_the_same_number_of_samples():
     with pytest.raises(DataError, match="must have equal numbers of samples"):
         kerasfit.fit(models.dense()[0], iter([(ROWS[:10], CODES[:9])]), verbose=0)
 
@@ -737,7 +737,7 @@ def test_weights_may_be_given_for_some_outputs():
         losses({"other": weights})
 
 
-def test_labels_that_are_missing_are_not_words():
+def test_missing_labels_are_not_words():
     town = keras.Input((1,), dtype="string", name="town")
     if BACKEND != "tensorflow":
         pytest.skip("no text")
@@ -746,7 +746,7 @@ def test_labels_that_are_missing_are_not_words():
         kerasfit.predict(model, pd.DataFrame({"town": pd.Categorical(["a", None])}), verbose=0)
 
 
-def test_one_named_input_takes_a_data_frame_without_a_warning(recwarn):
+def test_a_single_named_input_takes_a_data_frame_without_a_warning(recwarn):
     age = keras.Input((1,), name="age")
     model = keras.Model(age, keras.layers.Dense(1)(age))
     model.compile("sgd", "mse")
@@ -757,7 +757,7 @@ def test_one_named_input_takes_a_data_frame_without_a_warning(recwarn):
     assert not [warning for warning in recwarn if "structure" in str(warning.message)]
 
 
-def test_the_targets_of_one_output_may_be_named():
+def test_the_targets_of_a_single_output_may_be_named():
     inputs = keras.Input((5,))
     outputs = keras.layers.Dense(3, activation="softmax", name="kind")(inputs)
     for model in (
@@ -776,7 +776,7 @@ def test_the_targets_of_one_output_may_be_named():
             kerasfit.fit(model, ROWS, {"kind": CODES, "other": CODES}, verbose=0)
 
 
-def test_targets_are_not_compared_with_outputs_of_other_samples_or_columns():
+def test_targets_are_not_broadcast_over_outputs_of_another_shape():
     x = RANDOM.normal(size=(SAMPLES, 3)).astype("float32")
     times = RANDOM.normal(size=(SAMPLES, 4, 3)).astype("float32")
     for given, y, message in (
@@ -795,17 +795,17 @@ def test_targets_are_not_compared_with_outputs_of_other_samples_or_columns():
     model = keras.Sequential([layers.Dense(1)])
     model.compile(
         "sgd", lambda y, y_pred: keras.ops.mean(y, -1) - y_pred[:, 0]
-    )  # which may take what it will
+    )  # a loss that accepts any shape
     kerasfit.fit(model, x, np.stack([PRICE, PRICE], 1), verbose=0)
 
 
-def test_fractions_are_no_indices():
+def test_fractions_are_not_indices():
     model = matrix_model(units=3, activation="softmax", loss="sparse_categorical_crossentropy")
     with pytest.raises(DataError, match=r"`y` has the value 0\.5: indices are whole"):
         kerasfit.fit(model, FRAME, np.repeat([0.5, 1], SAMPLES // 2), verbose=0)
 
 
-def test_classes_at_several_times_are_no_one_hot_rows():
+def test_classes_at_several_timesteps_are_not_one_hot_rows():
     model = keras.Sequential([layers.Dense(1, activation="sigmoid")])
     model.compile("sgd", "binary_crossentropy")
     x, y = RANDOM.normal(size=(SAMPLES, 5, 2)), np.arange(SAMPLES * 5).reshape(SAMPLES, 5) % 2
@@ -817,8 +817,8 @@ def test_classes_at_several_times_are_no_one_hot_rows():
 
 
 @pytest.mark.parametrize("form", [pd.Series, pd.DataFrame])
-def test_targets_in_one_column_count_as_by_keras(form):
-    """A vector would be compared with a vector of outputs: one value of the metric for each batch."""
+def test_targets_in_one_column_count_as_in_keras(form):
+    """A vector would be compared with a vector of outputs, which gives one value of the metric per batch."""
     x, y = models.numbers(5), form(models.classes(2).astype("float32"))
     model = matrix_model(columns=5, activation="sigmoid", loss="binary_crossentropy")
     model.compile("sgd", "binary_crossentropy", metrics=["hinge"])
@@ -828,14 +828,14 @@ def test_targets_in_one_column_count_as_by_keras(form):
 
 
 @pytest.mark.filterwarnings("ignore:The structure of `inputs`")
-def test_named_arrays_that_no_input_takes_are_left_out_as_by_keras():
+def test_named_arrays_without_an_input_are_ignored_as_in_keras():
     model = model_of_inputs(a="float32", b="float32")
     x = {"c": -PRICE, "a": PRICE, "b": 2 * PRICE}
     kerasfit.fit(model, x, PRICE, verbose=0)
     np.testing.assert_allclose(kerasfit.predict(model, x, verbose=0), model.predict(x, verbose=0), rtol=1e-5)
 
 
-def test_inputs_in_a_dict_are_known_by_its_keys():
+def test_dict_inputs_are_identified_by_their_keys():
     inputs = {"u": keras.Input((1,), name="a"), "k": keras.Input((1,), name="b")}
     model = keras.Model(inputs, layers.Dense(1)(inputs["u"] - 2 * inputs["k"]))
     model.compile("sgd", "mse")
@@ -848,7 +848,7 @@ def test_inputs_in_a_dict_are_known_by_its_keys():
 
 
 @pytest.mark.parametrize("built", [True, False])
-def test_a_named_list_without_the_one_input_is_refused(built):
+def test_a_named_list_without_the_single_input_is_an_error(built):
     model = matrix_model()
     if not built:
         model = keras.Sequential([layers.Dense(1)])
@@ -874,7 +874,7 @@ def test_a_first_layer_may_take_a_named_list():
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone has ragged tensors")
-def test_ragged_rows_are_right_in_batches_and_refused_in_memory():
+def test_ragged_rows_work_in_batches_and_are_an_error_in_memory():
     import tensorflow as tf
 
     inputs = keras.Input((None, 1))
@@ -908,13 +908,13 @@ def test_several_inputs_without_targets_are_validated_on_a_list():
 
 
 @pytest.mark.parametrize("built", [True, False])
-def test_class_weights_know_classes_of_several_times_by_the_loss(built):
+def test_class_weights_apply_to_timesteps_if_the_loss_takes_class_codes(built):
     first = [keras.Input((4, 2))] if built else []
     model = keras.Sequential([*first, layers.Dense(3, activation="softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")
     x = np.random.default_rng(1).normal(size=(6, 4, 2)).astype("float32")
     y = np.arange(24).reshape(6, 4) % 3
-    y[0] = [1, 0, 0, 0]  # as if one-hot
+    y[0] = [1, 0, 0, 0]  # looks one-hot
     weights = np.array([1.0, 5.0, 2.0])
     samples = np.arange(1.0, 7)
     model(x[:1])
@@ -930,7 +930,7 @@ def test_class_weights_know_classes_of_several_times_by_the_loss(built):
     np.testing.assert_allclose(losses, losses[-1:] * 3, rtol=1e-5)
 
 
-def test_weights_of_times_need_targets_with_an_axis_of_one():
+def test_timestep_weights_need_targets_with_a_last_dimension_of_one():
     model = keras.Sequential([keras.Input((4, 2)), layers.Dense(1)])
     model.compile("sgd", "mse")
     x, y = np.ones((4, 4, 2)), np.ones((4, 4))
@@ -939,7 +939,7 @@ def test_weights_of_times_need_targets_with_an_axis_of_one():
     kerasfit.fit(model, x, y[..., None], sample_weight=y, verbose=0)
 
 
-def test_negative_weights_are_for_losses_of_the_users_own():
+def test_negative_weights_are_for_custom_losses_only():
     def loss(y, y_pred):
         return keras.ops.mean(keras.ops.square(y - y_pred), axis=-1)
 

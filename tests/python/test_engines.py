@@ -1,4 +1,4 @@
-"""What engines choose, how often they trace, and operations that stand in for a backend's own."""
+"""Plans that engines choose, how often they trace, and kernels that replace operations of the backend."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def chosen(build, **compiling):
 
 
 @on_tensorflow
-def test_tensorflow_compiles_loops_by_xla_but_not_around_convolutions(monkeypatch):
+def test_tensorflow_compiles_loops_with_xla_but_not_around_convolutions(monkeypatch):
     assert chosen(models.dense) == chosen(models.recurrent) == chosen(models.gated) == "xla"
     for ability, plan in {"avx2": "xla_step", "avx512f": "loop"}.items():
         monkeypatch.setattr(engine_module, "abilities", lambda ability=ability: {ability})
@@ -43,7 +43,7 @@ def test_tensorflow_compiles_loops_by_xla_but_not_around_convolutions(monkeypatc
 
 
 @on_tensorflow
-def test_an_embedding_of_values_that_nobody_has_looked_at_stays_with_the_graph():
+def test_an_embedding_of_unchecked_indices_is_not_compiled_with_xla():
     model = keras.Sequential(
         [keras.Input((3,)), layers.Lambda(ops.abs), layers.Embedding(9, 2), layers.Flatten(), layers.Dense(1)]
     )
@@ -51,8 +51,8 @@ def test_an_embedding_of_values_that_nobody_has_looked_at_stays_with_the_graph()
     assert engine_for(model).plan == "loop"
 
 
-def beyond_xla():
-    """A model whose loss calls Python in each step, which XLA cannot."""
+def model_xla_cannot_compile():
+    """Build a model whose loss calls Python in each step, which XLA cannot compile."""
     import tensorflow as tf
 
     def loss(y, y_pred):
@@ -66,16 +66,16 @@ def beyond_xla():
 
 
 @pytest.fixture
-def xla_soon(monkeypatch):
-    """XLA takes over from TensorFlow's graph after 3 steps."""
+def xla_after_three_steps(monkeypatch):
+    """Make XLA take over from TensorFlow's graph after 3 steps."""
     monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 3)
 
 
 @on_tensorflow
-def test_what_xla_cannot_compile_goes_on_as_a_graph(xla_soon):
+def test_a_model_xla_cannot_compile_continues_as_a_graph(xla_after_three_steps):
     weights = []
     for plan in ("auto", "loop"):
-        model, x, y = beyond_xla()
+        model, x, y = model_xla_cannot_compile()
         kerasfit.fit(model, x, y, epochs=2, verbose=0, plan=plan)
         assert engine_for(model, plan).plan == "loop"
         weights.append(all_weights(model))
@@ -83,8 +83,8 @@ def test_what_xla_cannot_compile_goes_on_as_a_graph(xla_soon):
 
 
 @on_tensorflow
-def test_xla_has_another_try_when_the_model_is_compiled_anew(xla_soon):
-    model, x, y = beyond_xla()
+def test_xla_is_tried_again_after_the_model_is_compiled_again(xla_after_three_steps):
+    model, x, y = model_xla_cannot_compile()
     kerasfit.fit(model, x, y, epochs=2, verbose=0)
     model.compile("adam", "mse")
     kerasfit.fit(model, x, y, epochs=2, verbose=0)
@@ -100,7 +100,7 @@ def test_small_jobs_do_not_wait_for_xla():
 
 
 @on_tensorflow
-def test_xla_takes_over_at_the_same_step_with_and_without_a_break(xla_soon):
+def test_xla_takes_over_at_the_same_step_with_and_without_breaks(xla_after_three_steps):
     weights = []
     for breaks in ([], [1], [2], [1, 2, 3]):
         keras.utils.set_random_seed(1)
@@ -124,7 +124,7 @@ def test_xla_takes_over_at_the_same_step_with_and_without_a_break(xla_soon):
         pytest.param(models.convolution, 0, id="steps", marks=pytest.mark.full),
     ],
 )
-def test_xla_compiles_in_the_background_and_nothing_else_changes(monkeypatch, build, few):
+def test_xla_compiles_in_the_background_without_changing_results(monkeypatch, build, few):
     from kerasfit.engines.tensorflow import engine, steps
 
     monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 40)
@@ -132,8 +132,8 @@ def test_xla_compiles_in_the_background_and_nothing_else_changes(monkeypatch, bu
     ahead, submit = [], steps.COMPILER.submit
     monkeypatch.setattr(steps.COMPILER, "submit", lambda compile: ahead.append(submit(compile)) or ahead[-1])
     weights = []
-    monkeypatch.setattr(engine, "abilities", set)  # without those that keep convolutions from XLA
-    for copied in (0, 10_000):  # parameters, of which these models have less
+    monkeypatch.setattr(engine, "abilities", set)  # no features that keep convolutions from XLA
+    for copied in (0, 10_000):  # parameters; these models have fewer
         monkeypatch.setattr(engine, "COPIED_PARAMETERS", copied)
         keras.utils.set_random_seed(1)
         model, x, y = build()
@@ -158,17 +158,17 @@ def all_weights(model):
 
 
 @on_tensorflow
-def test_a_plan_that_was_asked_for_is_not_given_up_silently():
+def test_a_plan_chosen_by_the_user_is_not_dropped_silently():
     import tensorflow as tf
 
-    model, x, y = beyond_xla()
+    model, x, y = model_xla_cannot_compile()
     with pytest.raises(tf.errors.OpError):
         kerasfit.fit(model, x, y, verbose=0, plan="xla")
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch does not trace")
 @pytest.mark.parametrize("build", models.few([models.dense, models.convolution], [models.dense]))
-def test_a_ragged_last_batch_and_another_fit_need_no_new_trace(build, xla_soon):
+def test_a_smaller_last_batch_and_another_fit_need_no_new_trace(build, xla_after_three_steps):
     model, x, y = build()
 
     def fit():
@@ -176,7 +176,7 @@ def test_a_ragged_last_batch_and_another_fit_need_no_new_trace(build, xla_soon):
         return {kind: engine_for(model).step(kind).traces for kind in ("train", "test")}
 
     traces = fit()
-    # for whole batches and for the rest; and with TensorFlow by the graph before
+    # for full batches and for the last one; on TensorFlow also for the graph that runs first
     assert max(traces.values()) <= (3 if BACKEND == "tensorflow" else 2)
     assert fit() == traces
 
@@ -190,9 +190,9 @@ def test_another_batch_size_needs_no_new_trace_of_the_graph():
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no loops")
-def test_a_warm_epoch_is_one_call_for_each_program(xla_soon, monkeypatch):
+def test_a_warm_epoch_is_one_call_for_each_program(xla_after_three_steps, monkeypatch):
     model, x, y = models.dense()
-    kerasfit.fit(model, x, y, epochs=12, batch_size=16, verbose=0)  # how long steps take is known by then
+    kerasfit.fit(model, x, y, epochs=12, batch_size=16, verbose=0)  # by then the duration of steps is known
     calls = []
     advance = {"tensorflow": "_run", "jax": "_advance"}[BACKEND]
     original = getattr(engine_class(), advance)
@@ -201,14 +201,14 @@ def test_a_warm_epoch_is_one_call_for_each_program(xla_soon, monkeypatch):
     )
     seen = {"on_epoch_end": lambda *_: None}
     kerasfit.fit(model, x, y, epochs=3, batch_size=16, verbose=0, callbacks=seen)
-    assert len(calls) == 3 * {"tensorflow": 1, "jax": 2}[BACKEND]  # JAX has another for the rest
+    assert len(calls) == 3 * {"tensorflow": 1, "jax": 2}[BACKEND]  # JAX has one for the last batch
 
 
 @on_tensorflow
-@pytest.mark.parametrize("batch_size", models.few_where_compiled([14, 16], [16]))  # all whole, with a rest
+@pytest.mark.parametrize("batch_size", models.few_where_compiled([14, 16], [16]))  # all full, or not the last
 @pytest.mark.parametrize("shuffle", models.few([True, False], [True]))
-def test_epochs_that_nobody_sees_are_run_in_one_go_and_are_the_same(
-    xla_soon, monkeypatch, tmp_path, batch_size, shuffle
+def test_unobserved_epochs_run_in_one_call_with_the_same_results(
+    xla_after_three_steps, monkeypatch, tmp_path, batch_size, shuffle
 ):
     spans, several = [], engine_class().train_epochs
 
@@ -253,7 +253,7 @@ def test_epochs_that_nobody_sees_are_run_in_one_go_and_are_the_same(
 
 
 @on_jax
-def test_programs_that_were_kept_are_run_by_those_versions_of_jax_that_can():
+def test_cached_programs_are_run_only_by_versions_of_jax_that_can():
     import jax
 
     engine_for(models.dense()[0])
@@ -273,7 +273,7 @@ def test_evaluation_copies_no_weights(monkeypatch):
     assert (5, 8) in copied
 
 
-def test_compiling_again_is_noticed():
+def test_compiling_the_model_again_is_noticed():
     model, x, y = models.dense()
     kerasfit.fit(model, x, y, verbose=0)
     model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy", metrics=[])
@@ -335,7 +335,7 @@ def test_a_model_that_was_never_compiled_predicts_from_arrays_and_generators(pla
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_dropout_drops_its_share_anew_in_each_step(plan):
+def test_dropout_drops_its_share_again_in_each_step(plan):
     model = keras.Sequential([keras.Input((2000,)), layers.Dropout(0.25), layers.Dense(1, use_bias=False)])
     model.layers[-1].kernel.assign(ops.full((2000, 1), 1 / 2000))
     model.compile(keras.optimizers.SGD(0.0), lambda y, y_pred: y_pred)
@@ -350,7 +350,7 @@ def test_dropout_drops_its_share_anew_in_each_step(plan):
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize(
     "bad", models.few_where_compiled([1, 2, 3], [3])
-)  # the last is smaller than the others
+)  # the last batch is smaller than the others
 def test_no_step_follows_one_whose_loss_is_not_a_number(plan, bad):
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
     model.compile("sgd", lambda y, y_pred: ops.log(y) * ops.abs(y_pred))
@@ -363,12 +363,12 @@ def test_no_step_follows_one_whose_loss_is_not_a_number(plan, bad):
         )
         return int(model.optimizer.iterations) - before
 
-    assert fit(epochs=6) == 18  # and now an epoch is one execution
+    assert fit(epochs=6) == 18  # by now an epoch is one execution
     y[16 * bad - 9] = -1
     assert fit(epochs=2) == bad
 
 
-def test_memory_that_is_read_only_can_be_trained_on():
+def test_read_only_arrays_can_be_trained_on():
     weights = []
     for writeable in (True, False):  # R's memory is not
         x, y = (aligned_copy(array) for array in (models.numbers(5), models.numbers(1)))
@@ -391,7 +391,7 @@ def test_memory_that_is_read_only_can_be_trained_on():
     ),
     ids=lambda build: build.__name__,
 )
-def test_arrays_train_from_where_they_are_as_from_anywhere(build, shuffle, monkeypatch):
+def test_unaligned_arrays_match_aligned_ones(build, shuffle, monkeypatch):
     def run(large):
         monkeypatch.setattr(engine_module, "LARGE", large)
         keras.backend.clear_session()
@@ -417,10 +417,10 @@ def test_arrays_train_from_where_they_are_as_from_anywhere(build, shuffle, monke
 
 
 @pytest.mark.parametrize("kind", ["array", *["tensor"] * (BACKEND == "torch")])
-def test_a_generator_may_make_each_batch_in_the_memory_of_the_one_before(kind):
-    """A step may still run on that one, which Keras itself gets wrong with JAX."""
+def test_a_generator_may_reuse_the_memory_of_the_previous_batch(kind):
+    """A step may still be using that batch, which Keras itself gets wrong with JAX."""
 
-    def losses(anew):
+    def losses(copied):
         keras.utils.set_random_seed(3)
         model = keras.Sequential([keras.Input((512,)), layers.Dense(1024, "relu"), layers.Dense(1)])
         model.compile("sgd", "mse")
@@ -431,21 +431,21 @@ def test_a_generator_may_make_each_batch_in_the_memory_of_the_one_before(kind):
             while True:
                 x[:] = random.random(x.shape)
                 y[:] = x.mean(1, keepdims=True)
-                arrays = (x.copy(), y.copy()) if anew else (x, y)
+                arrays = (x.copy(), y.copy()) if copied else (x, y)
                 yield arrays if kind == "array" else tuple(map(from_numpy, arrays))
 
         return kerasfit.fit(model, batches(), steps_per_epoch=30, epochs=2, verbose=0).metrics["loss"]
 
     if kind == "tensor":
         from torch import from_numpy
-    assert losses(anew=False) == losses(anew=True)
+    assert losses(copied=False) == losses(copied=True)
 
 
-# ---- kernels: the same values as those of the backend ------------------------------------------------------
+# ---- kernels: the same values as those of the backend --------------------------------------------------
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
-def test_training_goes_through_the_kernels(monkeypatch):
+def test_training_uses_the_kernels(monkeypatch):
     seen, from_windows = [], pooling.from_windows
     monkeypatch.setattr(pooling, "from_windows", lambda *args: seen.append(1) or from_windows(*args))
     model, x, y = models.convolution()
@@ -463,7 +463,7 @@ POOLS = [  # shape, size of windows, strides, padding
     ((2, 11, 3), 2, 2, "same"),
 ]
 EVERYWHERE, ON_JAX = ("jax", "tensorflow"), ("jax",)
-CONVOLUTIONS = [  # shapes of inputs and kernel, strides, padding, and where it is put otherwise
+CONVOLUTIONS = [  # shapes of inputs and kernel, strides, padding, backends with a gradient of ours
     ((3, 9, 8, 6), (3, 2, 6, 6), 2, "same", ()),
     ((3, 9, 8, 4), (3, 2, 4, 6), 1, "same", ON_JAX),
     ((3, 9, 8, 6), (3, 3, 6, 4), 1, "same", ON_JAX),
@@ -480,7 +480,7 @@ CONVOLUTIONS = [  # shapes of inputs and kernel, strides, padding, and where it 
     ((2, 5, 6, 4, 3), (3, 2, 3, 3, 4), 2, "same", EVERYWHERE),
 ]
 POINTWISE = np.random.default_rng(1).normal(size=(1, 1, 8, 5)).astype("float32")
-OTHER_CONVOLUTIONS = {  # shapes of inputs and kernel, the operation, and where its gradient is ours
+OTHER_CONVOLUTIONS = {  # shapes of inputs and kernel, the operation, backends with a gradient of ours
     "groups": ((3, 7, 6, 4), (3, 2, 2, 6), lambda x, k: ops.conv(x, k, 2, "same"), EVERYWHERE),
     "groups of more channels": ((3, 7, 6, 20), (3, 2, 10, 6), lambda x, k: ops.conv(x, k), ON_JAX),
     "groups of one channel": ((3, 7, 6, 4), (3, 2, 1, 8), lambda x, k: ops.conv(x, k), EVERYWHERE),
@@ -565,7 +565,7 @@ def assert_same_gradients(function, *arrays):
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
 @pytest.mark.parametrize("pool", models.few_on_tensorflow(POOLS, [POOLS[0], POOLS[4], POOLS[6]]))
 @pytest.mark.parametrize("operation", [ops.max_pool, ops.average_pool], ids=["largest", "average"])
-def test_the_gradient_of_pooling_is_the_backend_s(operation, pool):
+def test_the_gradient_of_pooling_matches_the_backend(operation, pool):
     shape, size, strides, padding = pool
     """That of the largest goes to the first of several."""
     random = np.random.default_rng(0)
@@ -577,8 +577,8 @@ def test_the_gradient_of_pooling_is_the_backend_s(operation, pool):
 
 
 @pytest.fixture
-def put_otherwise(monkeypatch):
-    """A list with an element for each convolution that has a gradient of ours."""
+def convolutions_with_our_gradient(monkeypatch):
+    """Return a list that gets an element for each convolution with a gradient of ours."""
     seen, make = [], convolution.with_gradient
     monkeypatch.setattr(convolution, "with_gradient", lambda *args: seen.append(1) or make(*args))
     return seen
@@ -593,24 +593,24 @@ def assert_same_convolution(convolve, *shapes):
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
 @pytest.mark.parametrize("shape, kernel, strides, padding, ours", CONVOLUTIONS)
-def test_the_gradients_of_a_convolution_are_the_backend_s(
-    put_otherwise, shape, kernel, strides, padding, ours
+def test_the_gradients_of_a_convolution_match_the_backend(
+    convolutions_with_our_gradient, shape, kernel, strides, padding, ours
 ):
     assert_same_convolution(lambda x, k: ops.conv(x, k, strides, padding), shape, kernel)
-    assert bool(put_otherwise) == (BACKEND in ours)
+    assert bool(convolutions_with_our_gradient) == (BACKEND in ours)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
 @pytest.mark.parametrize("kind", OTHER_CONVOLUTIONS)
-def test_the_gradients_of_other_convolutions_are_the_backend_s(put_otherwise, kind):
+def test_the_gradients_of_other_convolutions_match_the_backend(convolutions_with_our_gradient, kind):
     *shapes, convolve, ours = OTHER_CONVOLUTIONS[kind]
     assert_same_convolution(convolve, *shapes)
-    assert bool(put_otherwise) == (BACKEND in ours)
+    assert bool(convolutions_with_our_gradient) == (BACKEND in ours)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no kernels replaced")
 @pytest.mark.parametrize("rows, columns", [((8,), 3), ((8,), 16), ((4, 5), 2), ((8,), 1), ((8,), 40)])
-def test_the_gradients_of_a_product_are_the_backend_s(monkeypatch, rows, columns):
+def test_the_gradients_of_a_matrix_product_match_the_backend(monkeypatch, rows, columns):
     matmul = import_module("kerasfit.engines.kernels.matmul")  # the package has a function of that name
     seen, left = [], matmul.left_as_it_is
     monkeypatch.setattr(matmul, "left_as_it_is", lambda tensor: seen.append(1) or left(tensor))
@@ -622,7 +622,7 @@ def test_the_gradients_of_a_product_are_the_backend_s(monkeypatch, rows, columns
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="only JAX has derivatives of functions that go forward")
-def test_layers_may_derive_others_forward():
+def test_layers_may_use_forward_mode_derivatives():
     import jax
 
     class WithSlope(keras.layers.Layer):
@@ -644,10 +644,10 @@ def test_layers_may_derive_others_forward():
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
-def calls_of_loops(monkeypatch, kind):
-    """A list that has an element more after each call of a kernel for a kind of recurrent layer."""
+def recurrent_kernel_calls(monkeypatch, kind):
+    """Return a list that gets an element for each call of the kernel for one kind of recurrent layer."""
     seen, place, name = [], recurrent, f"{kind.lower()}_over_time"
-    replace.fitting.cache_clear()  # of the function as it was
+    replace.fitting.cache_clear()  # it has cached the original function
     if BACKEND == "torch":
         import torch
 
@@ -664,10 +664,10 @@ def calls_of_loops(monkeypatch, kind):
 @pytest.mark.parametrize("backwards", models.few_where_compiled([False, True], [True]))
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize("with_states", models.few_where_compiled([False, True], [False]))
-def test_the_gradients_of_a_recurrent_layer_are_the_backend_s(
+def test_the_gradients_of_a_recurrent_layer_match_the_backend(
     monkeypatch, with_states, kind, backwards, every, masked
 ):
-    seen = calls_of_loops(monkeypatch, kind)
+    seen = recurrent_kernel_calls(monkeypatch, kind)
     layer = getattr(keras.layers, kind)(
         5,
         return_sequences=every,
@@ -703,7 +703,7 @@ def test_the_gradients_of_a_recurrent_layer_are_the_backend_s(
 @models.full_where_compiled
 @pytest.mark.parametrize("jit_compile", ["auto", True] if BACKEND != "torch" else [False])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_a_loss_may_have_the_derivative_of_a_recurrent_layer(monkeypatch, kind, jit_compile):
+def test_a_loss_may_use_the_derivative_of_a_recurrent_layer(monkeypatch, kind, jit_compile):
     def slope(function, x):
         if BACKEND == "jax":
             import jax
@@ -712,7 +712,7 @@ def test_a_loss_may_have_the_derivative_of_a_recurrent_layer(monkeypatch, kind, 
         if BACKEND == "torch":
             import torch
 
-            with torch.enable_grad():  # evaluation has it off
+            with torch.enable_grad():  # evaluation turns it off
                 return torch.autograd.grad(function(x.requires_grad_()), x, create_graph=True)[0]
         import tensorflow as tf
 
@@ -727,7 +727,7 @@ def test_a_loss_may_have_the_derivative_of_a_recurrent_layer(monkeypatch, kind, 
             return loss + ops.mean(slope(lambda x: ops.sum(self(x)), x) ** 2)
 
     monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 2)
-    seen = calls_of_loops(monkeypatch, kind)
+    seen = recurrent_kernel_calls(monkeypatch, kind)
     x = np.random.default_rng(0).normal(size=(20, 4, 3)).astype("float32")
     losses = []
     for train in (keras.Model.fit, kerasfit.fit):
@@ -742,8 +742,8 @@ def test_a_loss_may_have_the_derivative_of_a_recurrent_layer(monkeypatch, kind, 
 
 @on_torch
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_models_with_parts_of_the_user_s_have_fast_loops_too(monkeypatch, kind):
-    seen = calls_of_loops(monkeypatch, kind)
+def test_custom_models_use_the_fast_recurrent_loops_too(monkeypatch, kind):
+    seen = recurrent_kernel_calls(monkeypatch, kind)
     x = np.random.default_rng(0).normal(size=(20, 4, 3)).astype("float32")
     weights = []
     for loss in ("mse", lambda y, y_pred: ops.mean((y - y_pred) ** 2, -1)):
@@ -757,7 +757,7 @@ def test_models_with_parts_of_the_user_s_have_fast_loops_too(monkeypatch, kind):
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX alone has its random bits replaced")
-def test_dropout_draws_what_jax_draws():
+def test_dropout_draws_the_same_numbers_as_jax():
     import jax
 
     for shape in [(7,), (128, 33), (2, 3, 5)]:
@@ -771,8 +771,8 @@ def test_dropout_draws_what_jax_draws():
 @on_torch
 @pytest.mark.parametrize("plan", ["auto", "recorded"])
 @pytest.mark.parametrize("case", ["plain", "seeded", "numpy in the loss"])
-def test_recorded_steps_do_what_the_steps_themselves_do(case, plan):
-    def loss(y, y_pred):  # a recording would keep what NumPy made of the first batch
+def test_recorded_steps_give_the_same_results_as_unrecorded_ones(case, plan):
+    def loss(y, y_pred):  # a recorded graph would keep the value that NumPy computed for the first batch
         spread = float(y_pred.detach().numpy().std())
         return keras.losses.mean_squared_error(y, y_pred) * spread
 
@@ -797,15 +797,15 @@ def test_recorded_steps_do_what_the_steps_themselves_do(case, plan):
 
 @on_torch
 @pytest.mark.parametrize("kind", ["lookup", "hashing"])
-def test_what_is_not_computed_by_torch_is_not_taken_for_a_constant(kind):
-    pytest.importorskip("tensorflow")  # by which these layers compute
+def test_values_not_computed_by_torch_are_not_recorded_as_constants(kind):
+    pytest.importorskip("tensorflow")  # these layers compute with it
     layer = layers.IntegerLookup(vocabulary=[1, 5, 9]) if kind == "lookup" else layers.Hashing(4)
     model = keras.Sequential(
         [keras.Input((2,), dtype="int64"), layer, layers.Embedding(4, 3), layers.Flatten(), layers.Dense(1)]
     )
     model.compile("adam", "mse")
     x, y = np.random.default_rng(3).integers(0, 10, (64, 2)), models.numbers(1)[:64]
-    for _ in range(3):  # a recording would look right
+    for _ in range(3):  # a recorded graph would seem correct so far
         kerasfit.evaluate(model, x[:32], y[:32], verbose=0)
     loss = kerasfit.evaluate(model, x[32:], y[32:], verbose=0)["loss"]
     assert loss == pytest.approx(model.evaluate(x[32:], y[32:], verbose=0))
@@ -827,7 +827,7 @@ def test_long_steps_are_recorded_when_that_pays():
 
 @on_torch
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_images_stay_as_they_lie_in_memory(dimensions):
+def test_images_keep_their_memory_layout(dimensions):
     class Seen(layers.Layer):
         def call(self, images):
             pooled = keras.ops.max_pool(images, 2)
@@ -857,10 +857,10 @@ def test_images_stay_as_they_lie_in_memory(dimensions):
     ours = train(kerasfit.fit)
     assert all(stride[-1] == 1 for stride in strides[-4:])
     np.testing.assert_allclose(ours, train(keras.Model.fit), rtol=1e-4, atol=1e-6)
-    assert place._transpose_spatial_inputs is own  # Keras's own functions are there again
+    assert place._transpose_spatial_inputs is own  # Keras's own function is back
 
 
-def test_functions_that_stand_for_others_go_with_the_last_who_wants_them():
+def test_replaced_functions_are_restored_when_the_last_user_exits():
     owner, attribute = keras_private.owner_of("nn.max_pool"), "max_pool"
     own = getattr(owner, attribute)
     first, second = (kernels.replaced({"nn.max_pool": lambda own: partial(own)}) for _ in range(2))

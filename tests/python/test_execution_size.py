@@ -1,4 +1,4 @@
-"""How many steps an execution has."""
+"""The number of steps in an execution."""
 
 from kerasfit.execution_size import ExecutionSizer
 

@@ -1,4 +1,4 @@
-"""File operations where a system lacks one, or has it in another way."""
+"""File operations on systems that lack one or implement it differently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from kerasfit.runtime import files
 
 
-def test_a_link_is_not_opened_whether_or_not_the_system_can_refuse_it(monkeypatch, tmp_path):
+def test_a_link_is_not_opened_even_if_the_system_cannot_refuse_it(monkeypatch, tmp_path):
     (tmp_path / "file").write_bytes(b"1")
     (tmp_path / "link").symlink_to(tmp_path / "file")
     (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
@@ -24,7 +24,7 @@ def test_a_link_is_not_opened_whether_or_not_the_system_can_refuse_it(monkeypatc
     assert not (tmp_path / "missing").exists()
 
 
-def test_windows_waits_for_who_reads_a_file_before_it_is_replaced(monkeypatch, tmp_path):
+def test_windows_waits_for_readers_before_it_replaces_a_file(monkeypatch, tmp_path):
     refusals = [PermissionError(13, "in use")] * 3
     replace = os.replace
 
@@ -46,7 +46,7 @@ def test_windows_waits_for_who_reads_a_file_before_it_is_replaced(monkeypatch, t
         files.replace(tmp_path / "old", tmp_path / "older")
 
 
-def test_a_disk_that_fails_is_an_error_and_one_that_cannot_synchronize_is_none(monkeypatch):
+def test_a_failing_disk_is_an_error_but_not_one_that_cannot_sync(monkeypatch):
     def fail(number):
         def fsync(descriptor):
             raise OSError(number, os.strerror(number))

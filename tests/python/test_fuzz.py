@@ -1,4 +1,4 @@
-"""Whatever ``fit()`` is given, it trains as it says or raises an ArgumentError, and nothing else."""
+"""Whatever its arguments, ``fit()`` trains as documented or raises an ArgumentError, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def generate():
 
 
 def either(*right, wrong=()):
-    """One of the right values, or now and then a wrong one."""
+    """Draw one of the valid values, or occasionally an invalid one."""
     return st.integers(0, 9).flatmap(lambda n: st.sampled_from(wrong if n == 0 and wrong else right))
 
 
@@ -68,7 +68,7 @@ def calls(draw):
     return arguments
 
 
-def test_random_calls(capsys):
+def test_random_arguments_train_or_raise_an_argument_error(capsys):
     model, *_ = models.dense()
     outcomes = Counter()
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, as a signal to this process."""
+"""Ctrl-C, sent to this process as a signal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kerasfit import interrupts
 
 
 def interrupt_at(step):
-    """A callback that sends this process a SIGINT after a step, and keeps the weights that there were."""
+    """Return a callback that sends SIGINT to this process after a step and records the weights."""
     kept = []
 
     def send(batch, logs):
@@ -32,13 +32,13 @@ def interrupt_at(step):
 
 
 @pytest.fixture(autouse=True)
-def handler_stays():
+def handler_is_restored():
     before = signal.getsignal(signal.SIGINT)
     yield
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_training_ends_after_the_step_and_the_history_has_the_epochs_before():
+def test_training_ends_after_the_step_and_history_has_the_complete_epochs():
     model, x, y = models.dense()
     steps = -(-len(x) // 32)
     ended = []
@@ -64,7 +64,7 @@ def test_the_interrupt_may_be_an_error_that_has_the_history():
         kerasfit.fit(model, x, y, on_interrupt="ignore")
 
 
-def test_who_asks_twice_is_heard_at_once():
+def test_second_interrupt_stops_immediately():
     model, x, y = models.dense()
     ended = []
 
@@ -80,7 +80,7 @@ def test_who_asks_twice_is_heard_at_once():
     assert all(np.isfinite(weights).all() for weights in model.get_weights())
 
 
-def test_an_interrupt_within_a_function_of_the_user_s_ends_training_too():
+def test_an_interrupt_inside_a_user_function_ends_training_too():
     model, x, y = models.dense()
 
     def batches():
@@ -99,7 +99,7 @@ def test_an_interrupt_within_a_function_of_the_user_s_ends_training_too():
     assert history.epochs == epochs == [1, 2]
 
 
-def test_validation_evaluation_and_prediction_are_interrupted():
+def test_validation_evaluation_and_prediction_can_be_interrupted():
     model, x, y = models.dense()
     send = {"on_test_batch_end": lambda batch, logs: signal.raise_signal(signal.SIGINT)}
     history = kerasfit.fit(model, x, y, epochs=3, validation_data=(x, y), callbacks=send, verbose=0)
@@ -115,7 +115,7 @@ def send_at_end(*args):
     signal.raise_signal(signal.SIGINT)
 
 
-def test_what_comes_after_the_last_step_is_heard_too():
+def test_interrupts_after_the_last_step_are_handled_too():
     model, x, y = models.dense()
     history = kerasfit.fit(model, x, y, epochs=2, callbacks={"on_epoch_end": send_at_end}, verbose=0)
     assert history.params["interrupted"] and history.epochs == [1]
@@ -127,7 +127,7 @@ def test_what_comes_after_the_last_step_is_heard_too():
         kerasfit.predict(model, x, callbacks={"on_predict_end": send_at_end}, verbose=0)
 
 
-def test_a_host_keeps_the_interrupt_that_nobody_has_answered():
+def test_interrupts_the_host_has_handled_do_not_stop_training():
     model, x, y = models.dense()
     flag = ctypes.c_int(0)
 
@@ -136,7 +136,7 @@ def test_a_host_keeps_the_interrupt_that_nobody_has_answered():
         signal.raise_signal(signal.SIGINT)
 
     with interrupts.hosted(interrupts.Host(flag)):
-        # the host has dealt with this one
+        # the host has already handled this one
         assert not kerasfit.fit(model, x, y, callbacks=interrupt_at(2), verbose=0).params["interrupted"]
         during = {"on_train_batch_end": host_interrupts}
         assert kerasfit.fit(model, x, y, callbacks=during, verbose=0).params["interrupted"]
@@ -147,7 +147,7 @@ def test_a_host_keeps_the_interrupt_that_nobody_has_answered():
 
 
 @pytest.mark.parametrize("swap, answered", [(1, True), (2, False)], ids=["at the beginning", "at the end"])
-def test_an_interrupt_while_handlers_are_exchanged_is_not_lost(monkeypatch, swap, answered):
+def test_an_interrupt_while_handlers_are_swapped_is_not_lost(monkeypatch, swap, answered):
     model, x, y = models.dense()
     flag, swaps, exchange = ctypes.c_int(0), [], signal.signal
 
@@ -158,7 +158,7 @@ def test_an_interrupt_while_handlers_are_exchanged_is_not_lost(monkeypatch, swap
             os.kill(os.getpid(), signal.SIGINT)
 
     def before(number, frame):
-        """As reticulate's, which finds no interrupt without the flag."""
+        """Like reticulate's handler, which finds no interrupt without the flag."""
 
     old = signal.signal(signal.SIGINT, before)
     try:
@@ -171,7 +171,7 @@ def test_an_interrupt_while_handlers_are_exchanged_is_not_lost(monkeypatch, swap
     assert flag.value == (0 if answered else 1)
 
 
-def test_a_model_with_a_fit_of_its_own_ends_after_the_step():
+def test_a_custom_fit_ends_after_the_step():
     class Own(keras.Sequential):
         def fit(self, *args, **kwargs):
             return super().fit(*args, **kwargs)
@@ -184,7 +184,7 @@ def test_a_model_with_a_fit_of_its_own_ends_after_the_step():
     assert int(model.optimizer.iterations) == 13
 
 
-def test_other_threads_train_without_listening():
+def test_other_threads_train_without_a_signal_handler():
     model, x, y = models.dense()
     histories = []
     thread = threading.Thread(target=lambda: histories.append(kerasfit.fit(model, x, y, verbose=0)))
@@ -193,7 +193,7 @@ def test_other_threads_train_without_listening():
     assert histories[0].epochs == [1]
 
 
-def test_an_interrupted_run_goes_on_at_its_step(tmp_path):
+def test_an_interrupted_run_resumes_at_its_step(tmp_path):
     def run(step=0, **backup):
         keras.utils.set_random_seed(4)
         model, x, y = models.dense()
@@ -212,7 +212,7 @@ def test_an_interrupted_run_goes_on_at_its_step(tmp_path):
 
 
 class Interrupter:
-    """Sends SIGINT when some lines of our own code have been traced."""
+    """Sends SIGINT after a given number of lines of our own code have been traced."""
 
     def __init__(self, line, times, send):
         names = "fit", "evaluate", "loop", "interrupts"
@@ -241,7 +241,7 @@ class Interrupter:
     "times, is_hosted",
     models.few_pairs([(1, True), (2, False), (1, False), (2, True)], [(1, True), (2, False)]),
 )
-def test_after_an_interrupt_at_any_line_the_next_calls_are_as_ever(times, is_hosted):
+def test_calls_after_an_interrupt_at_any_line_work_as_usual(times, is_hosted):
     x, y = np.linspace(0, 1, 128, dtype="float32").reshape(64, 2), np.ones((64, 1), "float32")
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -280,7 +280,7 @@ def test_after_an_interrupt_at_any_line_the_next_calls_are_as_ever(times, is_hos
     assert kerasfit.fit(model, x, y, callbacks=interrupt_at(1), verbose=0).params["interrupted"]
 
 
-def test_another_thread_calls_the_host_once_before_several_may():
+def test_a_worker_thread_calls_the_host_once_before_others_may():
     callers = []
     host = interrupts.Host(None, lambda: callers.append(threading.current_thread()))
     interrupts.let_threads_call_host()  # without a host there is nothing to call

@@ -1,4 +1,4 @@
-"""Jupyter's R kernel: what a notebook shows, and its stop button."""
+"""Jupyter's R kernel: the output of a notebook, and its stop button."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ jupyter_client = pytest.importorskip("jupyter_client")
 
 
 class Notebook:
-    """A running R kernel, and cells that are executed in it."""
+    """A running R kernel that executes cells."""
 
     def __init__(self, manager: jupyter_client.KernelManager):
         self.manager, self.client = manager, manager.client()
@@ -23,7 +23,7 @@ class Notebook:
         self.client.wait_for_ready(timeout=60)
 
     def run(self, code: str, interrupt_after: str | None = None) -> list[dict]:
-        """Execute a cell, interrupt it half a second after a text that it prints; its outputs in order."""
+        """Execute a cell, interrupted half a second after it prints a text; return its outputs in order."""
         self.client.execute(code)
         outputs = []
         while True:
@@ -76,18 +76,18 @@ def test_training_prints_a_line_for_each_epoch(notebook):
     assert not any(set("\r\x1b") & set(line) for line in lines)
 
 
-def test_a_history_is_shown_as_its_plot(notebook):
+def test_a_history_is_displayed_as_its_plot(notebook):
     shown = [output["data"] for output in notebook.run("history") if "data" in output]
     assert len(shown) == 1
     assert shown[0]["image/png"].startswith("iVBORw0KGgo")
     assert "Training history: epochs 1 to 3" in shown[0]["text/plain"]
 
 
-def test_the_stop_button_ends_training_and_the_history_is_there(notebook):
+def test_the_stop_button_ends_training_and_the_history_is_returned(notebook):
     said = notebook.text(
         """
-        told <- list(on_epoch_end = function(epoch) if (epoch == 3) { cat("third\\n"); flush.console() })
-        history <- fit(model, x, x[, 1], epochs = 1e5, verbose = 0, callbacks = told)
+        callback <- list(on_epoch_end = function(epoch) if (epoch == 3) { cat("third\\n"); flush.console() })
+        history <- fit(model, x, x[, 1], epochs = 1e5, verbose = 0, callbacks = callback)
         cat("interrupted", history$params$interrupted, nrow(as.data.frame(history)) > 2)
         """,
         interrupt_after="third",

@@ -1,4 +1,4 @@
-"""Names that Keras does not promise: where they are used, and what happens without each of them."""
+"""Private names of Keras: where they are used, and what happens without each of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKEND = keras.backend.backend()
 
 # not in every version, or on one backend only
 SOMETIMES = {"Model._record_training_state_sharding_spec"}
-# those without which a backend's engine does otherwise
+# names whose absence changes what a backend's engine does
 OF_ENGINES = [
     "Model._symbolic_build",
     "Model._compile_loss",
@@ -31,7 +31,7 @@ OF_ENGINES = [
     "Optimizer._get_variable_index",
     "Adam._momentums",
 ]
-# underscores in the core that are not Keras's
+# names with an underscore in the core that are not Keras's
 OTHERS = {
     "_getframe",
     "_pytree",
@@ -44,7 +44,7 @@ OTHERS = {
 
 
 def examples():
-    """An object with each of the private names, by the class in the table."""
+    """Return an object that has each of the private names, by the class in the table."""
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
     model.compile("adam", "mse", metrics=["mae"])
     model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
@@ -64,7 +64,7 @@ def examples():
     }
 
 
-def test_this_keras_has_every_private_name_of_the_table():
+def test_this_keras_has_every_private_name_in_the_table():
     found = examples()
     missing = [
         name
@@ -82,8 +82,8 @@ def test_this_keras_has_every_private_name_of_the_table():
         sorted(set(PRIVATE_NAMES) - SOMETIMES), OF_ENGINES[::2] if models.ON_TENSORFLOW else OF_ENGINES
     ),
 )
-def test_training_goes_on_without_a_private_name(monkeypatch, name):
-    """And comes to what Keras's own training comes to."""
+def test_training_works_without_any_single_private_name(monkeypatch, name):
+    """Its results match Keras's own training."""
 
     def trained(train):
         keras.utils.set_random_seed(3)
@@ -121,7 +121,7 @@ def text_files():
 
 
 def test_no_other_file_names_a_module_inside_keras():
-    """But for the names that R gives to the classes of models: that of our methods, and that of keras3's."""
+    """R's class names of models are the exception: that of our methods, and that of keras3's."""
     allowed = {ROOT / "inst/python/kerasfit/keras_private.py", Path(__file__).absolute()}
     classes = re.compile(r"keras\.src\.(models\.model\.Model|trainers\.trainer\.Trainer)")
     found = [
@@ -155,7 +155,7 @@ def test_no_other_file_of_the_core_uses_a_private_name():
     assert not found
 
 
-def test_state_is_built_by_calls_as_keras_builds_it():
+def test_state_built_by_calls_matches_state_built_by_keras():
     def shapes(build):
         keras.utils.set_random_seed(3)
         model = keras.Sequential(

@@ -1,4 +1,4 @@
-"""Functions that stand for Keras's own: where they are used, and what happens where they cannot be."""
+"""Kernels that replace functions of Keras: where they are used, and what happens if they cannot be."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MODELS = {  # the shape of a sample, and the layers
 
 
 def trained(name, train=kerasfit.fit, **options):
-    """The weights of a model that calls a function of Keras, after a few steps."""
+    """Return the weights of a model that calls a function of Keras, after a few steps."""
     keras.utils.set_random_seed(5)
     shape, make = MODELS[name]
     model = keras.Sequential([keras.Input(shape), *make(), layers.Flatten(), layers.Dense(1)])
@@ -60,7 +60,7 @@ def assert_same(ours, theirs):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Which kernels have been put in place, and which have been called there."""
+    """Return two lists: the kernels that have replaced functions, and the kernels that have been called."""
     placed, called, fitting = [], [], replace.fitting
 
     def watched(name, own, makers):
@@ -75,25 +75,25 @@ def calls(monkeypatch):
 
 
 @pytest.fixture
-def no_warnings_yet(monkeypatch):
+def forget_warnings(monkeypatch):
     monkeypatch.setattr(replace, "_warned", set())
 
 
-def test_each_kernel_has_a_model_here():
+def test_each_kernel_has_a_model_in_this_file():
     assert set(TABLE) <= set(MODELS)
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_fit_puts_each_kernel_in_place_calls_it_and_trains_as_keras_does(calls, name):
+def test_fit_uses_each_kernel_and_trains_as_keras_does(calls, name):
     ours = trained(name)
     placed, called = calls
     assert name in placed and name in called
-    if (name, BACKEND) != ("random.dropout", "tensorflow"):  # XLA draws other numbers there, as it says
+    if (name, BACKEND) != ("random.dropout", "tensorflow"):  # XLA draws other numbers there, as documented
         assert_same(ours, trained(name, keras.Model.fit))
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="about TensorFlow's dropout")
-def test_dropout_by_threefry_drops_the_share_that_it_should_and_scales_the_rest():
+def test_threefry_dropout_drops_the_right_share_and_scales_the_rest():
     class Seen(layers.Layer):
         def __init__(self):
             super().__init__()
@@ -119,8 +119,8 @@ def test_dropout_by_threefry_drops_the_share_that_it_should_and_scales_the_rest(
 @pytest.mark.parametrize(
     "name", ["nn.max_pool", "LSTM.inner_loop"] if BACKEND != "torch" else ["GRU.inner_loop"]
 )
-def test_a_function_that_keras_has_given_a_new_argument_stays_and_one_warning_says_so(
-    monkeypatch, calls, no_warnings_yet, name
+def test_a_keras_function_with_a_new_argument_is_kept_with_one_warning(
+    monkeypatch, calls, forget_warnings, name
 ):
     owner, attribute = keras_private.owner_of(name), name.split(".")[1]
     own = getattr(owner, attribute)
@@ -135,7 +135,7 @@ def test_a_function_that_keras_has_given_a_new_argument_stays_and_one_warning_sa
 
 
 @pytest.mark.parametrize("name", sorted({name.split(".")[0] for name in TABLE} & {"nn", "numpy", "random"}))
-def test_a_module_that_keras_has_moved_is_a_warning_and_no_error(monkeypatch, no_warnings_yet, name):
+def test_a_module_that_keras_has_moved_is_a_warning_and_not_an_error(monkeypatch, forget_warnings, name):
     monkeypatch.setitem(keras_private.BACKEND_MODULES, name, ("backend.nowhere",))
     kernel = "nn.max_pool" if BACKEND != "torch" else "nn._transpose_spatial_inputs"
     with warnings.catch_warnings(record=True) as caught:
@@ -146,7 +146,7 @@ def test_a_module_that_keras_has_moved_is_a_warning_and_no_error(monkeypatch, no
 
 
 def broken(calls):
-    """A kernel that raises when it is called, whatever the arguments are."""
+    """Return a kernel that raises an error whenever it is called, and records the call."""
 
     def make(own):
         def function(*args, **kwargs):
@@ -161,9 +161,7 @@ def broken(calls):
 
 @pytest.mark.parametrize("plan", models.few_on_tensorflow(["auto", "step"], ["auto"]))
 @pytest.mark.parametrize("name", ["LSTM.inner_loop", "GRU.inner_loop"])
-def test_a_step_that_fails_with_kernels_is_made_again_without_them_and_that_is_remembered(
-    monkeypatch, name, plan
-):
+def test_a_step_that_fails_with_kernels_is_rebuilt_without_them_for_good(monkeypatch, name, plan):
     seen = []
     monkeypatch.setitem(TABLE, name, broken(seen))
     ours = trained(name, plan=PLAN if BACKEND == "tensorflow" else plan)
@@ -173,7 +171,7 @@ def test_a_step_that_fails_with_kernels_is_made_again_without_them_and_that_is_r
 
 @pytest.mark.skipif(BACKEND != "torch", reason="with PyTorch a step has run when it fails")
 @pytest.mark.parametrize("plan", ["recorded", "loop", "step"])
-def test_what_a_step_changed_before_it_failed_is_undone(monkeypatch, plan):
+def test_changes_by_a_step_before_it_failed_are_undone(monkeypatch, plan):
     def model_after(**options):
         keras.utils.set_random_seed(5)
         model = keras.Sequential(
@@ -202,7 +200,7 @@ def test_what_a_step_changed_before_it_failed_is_undone(monkeypatch, plan):
     assert_same(model_after(plan=plan), expected)
 
 
-def test_an_error_of_the_model_is_the_one_without_kernels(monkeypatch):
+def test_an_error_raised_by_the_model_is_the_one_without_kernels(monkeypatch):
     def loss(y, y_pred):
         own = replace.wanted_here()[next(iter(TABLE))] == 0
         raise ValueError("mine, " + ("without kernels" if own else "with kernels"))
@@ -223,7 +221,7 @@ def test_kernels_can_be_turned_off(monkeypatch, calls, by):
     assert_same(ours, trained(name, keras.Model.fit))
 
 
-def test_threads_leave_nothing_replaced_and_see_only_what_they_want():
+def test_threads_restore_all_functions_and_use_only_their_own_kernels():
     names = [name for name in TABLE if keras_private.owner_of(name)]
     places = [(keras_private.owner_of(name), name.split(".")[1]) for name in names]
     before = [getattr(*place) for place in places]
@@ -240,7 +238,7 @@ def test_threads_leave_nothing_replaced_and_see_only_what_they_want():
 
     def look():
         both.wait()
-        both.wait()  # the other thread is inside
+        both.wait()  # the other thread is inside the block
         seen.append(dict(replace.wanted_here()))
         both.wait()
 
@@ -254,7 +252,7 @@ def test_threads_leave_nothing_replaced_and_see_only_what_they_want():
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="dropout is PyTorch's own there")
-def test_dropout_patches_nothing_of_the_backend():
+def test_dropout_does_not_patch_the_backend():
     if BACKEND == "jax":
         import jax
 

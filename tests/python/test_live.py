@@ -1,4 +1,4 @@
-"""Training as it is watched: what a page is told, who is told nothing, and the stop button."""
+"""The live view: what a page can read, who gets no access, and the stop button."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ def status_of(call, *args, **kwargs):
     return error.value.code
 
 
-def test_the_page_is_served_with_all_that_it_needs(view):
+def test_the_page_is_served_with_all_files_it_needs(view):
     assert get(view.url) == get(view.url + "index.html") == "the page"
     assert get(view.url + "lib/chart.js") == "the chart"
     assert status_of(get, view.url + "lib/") == status_of(get, view.url + "missing") == 404
 
 
-def test_who_does_not_know_the_path_gets_nothing(view, tmp_path):
+def test_requests_without_the_secret_path_get_nothing(view, tmp_path):
     address = server().url
     (tmp_path.parent / "secret").write_text("secret")
     for path in ("", "index.html", "x/index.html", f"{view.path[:-1]}/", f"{view.path}/../secret"):
         assert status_of(get, address + path) == 404
-    assert status_of(get, view.url, Host="evil.example") == 404  # a name that somebody lets point here
+    assert status_of(get, view.url, Host="evil.example") == 404  # a name resolved to this machine
     assert urlsplit(address).hostname == "127.0.0.1"
     with socket.socket() as other, pytest.raises(OSError):
         other.settimeout(1)
@@ -80,7 +80,7 @@ def test_the_state_has_the_epochs_so_far(view):
         [],
         [1],
         [1, 2],
-    ]  # it is over when its callbacks are
+    ]  # an epoch is complete only after its callbacks
     assert all(state["status"] == "training" and state["step"] == state["steps"] for state in seen)
     assert seen[0]["left"] > 0
     state = json.loads(get(view.url + "state.json?after=1"))
@@ -89,7 +89,7 @@ def test_the_state_has_the_epochs_so_far(view):
     assert state["rows"]["metrics"]["val_loss"] == history.metrics["val_loss"][1:]
 
 
-def test_numbers_that_json_has_not_are_null(view):
+def test_non_finite_values_become_null(view):
     model, x, y = models.dense()
     x[0, 0] = float("inf")
     kerasfit.fit(model, x, y, view=view, allow_missing=True, verbose=0)
@@ -116,7 +116,7 @@ def test_the_stop_button_needs_its_key_and_ends_training_after_the_step(view):
     assert view.state()["status"] == "stopped"
 
 
-def test_a_stop_before_the_first_step_is_one_too(view):
+def test_a_stop_before_the_first_step_ends_training_too(view):
     view.stop()
     model, x, y = models.dense()
     assert kerasfit.fit(model, x, y, epochs=50, view=view, verbose=0).epochs == [1]
@@ -130,7 +130,7 @@ def interrupt(*args):
     raise KeyboardInterrupt
 
 
-def test_how_training_ended(view, tmp_path):
+def test_the_state_says_how_training_ended(view, tmp_path):
     model, x, y = models.dense()
     with pytest.raises(ValueError):
         kerasfit.fit(model, x, y, callbacks={"on_epoch_end": fail}, view=view, verbose=0)
@@ -141,7 +141,7 @@ def test_how_training_ended(view, tmp_path):
     assert view.state()["status"] == "failed"
 
 
-def test_a_folder_has_the_state_too_and_a_file_stops_training(tmp_path):
+def test_a_folder_gets_the_state_and_a_file_in_it_stops_training(tmp_path):
     opened = []
     view = View(tmp_path, writing=True, opened=opened.append)
     threading.Timer(2, (tmp_path / "stop").touch).start()
@@ -153,13 +153,13 @@ def test_a_folder_has_the_state_too_and_a_file_stops_training(tmp_path):
     assert opened == [view.url]
 
 
-def test_a_folder_that_is_gone_does_not_end_training(tmp_path):
+def test_a_deleted_folder_does_not_end_training(tmp_path):
     view = View(tmp_path / "gone", writing=True)
     model, x, y = models.dense()
     assert kerasfit.fit(model, x, y, epochs=2, view=view, verbose=0).epochs == [1, 2]
 
 
-def test_two_trainings_at_once(tmp_path):
+def test_two_runs_at_the_same_time_have_separate_views(tmp_path):
     views = [View(tmp_path), View(tmp_path)]
     runs = [models.dense() for _ in views]
     barrier = threading.Barrier(2)
@@ -176,7 +176,7 @@ def test_two_trainings_at_once(tmp_path):
     assert [len(json.loads(get(view.url + "state.json"))["rows"]["epoch"]) for view in views] == [5, 5]
 
 
-def test_a_model_with_a_fit_of_its_own_is_watched(view):
+def test_a_custom_fit_updates_the_view(view):
     import keras
     import numpy as np
 
@@ -190,11 +190,11 @@ def test_a_model_with_a_fit_of_its_own_is_watched(view):
     assert view.state()["rows"]["epoch"] == [1, 2, 3]
 
 
-# ---- who may do what --------------------------------------------------------------------------------------
+# ---- access control ------------------------------------------------------------------------------------
 
 
 def ask(method, path, headers=None, body=None):
-    """Status, headers and body of an answer to a request that is sent as it is written here."""
+    """Send a request exactly as given; return status, headers and body of the response."""
     connection = http.client.HTTPConnection("127.0.0.1", server().server_port, timeout=10)
     try:
         connection.putrequest(method, path, skip_host=True)
@@ -208,7 +208,7 @@ def ask(method, path, headers=None, body=None):
 
 
 def answer_to(request: bytes) -> bytes:
-    """All that the server sends for some bytes, until it closes the connection."""
+    """Return everything that the server sends for some bytes until it closes the connection."""
     with socket.create_connection(("127.0.0.1", server().server_port), timeout=10) as connection:
         connection.sendall(request)
         answer = b""
@@ -219,7 +219,7 @@ def answer_to(request: bytes) -> bytes:
 
 @pytest.fixture
 def page(tmp_path):
-    """A view whose folder has links that lead elsewhere, beside files of others."""
+    """A view whose folder has links to other places, next to unrelated files."""
     folder = tmp_path / "page"
     (folder / "lib").mkdir(parents=True)
     (folder / "index.html").write_text("the page")
@@ -299,7 +299,7 @@ def test_a_host_that_is_not_ours_gets_nothing(view, host):
     assert not view.stopped
 
 
-def test_without_a_host_or_with_two_nobody_gets_anything(view):
+def test_requests_without_a_host_or_with_two_get_nothing(view):
     ours = f"Host: 127.0.0.1:{server().server_port}\r\n"
     for hosts in ("", "Host: evil.example\r\n" + ours, ours + "Host: evil.example\r\n"):
         for version in ("1.0", "1.1"):
@@ -310,7 +310,7 @@ def test_without_a_host_or_with_two_nobody_gets_anything(view):
         assert answer_to(request.encode()).startswith(b"HTTP/1.1 404")
 
 
-def test_other_pages_may_neither_read_nor_stop(view):
+def test_other_pages_can_neither_read_nor_stop(view):
     origin = {"Origin": "http://evil.example", "Referer": "http://evil.example/"}
     for method, rest in [("GET", "state.json"), ("GET", ""), ("OPTIONS", "state.json"), ("OPTIONS", "stop")]:
         _, headers, _ = ask(method, f"/{view.path}/{rest}", origin)
@@ -335,10 +335,10 @@ def test_other_pages_may_neither_read_nor_stop(view):
     assert headers["Server"] == "kerasfit"
 
 
-def test_a_request_for_the_head_alone_gets_no_body(view):
+def test_a_head_request_gets_no_body(view):
     for rest in ("", "lib/chart.js", "state.json", "missing"):
         connection = http.client.HTTPConnection("127.0.0.1", server().server_port, timeout=10)
-        for _ in range(2):  # a body would be read as the next answer
+        for _ in range(2):  # a body would be read as the next response
             connection.request("HEAD", f"/{view.path}/{rest}")
             answer = connection.getresponse()
             assert answer.read() == b""
@@ -350,7 +350,7 @@ def test_a_request_for_the_head_alone_gets_no_body(view):
         assert end and not body
 
 
-def test_questions_that_make_no_sense_are_answered(view):
+def test_malformed_requests_are_answered(view):
     for after in ("-1", "1.5", "x", "9" * 5000, "\u0663", "", "0&after=2"):
         status, _, body = ask("GET", f"/{view.path}/state.json?after={urllib.parse.quote(after, safe='&=')}")
         assert status == 200 and json.loads(body)["rows"]["epoch"] == []
@@ -363,7 +363,7 @@ def connections_of_server() -> int:
     return sum("process_request_thread" in thread.name for thread in threading.enumerate())
 
 
-def test_idle_connections_neither_take_threads_without_end_nor_the_page_its_answers(view):
+def test_idle_connections_neither_exhaust_threads_nor_block_the_page(view):
     idle = []
     polling = http.client.HTTPConnection("127.0.0.1", server().server_port, timeout=10)
     try:
@@ -388,12 +388,12 @@ def test_idle_connections_neither_take_threads_without_end_nor_the_page_its_answ
     assert get(view.url) == "the page"
 
 
-def test_a_connection_without_requests_ends(view, monkeypatch):
+def test_a_connection_without_requests_is_closed(view, monkeypatch):
     monkeypatch.setattr(live.Handler, "timeout", 0.2)
-    assert answer_to(b"") == answer_to(b"GET / HT") == b""  # both end by themselves
+    assert answer_to(b"") == answer_to(b"GET / HT") == b""  # the server closes both
 
 
-def test_many_questions_at_once_are_all_answered(view):
+def test_many_simultaneous_requests_are_all_answered(view):
     answers = []
 
     def ask_often():
@@ -408,20 +408,20 @@ def test_many_questions_at_once_are_all_answered(view):
     assert answers == ["the page"] * 100
 
 
-# ---- a folder of the user's -------------------------------------------------------------------------------
+# ---- a folder of the user ------------------------------------------------------------------------------
 
 posix = pytest.mark.skipif(os.name != "posix", reason="has no such files")
 NAMES = ("state.json", "state.json.new", "stop", "index.html", "FORMAT")
 
 
-def test_a_view_in_a_folder_touches_nothing_else_in_it(tmp_path):
+def test_a_view_in_a_folder_changes_nothing_else_in_it(tmp_path):
     for name in NAMES:
         (tmp_path / name).write_text("mine")
     model, x, y = models.dense()
     for _ in range(2):
         view = View.in_folder(tmp_path)
         assert json.loads((tmp_path / live.FOLDER / "state.json").read_text())["status"] == "starting"
-        (tmp_path / live.FOLDER / "stop").touch()  # of a run before
+        (tmp_path / live.FOLDER / "stop").touch()  # of a previous run
         view = View.in_folder(tmp_path)
         assert kerasfit.fit(model, x, y, epochs=2, view=view, verbose=0).epochs == [1, 2]
         assert json.loads((tmp_path / live.FOLDER / "state.json").read_text())["status"] == "ended"
@@ -459,7 +459,7 @@ def test_links_in_a_view_are_not_followed(tmp_path):
 
 
 @posix
-def test_a_folder_that_cannot_be_ours_alone_is_an_error_and_left_as_it_is(tmp_path):
+def test_a_folder_we_cannot_own_alone_is_an_error_and_left_unchanged(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / own_folder.MARKER).write_bytes(live.FORMAT)
     made = {
@@ -480,7 +480,7 @@ def test_a_folder_that_cannot_be_ours_alone_is_an_error_and_left_as_it_is(tmp_pa
     assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {own_folder.MARKER}
 
 
-def test_names_of_metrics_and_models_are_only_text(view):
+def test_names_of_metrics_and_models_are_never_markup(view):
     import keras
 
     names = [
@@ -492,7 +492,7 @@ def test_names_of_metrics_and_models_are_only_text(view):
         "\U0001f600",
     ]
     model, x, y = models.dense()
-    model.name = names[1]  # Keras allows no slash
+    model.name = names[1]  # Keras does not allow a slash
     logs = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: logs.update(dict.fromkeys(names, 1.0))
     )

@@ -1,4 +1,4 @@
-"""The order of events, and what each part of the loop is told."""
+"""The order of events, and the arguments that callbacks and progress get."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOOKS = [
 
 
 def recorder():
-    """A callback that writes down each event with its arguments, and the logs' names."""
+    """Return a callback and its record of each event, with arguments and the names in the logs."""
     events = []
 
     def record(hook):
@@ -39,7 +39,7 @@ def recorder():
     return callback, events
 
 
-def test_events_come_in_keras_s_order_with_keras_s_numbers_and_logs():
+def test_events_have_the_order_numbers_and_logs_of_keras():
     def arguments(callback):
         return dict(
             epochs=2, batch_size=32, validation_split=0.3, shuffle=False, verbose=0, callbacks=[callback]
@@ -54,7 +54,7 @@ def test_events_come_in_keras_s_order_with_keras_s_numbers_and_logs():
     assert events == expected
 
 
-def test_evaluate_and_predict_tell_callbacks_what_keras_tells_them():
+def test_evaluate_and_predict_call_callbacks_as_keras_does():
     model, x, y = models.dense()
     callback, expected = recorder()
     model.evaluate(x, y, callbacks=[callback], verbose=0)
@@ -69,7 +69,7 @@ def test_evaluate_and_predict_tell_callbacks_what_keras_tells_them():
     assert seen == [(0, (32, 3)), (1, (32, 3)), (2, (6, 3))]
 
 
-def test_an_execution_is_one_step_where_a_callback_watches_batches():
+def test_an_execution_is_one_step_if_a_callback_has_batch_hooks():
     batches = []
     model, x, y = models.dense()
     watcher = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: batches.append(batch))
@@ -77,7 +77,7 @@ def test_an_execution_is_one_step_where_a_callback_watches_batches():
     assert batches == [0, 1, 2, 3, 4] * 2
 
 
-def test_callbacks_that_watch_no_batches_are_not_called_for_them():
+def test_callbacks_without_batch_hooks_are_not_called_for_batches():
     calls = []
 
     class Quiet(keras.callbacks.Callback):
@@ -89,26 +89,26 @@ def test_callbacks_that_watch_no_batches_are_not_called_for_them():
     assert calls == [0, 1, 2]
 
 
-def test_the_model_is_made_ready_to_be_seen_only_for_those_who_may_look():
-    def looks(callback, hook="epoch_end", *args):
+def test_the_model_is_synchronized_only_for_callbacks_that_may_read_it():
+    def syncs(callback, hook="epoch_end", *args):
         synced = []
         callbacks = Callbacks([callback], models.dense()[0], sync=lambda: synced.append(True))
         getattr(callbacks, hook)(*args or (1, {"loss": 1.0}))
         return bool(synced)
 
     early_stopping = keras.callbacks.EarlyStopping
-    assert not looks(early_stopping(monitor="loss"))
-    assert looks(early_stopping(monitor="loss", restore_best_weights=True))
-    assert looks(type("Mine", (early_stopping,), {})(monitor="loss"))
+    assert not syncs(early_stopping(monitor="loss"))
+    assert syncs(early_stopping(monitor="loss", restore_best_weights=True))
+    assert syncs(type("Mine", (early_stopping,), {})(monitor="loss"))
     at_end = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
-    assert looks(at_end)
-    assert not looks(at_end, "epoch_begin", 1)
+    assert syncs(at_end)
+    assert not syncs(at_end, "epoch_begin", 1)
     old = type("Old", (keras.callbacks.Callback,), {"on_batch_end": lambda self, batch, logs=None: None})()
-    assert looks(old, "batch_end", "train", 0, {})
-    assert not looks(old, "batch_end", "test", 0, {})
+    assert syncs(old, "batch_end", "train", 0, {})
+    assert not syncs(old, "batch_end", "test", 0, {})
 
 
-def test_hooks_of_old_names_are_called():
+def test_hooks_with_old_names_are_called():
     batches = []
     hooks = {"on_batch_begin": lambda self, batch, logs=None: batches.append(batch)}
     model, x, y = models.dense()
@@ -131,7 +131,7 @@ def test_stop_training_in_a_batch_ends_the_epoch_there():
     assert history.epochs == [1]
 
 
-def test_what_a_callback_puts_into_the_logs_of_an_epoch_is_in_the_history():
+def test_values_a_callback_adds_to_the_epoch_logs_are_in_the_history():
     model, x, y = models.dense()
     callback = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: logs.update(mine=epoch * 1.5, note="not a number")
@@ -141,14 +141,14 @@ def test_what_a_callback_puts_into_the_logs_of_an_epoch_is_in_the_history():
     assert "note" not in history.metrics
 
 
-def test_model_history_is_keras_s_record_of_the_run():
+def test_model_history_is_keras_record_of_the_run():
     model, x, y = models.dense()
     history = kerasfit.fit(model, x, y, epochs=2, verbose=0)
     assert model.history.epoch == [0, 1]
     assert model.history.history["loss"] == history.metrics["loss"]
 
 
-def test_keras_s_backup_and_restore_continues_at_the_next_epoch(tmp_path):
+def test_keras_backup_and_restore_continues_at_the_next_epoch(tmp_path):
     def run(epochs):
         model, x, y = models.dense()
         backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
@@ -158,7 +158,7 @@ def test_keras_s_backup_and_restore_continues_at_the_next_epoch(tmp_path):
     assert run(5).epochs == [3, 4, 5]
 
 
-def test_a_generator_that_ends_early_warns_and_invents_no_rows():
+def test_a_generator_that_ends_early_warns_and_adds_no_rows():
     model, x, y = models.dense()
 
     def twice():
@@ -173,7 +173,7 @@ def test_a_generator_that_ends_early_warns_and_invents_no_rows():
         kerasfit.fit(model, twice(), steps_per_epoch=3, verbose=0)
 
 
-def test_validation_data_that_end_warn_and_leave_values_unmeasured():
+def test_validation_data_that_end_early_warn_and_leave_missing_values():
     model, x, y = models.dense()
     for verb, what in [(kerasfit.evaluate, "evaluation"), (kerasfit.predict, "prediction")]:
         with pytest.warns(UserWarning, match=f"{what} has 2 of 5 steps"):
@@ -185,7 +185,7 @@ def test_validation_data_that_end_warn_and_leave_values_unmeasured():
         kerasfit.predict(model, iter([]), verbose=0)
 
 
-def test_a_trained_model_can_be_saved_cloned_and_copied(tmp_path):
+def test_a_trained_model_can_be_saved_and_copied(tmp_path):
     model, x, y = models.dense()
     kerasfit.fit(model, x, y, verbose=0)
     expected = kerasfit.predict(model, x, verbose=0)
@@ -214,7 +214,7 @@ def test_no_batch_is_drawn_after_a_callback_has_stopped_training():
     assert len(drawn) == 2
 
 
-def test_a_metric_of_several_values_has_a_name_for_each():
+def test_a_metric_with_several_values_has_a_name_for_each():
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, activation="softmax")])
     model.compile("sgd", "categorical_crossentropy", metrics=[keras.metrics.F1Score()])
     x, y = models.numbers(5), np.eye(3, dtype="float32")[models.classes(3)]
@@ -225,7 +225,7 @@ def test_a_metric_of_several_values_has_a_name_for_each():
     assert all(isinstance(value, float) for value in results.values())
 
 
-def test_shuffling_changes_the_order_of_training_and_only_that():
+def test_shuffling_changes_the_order_of_training_and_nothing_else():
     def weights(shuffle):
         keras.utils.set_random_seed(3)
         model, x, y = models.dense()
@@ -236,7 +236,7 @@ def test_shuffling_changes_the_order_of_training_and_only_that():
     np.testing.assert_array_equal(weights(True), weights(True))
 
 
-def test_minus_one_step_per_epoch_goes_on_until_a_callback_stops():
+def test_minus_one_step_per_epoch_continues_until_a_callback_stops():
     model, x, y = models.dense()
 
     def endless():
@@ -252,7 +252,7 @@ def test_minus_one_step_per_epoch_goes_on_until_a_callback_stops():
     assert int(model.optimizer.iterations) == 7
 
 
-def test_params_say_how_the_run_was_set_up():
+def test_params_record_how_the_run_was_set_up():
     model, x, y = models.dense()
     history = kerasfit.fit(
         model, x, y, epochs=3, initial_epoch=2, validation_split=0.3, batch_size=16, verbose=0
@@ -329,7 +329,7 @@ class TestProgress:
         kinds = [kind for kind, *_ in self.run(1, callbacks=pause) if kind != "update"]
         assert kinds == ["begin", "end", "line"] * 2
 
-    def test_short_epochs_have_no_bar_and_their_lines_come_together(self):
+    def test_short_epochs_have_no_bar_and_their_lines_are_written_together(self):
         writer = Writer()
         model, x, y = models.dense()
         kerasfit.fit(model, x, y, verbose=0)
@@ -341,11 +341,11 @@ class TestProgress:
         lines = "\n".join(event[1] for event in writer.events if event[0] == "line").splitlines()
         assert [line.split(" - ")[0] for line in lines] == [f"Epoch {n:>3}/200" for n in range(1, 201)]
 
-    def test_lines_are_written_at_once_where_callbacks_may_write_too(self):
+    def test_lines_are_written_immediately_if_callbacks_may_print_too(self):
         writer = Writer()
         model, x, y = models.dense()
-        told = {"on_epoch_end": lambda epoch, logs: writer.line(f"callback {epoch}")}
-        kerasfit.fit(model, x, y, epochs=3, callbacks=told, verbose=2, writer=writer)
+        callback = {"on_epoch_end": lambda epoch, logs: writer.line(f"callback {epoch}")}
+        kerasfit.fit(model, x, y, epochs=3, callbacks=callback, verbose=2, writer=writer)
         said = [event[1].split("/")[0] for event in writer.events]
         assert said == ["callback 1", "Epoch 1", "callback 2", "Epoch 2", "callback 3", "Epoch 3"]
 
@@ -378,7 +378,7 @@ class TestProgress:
         assert "\r" not in output.getvalue()
 
 
-def test_functions_by_the_names_of_hooks_are_a_callback_that_counts_from_1():
+def test_functions_named_after_hooks_are_a_callback_that_counts_from_1():
     seen = []
     model, x, y = models.dense()
     functions = {

@@ -1,4 +1,4 @@
-"""Memory that large arrays leave for the next ones, and what lies around an array."""
+"""Reuse of the memory of large arrays, and aligned memory around an array."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FLOAT = np.dtype("float32")
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept(monkeypatch):
+def empty_pool(monkeypatch):
     monkeypatch.setattr(memory, "_kept", [])
 
 
@@ -26,16 +26,16 @@ def large(rows):
     return aligned_empty((rows, 1024), FLOAT)
 
 
-def test_what_a_large_array_leaves_is_used_again():
+def test_memory_of_a_deleted_large_array_is_reused():
     first = large(8000)
     first[:] = 1
     place = address(first)
     del first
-    assert address(large(6000)) == place  # less will do
-    assert address(large(2000)) != place  # but not a small part of it
+    assert address(large(6000)) == place  # a smaller array fits
+    assert address(large(2000)) != place  # but not one that would use only a small part
 
 
-def test_memory_is_not_used_again_while_any_array_is_in_it():
+def test_memory_is_not_reused_while_any_array_refers_to_it():
     first = large(8000)
     part = first[17:].reshape(-1)[5::3]
     part[:] = 7
@@ -44,7 +44,7 @@ def test_memory_is_not_used_again_while_any_array_is_in_it():
     assert (part == 7).all()
 
 
-def test_only_so_much_is_kept(monkeypatch):
+def test_the_memory_kept_for_reuse_is_limited(monkeypatch):
     monkeypatch.setattr(memory, "KEPT", 100e6)
     arrays = [large(5000) for _ in range(8)]
     arrays.clear()
@@ -61,7 +61,7 @@ def test_threads_never_share_memory():
         assert all(threads.map(fill, range(60)))
 
 
-def test_memory_is_plain_where_the_system_takes_nothing_back(monkeypatch):
+def test_memory_is_not_kept_if_the_system_cannot_reclaim_it(monkeypatch):
     monkeypatch.delattr(memory.mmap, "MADV_FREE")
     array = large(5000)
     array[:] = 1
@@ -72,7 +72,7 @@ def test_memory_is_plain_where_the_system_takes_nothing_back(monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "float16"])
 @pytest.mark.parametrize("skipped", range(9))
-def test_elements_around_hold_the_array(dtype, skipped):
+def test_elements_around_contain_the_array(dtype, skipped):
     array = np.arange(300, dtype=dtype)[skipped:].reshape(-1, 1)
     elements, first = elements_around(array)
     assert address(elements) % memory.ALIGNMENT == 0
@@ -81,6 +81,6 @@ def test_elements_around_hold_the_array(dtype, skipped):
     assert elements.size == first + array.size
 
 
-def test_there_are_no_elements_around_what_is_not_row_by_row_or_not_made_of_whole_elements():
+def test_elements_around_needs_contiguous_rows_of_whole_elements():
     assert elements_around(np.ones((4, 3)).T) is None
     assert elements_around(np.zeros(41, np.uint8)[1:].view("float32")) is None

@@ -1,4 +1,4 @@
-"""Calls within the callbacks and generators of another call."""
+"""Calls of fit(), evaluate() and predict() inside callbacks and generators of another call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def new_model():
 
 
 def run(model, within=lambda: None, hook="on_epoch_end", **arguments):
-    """A training run whose callback makes a call at a hook, with what it has seen of batches."""
+    """Train with a callback that makes a call at a hook; return metrics, losses of batches and weights."""
     seen = []
 
     class Calling(keras.callbacks.Callback):
@@ -50,7 +50,7 @@ def record_and_call(method, within):
 @pytest.mark.parametrize(
     "hook", ["on_epoch_end", "on_train_batch_end", "on_test_batch_end", "on_train_begin"]
 )
-def test_evaluate_and_predict_in_a_callback_leave_training_as_it_is(new_model, hook):
+def test_evaluate_and_predict_in_a_callback_do_not_change_training(new_model, hook):
     watch = {"on_test_batch_end": lambda *args: None, "on_predict_batch_end": lambda *args: None}
     arguments = {"validation_data": (X, Y)}
     expected = run(new_model(), **arguments)
@@ -66,7 +66,7 @@ def test_evaluate_and_predict_in_a_callback_leave_training_as_it_is(new_model, h
         assert got == wanted
 
 
-def test_evaluate_and_predict_in_a_generator_leave_training_as_it_is(new_model):
+def test_evaluate_and_predict_in_a_generator_do_not_change_training(new_model):
     def train(within):
         model = new_model()
 
@@ -86,7 +86,7 @@ def test_evaluate_and_predict_in_a_generator_leave_training_as_it_is(new_model):
 
 
 @pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_batch_end", "on_test_end", "on_train_end"])
-def test_fit_of_the_same_model_in_a_callback_is_an_error_and_training_works_after_it(new_model, hook):
+def test_fit_of_the_same_model_in_a_callback_is_an_error_and_leaves_it_usable(new_model, hook):
     model = new_model()
     with pytest.raises(kerasfit.KerasfitError, match=r"during (fit|evaluate)\(\) of the same"):
         run(model, lambda: kerasfit.fit(model, X, Y, verbose=0), hook, validation_data=(X, Y))
@@ -98,7 +98,7 @@ def test_fit_of_the_same_model_in_a_callback_is_an_error_and_training_works_afte
         kerasfit.predict(model, X, callbacks=refit, verbose=0)
 
 
-def test_fit_of_another_model_in_a_callback_leaves_training_as_it_is(new_model):
+def test_fit_of_another_model_in_a_callback_does_not_change_training(new_model):
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     other.compile("sgd", "mse")
     expected = run(new_model(), epochs=2)
@@ -107,7 +107,7 @@ def test_fit_of_another_model_in_a_callback_leaves_training_as_it_is(new_model):
         assert got == expected
 
 
-def test_an_interrupt_in_a_nested_fit_ends_the_one_around_it_too(new_model):
+def test_an_interrupt_in_a_nested_fit_ends_the_outer_one_too(new_model):
     other, inner = new_model(), []
     interrupt = {"on_train_batch_end": lambda batch, logs: signal.raise_signal(signal.SIGINT)}
 
@@ -121,7 +121,7 @@ def test_an_interrupt_in_a_nested_fit_ends_the_one_around_it_too(new_model):
     assert not kerasfit.fit(other, X, Y, verbose=0).params["interrupted"]
 
 
-def test_after_a_nested_call_a_loss_that_is_not_finite_still_ends_training(new_model):
+def test_after_a_nested_call_a_non_finite_loss_still_ends_training(new_model):
     model = new_model()
     model.optimizer.learning_rate = 1e30
     calls = []

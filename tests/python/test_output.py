@@ -1,4 +1,4 @@
-"""Output that nobody reads, or that has no room, is no reason to lose a run."""
+"""Training continues if its output cannot be written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_closed_pipe_does_not_end_training(monkeypatch, verbose):
         kerasfit.predict(model, x, verbose=verbose)
         assert sys.stdout is closed
     assert len(history.epochs) == 3
-    closed.close()  # which fails where something is left in it
+    closed.close()  # closing fails if unwritten output is left
 
 
 def test_a_full_disk_does_not_end_training(monkeypatch):

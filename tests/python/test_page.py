@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Page:
-    """A page in a browser, by Chrome's DevTools protocol."""
+    """A page in a browser, controlled with Chrome's DevTools protocol."""
 
     def __init__(self, browser: str, url: str):
         request = urllib.request.Request(f"{browser}/json/new?{url}", method="PUT")
@@ -57,7 +57,7 @@ class Page:
         return None if "exceptionDetails" in answer else answer["result"].get("value")
 
     def wait(self, code: str, accept: Callable[[Any], bool] = bool, seconds: float = 60) -> Any:
-        """The value of some code, when it is one to accept."""
+        """Evaluate some code until its value is accepted, and return the value."""
         deadline = time.monotonic() + seconds
         while not accept(value := self.value(code)):
             assert time.monotonic() < deadline, f"{code} is {value!r}"
@@ -86,7 +86,7 @@ class Page:
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
-    """What RStudio's viewer has a folder served by."""
+    """Serves a folder as RStudio's viewer does."""
 
     def log_message(self, *args: Any) -> None:
         pass
@@ -192,7 +192,7 @@ def test_curves_grow_and_the_stop_button_stops(browser, tmp_path):
     page.dark()
     page.wait("getComputedStyle(document.body).backgroundColor == 'rgb(27, 27, 29)'")
     page.picture("live-dark")
-    # as many points as the session says that there are epochs
+    # as many points as the session reports epochs
     points, epochs = page.value(
         f"fetch('state.json').then(s => s.json()).then(s => [{POINTS}, s.rows.epoch.length])"
     )
@@ -214,7 +214,7 @@ def test_curves_grow_and_the_stop_button_stops(browser, tmp_path):
     page.close()
 
 
-def test_rstudio_serves_the_folder_itself_and_the_stop_button_reaches_the_session(browser, tmp_path):
+def test_the_stop_button_works_when_rstudio_serves_the_folder(browser, tmp_path):
     training = Training(tmp_path, epochs=10_000, in_rstudio=True)
     folder = Path(training.url)
     assert folder.name == "index.html"
@@ -248,7 +248,7 @@ def test_the_page_says_how_training_ended(browser, tmp_path):
 
 
 @pytest.mark.full
-def test_a_session_that_is_gone_is_told(browser, tmp_path):
+def test_the_page_says_that_the_session_is_gone(browser, tmp_path):
     training = Training(tmp_path, epochs=10_000)
     page = Page(browser, training.url)
     page.wait(POINTS, lambda points: points and points >= 2)
@@ -315,7 +315,7 @@ TEXTS = (
 TITLES = TEXTS.format(".annotation")
 
 
-def test_names_and_reasons_are_only_text_on_the_live_page(browser, tmp_path):
+def test_names_and_messages_are_never_markup_on_the_live_page(browser, tmp_path):
     metrics = f"lapply({IN_R}, function(name) keras$metrics$MeanAbsoluteError(name = name))"
     training = Training(
         tmp_path, epochs=50, fail_at=4, metrics=metrics, reason=f"paste({IN_R}, collapse = '')"
@@ -334,7 +334,7 @@ def test_names_and_reasons_are_only_text_on_the_live_page(browser, tmp_path):
 
 
 @pytest.mark.full
-def test_names_are_only_text_in_documents(browser, tmp_path):
+def test_names_are_never_markup_in_documents(browser, tmp_path):
     code = f"""
     library(kerasfit)
     names <- {IN_R}

@@ -8,7 +8,7 @@ import keras
 import models
 import numpy as np
 import pytest
-from oracle import remembered
+from oracle import cached_answer
 
 import kerasfit
 from kerasfit import keras_private
@@ -16,7 +16,7 @@ from kerasfit.engines import engine_class
 
 BACKEND = keras.backend.backend()
 BATCH = 16
-# those that an engine chooses between; what "auto" means depends on the model
+# the plans that an engine chooses from; which one "auto" is depends on the model
 PLANS = {"tensorflow": ("auto", "loop", "step"), "torch": ("recorded", "loop", "step")}.get(
     BACKEND, ("loop", "step")
 )
@@ -54,12 +54,14 @@ def state(model):
     return [keras.ops.convert_to_numpy(v) for v in variables if "seed_generator" not in v.path]
 
 
-def compare(build, fit_arguments=None, keras_arguments=None, data=None, plan="loop", asks=None, used=False):
-    """Train two models that are alike, one with each fit(), and compare all that training leaves behind.
+def compare(
+    build, fit_arguments=None, keras_arguments=None, data=None, plan="loop", question=None, used=False
+):
+    """Train two identical models, one with each fit(), and compare everything that training changes.
 
-    ``keras_arguments`` are those that Keras's fit() wants in another form. ``data`` makes x and y from the
-    model's own, anew for each model. The plan is by default the one that is compiled soonest. ``asks`` names
-    what Keras is asked where tests share it; ``used`` models evaluate and predict too.
+    ``keras_arguments`` are arguments that Keras's fit() needs in another form. ``data`` makes the data from
+    the model's x and y, again for each model. The default plan is the one that compiles fastest. ``question``
+    names Keras's results where tests share them; with ``used``, the models also evaluate and predict.
     """
     data = data or (lambda x, y: (x, y))
     common = {"epochs": 3, "shuffle": False, "verbose": 0, "batch_size": BATCH, **(fit_arguments or {})}
@@ -69,7 +71,7 @@ def compare(build, fit_arguments=None, keras_arguments=None, data=None, plan="lo
         history = theirs.fit(*data(x, y), **{**common, **(keras_arguments or {})}).history
         return state(theirs), history, answers(theirs, x, y) if used else []
 
-    weights, keras_history, keras_answers = remembered(asks, keras_answers)
+    weights, keras_history, keras_answers = cached_answer(question, keras_answers)
     ours, x, y = built(build)
     history = kerasfit.fit(ours, *data(x, y), **common, plan=plan)
 
@@ -80,7 +82,7 @@ def compare(build, fit_arguments=None, keras_arguments=None, data=None, plan="lo
             continue
         measured = [value for value in values if value is not None]
         assert_same(measured, keras_history[name], name)
-    for _ in range(2 if used else 0):  # with data that are the same each time, and with others
+    for _ in range(2 if used else 0):  # with the same data each time, and with others
         evaluated = answers(ours, x, y, plan)
         for one, other in zip(evaluated[:2], keras_answers[:2], strict=True):
             assert set(one) == set(other)
@@ -91,9 +93,10 @@ def compare(build, fit_arguments=None, keras_arguments=None, data=None, plan="lo
 
 
 def counts_batches_otherwise(name):
-    """Whether Keras's mean of an output's loss depends on what TensorFlow's traces know of batches' sizes.
+    """Return whether Keras's mean loss of an output depends on the batch sizes that TensorFlow's traces know.
 
-    Before 3.16 they know no size, and all batches count alike. Since then they know that of the first one.
+    Before Keras 3.16, traces know no size, and all batches have equal weight. Since then, traces know the
+    size of the first batch.
     """
     return (
         BACKEND == "tensorflow"
@@ -103,7 +106,7 @@ def counts_batches_otherwise(name):
 
 
 def answers(model, x, y, plan=None):
-    """What a model says of its data and of the same in the contrary order; by Keras without a plan."""
+    """Evaluate a model and predict, on its data and the data reversed; with Keras if there is no plan."""
     options = {"batch_size": BATCH, "verbose": 0}
     if plan:
         evaluate, predict = partial(kerasfit.evaluate, plan=plan), partial(kerasfit.predict, plan=plan)
@@ -122,7 +125,7 @@ def name_of(case):
 
 
 def built(build):
-    """A model with the same weights and layer names each time."""
+    """Build a model with the same weights and layer names each time."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(3)
     return build()
@@ -133,9 +136,9 @@ def split_off(x, y, rows):
 
 
 def by_all_plans(cases, by_each=(), where_compiled=None):
-    """Cases and plans: by the first plan, and some by each; the rest is part of the whole product.
+    """Pair all cases with the first plan and some with each plan; the full run has the other pairs.
 
-    Where steps are compiled, only those of ``where_compiled`` are not, if there is such a list.
+    Where steps are compiled, only the cases in ``where_compiled``, if given, are outside the full run.
     """
     left_out = [case for case in cases if models.COMPILED and where_compiled and case not in where_compiled]
     return [
@@ -152,33 +155,35 @@ def by_all_plans(cases, by_each=(), where_compiled=None):
 @pytest.mark.parametrize(
     "build, plan", by_all_plans(models.KINDS, FEW_KINDS, KINDS_WHERE_COMPILED), ids=name_of
 )
-def test_a_model_of_any_kind_trains_validates_evaluates_and_predicts_as_in_keras(build, plan):
-    compare(build, {"validation_split": 0.3}, plan=plan, asks=build.__name__, used=True)
+def test_every_kind_of_model_trains_evaluates_and_predicts_as_in_keras(build, plan):
+    compare(build, {"validation_split": 0.3}, plan=plan, question=build.__name__, used=True)
 
 
 @pytest.mark.parametrize("plan", engine_class().plans)
-def test_any_plan_can_be_asked_for(plan):
+def test_any_plan_can_be_chosen(plan):
     for build in (
         (models.dense,) if models.COMPILED else (models.dense, models.convolution, models.several_outputs)
     ):
-        compare(build, plan=plan, asks=f"{build.__name__}, training alone")
+        compare(build, plan=plan, question=f"{build.__name__}, training alone")
 
 
 @models.full_where_compiled
 @pytest.mark.parametrize("task, plan", by_all_plans(models.METRICS))
-def test_keras_s_metrics_start_anew_each_epoch_as_keras_s_do(task, plan):
+def test_keras_metrics_are_reset_each_epoch_as_in_keras(task, plan):
     if BACKEND == "torch" and models.KERAS == (3, 9) and task in ("binary", "classes"):
         pytest.skip("Keras 3.9 cannot build some of its metrics with PyTorch")
-    # with PyTorch, Keras gives counts as the tensor that validation goes on to count in
+    # with PyTorch, Keras returns counts as the tensor that validation continues to count in
     split = 0.0 if BACKEND == "torch" else 0.3
-    compare(lambda: models.with_metrics(task), {"validation_split": split}, plan=plan, asks=f"metrics {task}")
+    compare(
+        lambda: models.with_metrics(task), {"validation_split": split}, plan=plan, question=f"metrics {task}"
+    )
 
 
 @pytest.mark.parametrize(
     "name, plan", by_all_plans(models.optimizers(), ["accumulation"], OPTIMIZERS_WHERE_COMPILED)
 )
-def test_optimizers_end_in_the_state_that_keras_gives_them(name, plan):
-    compare(lambda: models.dense(**models.optimizers()[name]), plan=plan, asks=name)
+def test_optimizers_end_in_the_same_state_as_in_keras(name, plan):
+    compare(lambda: models.dense(**models.optimizers()[name]), plan=plan, question=name)
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras cannot train one there")
@@ -186,28 +191,28 @@ def test_optimizers_end_in_the_state_that_keras_gives_them(name, plan):
     "plan", models.few_where_compiled(engine_class().plans, ["xla"] if models.ON_TENSORFLOW else ["loop"])
 )
 @pytest.mark.parametrize("size", models.few_where_compiled([1, 10], [10]))
-def test_a_stateful_network_is_given_batches_of_its_size_only(size, plan):
+def test_a_stateful_network_gets_only_batches_of_its_size(size, plan):
     def build():
         return models.stateful(size)
 
-    compare(build, {"batch_size": size}, plan=plan, asks=f"stateful {size}")
+    compare(build, {"batch_size": size}, plan=plan, question=f"stateful {size}")
     ours, x, _ = built(build)
     theirs, *_ = built(build)
-    for _ in range(2):  # with the state that the first time has left
+    for _ in range(2):  # with the state left by the first iteration
         assert_same(
             kerasfit.predict(ours, x, batch_size=size, verbose=0, plan=plan),
             theirs.predict(x, batch_size=size, verbose=0),
         )
 
 
-def test_mixed_precision_is_keras_s():
+def test_mixed_precision_matches_keras():
     keras.config.set_dtype_policy("mixed_bfloat16")
     compare(models.dense, plan="auto")
 
 
 @models.full_where_compiled
 @pytest.mark.parametrize("build", [models.dense, models.one_hot], ids=["sparse", "one-hot"])
-def test_class_weights_by_code_are_keras_s(build):
+def test_class_weights_by_code_match_keras(build):
     weights = {0: 1.0, 1: 5.0, 2: 0.5}
     compare(
         build,
@@ -217,26 +222,26 @@ def test_class_weights_by_code_are_keras_s(build):
     )
 
 
-def test_sample_weights_are_keras_s():
+def test_sample_weights_match_keras():
     weights = np.linspace(0, 2, models.SAMPLES)
     compare(models.one_hot, {"sample_weight": weights}, plan="auto")
     compare(models.one_hot, {"sample_weight": weights, "validation_split": 0.3}, plan="auto")
 
 
 @models.full_where_compiled
-def test_temporal_sample_weights_are_keras_s():
+def test_temporal_sample_weights_match_keras():
     weights = np.random.default_rng(5).random((models.SAMPLES, 6))
     compare(models.recurrent, {"sample_weight": weights}, plan="auto")
 
 
 @models.full_where_compiled
-def test_sample_weights_of_several_outputs_are_keras_s():
+def test_sample_weights_of_several_outputs_match_keras():
     weights = {"u": np.linspace(0, 1, models.SAMPLES), "v": np.linspace(1, 0, models.SAMPLES)}
     compare(models.several_outputs, {"sample_weight": weights}, plan="auto")
 
 
 @models.full_where_compiled
-def test_class_and_sample_weights_together_are_their_product():
+def test_class_and_sample_weights_are_multiplied():
     _, _, y = models.dense()
     sample_weight, class_weight = np.linspace(0, 2, models.SAMPLES), np.array([1.0, 5.0, 0.5])
     compare(
@@ -247,7 +252,7 @@ def test_class_and_sample_weights_together_are_their_product():
 
 
 @models.full_where_compiled
-def test_validation_data_with_weights_is_keras_s():
+def test_validation_data_with_weights_match_keras():
     _, x, y = models.one_hot()
     validation_data = (*split_off(x, y, slice(40, None)), np.linspace(0, 2, 30))
     compare(models.one_hot, {"validation_data": validation_data, "validation_batch_size": 7})
@@ -266,7 +271,7 @@ def test_validation_steps_use_the_same_batches_each_time():
 
 
 @models.full_where_compiled
-def test_validation_freq_leaves_the_epochs_between_unmeasured():
+def test_validation_freq_leaves_the_other_epochs_without_values():
     history = compare(models.dense, {"validation_split": 0.3, "validation_freq": 2, "epochs": 5})
     assert [value is not None for value in history.metrics["val_loss"]] == [False, True, False, True, False]
 
@@ -284,18 +289,18 @@ def test_initial_epoch_counts_from_one():
 
 
 @models.full_where_compiled
-def test_steps_per_epoch_go_on_through_the_data():
+def test_steps_per_epoch_continue_through_the_data():
     compare(models.dense, {"steps_per_epoch": 2, "epochs": 2})
 
 
 @models.full_where_compiled
-def test_steps_share_the_samples_where_no_batch_size_is_given():
+def test_steps_divide_the_samples_if_no_batch_size_is_given():
     compare(models.dense, {"steps_per_epoch": 10, "batch_size": None})
     compare(models.dense, {"validation_split": 0.5, "validation_steps": 3, "batch_size": None})
 
 
 @models.full_where_compiled
-def test_validation_on_generators_and_datasets_is_keras_s():
+def test_validation_on_generators_and_datasets_matches_keras():
     import tensorflow as tf
 
     _, x, y = models.dense()
@@ -321,7 +326,7 @@ def test_a_batch_size_larger_than_the_data_is_one_batch():
 
 
 @models.full_where_compiled
-def test_early_stopping_stops_where_keras_stops():
+def test_early_stopping_stops_at_the_same_epoch_as_in_keras():
     def stop():
         return [
             keras.callbacks.EarlyStopping(
@@ -333,7 +338,7 @@ def test_early_stopping_stops_where_keras_stops():
     assert history.epochs == [1, 2]
 
 
-def test_a_learning_rate_callback_acts_as_in_keras():
+def test_a_learning_rate_callback_works_as_in_keras():
     def halve():
         return [keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.5**epoch)]
 

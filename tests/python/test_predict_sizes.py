@@ -1,4 +1,4 @@
-"""How many programs there are to predict from data of different sizes, and that outputs are Keras's."""
+"""Prediction from data of different sizes compiles few programs, and outputs match Keras's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def assert_as_keras(model, x, **common):
 @on_jax
 @pytest.mark.parametrize("plan", models.few_where_compiled(["loop", "step"], ["loop"]))
 @pytest.mark.parametrize("batch_size", [None, 8, "all"])
-def test_numbers_of_rows_share_few_programs(plan, batch_size):
+def test_different_numbers_of_rows_share_few_programs(plan, batch_size):
     model, x, _ = models.dense()
     kernel, bias = (np.asarray(layer) for layer in model.layers[0].get_weights())
     for rows in SIZES:
@@ -47,7 +47,7 @@ def test_numbers_of_rows_share_few_programs(plan, batch_size):
 
 
 @on_jax
-def test_many_batches_share_the_programs_of_few():
+def test_many_batches_share_the_program_of_a_few():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
     x = np.random.default_rng(0).random((1000, 3)).astype("float32")
     expected = x @ model.get_weights()[0] + model.get_weights()[1]
@@ -64,7 +64,7 @@ def test_many_batches_share_the_programs_of_few():
     [models.batch_norm, models.gated, models.several_inputs, models.several_outputs, models.convolution],
     ids=lambda build: build.__name__,
 )
-def test_rows_that_are_added_change_no_output(build, plan):
+def test_padding_rows_do_not_change_outputs(build, plan):
     model, x, _ = build()
     for rows in (1, 5, 37):
         assert_as_keras(
@@ -124,7 +124,7 @@ LOOKING_AT_THE_BATCH = {
 @on_jax
 @pytest.mark.parametrize("name", LOOKING_AT_THE_BATCH)
 @pytest.mark.parametrize("plan", models.few_where_compiled(["loop", "step"], ["loop"]))
-def test_models_that_look_at_the_batch_see_it_as_it_is(name, plan):
+def test_models_that_depend_on_the_whole_batch_get_it_without_padding(name, plan):
     model = LOOKING_AT_THE_BATCH[name]()
     for rows in (3, 7):
         x = models.numbers(5)[:rows]
@@ -136,7 +136,7 @@ def test_models_that_look_at_the_batch_see_it_as_it_is(name, plan):
 
 @on_jax
 @pytest.mark.parametrize("plan", ["loop", "step"])
-def test_programs_for_batches_as_they_are_do_not_grow_in_number(monkeypatch, plan):
+def test_the_number_of_programs_for_unpadded_batches_is_limited(monkeypatch, plan):
     import jax
 
     from kerasfit.engines.jax import steps
@@ -153,7 +153,7 @@ def test_programs_for_batches_as_they_are_do_not_grow_in_number(monkeypatch, pla
 
 
 @on_jax
-def test_a_batch_of_fixed_size_and_a_state_are_kept():
+def test_a_fixed_batch_size_and_a_state_are_respected():
     model, x, _ = models.stateful()
     theirs = [model.predict(x, batch_size=10, verbose=0) for _ in range(2)]
     model.layers[0].reset_states()
@@ -185,7 +185,7 @@ def test_tensorflow_traces_once_for_all_sizes(plan):
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="about PyTorch")
-def test_recordings_are_not_kept_for_all_sizes(monkeypatch):
+def test_recorded_graphs_are_not_kept_for_all_sizes(monkeypatch):
     from kerasfit.engines.torch import graph_capture
 
     monkeypatch.setattr(graph_capture, "RECORDINGS", 4)

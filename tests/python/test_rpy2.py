@@ -1,4 +1,4 @@
-"""R's values through rpy2 mean what they mean in R: each case trains to the bit as with Python's values."""
+"""R's values mean the same through rpy2 as in R: results are bit-identical to those with Python's values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ro.r["source"](str(CASES_DIR / "world.R"))
 
 
 @pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case["name"])
-def test_a_case_trains_as_with_values_of_python(case):
+def test_a_case_trains_as_with_python_values(case):
     arguments = ro.r(case["r"])
     names = list(arguments.names) if arguments.names != ro.NULL else [""] * len(arguments)
     given = [value for name, value in zip(names, arguments, strict=True) if not name]
@@ -61,7 +61,7 @@ def test_numbers_with_a_class_are_numbers(code):
     np.testing.assert_array_equal(array, [[1, 3, 5], [2, 4, 6]])
 
 
-def test_a_matrix_in_a_data_frame_is_a_column_for_each_of_its_own():
+def test_a_matrix_in_a_data_frame_becomes_one_column_for_each_of_its_own():
     frame = data_from_r("x", ro.r("data.frame(a = 7:8, m = I(matrix(1:4, 2)))"))
     np.testing.assert_array_equal(frame, [[7, 1, 3], [8, 2, 4]])
     assert frame.attrs["matrices"] == {"m": ["m.1", "m.2"]}
@@ -81,7 +81,7 @@ def test_a_matrix_in_a_data_frame_is_a_column_for_each_of_its_own():
         ("structure(4.94065645841247e-324, class = 'integer64', names = 'a')", {"a": 1.0}),
     ],
 )
-def test_arguments_that_are_no_data(code, value):
+def test_other_arguments_become_plain_python_values(code, value):
     assert plain_from_r("verbose", ro.r(code)) == value
 
 
@@ -101,17 +101,17 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("code", MISTAKES)
-def test_what_cannot_be_trained_on_is_the_same_mistake_as_in_r(code):
+def test_invalid_data_raise_the_same_error_as_in_r(code):
     with pytest.raises(kerasfit.ArgumentError, match=MISTAKES[code]):
         kerasfit.fit(cases.build("classifier"), ro.r(code), ro.r("species"))
 
 
-def test_missing_arguments_are_mistakes():
+def test_missing_values_as_arguments_are_errors():
     with pytest.raises(kerasfit.ArgumentError, match="`epochs` must not be NA"):
         kerasfit.fit(cases.build("classifier"), ro.r("x"), ro.r("species"), epochs=ro.r("NA_integer_"))
 
 
-def test_a_history_is_r_s_own():
+def test_a_history_becomes_the_history_class_of_r():
     history = kerasfit.fit(
         cases.build("classifier"),
         ro.r("x"),
@@ -135,7 +135,7 @@ def test_a_history_is_r_s_own():
     assert ro.r["inherits"](ro.r["plot"](value), "ggplot")[0]
 
 
-def test_a_generator_of_python_may_yield_values_of_r():
+def test_a_python_generator_may_yield_r_values():
     def batches():
         yield ro.r("x[1:60, ]"), ro.r("species[1:60]")
         yield ro.r("list(x[61:150, ], species[61:150])")
@@ -148,7 +148,7 @@ def test_a_generator_of_python_may_yield_values_of_r():
         np.testing.assert_array_equal(weights, theirs)
 
 
-def test_functions_of_r_are_callbacks():
+def test_r_functions_are_callbacks():
     seen = ro.r("seen <- new.env(); seen")
     kerasfit.fit(
         cases.build("classifier"),
@@ -167,7 +167,7 @@ def test_functions_of_r_are_callbacks():
     assert np.isfinite(list(seen["loss"])).all()
 
 
-def test_predictions_and_evaluations_take_values_of_r():
+def test_predict_and_evaluate_accept_r_values():
     model = cases.build("classifier")
     np.testing.assert_array_equal(
         kerasfit.predict(model, ro.r("x"), verbose=0), kerasfit.predict(model, cases.X, verbose=0)

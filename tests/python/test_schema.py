@@ -1,4 +1,4 @@
-"""What a model knows of the factors and data frames that it was trained on."""
+"""What a model remembers of the factors and data frames that it was trained on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS, CODES = models.numbers(5), models.classes(3)
 LEVELS = ["a", "b", "c"]
 FACTOR = pd.Categorical.from_codes(CODES, LEVELS)
 BACKWARDS = pd.Categorical(FACTOR, LEVELS[::-1])
-# Keras 3.9 knows outputs by the names of layers in the metrics
+# In metrics, Keras 3.9 identifies outputs by the names of layers.
 METRICS_BY_KEY = models.KERAS > (3, 9)
 FRAME = pd.DataFrame(ROWS, columns=[*"vwxyz"])
 
@@ -30,7 +30,7 @@ def model_of_keys():
     return model
 
 
-def test_going_on_with_training_matches_levels_by_name():
+def test_continued_training_matches_levels_by_name():
     some = (CODES == 1) | (CODES == 2)
     dropped = FACTOR[some].remove_unused_categories()
 
@@ -50,7 +50,7 @@ def test_going_on_with_training_matches_levels_by_name():
     assert validated.metrics == history(ROWS[some], CODES[some], validation_data=(ROWS, CODES)).metrics
 
 
-def test_new_levels_are_a_mistake_that_says_how_to_begin_anew():
+def test_new_levels_are_an_error_that_suggests_a_new_model():
     model = models.dense()[0]
     kerasfit.fit(model, ROWS, FACTOR, verbose=0)
     other = FACTOR.rename_categories([*"abd"])
@@ -68,7 +68,7 @@ def test_levels_of_a_call_that_failed_before_the_first_step_are_forgotten():
     kerasfit.fit(model, ROWS, FACTOR, verbose=0)
 
 
-def test_columns_of_data_to_go_on_with_are_matched_by_name():
+def test_columns_of_later_training_data_are_matched_by_name():
     def loss_of_another_fit(data):
         keras.utils.set_random_seed(1)
         model = models.dense()[0]
@@ -79,7 +79,7 @@ def test_columns_of_data_to_go_on_with_are_matched_by_name():
 
 
 @pytest.mark.parametrize("form", ["factor", "frame", "named", "generator"])
-def test_an_output_is_known_by_the_key_that_a_dict_has_for_it(form):
+def test_an_output_is_identified_by_its_key_in_a_dict(form):
     inputs = keras.Input((5,))
     model = keras.Model(inputs, {"dt": layers.Dense(3, activation="softmax")(inputs)})
     metrics = {"dt": ["accuracy"]} if METRICS_BY_KEY else None
@@ -102,7 +102,7 @@ def test_an_output_is_known_by_the_key_that_a_dict_has_for_it(form):
         kerasfit.fit(model, ROWS, {"dense": CODES}, verbose=0)
 
 
-def test_several_outputs_are_known_by_their_keys():
+def test_several_outputs_are_identified_by_their_keys():
     model, price = model_of_keys(), ROWS[:, :1]
     y = {"am": price, "dt": FACTOR}
     history = kerasfit.fit(model, ROWS, y, class_weight={"dt": {"b": 2}}, verbose=0)
@@ -152,13 +152,13 @@ def test_a_checkpoint_keeps_the_levels_of_the_run_that_wrote_it(tmp_path):
 @pytest.mark.parametrize(
     "schema", [3, {"levels_of_targets": [[0, [None]], 5, [0]]}, {"levels_of_inputs": {}}]
 )
-def test_what_a_file_has_that_is_no_schema_is_passed_over(schema):
+def test_an_invalid_schema_in_a_file_is_ignored(schema):
     from kerasfit.data.schema import DataSchema, from_plain
 
     assert from_plain(schema) == DataSchema()
 
 
-def test_a_factor_for_an_input_of_floats_is_a_mistake_in_any_form():
+def test_a_factor_for_a_float_input_is_an_error_in_any_form():
     model = keras.Sequential([keras.Input((1,)), layers.Dense(3, activation="softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")
     unbuilt = keras.Sequential([layers.Dense(3, activation="softmax")])
@@ -172,7 +172,7 @@ def test_a_factor_for_an_input_of_floats_is_a_mistake_in_any_form():
         kerasfit.fit(unbuilt, FACTOR, CODES, verbose=0)
 
 
-def test_a_factor_is_codes_where_an_input_is_embedded():
+def test_a_factor_becomes_codes_if_the_input_is_embedded():
     for first in ([keras.Input((1,), dtype="int32")], [keras.Input((1,))], []):
         model = keras.Sequential([*first, layers.Embedding(3, 2), layers.Flatten(), layers.Dense(1)])
         model.compile("sgd", "mse")

@@ -15,7 +15,7 @@ from kerasfit.sources.iterators import never_ends
 
 
 def rows(source):
-    """The first column of each batch of a pass."""
+    """Return the first column of each batch of a pass."""
     return [np.asarray(batch.x)[:, 0].tolist() for batch in source]
 
 
@@ -24,7 +24,7 @@ def ten():
 
 
 class TestArrays:
-    def test_batches_are_consecutive_rows_with_a_rest(self):
+    def test_batches_are_consecutive_rows_and_a_smaller_last_batch(self):
         assert rows(ArraySource(ten(), batch_size=4)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
     def test_each_pass_has_its_own_order_of_all_samples(self):
@@ -33,7 +33,7 @@ class TestArrays:
         assert first != second
         assert sorted(first) == sorted(second) == list(range(10))
 
-    def test_the_order_is_a_function_of_seed_and_pass(self):
+    def test_the_order_depends_only_on_seed_and_pass(self):
         keras.utils.set_random_seed(5)
         one = ArraySource(ten(), shuffle=True)
         keras.utils.set_random_seed(5)
@@ -50,7 +50,7 @@ class TestArrays:
             np.testing.assert_array_equal(y, 3 * x["a"])
             np.testing.assert_array_equal(weight, x["a"][:, 0])
 
-    def test_floats_and_booleans_become_the_model_s_float_type_and_integers_stay(self):
+    def test_floats_and_booleans_become_the_model_float_type_and_integers_stay(self):
         source = ArraySource([np.ones((2, 1)), np.array([[True], [False]]), np.ones((2, 1), "int32")])
         assert [leaf.dtype for leaf in next(iter(source)).x] == ["float32", "float32", "int32"]
 
@@ -97,12 +97,12 @@ class TestArrays:
             (np.array(["2020-01-01"], "datetime64[D]"), None, "must be numeric", "x"),
         ],
     )
-    def test_what_cannot_be_trained_on_is_refused_by_name(self, x, y, message, argument):
+    def test_invalid_data_are_an_error_that_names_the_argument(self, x, y, message, argument):
         with pytest.raises(ArgumentError, match=message) as caught:
             check_arrays(x, y)
         assert caught.value.argument == argument
 
-    def test_ragged_tensors_are_refused_and_not_padded(self):
+    def test_ragged_tensors_are_an_error_and_not_padded(self):
         import tensorflow as tf
 
         rows = tf.RaggedTensor.from_row_lengths([1.0, 2.0, 0.5], [2, 1])
@@ -114,7 +114,7 @@ class TestArrays:
             check_arrays(torch.nested.nested_tensor([torch.ones(2), torch.ones(1)]))
 
     @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="which has ragged tensors")
-    def test_ragged_batches_are_refused_where_the_backend_has_none(self):
+    def test_ragged_batches_are_an_error_if_the_backend_has_no_ragged_tensors(self):
         import tensorflow as tf
 
         rows = tf.RaggedTensor.from_row_lengths([1.0, 2.0, 0.5], [2, 1])
@@ -124,7 +124,7 @@ class TestArrays:
             ):
                 next(iter(open_source(x)))
 
-    def test_the_kind_of_mistake_in_data_is_data(self):
+    def test_errors_about_data_are_data_errors(self):
         with pytest.raises(DataError):
             check_arrays(np.zeros((5, 2)), np.zeros(4))
 
@@ -140,7 +140,7 @@ class TestIterators:
         assert rows(source) == [[0, 0], [1, 1], [2, 2]]
         assert rows(source) == []
 
-    def test_a_generator_function_starts_anew(self):
+    def test_a_generator_function_starts_again_for_each_pass(self):
         source = open_source(lambda: None)
         assert rows(source) == []
 
@@ -159,7 +159,7 @@ class TestIterators:
         source = open_source(lambda: pairs(3))
         assert rows(source) == rows(source) == [[0, 0], [1, 1], [2, 2]]
 
-    def test_an_iterable_with_a_length_has_so_many_batches(self):
+    def test_the_length_of_an_iterable_is_its_number_of_batches(self):
         class Loader:
             def __len__(self):
                 return 3
@@ -169,15 +169,15 @@ class TestIterators:
 
         assert open_source(Loader()).batches == 3
 
-    def test_arrays_in_batches_have_the_model_s_float_type(self):
+    def test_arrays_in_batches_have_the_model_float_type(self):
         batch = next(iter(open_source(iter([(np.ones((2, 1)), np.array([True, False]))]))))
         assert (batch.x.dtype, batch.y.dtype) == ("float32", "float32")
 
-    def test_a_batch_of_something_else_is_refused(self):
+    def test_a_batch_of_another_type_is_an_error(self):
         with pytest.raises(ArgumentError, match=r"`x\(\)\[\[1\]\]` must be an array"):
             next(iter(open_source(iter([object()]))))
 
-    def test_code_that_cannot_return_is_seen_to_be_endless(self):
+    def test_code_that_cannot_return_is_recognized_as_endless(self):
         def endless():
             while True:
                 yield 1
@@ -201,7 +201,7 @@ class TestDatasets:
     def tf(self):
         return pytest.importorskip("tensorflow")
 
-    def test_finite_endless_and_unknown_lengths_are_told_apart(self, tf):
+    def test_finite_endless_and_unknown_lengths_are_distinguished(self, tf):
         dataset = tf.data.Dataset.from_tensor_slices(ten()).batch(4)
         finite, endless = open_source(dataset), open_source(dataset.repeat())
         unknown = open_source(dataset.filter(lambda x: True))
@@ -215,7 +215,7 @@ class TestDatasets:
 
 
 @pytest.mark.parametrize("argument", ["y", "sample_weight", "batch_size"])
-def test_arguments_that_go_with_arrays_only_are_refused_beside_a_generator(argument):
+def test_arguments_for_arrays_only_are_an_error_with_a_generator(argument):
     with pytest.raises(ArgumentError, match="is for arrays only") as caught:
         open_source(pairs(3), **{argument: 5})
     assert caught.value.argument == argument
@@ -234,7 +234,7 @@ class TestStreams:
     def test_an_epoch_is_a_pass(self):
         assert self.epochs(ArraySource(ten(), batch_size=4)) == [[0, 4, 8]] * 3
 
-    def test_steps_per_epoch_cut_a_pass_and_the_next_epoch_goes_on(self):
+    def test_steps_per_epoch_end_within_a_pass_and_the_next_epoch_continues_it(self):
         source = ArraySource(ten(), batch_size=2)
         assert self.epochs(source, 2) == [[0, 2], [4, 6], [8]]
 
@@ -242,19 +242,19 @@ class TestStreams:
         assert self.epochs(ArraySource(ten(), batch_size=5), 2) == [[0, 5]] * 3
         assert self.epochs(open_source(lambda: None), 2) == [[]] * 3
 
-    def test_an_epoch_can_start_anew(self):
+    def test_an_epoch_can_restart_the_data(self):
         assert self.epochs(ArraySource(ten(), batch_size=2), 2, anew=True) == [[0, 2]] * 3
 
     def test_minus_one_step_is_a_whole_pass(self):
         assert self.epochs(ArraySource(ten(), batch_size=5), -1) == [[0, 5]] * 3
 
-    def test_a_batch_that_was_looked_at_is_still_taken(self):
+    def test_a_batch_that_was_peeked_at_is_still_returned(self):
         stream = stream_of(open_source(pairs(2)))
         assert stream.peek() is stream.peek()
         stream.begin_epoch()
         assert len(list(stream.take(5))) == 2
 
-    def test_steps_per_epoch_take_no_batch_too_many_from_a_generator(self):
+    def test_steps_per_epoch_draw_no_surplus_batch_from_a_generator(self):
         taken = []
 
         def batch():
@@ -272,14 +272,14 @@ class TestStreams:
         stream.end_epoch()
         assert stream.steps == 3
 
-    def test_a_source_that_ends_before_its_steps_has_run_dry(self):
+    def test_a_source_with_fewer_batches_than_steps_has_ended_early(self):
         stream = stream_of(open_source(pairs(3)), 5)
         stream.begin_epoch()
         list(stream.take(5))
         assert stream.ran_dry
 
 
-def test_a_dataset_shows_what_its_batches_look_like_where_it_knows():
+def test_a_dataset_of_known_shapes_has_an_example_of_its_batches():
     tf = pytest.importorskip("tensorflow")
     known = tf.data.Dataset.from_tensor_slices((np.ones((4, 3)), np.ones(4))).batch(2)
     x, y, sample_weight = open_source(known).example

@@ -1,4 +1,4 @@
-"""A file with plain values comes back whole or is known to be damaged, and nothing in it can run."""
+"""A file with plain values is read back intact or reported as damaged, and nothing in it can run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STATE = {"epoch": 3, "logs": {"loss": 0.5}, "variables": [np.arange(3, dtype="fl
         {"ä": "\ud800 ß", "numbers": [2**80, -0.0]},
     ],
 )
-def test_values_come_back_from_a_file(tmp_path, value):
+def test_values_can_be_read_back_from_a_file(tmp_path, value):
     store.write(tmp_path / "value", value)
     back = store.read(tmp_path / "value")
     assert type(back) is type(value)
@@ -47,14 +47,14 @@ def test_arrays_from_a_file_can_be_changed(tmp_path):
     np.testing.assert_array_equal(array, [5, 1, 2])
 
 
-def test_half_precision_comes_back_from_a_file(tmp_path):
+def test_half_precision_arrays_can_be_read_back_from_a_file(tmp_path):
     for dtype in ("bfloat16", "float16"):
         array = keras.ops.convert_to_numpy(keras.ops.ones((2, 3), dtype))
         store.write(tmp_path / "value", array)
         assert store.read(tmp_path / "value").dtype == array.dtype
 
 
-def test_every_flipped_bit_and_every_cut_is_recognized(tmp_path):
+def test_every_flipped_bit_and_every_truncation_is_detected(tmp_path):
     file = tmp_path / "state.npz"
     store.write(file, STATE)
     whole = file.read_bytes()
@@ -73,7 +73,7 @@ def test_every_flipped_bit_and_every_cut_is_recognized(tmp_path):
 
 
 def signed(content: bytes) -> bytes:
-    """A zip archive that says of itself that it is one of ours."""
+    """Return a zip archive that carries the signature of our files."""
     buffer = io.BytesIO(content)
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.comment = bytes(store.TRAILER)
@@ -104,7 +104,7 @@ def text(json: str) -> bytes:
 
 
 class Payload:
-    """What pickle would run."""
+    """The object whose code pickle would run."""
 
     def __reduce__(self):
         return os.mkdir, ("/tmp/kerasfit-payload-has-run",)
@@ -162,7 +162,7 @@ def test_a_sparse_file_of_a_terabyte_takes_no_memory(tmp_path):
     ],
     ids=["folder", "pipe", "link", "link to a device"],
 )
-def test_what_is_no_regular_file_is_not_read(tmp_path, make, reason):
+def test_a_file_that_is_not_regular_is_not_read(tmp_path, make, reason):
     store.write(tmp_path / "other", 1)
     make(tmp_path / "state.npz")
     with pytest.raises(CorruptFile, match=reason):
@@ -171,7 +171,7 @@ def test_what_is_no_regular_file_is_not_read(tmp_path, make, reason):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
-def test_a_file_is_written_for_its_owner_and_never_through_a_link(tmp_path):
+def test_a_file_is_private_to_its_owner_and_never_written_through_a_link(tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("mine")
     folder = tmp_path / "state"
@@ -186,7 +186,7 @@ def test_a_file_is_written_for_its_owner_and_never_through_a_link(tmp_path):
         assert store.is_state(folder / name)
 
 
-def test_only_our_own_leftovers_are_deleted(tmp_path):
+def test_only_our_own_leftover_files_are_deleted(tmp_path):
     (tmp_path / ".kerasfit-abc_1234.tmp").write_text("a process was killed here")
     others = [".kerasfit-abc.tmp.txt", "kerasfit-abc.tmp", ".kerasfit-.tmp", "state.npz", "x.tmp"]
     for name in others:
@@ -206,7 +206,7 @@ def test_only_our_own_leftovers_are_deleted(tmp_path):
         (np.array([object()]), "a ndarray"),
     ],
 )
-def test_a_value_that_is_not_plain_is_refused_with_the_name_of_the_element(tmp_path, value, where):
+def test_a_value_that_is_not_plain_is_an_error_that_names_the_element(tmp_path, value, where):
     with pytest.raises(store.NotPlain, match=where):
         store.write(tmp_path / "value", value)
     assert not list(tmp_path.iterdir())

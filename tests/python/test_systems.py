@@ -127,7 +127,7 @@ FAILURES = [value for name, value in globals().items() if name.startswith("witho
 
 
 def train(folder):
-    """Train with all that kerasfit asks of the system; the weights."""
+    """Train with everything that kerasfit uses of the system, and return the weights."""
     keras.utils.set_random_seed(1)
     x, y = np.arange(96.0).reshape(8, 12).T / 96, np.arange(12.0)  # neither in rows nor of Keras's type
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
@@ -152,7 +152,7 @@ def expected(tmp_path_factory):
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.__name__.replace("_", " "))
-def test_training_goes_on(expected, monkeypatch, tmp_path, failure):
+def test_training_works_without_any_single_system_call(expected, monkeypatch, tmp_path, failure):
     monkeypatch.setattr(memory, "LARGE", 1)
     monkeypatch.setattr(memory, "_kept", [])
     cpu.abilities.cache_clear()
@@ -168,7 +168,7 @@ def test_training_goes_on(expected, monkeypatch, tmp_path, failure):
     cpu.abilities.cache_clear()
 
 
-def test_an_interrupt_is_seen_where_the_flag_of_the_host_is_not(monkeypatch):
+def test_an_interrupt_is_noticed_without_the_flag_of_the_host(monkeypatch):
     with interrupts.hosted(interrupts.Host(None)), interrupts.deferring_sigint():
         assert not interrupts.requested()
         signal.raise_signal(signal.SIGINT)
@@ -177,7 +177,7 @@ def test_an_interrupt_is_seen_where_the_flag_of_the_host_is_not(monkeypatch):
         interrupts.request()
 
 
-def test_r_whose_flag_cannot_be_found_has_no_interrupt_waiting(monkeypatch):
+def test_without_the_flag_of_r_no_interrupt_is_pending(monkeypatch):
     for name in ("rpytools", "rpytools.call", "rpycall"):
         monkeypatch.setitem(sys.modules, name, SimpleNamespace(call=None, call_r_function=None))
     monkeypatch.delitem(sys.modules, "kerasfit.bridges.reticulate", raising=False)
@@ -192,7 +192,7 @@ LIKE_WINDOWS = """
 import errno, os, stat, sys, types
 import keras, numpy, pandas, http.server, tempfile, shutil, multiprocessing, asyncio
 
-# names that Windows lacks, and modules
+# names and modules that Windows lacks
 missing = '''\
 geteuid getuid getegid getgid O_NOFOLLOW O_NONBLOCK O_DIRECTORY fchmod fchown chown mkfifo uname getpgid
 sched_getaffinity RTLD_DEEPBIND RTLD_NOW posix_fadvise sysconf'''
@@ -209,7 +209,7 @@ for name in ("SIGALRM", "pthread_kill", "pthread_sigmask", "SIGKILL", "SIGUSR1",
     if hasattr(signal, name):
         delattr(signal, name)
 
-# its way to lock: by bytes, and others are refused
+# Windows locks by byte range, and refuses other processes
 locked = set()
 def locking(descriptor, mode, count):
     key = os.fstat(descriptor).st_ino
@@ -218,7 +218,7 @@ def locking(descriptor, mode, count):
     locked.add(key)
 sys.modules["msvcrt"] = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
 
-# it neither renames nor deletes files that are open, and opens no folders
+# Windows cannot rename or delete open files, or open folders
 def open_files():
     for number in os.listdir("/proc/self/fd"):
         try:
@@ -297,7 +297,7 @@ assert not (folder / "other").exists()
 """
 
 
-def test_models_train_and_runs_are_stored_and_resumed_with_what_windows_has(tmp_path):
+def test_training_backup_and_resuming_work_with_the_calls_of_windows(tmp_path):
     environment = os.environ | {"KERASFIT_CACHE": str(tmp_path / "cache")}
     code = [sys.executable, "-c", LIKE_WINDOWS + TRAIN, str(tmp_path)]
     done = subprocess.run(code, env=environment, capture_output=True, text=True)

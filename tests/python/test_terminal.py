@@ -1,4 +1,4 @@
-"""Training in a terminal: what is on the screen, not what was written."""
+"""Training in a terminal: the content of the screen, not the bytes written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pyte = pytest.importorskip("pyte")
 
 
 class Terminal:
-    """A program in a terminal of some columns."""
+    """A program in a terminal with a given number of columns."""
 
     def __init__(self, command: list[str], columns: int, rows: int = 40, **more: str):
         self.screen = pyte.Screen(columns, rows)
@@ -39,7 +39,7 @@ class Terminal:
         return [line.rstrip() for line in self.screen.display if line.strip()]
 
     def watch(self, seconds: float = 90) -> list[list[str]]:
-        """The screens that there were, several in a second, until the program ended."""
+        """Return the screens, taken several times a second until the program ended."""
         screens, deadline = [], time.monotonic() + seconds
         while time.monotonic() < deadline:
             if select.select([self.main], [], [], 0.05)[0]:
@@ -79,7 +79,7 @@ HOSTILE = ["[/red]", "[bold]a", "{{stop('x')}}", "%s %d", "<b>"]
 
 
 @pytest.mark.full
-def test_names_of_metrics_are_only_text_on_the_bar_of_r(tmp_path):
+def test_names_of_metrics_are_never_markup_on_the_bar_in_r(tmp_path):
     screens = train(tmp_path, 200, HOSTILE)
     for last in ([screen[-1] for screen in screens if screen and "ETA" in screen[-1]][-1], screens[-1][-1]):
         assert [name for name in HOSTILE if f" {name}: " not in last] == []
@@ -97,7 +97,7 @@ kerasfit.fit(model, x, x[:, 0], epochs=2, batch_size=16, callbacks=[slowly], ver
 
 
 @pytest.mark.parametrize("verbose", models.few([1, 2], [1]))
-def test_names_of_metrics_are_only_text_whatever_the_terminal_can_write(verbose):
+def test_names_of_metrics_are_never_markup_in_any_terminal(verbose):
     pytest.importorskip("rich")
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     names = [*HOSTILE, "\u00fc"]
@@ -134,7 +134,7 @@ def test_many_metrics_with_long_names_are_wrapped_between_metrics(tmp_path):
 
 
 @pytest.mark.full
-def test_another_bar_around_it_and_suppressed_messages(tmp_path):
+def test_fit_inside_another_progress_bar_leaves_one_line_for_each_epoch(tmp_path):
     end = """
     quiet <- list(on_train_batch_end = function() Sys.sleep(0.001))
     cli::cli_progress_bar("folds", total = 3)

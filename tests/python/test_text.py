@@ -1,4 +1,4 @@
-"""Text as inputs: columns of data frames, factors, and tensors of TensorFlow, whatever the backend."""
+"""Text as inputs: columns of data frames, factors, and TensorFlow's tensors, with any backend."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ runs_with_text = pytest.mark.skipif(keras.backend.backend() != "tensorflow", rea
 
 @runs_with_text
 @pytest.mark.parametrize("shape", [(1,), (), None])
-def test_text_is_the_same_in_every_form(shape):
+def test_text_gives_the_same_results_in_every_form(shape):
     model = reader_of_words(shape)
     plain = np.array(WORDS)
     expected = kerasfit.predict(model, plain if shape == () else plain[:, None], verbose=0)
@@ -62,7 +62,7 @@ def test_text_is_the_same_in_every_form(shape):
 
 
 @runs_with_text
-def test_tensors_of_text_go_beside_numbers_in_memory_and_in_batches():
+def test_text_tensors_work_together_with_numbers_in_memory_and_in_batches():
     model = with_a_number()
     x = {"number": np.arange(4.0)[:, None], "text": np.array(WORDS)[:, None]}
     tensors = {"number": tf.constant(x["number"]), "text": tf.constant(x["text"])}
@@ -73,7 +73,7 @@ def test_tensors_of_text_go_beside_numbers_in_memory_and_in_batches():
 
 
 @runs_with_text
-def test_bytes_that_are_no_text_reach_the_model_as_they_are():
+def test_bytes_that_are_not_text_reach_the_model_unchanged():
     class Lengths(layers.Layer):
         def call(self, x):
             return tf.cast(tf.strings.length(x), "float32")
@@ -83,7 +83,7 @@ def test_bytes_that_are_no_text_reach_the_model_as_they_are():
     np.testing.assert_array_equal(lengths, [[3], [2]])
 
 
-def test_tensors_of_text_are_a_mistake_where_the_model_takes_numbers():
+def test_text_tensors_are_an_error_where_the_model_takes_numbers():
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
     model.compile("sgd", "mse")
     text = tf.constant(WORDS)[:, None]
@@ -96,7 +96,7 @@ def test_tensors_of_text_are_a_mistake_where_the_model_takes_numbers():
 
 @runs_with_text
 @pytest.mark.parametrize("shape", [(1,), None])
-def test_numbers_are_a_mistake_where_the_model_takes_text(shape):
+def test_numbers_are_an_error_where_the_model_takes_text(shape):
     model = reader_of_words(shape)
     for x in (np.arange(4), pd.DataFrame({"a": np.arange(4)})):
         with pytest.raises(DataError, match=r"is numbers, and the model takes text there. `as.character"):

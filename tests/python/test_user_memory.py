@@ -1,4 +1,4 @@
-"""Steps that write into their arguments: the user's data stay as they are, and results are Keras's."""
+"""Steps that write into their arguments leave the user's data unchanged, and results match Keras's."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def times_with_gaps():
 
 
 class Scaled(layers.Layer):
-    """With PyTorch, this changes the user's inputs."""
+    """A layer that, with PyTorch, changes its inputs in place."""
 
     def call(self, x):
         x /= 255
@@ -111,7 +111,7 @@ def scaling_step():
 
 
 ON_TORCH = BACKEND == "torch"
-# Tensors of JAX and TensorFlow cannot be written into: few kinds are enough there.
+# Tensors of JAX and TensorFlow cannot be written into: a few kinds are enough there.
 KINDS = [
     embedding,
     scaling_parts,
@@ -153,7 +153,7 @@ def arrays(x, y, w):
 
 
 def generator(x, y, w):
-    """Yields the user's memory itself, in each epoch again."""
+    """Yield the user's memory itself, again in each epoch."""
     return {"x": lambda: batches((x, y, w))}
 
 
@@ -199,7 +199,7 @@ SOURCES = [
 
 
 class Unchanged:
-    """Checks at the end of a block that arrays have the bytes that they had at its beginning."""
+    """Checks at the end of a block that the bytes of arrays are the same as at its beginning."""
 
     def __init__(self, *data):
         self._arrays = [leaf for leaf in keras.tree.flatten(data) if isinstance(leaf, np.ndarray)]
@@ -215,7 +215,7 @@ KERAS_RESULTS = {}
 
 
 def keras_results(build):
-    """What Keras makes of copies of the data."""
+    """Return Keras's results for copies of the data."""
     if build not in KERAS_RESULTS:
         model, *data = built(build)
 
@@ -262,7 +262,7 @@ def check_as_keras(build, source=arrays, plan="auto", oracle=None):
     "plan", models.few(PLANS, ["loop", "step"] if models.COMPILED else ["loop", "recorded"])
 )
 @pytest.mark.parametrize("build", KINDS, ids=lambda build: build.__name__)
-def test_no_plan_writes_into_arrays_and_results_are_keras_s(build, plan):
+def test_no_plan_writes_into_arrays_and_results_match_keras(build, plan):
     check_as_keras(build, plan=plan)
 
 
@@ -270,7 +270,7 @@ def test_no_plan_writes_into_arrays_and_results_are_keras_s(build, plan):
     "source", models.few(SOURCES, [generator, tf_dataset]), ids=lambda source: source.__name__
 )
 @pytest.mark.parametrize("build", [k for k in (embedding, scaling_parts, scaling_step) if k in KINDS])
-def test_no_step_writes_into_what_a_source_gives_and_results_are_keras_s(build, source):
+def test_no_step_writes_into_data_of_a_source_and_results_match_keras(build, source):
     check_as_keras(build, source)
 
 
@@ -280,7 +280,7 @@ def test_eager_steps_do_not_write_into_arrays():
 
 
 @pytest.mark.parametrize("plan", models.few_where_compiled(PLANS, ["loop", "step"]))
-def test_a_batch_is_met_once_when_samples_are_shuffled(plan):
+def test_each_batch_is_trained_on_once_when_samples_are_shuffled(plan):
     """One batch has all samples, so that their order does not matter."""
     model, x, y, w = built(embedding)
     theirs = built(embedding)[0].fit(x, y, SAMPLES, 4, 0, sample_weight=w.copy()).history
@@ -312,7 +312,7 @@ def test_data_frames_and_shared_arrays_are_not_changed(plan):
 
 
 @on_torch
-def test_only_recordings_that_write_into_their_data_get_copies(monkeypatch):
+def test_only_recorded_graphs_that_write_into_their_data_get_copies(monkeypatch):
     from kerasfit.engines.torch import graph_capture
 
     copies = []
@@ -343,7 +343,7 @@ def unmasked():
 @on_torch
 @pytest.mark.parametrize("kind", ["a value is looked at", "random numbers", "a result differs"])
 def test_a_step_that_cannot_be_recorded_runs_once(kind):
-    """What it does beside computing, it does as often as there are steps."""
+    """Its side effects happen as often as there are steps."""
 
     class Counting(layers.Layer):
         count = 0
@@ -378,7 +378,7 @@ def test_a_step_that_cannot_be_recorded_runs_once(kind):
 
 
 @on_torch
-def test_gradients_of_tensors_that_a_generator_yields_are_not_left_there():
+def test_tensors_yielded_by_a_generator_get_no_gradients():
     import torch
 
     x = torch.rand(16, 2, requires_grad=True)
@@ -392,8 +392,8 @@ def test_gradients_of_tensors_that_a_generator_yields_are_not_left_there():
 @on_tensorflow
 @pytest.mark.parametrize("plan", ["loop", "step"])
 @pytest.mark.parametrize("kind", ["arrays", "generator", "dataset"])
-def test_python_that_a_graph_calls_does_not_write_into_the_user_s_data(kind, plan):
-    """One batch has all samples: TensorFlow would give it to Python as it is."""
+def test_python_code_in_a_graph_does_not_write_into_the_data_of_the_user(kind, plan):
+    """One batch has all samples: TensorFlow would pass its memory to Python."""
     import tensorflow as tf
 
     def double(array):

@@ -1,4 +1,4 @@
-"""The versions that are promised to work: those of pyproject.toml, wherever else they are written."""
+"""The supported versions in pyproject.toml are repeated correctly everywhere else."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ def bounds(requirements):
     return {re.sub(r"\s", "", requirement) for requirement in requirements}
 
 
-def test_r_asks_for_the_versions_of_pyproject():
+def test_r_requires_the_versions_in_pyproject():
     code = (ROOT / "R/use-backend.R").read_text(encoding="utf-8")
     asked = {
         vector: re.search(rf"^{vector} <- c\((.*)\)$", code, re.M)[1]
@@ -27,7 +27,7 @@ def test_r_asks_for_the_versions_of_pyproject():
     assert f'python_version = "{python}"' in code
 
 
-def test_description_names_the_versions_of_pyproject():
+def test_description_names_the_versions_in_pyproject():
     text = (ROOT / "DESCRIPTION").read_text(encoding="utf-8")
     needs = re.search(r"^SystemRequirements:((?:.*\n)(?:\s+.*\n)*)", text, re.M)[1]
     wanted = dict(re.findall(r"([\w-]+) *\((>= *[\d.]+)\)", needs))

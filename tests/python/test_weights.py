@@ -1,4 +1,4 @@
-"""Which sample weights a loss takes."""
+"""Which shapes of sample weights a loss accepts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OF_SAMPLES = np.arange(1.0, SAMPLES + 1, dtype="float32")
 
 
 def dense(loss, units=8):
-    """Outputs of as many units as there are samples: weights of units could be taken for those of samples."""
+    """Build a model with as many units as there are samples, so that weights for either look the same."""
     model = keras.Sequential([keras.Input((4, 3)), layers.Flatten(), layers.Dense(units)])
     model.compile("sgd", loss)
     return model
@@ -60,7 +60,7 @@ WRONG = {
 
 @pytest.mark.parametrize("form", ["arrays", "batches", "evaluate", "validation"])
 @pytest.mark.parametrize("case", models.few_where_compiled(WRONG, ["elements", "times"]))
-def test_weights_that_would_be_broadcast_are_a_mistake(case, form):
+def test_weights_that_would_be_broadcast_are_an_error(case, form):
     build, y, weights, message = WRONG[case]
     model = build()
     with pytest.raises(DataError, match=message):
@@ -75,7 +75,7 @@ def test_weights_that_would_be_broadcast_are_a_mistake(case, form):
 
 
 @pytest.mark.parametrize("output", ["a", "b"])
-def test_weights_of_one_of_several_outputs_are_looked_at(output):
+def test_weights_for_one_of_several_outputs_are_checked(output):
     model, y = two_outputs()
     wrong = {output: np.ones_like(y[output])}
     with pytest.raises(DataError, match=rf"`sample_weight\${output}` has dimensions .* the loss takes"):
@@ -93,7 +93,7 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("case", models.few_where_compiled(RIGHT, ["in a column"]))
-def test_weights_that_a_loss_takes_weigh_as_in_keras(case):
+def test_weights_that_a_loss_accepts_count_as_in_keras(case):
     build, y, weights = RIGHT[case]
     model = build()
     ours = kerasfit.evaluate(model, X, y, sample_weight=weights, verbose=0)["loss"]

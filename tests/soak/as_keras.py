@@ -1,6 +1,6 @@
-"""The zoo trained by Keras's fit() and by kerasfit's, evaluated, changed, trained again, stopped and resumed.
+"""Train the zoo with Keras's fit() and with kerasfit's: evaluate, change, train again, stop and resume.
 
-Run by pytest, which has to be told its name: soak.py does.
+pytest does not find this file by its name: soak.py passes it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from kerasfit import keras_private
 BATCH = 16
 
 
-def some(names: Collection[str]) -> list[str]:
-    """As many per cent of the names as the environment says, evenly."""
+def share_of(names: Collection[str]) -> list[str]:
+    """Return as many per cent of the names as the environment variable says, evenly spaced."""
     return list(names)[:: round(100 / max(1, int(os.environ.get("KERASFIT_SOAK", "100"))))]
 
 
@@ -35,7 +35,7 @@ def xla_at_once(monkeypatch):
 
 
 class Verbs:
-    """The three verbs of one of the two, with what they return in one form."""
+    """The fit(), evaluate() and predict() of Keras or of kerasfit, with results in one form."""
 
     def __init__(self, name: str, model: keras.Model):
         self.keras, self.model = name == "Keras", model
@@ -67,18 +67,18 @@ def skip_for(error: Exception) -> None:
 
 
 def compare(life: Any, atol: float = 1e-4) -> None:
-    """What a life of a model gives with both; a life that Keras itself cannot live is skipped."""
-    told = {}
+    """Compare the results of a sequence of calls with both; skip it if Keras itself fails."""
+    results = {}
     for name in ("Keras", "kerasfit"):
         keras.backend.clear_session()
         keras.utils.set_random_seed(3)
         try:
-            told[name] = life(name)
+            results[name] = life(name)
         except Exception as error:
             if name != "Keras":
                 raise
             skip_for(error)
-    for (what, ours), (_, theirs) in zip(told["kerasfit"], told["Keras"], strict=True):
+    for (what, ours), (_, theirs) in zip(results["kerasfit"], results["Keras"], strict=True):
         if isinstance(ours, dict):
             assert set(ours) == set(theirs), what
             ours, theirs = ([values[name] for name in sorted(values)] for values in (ours, theirs))
@@ -95,8 +95,8 @@ def backwards(values: Any) -> Any:
     return None if values is None else keras.tree.map_structure(lambda leaf: leaf[::-1].copy(), values)
 
 
-@pytest.mark.parametrize("name", some(zoo.MODELS))
-def test_the_life_of_a_model_is_that_with_keras(name):
+@pytest.mark.parametrize("name", share_of(zoo.MODELS))
+def test_a_sequence_of_calls_gives_the_results_of_keras(name):
     def life(whose):
         model, x, y, *more = zoo.MODELS[name]()
         verbs, arguments = Verbs(whose, model), arguments_of(x, y, *more)
@@ -122,12 +122,12 @@ def test_the_life_of_a_model_is_that_with_keras(name):
                 yield "trained in part", verbs.fit(x, y, epochs=2, **weights, **size)
                 yield "variables in part", variables_of(model)
 
-    # A number of bfloat16 has eight bits, and XLA keeps more of them between two operations.
+    # A bfloat16 number has eight bits, and XLA keeps more of them between two operations.
     compare(lambda whose: list(life(whose)), **({"atol": 0.02} if name == "bfloat16" else {}))
 
 
-@pytest.mark.parametrize("name", some(zoo.DATA))
-def test_data_of_each_kind_mean_what_they_mean_to_keras(name):
+@pytest.mark.parametrize("name", share_of(zoo.DATA))
+def test_each_kind_of_data_gives_the_results_of_keras(name):
     def life(whose):
         model, make, more = zoo.DATA[name]()
         verbs, more = Verbs(whose, model), dict(more)
@@ -170,8 +170,8 @@ def skip_if_keras_cannot_train(name):
 
 
 @pytest.mark.parametrize("save_freq", ["epoch", 2])
-@pytest.mark.parametrize("name", some(zoo.MODELS))
-def test_a_run_that_is_stopped_goes_on_bit_for_bit(name, save_freq, tmp_path):
+@pytest.mark.parametrize("name", share_of(zoo.MODELS))
+def test_a_stopped_run_resumes_bit_for_bit(name, save_freq, tmp_path):
     def train(folder, seed, *, stops=False):
         keras.backend.clear_session()
         keras.utils.set_random_seed(seed)

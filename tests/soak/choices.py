@@ -1,4 +1,4 @@
-"""The choices that make a random case, each drawn by the case's seed and the name of the choice."""
+"""The choices that make a random case, each drawn with the case's seed and the name of the choice."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 
 class Choices:
-    """Draws options by name, and remembers the names of what it has drawn.
+    """Draws options by name, and records the labels of the options that it has drawn.
 
-    A choice depends on the seed and on its own name alone: where one is fixed to another option, the others
-    stay as they are. That is how a case is made smaller.
+    A choice depends only on the seed and its own name: if one is fixed to another option, the others stay the
+    same. This is how a case is made smaller.
 
     Attributes
     ----------
@@ -29,13 +29,13 @@ class Choices:
         self.simplest: dict[str, str] = {}
 
     def rng(self, name: str) -> np.random.Generator:
-        """Random numbers for a name; the same each time."""
+        """Return a random number generator for a name; it is the same each time."""
         return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
 
     def of(self, name: str, options: Iterable[Any] | Mapping[str, Any], simple: float = 0.0) -> Any:
-        """One of some options: those of a mapping have their names as labels.
+        """Draw one of some options; the names in a mapping are the labels of its options.
 
-        ``simple`` is the probability to take the first one without drawing.
+        ``simple`` is the probability of taking the first one without drawing.
         """
         named = dict(options) if isinstance(options, Mapping) else {str(o): o for o in options}
         labels = list(named)
@@ -47,7 +47,7 @@ class Choices:
         return named[label]
 
     def several(self, name: str, options: Iterable[Any] | Mapping[str, Any], most: int) -> list[Any]:
-        """Up to so many different options, in an order that is drawn too."""
+        """Draw up to ``most`` different options, in random order."""
         named = dict(options) if isinstance(options, Mapping) else {str(o): o for o in options}
         count = self.of(f"number of {name}", range(most + 1))
         taken = []
@@ -57,7 +57,7 @@ class Choices:
         return taken
 
     def simpler(self) -> list[dict[str, str]]:
-        """What to fix to have one of the choices made at its simplest, for each that is not."""
+        """For each choice that is not at its simplest, return the choices to fix so that it is."""
         return [
             {name: self.simplest[name]} for name, label in self.made.items() if label != self.simplest[name]
         ]

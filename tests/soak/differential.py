@@ -1,18 +1,18 @@
-"""Random models, losses, metrics, optimizers, options and data: kerasfit against Keras, by repeatable seeds.
+"""Compare kerasfit with Keras on random models, losses, metrics, optimizers, options and data.
 
     python tests/soak/differential.py --backend jax --cases 300 --seed 1
 
 trains each case with Keras's ``fit()``, ``evaluate()`` and ``predict()`` and with kerasfit's, from the same
-weights, and compares all that they give and leave behind. The outcome of a case is one of these:
+weights, and compares all results and the state of the models. The outcome of a case is one of these:
 
-- same: within a tolerance;
-- rounding: not, but Keras itself differs as much from weights and inputs that differ in their last bits;
-- refused: Keras raises an error. What kerasfit does then is counted and not judged;
-- stricter: kerasfit refuses what Keras trains, by a rule that is documented (``STRICTER``);
-- FAULT: anything else, a process that dies or hangs too.
+- same: equal within a tolerance;
+- rounding: not equal, but Keras itself differs as much if weights and inputs differ in their last bits;
+- refused: Keras raises an error; the behaviour of kerasfit is counted but not judged;
+- stricter: kerasfit raises an error by a documented rule (``STRICTER``), and Keras trains;
+- FAULT: anything else, including a process that dies or hangs.
 
-A case is made by its seed alone. A fault is printed with the command that runs it again; with ``--smaller``,
-that command looks for fewer choices that still give it. ``--fix "optimizer=SGD"`` fixes a choice.
+A case depends only on its seed. A fault is printed with the command that runs it again; with ``--smaller``,
+this command looks for fewer choices that still cause it. ``--fix "optimizer=SGD"`` fixes a choice.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from typing import Any
 
 HERE = Path(__file__).parent
 BACKENDS = ("torch", "jax", "tensorflow")
-CASES_OF_A_PROCESS = 60  # all that is compiled stays in its memory
+CASES_OF_A_PROCESS = 60  # a process keeps everything that is compiled in memory
 SECONDS_OF_A_CASE = 600
 GOOD = ("same", "rounding", "refused by both", "refused by Keras alone", "stricter")
 
 
 class Worker:
-    """A process that runs cases of one backend, one after the other."""
+    """A process that runs cases on one backend, one after the other."""
 
     def __init__(self, backend: str):
         self.process = subprocess.Popen(
@@ -52,19 +52,19 @@ class Worker:
         )
 
     def run(self, seed: int, fixed: dict[str, str], smaller: bool) -> dict[str, Any]:
-        """What has come of a case: outcome, description, details."""
+        """Run a case and return its outcome, description and details."""
         try:
             self.process.stdin.write(json.dumps([seed, fixed, smaller]) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            return {"outcome": "FAULT", "details": f"the process died: {self.last_words()}"}
+            return {"outcome": "FAULT", "details": f"the process died: {self.last_output()}"}
         limit = SECONDS_OF_A_CASE * (20 if smaller else 1)
         if not select.select([self.process.stdout], [], [], limit)[0]:
             return {"outcome": "FAULT", "details": f"no answer in {limit} seconds"}
         line = self.process.stdout.readline()
-        return json.loads(line) if line else {"outcome": "FAULT", "details": f"died: {self.last_words()}"}
+        return json.loads(line) if line else {"outcome": "FAULT", "details": f"died: {self.last_output()}"}
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         return f"status {self.process.wait()}: {self.process.stderr.read()[-2000:]}"
 
     def end(self) -> None:
@@ -75,7 +75,7 @@ class Worker:
 def results(
     backend: str, seeds: range, fixed: dict[str, str], smaller: bool, jobs: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The result of the case of each seed, by so many processes at a time."""
+    """Yield the result of the case of each seed, with several processes at a time."""
     done: Queue = Queue()
 
     def work(seeds: range) -> None:
@@ -97,7 +97,7 @@ def results(
 def results_of_one(
     backend: str, seeds: range, fixed: dict[str, str], smaller: bool
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The result of the case of each seed, by one process at a time."""
+    """Yield the result of the case of each seed, with one process at a time."""
     worker, done = None, 0
     for seed in seeds:
         if worker is None or done == CASES_OF_A_PROCESS or worker.process.poll() is not None:
@@ -139,7 +139,7 @@ def main() -> None:
             if sys.stderr.isatty() or seed % 10 == 0:
                 print(f"{backend} {seed}", end="\r", file=sys.stderr, flush=True)
             if chosen.verbose or result["outcome"] not in GOOD:
-                tell(backend, seed, result, chosen.fix)
+                report(backend, seed, result, chosen.fix)
         failed |= any(outcome not in GOOD for outcome in outcomes)
         counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
         print(
@@ -150,7 +150,7 @@ def main() -> None:
     sys.exit(failed)
 
 
-def tell(backend: str, seed: int, result: dict[str, Any], fixed: list[str]) -> None:
+def report(backend: str, seed: int, result: dict[str, Any], fixed: list[str]) -> None:
     again = "".join(f' --fix "{choice}"' for choice in fixed)
     print(
         f"{result['outcome']}: python tests/soak/differential.py --backend {backend} --cases 1 --seed {seed}"

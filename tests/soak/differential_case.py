@@ -1,4 +1,4 @@
-"""Runs random cases by Keras and by kerasfit: differential.py starts it and writes seeds to its input."""
+"""Run random cases with Keras and with kerasfit. differential.py starts it and writes seeds to its input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import random_models
 from choices import Choices
-from random_data import arguments_of, other_data, source_of
+from random_data import arguments_of, reorder_samples, source_of
 
 import kerasfit
 from kerasfit import keras_private
@@ -25,14 +25,14 @@ from kerasfit.engines import engine_class
 
 BACKEND = keras.backend.backend()
 
-# Documented rules of kerasfit that Keras does not have, by what their errors say.
+# Documented rules of kerasfit that Keras does not have, by their error messages.
 STRICTER = {
     r"was compiled.*compile\(\) again": "weights were frozen after compile()",
 }
 
 
 class Verbs:
-    """The three verbs of Keras or of kerasfit, with what they return in one form."""
+    """The fit(), evaluate() and predict() of Keras or of kerasfit, with results in one form."""
 
     def __init__(self, model: keras.Model, of_keras: bool, plan: str):
         self.model, self.of_keras = model, of_keras
@@ -59,7 +59,7 @@ class Verbs:
 
 
 def columns(history: dict[str, list]) -> dict[str, list]:
-    """A history with a metric for each element of one that is an array, as kerasfit has it."""
+    """Return a history with one metric for each element of an array metric, as kerasfit has it."""
     named: dict[str, list] = {}
     for name, values in history.items():
         values = np.asarray([keras.ops.convert_to_numpy(v) for v in values], float).reshape(len(values), -1)
@@ -82,11 +82,11 @@ def to_numpy(value: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(value), float)
 
 
-# ---- what happens to a model -------------------------------------------------------------------------------
+# ---- the calls made with a model -----------------------------------------------------------------------
 
 
 def life(c: Choices, of_keras: bool, perturbed: int = 0) -> Iterator[tuple[str, Any]]:
-    """What the random model of these choices gives in its life, step by step."""
+    """Yield the results of a sequence of calls with the random model of these choices."""
     dtype = set_dtype(c)
     case = random_models.build(c, of_keras)
     if perturbed:
@@ -111,7 +111,7 @@ def life(c: Choices, of_keras: bool, perturbed: int = 0) -> Iterator[tuple[str, 
         elif again == "compiled again":
             case.model.trainable = True
             random_models.compile_again(case.model)
-        other_data(case)
+        reorder_samples(case)
         data, arguments = source_of(c, case, "data again", weights=False)
         yield "history again", verbs.fit(data, **arguments)
         yield "weights again", weights_of(case.model)
@@ -121,7 +121,7 @@ def life(c: Choices, of_keras: bool, perturbed: int = 0) -> Iterator[tuple[str, 
 
 
 DTYPES = ("float32", "float64", "mixed_bfloat16", "mixed_float16")
-# relative change in weights and inputs that is of the size of a rounding
+# relative change in weights and inputs of the size of a rounding error
 ROUNDING = {"float32": 3e-7, "float64": 1e-15, "mixed_bfloat16": 4e-3, "mixed_float16": 5e-4}
 
 
@@ -150,13 +150,13 @@ def perturb(case: random_models.Case, dtype: str, number: int) -> None:
     case.x = keras.tree.map_structure(changed, case.x)
 
 
-# ---- comparing ---------------------------------------------------------------------------------------------
+# ---- comparing -----------------------------------------------------------------------------------------
 
 
-def by_name(told: Iterator[tuple[str, Any]]) -> dict[str, Any]:
-    """What a life gives, with each metric of a history by itself."""
+def flatten_metrics(results: Iterator[tuple[str, Any]]) -> dict[str, Any]:
+    """Return results by name, with a separate entry for each metric of a history."""
     named: dict[str, Any] = {}
-    for what, value in told:
+    for what, value in results:
         if isinstance(value, dict):
             named[f"names of {what}"] = sorted(value)
             named |= {f"{what} {name}": value[name] for name in sorted(value)}
@@ -165,21 +165,21 @@ def by_name(told: Iterator[tuple[str, Any]]) -> dict[str, Any]:
     return named
 
 
-def lived(c: Choices, of_keras: bool, perturbed: int = 0) -> dict[str, Any]:
+def results_by_name(c: Choices, of_keras: bool, perturbed: int = 0) -> dict[str, Any]:
     keras.backend.clear_session()
     keras.utils.set_random_seed(3)
     fresh = Choices(c.seed, c.fixed) if perturbed or not of_keras else c
-    return by_name(life(fresh, of_keras, perturbed))
+    return flatten_metrics(life(fresh, of_keras, perturbed))
 
 
 def flattened(value: Any) -> np.ndarray:
-    """All numbers of a value, in the order of the names of its parts."""
+    """Return all numbers in a value, in the order of the names of its parts."""
     leaves = [np.asarray(leaf, float).ravel() for leaf in keras.tree.flatten(value)]
     return np.concatenate(leaves) if leaves else np.zeros(0)
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, float | str]:
-    """What differs by more than a tolerance, and by how much; or how its form differs."""
+    """Return what differs by more than a tolerance: by how much, or how its structure differs."""
     found: dict[str, float | str] = {}
     for what in theirs:
         a, b = theirs[what], ours.get(what)
@@ -202,42 +202,42 @@ def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, float
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference of two arrays, relative to numbers above 1."""
+    """Return the largest difference of two arrays, relative for numbers above 1."""
     with np.errstate(invalid="ignore"):
         return float(np.nanmax(np.abs(a - b) / np.maximum(1, np.abs(a)), initial=0))
 
 
-def explained(c: Choices, theirs: dict[str, Any], found: dict[str, float | str]) -> dict[str, str]:
-    """The differences that are more than Keras's own between weights that differ in their last bits."""
-    moved = dict.fromkeys(found, 0.0)
+def unexplained(c: Choices, theirs: dict[str, Any], found: dict[str, float | str]) -> dict[str, str]:
+    """Return the differences larger than Keras's own between weights that differ in their last bits."""
+    keras_own = dict.fromkeys(found, 0.0)
     for number in (1, 2, 3):
-        other = lived(c, of_keras=True, perturbed=number)
+        other = results_by_name(c, of_keras=True, perturbed=number)
         for what in found:
             a, b = flattened(theirs[what]), flattened(other[what])
             same_form = a.shape == b.shape and np.array_equal(np.isnan(a), np.isnan(b))
-            moved[what] = max(moved[what], distance(a, b) if same_form else np.inf)
-        if all(isinstance(d, float) and d <= 10 * moved[what] for what, d in found.items()):
+            keras_own[what] = max(keras_own[what], distance(a, b) if same_form else np.inf)
+        if all(isinstance(d, float) and d <= 10 * keras_own[what] for what, d in found.items()):
             return {}
     return {
-        what: f"differs by {d:.3g}, Keras itself by {moved[what]:.3g}" if isinstance(d, float) else d
+        what: f"differs by {d:.3g}, Keras itself by {keras_own[what]:.3g}" if isinstance(d, float) else d
         for what, d in found.items()
-        if not (moved[what] == np.inf or (isinstance(d, float) and d <= 10 * moved[what]))
+        if not (keras_own[what] == np.inf or (isinstance(d, float) and d <= 10 * keras_own[what]))
     }
 
 
 def run(seed: int, fixed: dict[str, str]) -> dict[str, Any]:
-    """The outcome of a case."""
+    """Return the outcome of a case."""
     c, began = Choices(seed, fixed), time.process_time()
     result: dict[str, Any] = {}
     error = their_error = theirs = ours = None
     try:
-        theirs = lived(c, of_keras=True)
+        theirs = results_by_name(c, of_keras=True)
     except Exception as problem:
         their_error = problem
     result |= {"description": str(c), "made": c.made, "simpler": c.simpler()}
     with xla_at_once(c):
         try:
-            ours = lived(c, of_keras=False)
+            ours = results_by_name(c, of_keras=False)
         except Exception as problem:
             error = problem
     if their_error:
@@ -253,7 +253,7 @@ def run(seed: int, fixed: dict[str, str]) -> dict[str, Any]:
 
 
 def xla_at_once(c: Choices) -> Any:
-    """TensorFlow's loop compiled by XLA from the first step, in half of the cases."""
+    """In half of the cases, make XLA compile TensorFlow's loop from the first step."""
     at_once = c.of("XLA", ["when it pays", "at once"], 0.2) == "at once"
     pays = (lambda model: 0) if at_once else keras_private.xla_pays_after
     return patch.object(keras_private, "xla_pays_after", pays)
@@ -263,17 +263,17 @@ def compared(c: Choices, theirs: dict[str, Any], ours: dict[str, Any]) -> dict[s
     found = differences(theirs, ours)
     if not found:
         return {"outcome": "same"}
-    if not (left := explained(c, theirs, found)):
+    if not (left := unexplained(c, theirs, found)):
         return {"outcome": "rounding", "details": str(found)}
     details = "; ".join(f"{what}: {how}" for what, how in left.items())
     return fault(f"{details}. {in_float64(c)}")
 
 
 def in_float64(c: Choices) -> str:
-    """Whether the two agree where rounding is less."""
+    """Describe the differences in float64, where rounding errors are smaller."""
     try:
         double = Choices(c.seed, c.fixed | {"dtype": "float64"})
-        theirs, ours = lived(double, of_keras=True), lived(double, of_keras=False)
+        theirs, ours = results_by_name(double, of_keras=True), results_by_name(double, of_keras=False)
     except Exception as error:
         return f"In float64: {short(error)}"
     return f"In float64: {differences(theirs, ours) or 'the same'}"
@@ -292,7 +292,7 @@ def long(error: Exception) -> str:
 
 
 def smallest(seed: int, fixed: dict[str, str]) -> dict[str, Any]:
-    """The case, with as many choices at their simplest as there can be if its outcome is to stay."""
+    """Return the case with as many choices at their simplest as possible without changing its outcome."""
     result = run(seed, fixed)
     if result["outcome"] != "FAULT":
         return result

@@ -1,11 +1,11 @@
-"""Layers as users write them, for the models that are trained here."""
+"""Layers as users write them, for the models trained here."""
 
 import keras
 from keras import layers, ops
 
 
 class Penalty(layers.Layer):
-    """Adds a loss of its own."""
+    """Adds its own loss."""
 
     def call(self, x):
         self.add_loss(0.01 * ops.sum(ops.square(x)))
@@ -13,7 +13,7 @@ class Penalty(layers.Layer):
 
 
 class Counting(layers.Layer):
-    """Counts its calls in a weight that does not train, and divides by it."""
+    """Counts its calls in a non-trainable weight, and divides by it."""
 
     def build(self, shape):
         self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
@@ -37,7 +37,7 @@ class Measuring(layers.Layer):
 
 
 class TrainingOnly(layers.Layer):
-    """Does something else in training."""
+    """Behaves differently in training."""
 
     def call(self, x, training=False):
         return 0.5 * x if training else x

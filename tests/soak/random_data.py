@@ -41,7 +41,7 @@ def again_and_again(parts: tuple, size: int) -> Iterator[Batch]:
 
 
 def without_lists(values: Any) -> Any:
-    """Lists as tuples, since TensorFlow makes tensors of lists."""
+    """Replace lists by tuples, since TensorFlow converts lists to tensors."""
     if isinstance(values, (list, tuple)):
         return tuple(map(without_lists, values))
     return {k: without_lists(v) for k, v in values.items()} if isinstance(values, dict) else values
@@ -97,10 +97,10 @@ ARRAY_FORMS = {
 def source_of(
     c: Choices, case: Case, name: str, *, weights: bool, targets: bool = True
 ) -> tuple[tuple, dict[str, Any]]:
-    """The case's data by a random source: positional arguments, and named ones for it."""
+    """Return the case's data in a random form: positional arguments, and the keyword arguments it needs."""
     kinds = [*ARRAYS, *ITERATORS]
     if name == "validation data":
-        kinds.remove("generator")  # of which Keras takes the first batches again at each validation
+        kinds.remove("generator")  # at each validation, Keras takes its first batches again
     kind = c.of(name, kinds, 0.3)
     size = c.of(f"{name} batch size", [7, 4, 5, 20], 0.4)
     by_source: dict[str, Any] = {}
@@ -116,30 +116,30 @@ def source_of(
         verb = "steps" if name in ("evaluated", "predicted") else "steps_per_epoch"
         by_source[verb] = c.of(f"{name} steps", [3, 1, 5])
     if kind == "PyDataset, workers" and case.for_keras:
-        kind = "PyDataset"  # with workers, Keras begins each pass with its second batch
+        kind = "PyDataset"  # with workers, Keras begins each pass with the second batch
     return (ITERATORS[kind](parts, size),), by_source
 
 
 class Watcher(keras.callbacks.Callback):
-    """Remembers what it is told."""
+    """Records the logs of its calls."""
 
     def __init__(self):
         super().__init__()
         self.logs: dict[str, list] = {}
 
-    def remember(self, event: str, number: int, logs: dict | None) -> None:
+    def record(self, event: str, number: int, logs: dict | None) -> None:
         for name, value in (logs or {}).items():
             value = np.asarray(keras.ops.convert_to_numpy(value), float).ravel()
             self.logs.setdefault(f"{event} {name}", []).extend([number, *value])
 
     def on_train_batch_end(self, batch, logs=None):
-        self.remember("batch", batch, logs)
+        self.record("batch", batch, logs)
 
     def on_test_batch_end(self, batch, logs=None):
-        self.remember("test batch", batch, logs)
+        self.record("test batch", batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.remember("epoch", epoch, logs)
+        self.record("epoch", epoch, logs)
 
 
 def callbacks(
@@ -168,7 +168,7 @@ def callbacks(
 
 
 def arguments_of(c: Choices, case: Case) -> tuple[tuple, dict[str, Any], Watcher | None]:
-    """Random data and arguments for ``fit()``, with epochs that count from 1."""
+    """Return random data and arguments for ``fit()``, with epochs that count from 1."""
     weighted = c.of("weights", ["none", "samples", "classes"], 0.6)
     data, arguments = source_of(c, case, "data", weights=weighted == "samples")
     if weighted == "classes" and case.classes:
@@ -210,6 +210,6 @@ def validation(c: Choices, case: Case, arrays: bool) -> dict[str, Any]:
     return arguments | c.of("validation frequency", {"1": {}, "2": {"validation_freq": 2}}, 0.8)
 
 
-def other_data(case: Case) -> None:
-    """Give the case its samples in another order."""
+def reorder_samples(case: Case) -> None:
+    """Reorder the samples of the case."""
     case.x, case.y, case.sample_weight = rows_of((case.x, case.y, case.sample_weight), slice(None, None, -1))

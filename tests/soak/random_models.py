@@ -1,6 +1,7 @@
 """Random compiled models with data: layers, structures, heads with losses and metrics, and optimizers.
 
-All randomness comes from ``Choices``. ``LEFT_OUT`` says which layers of Keras are never drawn, and why.
+All randomness comes from ``Choices``. ``LEFT_OUT`` lists the layers of Keras that are never drawn, with
+reasons.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from choices import Choices
 from keras import layers, losses, metrics, ops, optimizers
 from own_layers import Counting, Measuring, Penalty, TrainingOnly
 
-SAMPLES = 14  # in batches of 4: three whole ones and a rest of 2
+SAMPLES = 14  # with batches of 4: three full ones and a last batch of 2
 BACKEND = keras.backend.backend()
 
-# ---- layers ------------------------------------------------------------------------------------------------
+# ---- layers --------------------------------------------------------------------------------------------
 
 ACTIVATIONS = (
     *("linear", "relu", "tanh", "sigmoid", "gelu", "elu", "selu", "softplus", "swish", "hard_sigmoid"),
@@ -336,7 +337,7 @@ LEFT_OUT = {
 
 
 def unknown_layers() -> list[str]:
-    """Layers of this Keras that are neither drawn nor left out."""
+    """Return the layers of this Keras that are neither drawn nor left out."""
     drawn = {*ANY_RANK, *(name for named in BY_RANK.values() for name in named), *MERGES, *ELSEWHERE}
     classes = {name: c for name, c in vars(layers).items() if isinstance(c, type)}
     return [
@@ -346,12 +347,12 @@ def unknown_layers() -> list[str]:
     ]
 
 
-# ---- inputs ------------------------------------------------------------------------------------------------
+# ---- inputs --------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Input:
-    """A kind of inputs: the shape that the model is told, the shape of the data, and how they are drawn."""
+    """A kind of input: the shape declared to the model, the shape of the data, and how the data are drawn."""
 
     shape: tuple
     data_shape: tuple = ()
@@ -407,7 +408,7 @@ INPUTS = {
 
 
 def first_layers(c: Choices, kind: str) -> list[layers.Layer]:
-    """What makes numbers of inputs that are indices, or a mask."""
+    """Return the layers that turn indices into numbers, or add a mask."""
     if kind == "padded words":
         how = c.of("embedding", ["Embedding", "ReversibleEmbedding"])
         return [getattr(layers, how)(9, 4, mask_zero=True)]
@@ -427,7 +428,7 @@ def first_layers(c: Choices, kind: str) -> list[layers.Layer]:
 
 
 class Named:
-    """Choices whose names all begin alike, such as those of one layer."""
+    """Choices whose names have a common prefix, such as those of one layer."""
 
     def __init__(self, choices: Choices, prefix: str):
         self.choices, self.prefix = choices, prefix
@@ -440,7 +441,7 @@ LARGEST = 400  # numbers of a sample between two layers
 
 
 def trunk(c: Choices, name: str, kind: str, most: int = 3) -> tuple[keras.KerasTensor, Any, list]:
-    """An input, what random layers make of it, and functions that make these layers."""
+    """Return an input, the output of random layers, and functions that make these layers."""
     start = INPUTS[kind]
     tensor = inputs = keras.Input(start.shape, dtype=start.dtype, name=name)
     made: list[layers.Layer] = []
@@ -469,7 +470,7 @@ def trunk(c: Choices, name: str, kind: str, most: int = 3) -> tuple[keras.KerasT
 
 
 def flat(tensor: Any, c: Choices, name: str) -> list[layers.Layer]:
-    """The layers that make a vector of each sample, if it is none."""
+    """Return the layers that flatten each sample to a vector, if it is not one already."""
     rank = len(tensor.shape)
     if rank == 2:
         return []
@@ -480,7 +481,7 @@ def flat(tensor: Any, c: Choices, name: str) -> list[layers.Layer]:
     return [layers.Flatten() if how is None else getattr(layers, f"Global{how}Pooling{rank - 2}D")()]
 
 
-# ---- heads: losses and metrics -----------------------------------------------------------------------------
+# ---- heads: losses and metrics -------------------------------------------------------------------------
 
 
 def own_loss(y, y_pred):
@@ -511,7 +512,7 @@ class Largest(metrics.Metric):
 
 
 def named(module: Any, *names: str, **options: Any) -> dict[str, Callable[[], Any]]:
-    """Functions that make what a module has by these names; those that this Keras lacks are left out."""
+    """Return functions that make objects of a module, by name; names that this Keras lacks are left out."""
     return {
         ", ".join([name, *(f"{key} {value}" for key, value in options.items())]): (
             lambda name=name: getattr(module, name)(**options)
@@ -527,7 +528,7 @@ def text(*names: str) -> dict[str, Callable[[], str]]:
 
 @dataclass
 class Head:
-    """What a model's output is to be: its last layer, its targets, and the losses and metrics that suit."""
+    """An output of a model: its last layer, its targets, and the losses and metrics that suit them."""
 
     units: int
     activation: str | None
@@ -677,14 +678,14 @@ HEADS = {
         {},
     ),
 }
-if BACKEND == "torch":  # where Keras's history has the tensor in which validation goes on to count
+if BACKEND == "torch":  # Keras's history has the tensor in which validation continues to count
     for name in ("TruePositives", "TrueNegatives", "FalsePositives", "FalseNegatives"):
         del HEADS["yes or no"].metrics[name]
 
 OF_EACH_STEP = ("numbers", "one number", "yes or no", "one-hot classes", "classes")
 
 
-# ---- optimizers --------------------------------------------------------------------------------------------
+# ---- optimizers ----------------------------------------------------------------------------------------
 
 SCHEDULES = {
     "ExponentialDecay": lambda: optimizers.schedules.ExponentialDecay(0.02, 3, 0.5, staircase=True),
@@ -739,12 +740,12 @@ def optimizer(c: Choices, model_layers: list[layers.Layer]) -> Any:
     return made
 
 
-# ---- classes of models -------------------------------------------------------------------------------------
+# ---- classes of models ---------------------------------------------------------------------------------
 
 
 def own_train_step(base: type[keras.Model]) -> type[keras.Model]:
     class OwnTrainStep(base):
-        """Reports a value of its own beside Keras's."""
+        """Reports its own value in addition to Keras's."""
 
         def train_step(self, *args):
             answer = super().train_step(*args)
@@ -790,7 +791,7 @@ def own_metrics(base: type[keras.Model]) -> type[keras.Model]:
 
 
 def written_train_step(base: type[keras.Model]) -> type[keras.Model]:
-    """A model whose training step is written out, as Keras's guides do for each backend."""
+    """Return a class whose training step is written out, as in Keras's guides for each backend."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -867,7 +868,7 @@ CLASSES: dict[str, Callable[[type[keras.Model]], type[keras.Model]]] = {
 
 
 def subclass(base: type[keras.Model]) -> type[keras.Model]:
-    """A class of models that calls layers in order, and has no inputs that are known before it is called."""
+    """Return a class that calls layers in order, and whose inputs are unknown before the first call."""
 
     class InOrder(base):
         def __init__(self, parts: list[layers.Layer]):
@@ -882,15 +883,15 @@ def subclass(base: type[keras.Model]) -> type[keras.Model]:
     return InOrder
 
 
-# ---- models ------------------------------------------------------------------------------------------------
+# ---- models --------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Case:
     """A compiled model and its data, as numpy arrays nested as the model takes them.
 
-    ``classes`` are how many there are, where class weights can be given. ``for_keras`` is whether Keras is to
-    train it, which needs some data in another form, ``has_schedule`` whether the learning rate is not to set.
+    ``classes`` is their number, if class weights can be given. ``for_keras`` says that Keras will train the
+    model, which needs some data in another form; ``has_schedule`` says that the learning rate cannot be set.
     """
 
     model: keras.Model
@@ -909,7 +910,7 @@ STRUCTURES = (
 
 
 def build(c: Choices, for_keras: bool) -> Case:
-    """A random model, compiled, with data; equal choices give equal models."""
+    """Build a random compiled model with data; equal choices give equal models."""
     kind = c.of("input", {name: name for name in INPUTS})
     structure = c.of("structure", STRUCTURES)
     sequential = structure.startswith("sequential")
@@ -1035,7 +1036,7 @@ def compile_model(c: Choices, model: keras.Model, heads: list[Head], names: list
             options["loss_weights"] = [0.3, 2.0]
     options |= c.of("jit_compile", {"auto": {}, "False": {"jit_compile": False}}, 0.85)
     options |= c.of("run_eagerly", {"False": {}, "True": {"run_eagerly": True}}, 0.95)
-    if BACKEND != "torch":  # where Keras refuses it
+    if BACKEND != "torch":  # Keras raises an error there
         options |= c.of(
             "steps_per_execution", {"1": {}, **{str(n): {"steps_per_execution": n} for n in (2, 3)}}, 0.8
         )
@@ -1044,11 +1045,11 @@ def compile_model(c: Choices, model: keras.Model, heads: list[Head], names: list
 
 
 def layers_of(model: keras.Model) -> Iterator[str]:
-    """The names of the classes of all layers in a model."""
+    """Yield the class names of all layers in a model."""
     for layer in model._flatten_layers(include_self=False):
         yield type(layer).__name__
 
 
 def compile_again(model: keras.Model) -> None:
-    """Compile a model with what it was compiled with, and another optimizer."""
+    """Compile a model with the same arguments as before, but a new optimizer."""
     model.compile(optimizers.SGD(0.01), model.loss)

@@ -1,6 +1,6 @@
-"""What kerasfit survives, as `make soak` tries: kills, interrupts, many calls, a zoo of models and data.
+"""Soak tests, run by `make soak`: kills, interrupts, many calls, and a zoo of models and data.
 
-The short versions of these are in the tests.
+The test suite has short versions of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SOURCES = ("arrays", "frame", "dataset", "pydataset", "r_generator", "python_gen
 
 
 def killed(backend: str, count: int) -> str:
-    """R sessions that train, killed at random times, until runs end: each as one that was not killed."""
+    """Kill training R sessions at random times until runs end: each must end like one that was not killed."""
     chance = random.Random(1)
     kills = ends = 0
     undisturbed: dict[str, tuple[str, float]] = {}
@@ -61,7 +61,7 @@ KILLS_OF_A_RUN = 5
 def trained(
     backend: str, source: str, folder: str, kill_after: float | None = None
 ) -> tuple[str | None, float]:
-    """What a session prints at its end, and for how long it trained; None if it was killed before its end."""
+    """Return the final output and the training time of a session; None if it was killed before its end."""
     session = subprocess.Popen(
         ["Rscript", str(HERE / "killed.R"), source, folder],
         env=environment(backend),
@@ -83,7 +83,7 @@ def trained(
 
 
 def interrupted(backend: str, count: int) -> str:
-    """An R session whose training is interrupted again and again."""
+    """Interrupt training in an R session again and again."""
     session = subprocess.Popen(
         ["Rscript", str(HERE / "interrupts.R"), str(count)],
         env=environment(backend),
@@ -104,7 +104,7 @@ def interrupted(backend: str, count: int) -> str:
 
 
 class InteractiveR:
-    """R in a terminal, which knows when a command has ended."""
+    """R in a terminal, with a way to know when a command has ended."""
 
     def __init__(self, backend: str):
         main, side = pty.openpty()
@@ -123,14 +123,14 @@ class InteractiveR:
         os.write(self.main, text.encode())
 
     def read(self, seconds: float) -> None:
-        """Read what there is to read within some seconds."""
+        """Read the output that arrives within some seconds."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             if select.select([self.main], [], [], left)[0]:
                 self.output += os.read(self.main, 65536).decode(errors="replace").replace("\r", "")
 
     def wait_for(self, text: str, seconds: float = 120) -> str:
-        """What there has been before a text, which must come."""
+        """Wait for a text and return the output before it."""
         deadline = time.monotonic() + seconds
         while text not in self.output:
             if time.monotonic() > deadline or self.process.poll() is not None:
@@ -140,17 +140,17 @@ class InteractiveR:
         return before
 
     def value_of(self, code: str) -> str:
-        """What a call that gives a string gives, once R is there for it."""
+        """Return the string value of a call, once R is ready for it."""
         self.commands += 1
         mark = f"VALUE{self.commands}"
-        # not as the terminal echoes it
+        # split, so that the terminal's echo does not match
         self.send(f"cat('', '{mark[0]}', '{mark[1:]} ', {code}, ' END\\n', sep = '')\n")
         self.wait_for(f"{mark} ")
         return self.wait_for(" END")
 
 
 def stormed(backend: str, count: int) -> str:
-    """An interactive R session in which somebody presses Ctrl-C several times while it trains."""
+    """Press Ctrl-C several times in an interactive R session while it trains."""
     session, chance, wrong = InteractiveR(backend), random.Random(count), []
     try:
         session.send(f"source('{HERE / 'storms.R'}', echo = FALSE)\n")
@@ -174,7 +174,7 @@ def stormed(backend: str, count: int) -> str:
 
 
 def repeated(backend: str, count: int) -> str:
-    """Calls of fit() in one R session."""
+    """Call fit() many times in one R session."""
     command = ["Rscript", str(HERE / "leaks.R"), str(count), str(min(100, count // 2))]
     answer = subprocess.run(command, env=environment(backend), capture_output=True, text=True, check=False)
     last = answer.stdout.splitlines()[-1:]
@@ -182,7 +182,7 @@ def repeated(backend: str, count: int) -> str:
 
 
 def compared(backend: str, count: int) -> str:
-    """So many per cent of the zoo, trained by both fit()s, and stopped and resumed."""
+    """Train some per cent of the zoo with both fit()s, and stop and resume it."""
     answer = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-W", "ignore", "-n", "auto", str(HERE / "as_keras.py")],
         env=environment(backend, KERASFIT_SOAK=str(count)),

@@ -1,9 +1,9 @@
 """Compiled models and data of the kinds that Keras has: many more than the tests have time for.
 
-Where rounding decides the sign of a gradient, the optimizer is SGD, which makes little of it.
+Where rounding decides the sign of a gradient, the optimizer is SGD, on which this has little effect.
 
-Each function of ``MODELS`` makes a model, inputs, targets and further arguments of ``fit()``. Each of
-``DATA`` makes a model, a function that makes the data anew, and further arguments.
+Each function in ``MODELS`` makes a model, inputs, targets and further arguments of ``fit()``. Each in
+``DATA`` makes a model, a function that makes the data each time, and further arguments.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def whole_numbers(low: int, high: int, *shape: int) -> np.ndarray:
 
 
 def stack(inputs: Any, *parts: layers.Layer, loss: Any = "mse", optimizer: Any = "adam", **compiling: Any):
-    """A sequential model for inputs of a shape, or for a ``keras.Input``."""
+    """Build a sequential model for inputs of a shape, or for a ``keras.Input``."""
     built = keras.Sequential([keras.Input(inputs) if isinstance(inputs, tuple) else inputs, *parts])
     built.compile(optimizer, loss, **compiling)
     return built
 
 
 def regression(shape: tuple, *parts: layers.Layer, **compiling: Any) -> tuple:
-    """A model that ends in one number, with normal inputs and targets."""
+    """Build a model that ends in one number, with normal inputs and targets."""
     flat = [] if parts and isinstance(parts[-1], KEEPS_SHAPE) else [layers.Flatten()]
     built = stack(shape, *parts, *flat, layers.Dense(1), **compiling)
     return built, numbers(*shape), numbers(1)
@@ -60,7 +60,7 @@ def of_functions(inputs: Any, outputs: Any, loss: Any = "mse", **compiling: Any)
     return built
 
 
-# ---- layers ------------------------------------------------------------------------------------------------
+# ---- layers --------------------------------------------------------------------------------------------
 
 LAYERS = {
     "bidirectional": lambda: regression(
@@ -206,7 +206,7 @@ def double_precision():
     return built, numbers(5).astype("float64"), numbers(1)
 
 
-# ---- structures --------------------------------------------------------------------------------------------
+# ---- structures ----------------------------------------------------------------------------------------
 
 
 @model
@@ -320,7 +320,7 @@ def stateful():
     return *models.stateful(10), {"batch_size": 10, "validation_split": 0.0}
 
 
-# ---- compile() ---------------------------------------------------------------------------------------------
+# ---- compile() -----------------------------------------------------------------------------------------
 
 OPTIMIZERS = (
     "Lion",
@@ -410,7 +410,7 @@ def several_labels():
     return built, numbers(5), (numbers(4) > 0).astype("int32")
 
 
-# ---- data --------------------------------------------------------------------------------------------------
+# ---- data ----------------------------------------------------------------------------------------------
 
 X, Y, WEIGHTS = numbers(5), numbers(1), np.abs(numbers())
 

@@ -1,4 +1,4 @@
-"""Each mistake is one error that names the argument, raised before anything has changed."""
+"""Each mistake of the user is one error that names the argument, raised before anything has changed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_names_its_argument_and_changes_nothing(mistake):
+def test_an_error_names_the_argument_and_changes_nothing(mistake):
     arguments, argument, message = MISTAKES[mistake]
     model, x, y = models.dense()
     before = model.get_weights()
@@ -90,28 +90,28 @@ def test_a_mistake_names_its_argument_and_changes_nothing(mistake):
 
 
 def shared_embedding():
-    """An embedding that two inputs share."""
+    """Build a model with an embedding that two inputs share."""
     inputs = [keras.Input((3,), dtype="int32") for _ in range(2)]
     embedding = layers.Embedding(9, 2)
     return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(embedding(inputs[0]) + embedding(inputs[1]))))
 
 
 def shared_encoder():
-    """A model with an embedding that another model applies to two inputs."""
+    """Build a model in which another model with an embedding is applied to two inputs."""
     encoder = keras.Sequential([keras.Input((3,)), layers.Embedding(9, 2), layers.Flatten()])
     inputs = [keras.Input((3,)) for _ in range(2)]
     return keras.Model(inputs, layers.Dense(1)(layers.Concatenate()([encoder(one) for one in inputs])))
 
 
 def embedded_together():
-    """An embedding of two inputs that are put together before."""
+    """Build a model with one embedding of two concatenated inputs."""
     inputs = [keras.Input((3,)) for _ in range(2)]
     words = layers.Embedding(9, 2)(layers.Reshape((6,))(layers.Concatenate()(inputs)))
     return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(words)))
 
 
 @pytest.mark.parametrize("build", [shared_embedding, shared_encoder, embedded_together])
-def test_indices_of_all_inputs_that_share_an_embedding_are_looked_at(build):
+def test_indices_in_all_inputs_of_a_shared_embedding_are_checked(build):
     model = build()
     model.compile("sgd", "mse")
     right, y = np.arange(30).reshape(10, 3) % 9, np.zeros((10, 1))
@@ -123,7 +123,7 @@ def test_indices_of_all_inputs_that_share_an_embedding_are_looked_at(build):
     kerasfit.fit(model, [right, right], y, verbose=0)
 
 
-def test_an_index_without_an_embedding_is_a_mistake():
+def test_an_index_outside_the_embedding_is_an_error():
     for build in (models.embedding, models.gated):
         model, x, y = build()
         for verb in (kerasfit.fit, kerasfit.evaluate):
@@ -132,7 +132,7 @@ def test_an_index_without_an_embedding_is_a_mistake():
 
 
 @pytest.mark.parametrize("wrong", [-1, 2])
-def test_a_class_without_an_output_among_several_is_named(wrong):
+def test_an_invalid_class_for_one_of_several_outputs_is_named(wrong):
     model, x, y = models.several_outputs()
     y["v"] = np.where(y["v"] == 1, wrong, y["v"])
     with pytest.raises(ArgumentError, match=rf"`y\$v` has the value {wrong}"):
@@ -163,7 +163,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("case", SHAPES)
-def test_data_of_the_wrong_shape_are_a_mistake_in_the_words_of_the_call(case):
+def test_data_of_the_wrong_shape_are_an_error_that_names_the_argument(case):
     build, wrong, message = SHAPES[case]
     model, x, y = build()
     before = model.get_weights()
@@ -174,7 +174,7 @@ def test_data_of_the_wrong_shape_are_a_mistake_in_the_words_of_the_call(case):
         np.testing.assert_array_equal(old, new)
 
 
-def test_images_of_another_size_are_no_mistake_where_keras_takes_them():
+def test_images_of_another_size_are_accepted_where_keras_accepts_them():
     model = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
     )
@@ -196,7 +196,7 @@ class PredictsSums(keras.Sequential):
 
 
 @pytest.mark.parametrize("kind", ["an ignored class", "Circle", "own loss", "own compute_loss"])
-def test_validation_targets_may_have_any_shape_that_the_loss_takes(kind):
+def test_validation_targets_may_have_any_shape_the_loss_accepts(kind):
     made = PredictsSums if kind == "own compute_loss" else keras.Sequential
     model = made([keras.Input((5,)), keras.layers.Dense(3)])
     losses = {
@@ -206,7 +206,7 @@ def test_validation_targets_may_have_any_shape_that_the_loss_takes(kind):
     }
     model.compile("sgd", losses.get(kind, "mse"), run_eagerly=True)
     y = Y if kind in ("an ignored class", "Circle") else Y.astype("float32")
-    batches = ((X[:8], y[:8]) for _ in range(2))  # whose shapes are not known before they come
+    batches = ((X[:8], y[:8]) for _ in range(2))  # their shapes are unknown until they arrive
     history = kerasfit.fit(model, batches, validation_data=(X, y), verbose=0)
     assert np.isfinite(history.metrics["val_loss"]).all()
 
@@ -257,7 +257,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("case", PLACES)
-def test_an_exception_in_the_users_code_says_where_it_was(case):
+def test_an_exception_in_user_code_says_where_it_was_raised(case):
     compiling, fitting, function, epoch, batch = PLACES[case]
     model, x, y = models.dense()
     if compiling:
@@ -278,7 +278,7 @@ def test_a_model_must_be_compiled():
             verb(model, X, Y)
 
 
-def test_layers_that_were_unfrozen_since_the_model_was_compiled_are_an_error_or_have_no_effect():
+def test_layers_unfrozen_after_compile_are_an_error_or_have_no_effect():
     model, x, y = models.frozen()
     for _ in range(2):
         kerasfit.fit(model, x, y, verbose=0)
@@ -320,7 +320,7 @@ def pinball(y, y_pred):
 
 
 class OwnSparse(keras.losses.SparseCategoricalCrossentropy):
-    """Takes one-hot targets, and codes that no output has."""
+    """Accepts one-hot targets, and codes outside the outputs."""
 
     def call(self, y, y_pred):
         codes = keras.ops.argmax(y, -1) if len(y.shape) == 2 else keras.ops.maximum(y, 0)
@@ -344,7 +344,7 @@ OWN_LOSSES = {
 @pytest.mark.parametrize("validates", ["arrays", "generator"])
 @pytest.mark.parametrize("trains", ["arrays", "generator"])
 @pytest.mark.parametrize("kind", models.few_where_compiled(list(OWN_LOSSES), ["a function"]))
-def test_targets_of_a_loss_of_the_users_may_have_any_shape(kind, trains, validates):
+def test_targets_of_a_custom_loss_may_have_any_shape(kind, trains, validates):
     loss, y = OWN_LOSSES[kind]
     model, *_ = models.dense()
     model.compile("sgd", loss)
@@ -355,7 +355,7 @@ def test_targets_of_a_loss_of_the_users_may_have_any_shape(kind, trains, validat
     assert np.isfinite(history.metrics["val_loss"]).all()
 
 
-def test_a_loss_of_the_users_that_fails_is_not_explained_by_shapes():
+def test_an_error_in_a_custom_loss_is_not_explained_by_shapes():
     def loss(y, y_pred):
         raise ValueError("shape of things to come")
 
@@ -366,7 +366,7 @@ def test_a_loss_of_the_users_that_fails_is_not_explained_by_shapes():
     assert not isinstance(caught.value, DataError)
 
 
-def test_a_metric_that_needs_a_matrix_says_how_to_make_one():
+def test_the_error_for_a_metric_that_needs_a_matrix_says_how_to_make_one():
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1, activation="sigmoid")])
     model.compile("sgd", "binary_crossentropy", metrics=[keras.metrics.F1Score()])
     y = (Y == 1).astype("float32")

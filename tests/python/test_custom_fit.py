@@ -1,4 +1,4 @@
-"""Models with a fit() of their own are trained by it, with kerasfit's arguments, record and progress."""
+"""Models with their own fit() are trained by it, with kerasfit's arguments, history and progress."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class OwnTrainFunction(keras.Sequential):
 
 
 class TakesText(keras.Sequential):
-    """Makes numbers of text itself, as the models of keras_hub do."""
+    """Converts text to numbers itself, as the models of keras_hub do."""
 
     def numbers(self, x):
         texts = x["text"] if isinstance(x, dict) else x
@@ -57,7 +57,7 @@ class TakesText(keras.Sequential):
 
 
 class TakesTextForTwo(keras.Model):
-    """Makes both of its inputs of one vector of text, as keras_hub's classifiers do."""
+    """Computes both of its inputs from one vector of text, as keras_hub's classifiers do."""
 
     def fit(self, x=None, y=None, validation_data=None, **kwargs):
         if validation_data is not None:
@@ -75,7 +75,7 @@ def compiled(cls):
     return model
 
 
-def test_an_own_fit_gets_keras_s_arguments_and_those_of_its_own():
+def test_a_custom_fit_gets_keras_arguments_and_its_own():
     model = compiled(OwnFit)
     history = kerasfit.fit(
         model,
@@ -96,7 +96,7 @@ def test_an_own_fit_gets_keras_s_arguments_and_those_of_its_own():
     assert history.params["steps"] == 2
 
 
-def test_validation_data_of_an_own_fit_need_not_look_like_the_inputs():
+def test_validation_data_of_a_custom_fit_need_not_match_the_inputs():
     ids, mask = keras.Input((1,), name="ids"), keras.Input((1,), name="mask")
     model = TakesTextForTwo([ids, mask], keras.layers.Dense(1)(ids * mask))
     model.compile("sgd", "mse")
@@ -105,13 +105,13 @@ def test_validation_data_of_an_own_fit_need_not_look_like_the_inputs():
     assert set(history.metrics) == {"loss", "val_loss"}
 
 
-def test_an_own_train_function_runs():
+def test_a_custom_train_function_is_called():
     model = compiled(OwnTrainFunction)
     kerasfit.fit(model, models.numbers(5), models.classes(3), epochs=2, batch_size=35, verbose=0)
     assert model.runs == 4
 
 
-def test_an_own_evaluate_and_predict_run():
+def test_custom_evaluate_and_predict_methods_are_called():
     class Own(keras.Sequential):
         def evaluate(self, *args, **kwargs):
             return {**super().evaluate(*args, **kwargs), "mine": 1.0}
@@ -125,7 +125,7 @@ def test_an_own_evaluate_and_predict_run():
     assert (kerasfit.predict(model, models.numbers(5), verbose=0) <= 0).all()
 
 
-def test_validation_happens_when_it_is_due():
+def test_a_custom_fit_validates_as_validation_freq_says():
     history = kerasfit.fit(
         compiled(OwnFit),
         models.numbers(5),
@@ -138,7 +138,7 @@ def test_validation_happens_when_it_is_due():
     assert [value is None for value in history.metrics["val_loss"]] == [True, False, True, False]
 
 
-def test_several_epochs_from_a_function_need_their_number_of_steps():
+def test_several_epochs_from_a_function_need_steps_per_epoch():
     def three():
         yield from [(models.numbers(5), models.classes(3))] * 3
 
@@ -150,7 +150,7 @@ def test_several_epochs_from_a_function_need_their_number_of_steps():
 
 
 @pytest.mark.parametrize("form", ["generator", "dataset", "arrays"])
-def test_an_own_fit_is_asked_to_shuffle_only_what_it_can_and_does_not_warn(recwarn, form):
+def test_a_custom_fit_is_asked_to_shuffle_only_arrays_and_does_not_warn(recwarn, form):
     def batches():
         while True:
             yield models.numbers(5), models.classes(3)
@@ -171,7 +171,7 @@ def test_an_own_fit_is_asked_to_shuffle_only_what_it_can_and_does_not_warn(recwa
     assert not [warning for warning in recwarn if "shuffle" in str(warning.message)]
 
 
-def test_an_own_fit_trains_on_functions_and_factors():
+def test_a_custom_fit_trains_on_functions_and_factors():
     batches = iter([(models.numbers(5), models.classes(3)), None] * 4)
     factor = pd.Categorical.from_codes(models.classes(3), ["a", "b", "c"])
     history = kerasfit.fit(
@@ -187,7 +187,7 @@ def test_an_own_fit_trains_on_functions_and_factors():
 
 
 @pytest.mark.parametrize("method", ["train_step", "test_step", "compute_loss", "call"])
-def test_other_methods_of_a_subclass_do_not_hand_training_over(method):
+def test_other_overridden_methods_do_not_make_a_fit_custom(method):
     from kerasfit.custom_fit import has_its_own
 
     cls = type("Sub", (keras.Sequential,), {method: getattr(keras.Sequential, method)})
@@ -197,7 +197,7 @@ def test_other_methods_of_a_subclass_do_not_hand_training_over(method):
 
 
 @pytest.mark.parametrize("replicas, delegated", [(None, False), (1, False), (2, True)])
-def test_a_model_of_several_replicas_is_trained_by_keras(monkeypatch, replicas, delegated):
+def test_a_model_with_several_replicas_is_trained_by_keras(monkeypatch, replicas, delegated):
     model, *_ = models.unbuilt()
     if replicas:
         strategy = SimpleNamespace(num_replicas_in_sync=replicas)
@@ -206,7 +206,7 @@ def test_a_model_of_several_replicas_is_trained_by_keras(monkeypatch, replicas, 
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone has strategies")
-def test_a_model_of_a_strategy_with_one_device_trains_as_without_it():
+def test_a_distribution_strategy_with_one_device_changes_nothing():
     import tensorflow as tf
 
     y = pd.Categorical.from_codes(models.classes(3), ["a", "b", "c"])
@@ -239,7 +239,7 @@ def test_a_model_is_trained_by_keras_where_a_distribution_is_set(monkeypatch):
     ],
     ids=["array", "list", "series", "column", "columns", "dict"],
 )
-def test_a_model_with_a_fit_of_its_own_gets_text_as_it_is_and_makes_numbers_of_it(form):
+def test_a_custom_fit_gets_text_unchanged_and_converts_it_to_numbers(form):
     text = ["a", "bb", "aba", "dada"] * 3
     y = pd.Categorical(["no", "yes"] * 6)
     model = compiled(TakesText)

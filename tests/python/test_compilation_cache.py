@@ -1,4 +1,4 @@
-"""Programs that are kept on disk."""
+"""The cache of compiled programs on disk."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if "later" in sys.argv:
 """
 
 
-NAME = 'J\u00fcrgen\'s \u6570\u636e "a b"'  # as Windows users have such names, and worse
+NAME = 'J\u00fcrgen\'s \u6570\u636e "a b"'  # user names on Windows look like this, or worse
 
 
 @pytest.mark.parametrize("backend", models.few(["tensorflow", "jax"], ["jax"]))
-def test_programs_that_are_not_whole_are_made_anew_in_a_folder_of_any_name(tmp_path, backend):
+def test_damaged_programs_are_compiled_again_in_a_folder_with_any_name(tmp_path, backend):
     pytest.importorskip(backend)
     folder, elsewhere = tmp_path / NAME, tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -62,12 +62,12 @@ def test_programs_that_are_not_whole_are_made_anew_in_a_folder_of_any_name(tmp_p
     assert "persistent compilation cache" not in losses[-1].stderr
     assert sorted(tmp_path.glob("*/*/*/*cache*")) == left
     assert all(file.stat().st_size > 700 for file in left)
-    if backend == "tensorflow":  # JAX itself goes on
+    if backend == "tensorflow":  # JAX itself continues
         losses.append(train("now"))
     assert len({loss.stdout for loss in losses}) == 1
 
 
-def test_a_message_ends_where_its_fields_do(tmp_path):
+def test_a_message_is_complete_only_at_the_end_of_a_field(tmp_path):
     file = tmp_path / "a.pb"
     message = b"\x08\x96\x01" + b"\x12\x03abc" + b"\x1d1234"  # a number, three bytes, four bytes
     for length in range(len(message) + 1):
@@ -78,7 +78,7 @@ def test_a_message_ends_where_its_fields_do(tmp_path):
         assert not compilation_cache.is_whole_message(file)
 
 
-# ---- whose files are touched ------------------------------------------------------------------------------
+# ---- which files are touched ---------------------------------------------------------------------------
 
 DIGITS = "0123456789abcdef"
 JAX, TENSORFLOW = f"jit_step-{DIGITS * 4}-cache", "xla_compile_cache__12__34__XLA_CPU_JIT.pb"
@@ -86,7 +86,7 @@ JAX, TENSORFLOW = f"jit_step-{DIGITS * 4}-cache", "xla_compile_cache__12__34__XL
 
 @pytest.fixture
 def load(monkeypatch):
-    """What loading Keras with a cache does; the reason why nothing is kept, if any."""
+    """Load Keras with a cache folder and return the reason why nothing is cached, if there is one."""
 
     def load(folder: Path) -> str | None:
         monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(folder), "PATH": os.environ["PATH"]})
@@ -108,8 +108,8 @@ def make(path: Path, days: float = 0, content: bytes = b"x damaged") -> Path:
     return path
 
 
-def facts(folder: Path) -> dict[str, tuple]:
-    """Mode, time of change and content of all that there is in a folder."""
+def snapshot(folder: Path) -> dict[str, tuple]:
+    """Return mode, modification time and content of everything in a folder."""
     found = {}
     for path in sorted(folder.rglob("*")):
         info = path.lstat()
@@ -124,7 +124,7 @@ def facts(folder: Path) -> dict[str, tuple]:
 
 
 def make_foreign(folder: Path, elsewhere: Path) -> None:
-    """Files of every shape: old and new, with names like ours, links, pipes, without permissions."""
+    """Create files of every kind: old and new, with names like ours, links, pipes, without permissions."""
     for days in (0, 90, 400):
         for first in ("Documents", DIGITS, "jax", "src"):
             for second in ("taxes", "jax", "tensorflow"):
@@ -159,12 +159,12 @@ posix = pytest.mark.skipif(os.name != "posix", reason="has no such files")
 def test_foreign_files_beside_our_folder_are_never_touched(load, tmp_path):
     given, elsewhere = tmp_path / "given", tmp_path / "elsewhere"
     make_foreign(given, elsewhere)
-    before = facts(tmp_path)
+    before = snapshot(tmp_path)
     for _ in range(2):
         assert load(given) is None
         assert not compilation_cache.remove_damaged()
-    after = facts(tmp_path)
-    assert {path: fact for path, fact in after.items() if compilation_cache.FOLDER not in path} == before
+    after = snapshot(tmp_path)
+    assert {path: entry for path, entry in after.items() if compilation_cache.FOLDER not in path} == before
     assert stat.S_IMODE((given / compilation_cache.FOLDER).stat().st_mode) == 0o700
     assert (
         (given / compilation_cache.FOLDER / "CACHEDIR.TAG")
@@ -195,10 +195,10 @@ def test_foreign_files_inside_our_folder_are_never_touched(load, tmp_path):
     (ours / ("f" * 16) / "tensorflow").symlink_to(elsewhere / "data" / "tensorflow")
     (ours / "checked").unlink()
     (ours / "checked").symlink_to(elsewhere / "thesis.tex")
-    before = facts(tmp_path)
+    before = snapshot(tmp_path)
     assert load(given) is None
     assert not compilation_cache.remove_damaged()
-    after = facts(tmp_path)
+    after = snapshot(tmp_path)
     del (
         before[f"given/{compilation_cache.FOLDER}/checked"],
         after[f"given/{compilation_cache.FOLDER}/checked"],
@@ -206,8 +206,8 @@ def test_foreign_files_inside_our_folder_are_never_touched(load, tmp_path):
     assert after == before
     old = make(ours / DIGITS / "jax" / JAX, 400)
     assert load(given) is None
-    assert not old.exists()  # all else stays, and ours goes
-    assert facts(tmp_path).keys() == {*before, f"given/{compilation_cache.FOLDER}/checked"}
+    assert not old.exists()  # ours is deleted and everything else stays
+    assert snapshot(tmp_path).keys() == {*before, f"given/{compilation_cache.FOLDER}/checked"}
 
 
 def as_link(ours, elsewhere):
@@ -281,7 +281,7 @@ SHAPES = {
 
 @posix
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
-def test_what_has_the_name_of_our_folder_but_is_not_ours_alone_is_left_as_it_is(load, tmp_path, shape):
+def test_an_entry_named_like_our_folder_that_is_not_ours_is_left_unchanged(load, tmp_path, shape):
     given, elsewhere = tmp_path / "given", tmp_path / "elsewhere"
     given.mkdir(mode=0o700)
     elsewhere.mkdir()
@@ -289,17 +289,17 @@ def test_what_has_the_name_of_our_folder_but_is_not_ours_alone_is_left_as_it_is(
     if (given / compilation_cache.FOLDER).is_dir():
         make(given / compilation_cache.FOLDER / DIGITS / "jax" / JAX, 400)
         make(given / compilation_cache.FOLDER / DIGITS / "tensorflow" / TENSORFLOW)
-    before = facts(tmp_path)
+    before = snapshot(tmp_path)
     assert SHAPES[shape] in load(given)
     assert not compilation_cache.remove_damaged()
-    after = facts(tmp_path)
+    after = snapshot(tmp_path)
     if shape is not with_a_linked_backend_folder:
         assert after == before
-    assert {path: fact for path, fact in after.items() if path in before} == before
+    assert {path: entry for path, entry in after.items() if path in before} == before
 
 
 @posix
-def test_a_folder_that_others_may_write_to_is_not_used(load, tmp_path):
+def test_a_folder_that_others_can_write_to_is_not_used(load, tmp_path):
     for mode, is_used in [(0o755, True), (0o757, False), (0o777, False), (0o1777, True), (0o700, True)]:
         given = tmp_path / oct(mode)
         given.mkdir()
@@ -315,7 +315,7 @@ def test_a_folder_that_others_may_write_to_is_not_used(load, tmp_path):
 
 
 @posix
-def test_a_folder_is_writable_for_others_by_any_group_but_that_of_the_user_alone(monkeypatch):
+def test_only_the_private_group_of_the_user_may_write_to_a_folder(monkeypatch):
     import grp
     import pwd
 
@@ -335,8 +335,8 @@ def test_a_folder_is_writable_for_others_by_any_group_but_that_of_the_user_alone
     assert not any(found(group, 0o755) for group in range(6))
 
 
-def test_a_folder_that_cannot_be_made_is_told(load, tmp_path):
-    in_c_locale = tmp_path / "\udcc3"  # a byte that is no letter there
+def test_a_folder_that_cannot_be_created_is_reported(load, tmp_path):
+    in_c_locale = tmp_path / "\udcc3"  # a byte that is no letter in this locale
     assert "\\udcc3 has letters that are none in the locale" in load(in_c_locale)
     assert not list(tmp_path.iterdir())
     assert "cannot be used" in load(make(tmp_path / "file") / "cache")
@@ -344,16 +344,14 @@ def test_a_folder_that_cannot_be_made_is_told(load, tmp_path):
 
 
 @posix
-def test_a_given_folder_that_is_a_link_is_the_one_it_leads_to(load, tmp_path):
+def test_a_link_as_cache_folder_is_resolved(load, tmp_path):
     (tmp_path / "scratch").mkdir()
     (tmp_path / "cache").symlink_to(tmp_path / "scratch")
     assert load(tmp_path / "cache") is None
     assert compilation_cache._folder == tmp_path / "scratch" / compilation_cache.FOLDER
 
 
-def test_programs_that_are_old_or_too_many_are_deleted_those_first_that_were_used_first(
-    load, monkeypatch, tmp_path
-):
+def test_old_and_surplus_programs_are_deleted_least_recently_used_first(load, monkeypatch, tmp_path):
     load(tmp_path)
     folder = tmp_path / compilation_cache.FOLDER / DIGITS
 
@@ -373,7 +371,7 @@ def test_programs_that_are_old_or_too_many_are_deleted_those_first_that_were_use
     assert used.exists()
 
 
-def test_processes_may_begin_and_delete_at_once(load, monkeypatch, tmp_path):
+def test_processes_may_start_and_delete_at_the_same_time(load, monkeypatch, tmp_path):
     def open_folder(given):
         return own_folder.open_own_folder(
             given, compilation_cache.FOLDER, compilation_cache.FORMAT, {"CACHEDIR.TAG": compilation_cache.TAG}
@@ -398,7 +396,7 @@ def test_processes_may_begin_and_delete_at_once(load, monkeypatch, tmp_path):
             )
         )
     assert not list(compilation_cache.programs())
-    # what another process deletes between our looking and our deleting
+    # a file that another process deletes after we have listed it and before we delete it
     make(given / compilation_cache.FOLDER / DIGITS / "jax" / JAX, 61)
     unlink = Path.unlink
 
@@ -411,12 +409,12 @@ def test_processes_may_begin_and_delete_at_once(load, monkeypatch, tmp_path):
 
 
 @posix
-def test_keras_loads_beside_foreign_files_and_a_refused_cache_is_told_once(tmp_path):
+def test_keras_loads_beside_foreign_files_and_warns_once_about_a_refused_cache(tmp_path):
     pytest.importorskip("jax")
     given, elsewhere = tmp_path / "given", tmp_path / "elsewhere"
     make_foreign(given, elsewhere)
     (given / compilation_cache.FOLDER).symlink_to(elsewhere)
-    before = facts(tmp_path)
+    before = snapshot(tmp_path)
     environment = os.environ | {"KERAS_BACKEND": "jax", "KERASFIT_CACHE": str(given)}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     again = "kerasfit.predict(keras.Sequential([keras.layers.Dense(1)]), x, verbose=0)"
@@ -427,11 +425,11 @@ def test_keras_loads_beside_foreign_files_and_a_refused_cache_is_told_once(tmp_p
     assert "is a link" in done.stderr
     (given / compilation_cache.FOLDER).unlink()
     subprocess.run([sys.executable, "-c", TRAIN], env=environment, capture_output=True, check=True)
-    after = facts(tmp_path)
+    after = snapshot(tmp_path)
     made = {path for path in after if path.startswith(f"given/{compilation_cache.FOLDER}")}
     assert any(path.endswith("-cache") for path in made)
-    assert {path: fact for path, fact in after.items() if path not in made} == {
-        path: fact for path, fact in before.items() if path != f"given/{compilation_cache.FOLDER}"
+    assert {path: entry for path, entry in after.items() if path not in made} == {
+        path: entry for path, entry in before.items() if path != f"given/{compilation_cache.FOLDER}"
     }
 
 
@@ -439,7 +437,7 @@ def test_keras_loads_beside_foreign_files_and_a_refused_cache_is_told_once(tmp_p
     "name",
     ["plain", "with space", "quote\"s '", "back\\slash", "\u00fcml\u00e4ut", "tab\there", "a;b&c", NAME],
 )
-def test_tensorflow_is_told_any_folder(load, monkeypatch, tmp_path, name):
+def test_tensorflow_gets_a_folder_with_any_name(load, monkeypatch, tmp_path, name):
     assert load(tmp_path / name) is None
     flags = os.environ["TF_XLA_FLAGS"]
     name, _, value = flags.partition("=")
@@ -451,7 +449,7 @@ def test_tensorflow_is_told_any_folder(load, monkeypatch, tmp_path, name):
     assert Path(value).parent.parent == compilation_cache._folder
 
 
-def test_windows_keeps_no_programs_of_tensorflow_under_a_name_that_tensorflow_would_misread(
+def test_on_windows_tensorflow_programs_are_not_cached_under_a_name_it_would_misread(
     load, monkeypatch, tmp_path
 ):
     def in_code_page(name):
@@ -469,7 +467,7 @@ def test_windows_keeps_no_programs_of_tensorflow_under_a_name_that_tensorflow_wo
     assert load(tmp_path / "plain") is None
 
 
-def test_flags_of_the_user_stay(monkeypatch, tmp_path):
+def test_flags_of_the_user_are_kept(monkeypatch, tmp_path):
     for given, kept in [
         ("--a=1", True),
         ("", True),
@@ -483,7 +481,7 @@ def test_flags_of_the_user_stay(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("given", [None, "", "--a=1"])
-def test_variables_that_the_backend_has_read_are_restored(monkeypatch, tmp_path, given):
+def test_variables_are_restored_once_the_backend_has_read_them(monkeypatch, tmp_path, given):
     for backend, left in [("jax", False), ("torch", False), ("tensorflow", True)]:
         before = {"KERASFIT_CACHE": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "2"}
         if given is not None:
@@ -501,8 +499,8 @@ def test_variables_that_the_backend_has_read_are_restored(monkeypatch, tmp_path,
 
 @pytest.mark.parametrize("name", ["plain", "with space", "quote\"s '"])
 @pytest.mark.parametrize("given", ["", "--a=1"])
-def test_the_folder_of_a_parent_process_is_not_used(monkeypatch, tmp_path, name, given):
-    """Children inherit TensorFlow's flag; their own folder may be another one, or none."""
+def test_the_cache_folder_of_a_parent_process_is_not_used(monkeypatch, tmp_path, name, given):
+    """Child processes inherit TensorFlow's flag, but may have another cache folder or none."""
     monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(tmp_path / name), "TF_XLA_FLAGS": given})
     compilation_cache.keep_programs()
     os.environ["KERASFIT_CACHE"] = str(tmp_path / "other")
@@ -515,14 +513,14 @@ def test_the_folder_of_a_parent_process_is_not_used(monkeypatch, tmp_path, name,
     assert os.environ["TF_XLA_FLAGS"] == given
 
 
-def test_a_folder_that_the_user_gives_to_tensorflow_stays(monkeypatch, tmp_path):
+def test_a_cache_folder_the_user_gave_to_tensorflow_is_kept(monkeypatch, tmp_path):
     flags = "--tf_xla_persistent_cache_directory=/mine --b=kerasfit-programs"
     monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(tmp_path), "TF_XLA_FLAGS": flags})
     compilation_cache.keep_programs()
     assert os.environ["TF_XLA_FLAGS"] == flags
 
 
-def test_without_a_folder_nothing_is_looked_at(monkeypatch, tmp_path):
+def test_without_a_cache_folder_nothing_is_read_or_written(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compilation_cache, "_folder", None)
     for environment in ({}, {"KERASFIT_CACHE": ""}):

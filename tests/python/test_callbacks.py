@@ -16,7 +16,7 @@ from kerasfit.callbacks.callback_list import Callbacks
 
 
 class Writer:
-    """Keeps the lines, and whether there was a bar."""
+    """Records the lines, and the number of bars."""
 
     def __init__(self):
         self.lines, self.bars = [], 0
@@ -31,7 +31,7 @@ class Writer:
         self.lines += text.splitlines()
 
 
-def test_training_ends_after_a_time_without_steps_of_their_own():
+def test_max_time_ends_training_without_shortening_executions():
     model, x, y = models.dense()
     callback = kerasfit.MaxTime(0.5)
     kerasfit.fit(model, x, y, verbose=0)
@@ -46,7 +46,7 @@ def test_training_ends_after_a_time_without_steps_of_their_own():
     assert model.stop_training
 
 
-def test_the_range_test_raises_the_rate_and_leaves_the_model_as_it_was():
+def test_the_range_test_raises_the_rate_and_restores_the_model():
     model, x, y = models.dense()
     before = model.get_weights()
     rate = float(model.optimizer.learning_rate)
@@ -62,9 +62,9 @@ def test_the_range_test_raises_the_rate_and_leaves_the_model_as_it_was():
     assert int(model.optimizer.iterations) == 0
 
 
-def test_losses_of_the_range_test_are_those_of_batches():
+def test_losses_of_the_range_test_are_those_of_single_batches():
     model, x, y = models.dense()
-    finder = kerasfit.LearningRateFinder(1e-30, 1e-29, steps=4)  # so small that the weights stay
+    finder = kerasfit.LearningRateFinder(1e-30, 1e-29, steps=4)  # so small that the weights stay the same
     kerasfit.fit(model, x, y, epochs=2, batch_size=32, shuffle=False, callbacks=finder, verbose=0)
     expected = [
         kerasfit.evaluate(model, x[start : start + 32], y[start : start + 32], verbose=0)["loss"]
@@ -103,7 +103,7 @@ def test_one_cycle_goes_up_and_down():
     assert (np.diff(seen[: top + 1]) > 0).all() and (np.diff(seen[top:]) < 0).all()
 
 
-def test_one_cycle_goes_on_in_a_run_that_is_resumed(tmp_path):
+def test_one_cycle_continues_in_a_resumed_run(tmp_path):
     def run(crash=None):
         keras.utils.set_random_seed(1)
         model, x, y = models.dense()
@@ -124,7 +124,7 @@ def test_one_cycle_goes_on_in_a_run_that_is_resumed(tmp_path):
     assert whole[-len(rest) :] == rest and len(rest) < len(whole)
 
 
-def test_rates_are_not_set_where_the_optimizer_has_a_schedule():
+def test_setting_rates_is_an_error_if_the_optimizer_has_a_schedule():
     model, x, y = models.dense()
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
     model.compile(keras.optimizers.SGD(schedule), "sparse_categorical_crossentropy")
@@ -144,12 +144,12 @@ def test_rates_are_not_set_where_the_optimizer_has_a_schedule():
         (lambda: kerasfit.ProgressStyle(every=0), "`every` must be"),
     ],
 )
-def test_mistakes_are_told_where_the_callback_is_made(make, message):
+def test_invalid_arguments_are_errors_when_the_callback_is_created(make, message):
     with pytest.raises(kerasfit.ArgumentError, match=message):
         make()
 
 
-def test_a_profile_says_where_the_time_of_epochs_went():
+def test_a_profile_shows_where_the_time_of_epochs_went():
     model, x, y = models.dense()
 
     def batches():
@@ -177,7 +177,7 @@ def test_a_profile_says_where_the_time_of_epochs_went():
     assert frame.drop(columns="epoch").to_numpy().sum() <= took
 
 
-def test_progress_is_shown_as_asked():
+def test_progress_style_controls_what_is_shown():
     model, x, y = models.dense()
     writer = Writer()
     style = kerasfit.ProgressStyle(metrics="loss", digits=1, every=3, bar=False)
@@ -187,7 +187,7 @@ def test_progress_is_shown_as_asked():
     assert writer.bars == 0
 
 
-def test_a_file_of_the_user_is_no_log_to_append_to(tmp_path):
+def test_a_file_that_is_not_a_log_is_never_appended_to(tmp_path):
     file = tmp_path / "notes.csv"
     file.write_text("my\nnotes\n", encoding="utf-8")
     model, x, y = models.dense()

@@ -19,19 +19,19 @@ from sessions import ENVIRONMENT
     ],
     ids=["nothing", "Keras is there", "nobody collects"],
 )
-def test_loading_leaves_the_garbage_collector_as_it_was(before, freezes):
-    """What is loaded is not looked at again; but others' objects, which may become garbage, are."""
-    told = "print(was == gc.isenabled(), gc.get_freeze_count())"
-    code = f"import gc; {before}; was = gc.isenabled(); import kerasfit; {told}"
+def test_loading_does_not_change_the_state_of_the_garbage_collector(before, freezes):
+    """Loaded objects are frozen; objects that others created, which may become garbage, are not."""
+    report = "print(was == gc.isenabled(), gc.get_freeze_count())"
+    code = f"import gc; {before}; was = gc.isenabled(); import kerasfit; {report}"
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
     )
-    same, frozen = answer.stdout.splitlines()[-1].split()  # TensorFlow may say something before
+    same, frozen = answer.stdout.splitlines()[-1].split()  # TensorFlow may print something before
     assert same == "True"
     assert (int(frozen) > 100_000) == freezes
 
 
-def test_loading_pytorch_leaves_no_folder_among_temporary_files(tmp_path):
+def test_loading_pytorch_leaves_no_temporary_folder(tmp_path):
     pytest.importorskip("torch")
     environment = os.environ | {"KERAS_BACKEND": "torch", "TMPDIR": str(tmp_path)}
     environment.pop("TORCHINDUCTOR_CACHE_DIR", None)
