@@ -1,4 +1,4 @@
-"""Convolution."""
+"""Faster convolutions on CPUs, and faster gradients of them, for XLA."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from kerasfit.engines.kernels.custom_gradients import gradients, with_gradient
 from kerasfit.engines.kernels.matmul import transposed_product
 from kerasfit.engines.kernels.windows import by_place, channels_last, per_dimension
 
-# Sums of so many terms are fast, by the dimensions of space; `make bench ONLY=kernels` measures them.
+# Up to this many terms, a sum over the window is faster, by number of spatial dimensions; measured by
+# `make bench ONLY=kernels`.
 FEW_TERMS = {1: 16, 2: 16, 3: 27}
 
 
 def convolution(computed: Callable) -> Callable[[Callable], Callable]:
-    """A kernel for a backend's convolution, of a function that is called where ``suits()`` says so.
+    """Make a kernel for a backend's convolution from ``computed``, which is called if ``suits()`` is true.
 
-    Its arguments are the backend's own convolution as a function of inputs and kernel, these two, strides,
-    padding and dilation.
+    The arguments of ``computed`` are the original convolution as a function of inputs and kernel, the inputs,
+    the kernel, strides, padding and dilation.
     """
 
     def kernel_for(plain: Callable) -> Callable:
@@ -48,13 +49,14 @@ def convolution(computed: Callable) -> Callable[[Callable], Callable]:
 
 
 def ordinary(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rate: Any) -> Any:
-    """Convolution in the words that XLA finds it faster in, by the shapes that were measured.
+    """Convolution, rewritten for XLA where that was measured to be faster.
 
-    Outputs that are sums of few terms, as of images with one channel, are sums: one loop over the outputs.
-    The gradient for the kernel is made of products of matrices, one for each place in it, where there is one
-    place or space has three dimensions; there the gradient for the inputs is, too. With JAX, whose
-    convolutions have no library's kernels, it is so for images without strides, too. Groups of channels are
-    convolutions of their own: the gradient of one with groups takes up to a hundred times as long.
+    If each output is a sum of few terms, as with images of one channel, it is computed as that sum, in one
+    loop over the outputs. The gradient for the kernel is one matrix product for each position in the window
+    if the window has a single position or there are three spatial dimensions; with three, so is the gradient
+    for the inputs. With JAX, whose convolutions use no library of kernels, the gradient for the kernel is
+    also computed this way for images without strides. Each group of channels is a separate convolution,
+    because the gradient of a grouped convolution takes up to a hundred times as long.
     """
 
     *size, channels, filters = kernel.shape
@@ -109,11 +111,11 @@ def ordinary(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: str
 
 
 def computed_once(function: Callable, own: Callable) -> Callable:
-    """A function of inputs and kernel that XLA does not compute once more wherever its outputs are wanted.
+    """Keep XLA from fusing a function of inputs and kernel into each use of its outputs.
 
-    It would otherwise, and round them otherwise there: what is the largest of them would then be none of
-    them, by which the gradient of a maximum is divided by 0. It cannot do so out of a branch. The other one,
-    where a weight is not finite, is the backend's own function, which gives the same.
+    XLA may recompute a fused value with different rounding, so that max() equals none of its inputs and the
+    gradient of the maximum divides by 0. It does not recompute the values of a branch. The other branch, for
+    a weight that is not finite, is the original function, which gives the same values.
     """
     return lambda inputs, kernel: ops.cond(
         ops.isfinite(ops.reshape(kernel, (-1,))[0]),
@@ -123,7 +125,7 @@ def computed_once(function: Callable, own: Callable) -> Callable:
 
 
 def suits(data_format: str | None, inputs: Any, kernel: Any) -> bool:
-    """Whether the functions here are made for such a convolution."""
+    """Whether the kernels support a convolution: channels last, float32, shapes known."""
     return channels_last(data_format) and float32(inputs, kernel) and None not in inputs.shape
 
 
@@ -132,13 +134,15 @@ def float32(*tensors: Any) -> bool:
 
 
 def matrices(kernel: Any) -> list[Any]:
-    """The weights for each place in a kernel, of shape (channels, filters)."""
+    """The weights for each position in a kernel's window, of shape (channels, filters)."""
     return ops.unstack(ops.reshape(kernel, (-1, *kernel.shape[-2:])))
 
 
 def kernel_gradient(seen: list[Any], upstream: Any) -> Any:
-    """The gradient for a kernel: a product for each of the places in it, or one where that is no wider than
-    the outputs."""
+    """The gradient for a kernel: a matrix product for each position in the window.
+
+    A single product is used if the inputs at all positions together are no wider than the outputs.
+    """
     channels, filters = seen[0].shape[-1], upstream.shape[-1]
     out = ops.reshape(upstream, (-1, filters))
     if len(seen) * channels <= filters:
@@ -147,16 +151,16 @@ def kernel_gradient(seen: list[Any], upstream: Any) -> Any:
 
 
 def product(a: Any, b: Any) -> Any:
-    """The product a' b."""
+    """The matrix product a' b, computed as the faster of two forms."""
     return transposed_product(a, b) if b.shape[1] <= a.shape[1] else ops.transpose(a) @ b
 
 
 def depthwise(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rate: Any) -> Any:
-    """The sum over the places in the kernel, which is one loop over the outputs: XLA's own takes 5 to 100
-    times as long.
+    """Depthwise convolution as a sum over the positions in the window, in one loop over the outputs.
 
-    The kernel is of shape (*size, channels, multiplier), for ``own``, too. Its gradient is summed sample by
-    sample: what belongs to one stays in the processor's cache for all places.
+    XLA's own convolution takes 5 to 100 times as long. The kernel has shape (*size, channels, multiplier),
+    also for ``own``. Its gradient is summed sample by sample, so that a sample stays in the processor's cache
+    for all positions.
     """
     *size, channels, multiplier = kernel.shape
     seen = partial(
@@ -168,7 +172,7 @@ def depthwise(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: st
     )
 
     def by_one(inputs: Any, kernel: Any) -> Any:
-        """By one weight for each place and channel."""
+        """Convolve with one weight for each position and channel."""
         return sum(part * weights for part, weights in zip(seen(inputs), ops.unstack(kernel), strict=True))
 
     def convolved(inputs: Any, kernel: Any) -> Any:
@@ -201,7 +205,7 @@ depthwise_convolution = convolution(depthwise)
 
 
 def tensorflow_separable_convolution(plain: Callable) -> Callable:
-    """Separable convolution as the two that it is made of, which JAX's is already."""
+    """Separable convolution as a depthwise and a pointwise convolution, which JAX's is already."""
 
     def conv(
         inputs: Any,
@@ -222,9 +226,9 @@ def tensorflow_separable_convolution(plain: Callable) -> Callable:
 
 
 def jax_transposed_convolution(plain: Callable) -> Callable:
-    """Transposed convolution whose gradient for the kernel is that of the convolution that it transposes.
+    """Transposed convolution with a faster gradient for the kernel: that of the underlying convolution.
 
-    For the one that JAX derives, XLA takes twenty times as long.
+    With the gradient that JAX derives, XLA takes twenty times as long.
     """
 
     def conv(

@@ -1,4 +1,4 @@
-"""Products of matrices."""
+"""Matrix products with a faster gradient for narrow matrices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FEW_COLUMNS = 16
 
 
 def matmul(plain: Callable) -> Callable:
-    """A product with a matrix of few columns, as of a last layer, whose gradient is found transposed."""
+    """Product with a matrix of few columns, such as a last layer's; its gradient is computed transposed."""
 
     def product(x1: Any, x2: Any) -> Any:
         x1, x2 = ops.convert_to_tensor(x1), ops.convert_to_tensor(x2)
@@ -41,12 +41,12 @@ def matmul(plain: Callable) -> Callable:
 
 
 def transposed_product(a: Any, b: Any) -> Any:
-    """The product a' b as the transpose of b' a: 2 to 20 times as fast by XLA, where b is the narrow one."""
+    """The product a' b as the transpose of b' a, which XLA computes 2 to 20 times as fast if b is narrow."""
     return ops.transpose(left_as_it_is(ops.transpose(b) @ a))
 
 
 def left_as_it_is(tensor: Any) -> Any:
-    """A tensor that XLA computes as it is, and does not merge with what is done with it."""
+    """Keep XLA from fusing a tensor's computation with the operations that use it."""
     if keras.backend.backend() == "jax":
         from jax.lax import optimization_barrier
 

@@ -1,7 +1,7 @@
-"""Pooling by the places in windows.
+"""Pooling as one operation for each position in the window, for XLA.
 
-What is pooled is one loop over the outputs, which XLA merges with what is done before. Its own gradients go
-from element to element for the largest, and through all windows for the average.
+It becomes one loop over the outputs, which XLA fuses with the operation before. The gradients of XLA's own
+pooling are slow: max pooling's visits one element after another, average pooling's all windows.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Shape = tuple[int, ...]
 
 
 def max_pool(plain: Callable) -> Callable:
-    """Max pooling, whose gradient goes to the first of the largest elements of a window, as everywhere."""
+    """Max pooling; the gradient goes to the first maximum of a window, as in all backends."""
     return pooling(plain, largest)
 
 
 def average_pool(plain: Callable) -> Callable:
-    """Average pooling; padding does not count."""
+    """Average pooling; padding does not count in the average."""
     return pooling(plain, average)
 
 
 def average_pool_of_jax_3_9(plain: Callable) -> Callable:
-    """The same for Keras 3.9 on JAX, where all but the last argument must be given."""
+    """Average pooling for Keras 3.9 on JAX, where only the last argument has a default."""
     average = average_pool(plain)
 
     def pool(inputs: Any, pool_size: Any, strides: Any, padding: str, data_format: Any = None):
@@ -77,10 +77,10 @@ def largest(inputs: Any, size: Shape, strides: Shape, padding: str) -> Any:
 
 
 def first_largest(parts: list[Any]) -> Any:
-    """Which of several arrays has the first of the largest elements at each place.
+    """For each element, the index of the first of several arrays that has the maximum.
 
-    Found without the largest as it was before: XLA may compute what is compared once more, and round it
-    otherwise.
+    It does not use the maximum computed in the forward pass: XLA may recompute the values that are compared
+    to it with different rounding.
     """
     first, so_far = ops.zeros(parts[0].shape, "int32"), parts[0]
     for number, part in enumerate(parts[1:], 1):
@@ -105,27 +105,29 @@ def average(inputs: Any, size: Shape, strides: Shape, padding: str) -> Any:
     return with_gradient(lambda inputs: sum(seen(inputs)) / number, gradient)(inputs)
 
 
-# ---- windows that do not overlap, with an axis for each dimension after that of the windows ----------------
+# ---- windows that do not overlap: each spatial axis becomes two, the window and the position in it ----------
 
 
 def are_apart(size: Shape, strides: Shape, padding: str) -> bool:
+    """Whether windows neither overlap nor leave gaps between them, and there is no padding."""
     return strides == size and padding == "valid"
 
 
 def beside_windows(array: Any, size: Shape) -> Any:
+    """Add an axis of length 1 for the positions in a window after each spatial axis."""
     for dimension in range(len(size)):
         array = ops.expand_dims(array, 2 * dimension + 2)
     return array
 
 
 def numbers_in_window(size: Shape) -> Any:
-    """The number of each place in a window, in row-major order."""
+    """The number of each position in a window, in row-major order."""
     axes = [axis for places in size for axis in (1, places)]
     return ops.reshape(ops.arange(math.prod(size), dtype="int32"), [1, *axes, 1])
 
 
 def from_windows(blocks: Any, shape: Shape) -> Any:
-    """The elements of windows as an array of a shape, 0 where there is no window."""
+    """Reshape windows to an array of the given shape, with 0 where there is no window."""
     counts, sizes = blocks.shape[1:-1:2], blocks.shape[2:-1:2]
     covered = [count * size for count, size in zip(counts, sizes, strict=True)]
     edges = [(0, whole - part) for whole, part in zip(shape[1:-1], covered, strict=True)]
