@@ -216,7 +216,7 @@ class JaxEngine(PlainEngine):
         return outputs
 
     def _outputs_of_padded(self, step: Steps, stream: Stream, steps: int) -> list[Any]:
-        """Outputs of one batch after another. The last batch of arrays is padded to the size of the others."""
+        """Outputs of one batch after another; the last batch of arrays is padded to the size."""
         several = isinstance(stream, RowStream) and stream.source.samples > stream.size
         outputs = []
         for batch in stream.take(steps):
