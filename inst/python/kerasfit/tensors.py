@@ -66,7 +66,7 @@ def to_model_dtype(array: np.ndarray, label: str | None = None) -> np.ndarray:
             suspicious.append(rows)
 
     if look or not as_it_is:
-        in_blocks(work, len(array), array.size)
+        parallel_over_rows(work, len(array), array.size)
     if suspicious:
         check_finite(label, array)
     return result
@@ -142,7 +142,7 @@ def aligned_copy(array: np.ndarray, dtype: Any = None) -> np.ndarray:
     def fill(rows: slice) -> None:
         copy[rows] = array[rows]
 
-    in_blocks(fill, len(array), array.size)
+    parallel_over_rows(fill, len(array), array.size)
     return copy
 
 
@@ -154,11 +154,11 @@ def matrix_of_columns(columns: Sequence[np.ndarray], dtype: np.dtype) -> np.ndar
         for number, column in enumerate(columns):
             matrix[rows, number] = column[rows]
 
-    in_blocks(fill, len(matrix), matrix.size)
+    parallel_over_rows(fill, len(matrix), matrix.size)
     return matrix
 
 
-def in_blocks(work: Callable[[slice], None], rows: int, size: int) -> None:
+def parallel_over_rows(work: Callable[[slice], None], rows: int, size: int) -> None:
     """Call ``work`` for blocks of rows that fit the cache, on all cores. ``size`` is the number of elements.
 
     Threads run in parallel because numpy releases the interpreter lock.

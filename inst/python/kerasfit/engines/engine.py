@@ -107,7 +107,7 @@ class Engine(Protocol):
         """End training: set variables to their final values (such as an optimizer's moving averages)."""
 
 
-class PlainEngine:
+class BaseEngine:
     """Runs the model's ``train_step``, ``test_step`` and ``predict_step`` on one batch after another.
 
     Subclasses define how a step is compiled.
@@ -121,7 +121,7 @@ class PlainEngine:
         self.kernels = True
         self._at_work: Future | None = None  # the step that the worker is running
         self._steps: dict[tuple[str, str, bool], tuple[Any, Callable]] = {}
-        self._facts: tuple[Any, dict[Callable, Any]] = None, {}
+        self._traits: tuple[Any, dict[Callable, Any]] = None, {}
 
     def use_plan(self, plan: str) -> None:
         """Set how steps are run: one of ``plans``, or "auto" to choose by model and device."""
@@ -161,17 +161,17 @@ class PlainEngine:
             self._steps[key] = function, self.compiled(kind, getattr(self.model, f"{kind}_step"))
         return self._steps[key][1]
 
-    def fact(self, find: Callable[[keras.Model], Any]) -> Any:
+    def cached_trait(self, find: Callable[[keras.Model], Any]) -> Any:
         """Return ``find(model)``, cached until Keras discards its functions for the model's steps."""
         functions = self.model.train_function, self.model.test_function
         if not any(functions):
             return find(self.model)
-        if self._facts[0] != functions:
-            self._facts = functions, {}
-        facts = self._facts[1]
-        if find not in facts:
-            facts[find] = find(self.model)
-        return facts[find]
+        if self._traits[0] != functions:
+            self._traits = functions, {}
+        traits = self._traits[1]
+        if find not in traits:
+            traits[find] = find(self.model)
+        return traits[find]
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         return stream_of(source, steps_per_epoch)
@@ -231,12 +231,12 @@ class PlainEngine:
 
     def results(self, logs: Logs) -> Logs:
         logs = self.latest(logs)
-        if not self.fact(all_logs_are_metrics):
+        if not self.cached_trait(all_logs_are_metrics):
             self.sync()
             metrics = self.model.get_metrics_result()
             logs = metrics if set(metrics) == set(logs) else logs
         if len(logs) > 2 and list(logs) == sorted(logs):  # older versions of Keras sort them
-            first = [name for name in self.fact(metric_names) if name in logs]
+            first = [name for name in self.cached_trait(metric_names) if name in logs]
             logs = {name: logs[name] for name in dict.fromkeys([*first, *logs])}
         return numbers(logs)
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
 from kerasfit import keras_private
-from kerasfit.engines.engine import DEFAULTS, ExecutionOptions, Logs, PlainEngine, finite_loss
+from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, Logs, finite_loss
 from kerasfit.engines.jax.steps import OUTPUTS, Loop, RowsWithin, State, Steps
 from kerasfit.engines.kernels import replaced
 from kerasfit.runtime.memory import aligned_empty, elements_around, is_aligned
@@ -43,7 +43,7 @@ if jax.__version_info__ < (0, 6):
     run_no_kept_programs()
 
 
-class JaxEngine(PlainEngine):
+class JaxEngine(BaseEngine):
     """Runs an execution as one compiled loop over rows of arrays on the device.
 
     Between executions the engine holds the state; ``sync`` writes it to the model's variables. There are two
@@ -55,13 +55,13 @@ class JaxEngine(PlainEngine):
 
     def __init__(self, model: keras.Model):
         super().__init__(model)
-        self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
+        self._device_data: WeakKeyDictionary[Stream, DeviceData] = WeakKeyDictionary()
         self._metrics_at_zero: tuple[list[int], list[np.ndarray]] = [], []
         self._held = State()  # returned by programs, or values of variables that they do not change
-        self._ours: set[str] = set()  # the parts of it that are not in the variables
+        self._unsynced: set[str] = set()  # the parts of it that are not in the variables
         # The state that the last program returned. Programs consume the state passed to them (donation), so
         # the new state must be stored before Python can be interrupted; ``list.extend`` does so within C.
-        self._given: list[tuple[State, Any]] = []
+        self._returned: list[tuple[State, Any]] = []
         self._running: deque[Logs] = deque()
 
     def choose_plan(self) -> str:
@@ -80,7 +80,7 @@ class JaxEngine(PlainEngine):
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
         if self.plan == "loop" and isinstance(stream, RowStream) and source.in_memory:
-            self._resident[stream] = Resident(source.data)
+            self._device_data[stream] = DeviceData(source.data)
         return stream
 
     def prepare(self, stream: Stream) -> None:
@@ -102,36 +102,36 @@ class JaxEngine(PlainEngine):
 
         The step gets a copy of the values of variables that it changes, because a program consumes them.
         """
-        self._take_given()
+        self._collect_returned()
         for name in (*step.changes, *step.keeps):
             if getattr(self._held, name) is None:
                 values = [variable.value for variable in self._variables(name)]
                 self._held = self._held._replace(**{name: values})
-        if theirs := [name for name in step.changes if name not in self._ours]:
+        if theirs := [name for name in step.changes if name not in self._unsynced]:
             self._held = jax.tree.map(copy_of, self._held.only(theirs)).over(self._held)
-            self._ours.update(theirs)
+            self._unsynced.update(theirs)
         return self._held.only(step.changes), self._held.only(step.keeps)
 
-    def _take_given(self) -> None:
-        for state, _ in self._given:
+    def _collect_returned(self) -> None:
+        for state, _ in self._returned:
             self._held = state.over(self._held)
-        self._given = []
+        self._returned = []
 
     def sync(self) -> None:
-        self._take_given()
-        for name in self._ours:
+        self._collect_returned()
+        for name in self._unsynced:
             for variable, value in zip(self._variables(name), getattr(self._held, name), strict=True):
                 if isinstance(value, jax.Array):
                     keras_private.put(variable, value)
                 else:
                     variable.assign(value)
-        self._held, self._ours = State(), set()
+        self._held, self._unsynced = State(), set()
 
     def reset_metrics(self) -> None:
-        if self.fact(keras_private.metrics_reset_variables_only):
-            self._take_given()
+        if self.cached_trait(keras_private.metrics_reset_variables_only):
+            self._collect_returned()
             self._held = self._held._replace(metrics=self._reset_values())
-            self._ours.add("metrics")
+            self._unsynced.add("metrics")
         else:
             self.sync()
             self.model.reset_metrics()
@@ -159,53 +159,55 @@ class JaxEngine(PlainEngine):
 
     def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
         step, logs, halting = self.step(kind), {}, options.halt_on_nan
-        if resident := self._resident.get(stream):
+        if device_data := self._device_data.get(stream):
             if kind == "test":
                 step.limit_programs((stream.size, stream.source.samples))
-            resident.compile(step, stream, halting, self._state(step))
+            device_data.compile(step, stream, halting, self._state(step))
             taken = stream.take_rows(steps)
             for rows in taken.split():
                 if rows.steps:
-                    done, logs = self._advance(step, *resident.program(step, rows, halting))
+                    done, logs = self._advance(step, *device_data.program(step, rows, halting))
                     if halting and done < rows.steps:
                         stream.give_back(taken.steps - int(done))
                         break
         else:
             for data in self._batches(stream, steps):
-                logs = self._advance(step, step.by_itself, data)
+                logs = self._advance(step, step.single_step, data)
                 self._running.append(logs)
                 if len(self._running) > AHEAD:
                     jax.block_until_ready(self._running.popleft())
                 if halting and not finite_loss(logs):
                     break
             if options.async_steps:
-                return step.in_order(logs)
+                return step.in_original_order(logs)
             self._running.clear()
-        return step.in_order(jax.block_until_ready(logs))
+        return step.in_original_order(jax.block_until_ready(logs))
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         self._build_for_prediction(stream)
         step = self.step("predict")
-        resident = self._resident.get(stream)
-        if step.may_add_rows and resident:
-            outputs = self._outputs_of_chunks(step, resident, stream, steps)
+        device_data = self._device_data.get(stream)
+        if step.may_add_rows and device_data:
+            outputs = self._outputs_of_chunks(step, device_data, stream, steps)
         elif step.may_add_rows:
             outputs = self._outputs_of_padded(step, stream, steps)
-        elif resident and step.outputs_join(*self._state(step), resident.data, stream.size):
+        elif device_data and step.outputs_join(*self._state(step), device_data.data, stream.size):
             step.limit_programs((stream.size, stream.source.samples))
-            outputs = self._outputs_of_rows(step, resident, stream.take_rows(steps))
+            outputs = self._outputs_of_rows(step, device_data, stream.take_rows(steps))
         else:
             outputs = []
             for data in self._batches(stream, steps):
                 step.limit_programs(shapes_of(data))
-                outputs.append(self._advance(step, step.by_itself, data))
+                outputs.append(self._advance(step, step.single_step, data))
         self.sync()
         return [keras.tree.map_structure(to_numpy, output) for output in outputs]
 
-    def _outputs_of_chunks(self, step: Steps, resident: Resident, stream: RowStream, steps: int) -> list[Any]:
-        if resident.chunks is None:
-            resident.chunks = Chunks(stream.source.data[0], stream.source.samples, stream.size)
-        chunks = resident.chunks
+    def _outputs_of_chunks(
+        self, step: Steps, device_data: DeviceData, stream: RowStream, steps: int
+    ) -> list[Any]:
+        if device_data.chunks is None:
+            device_data.chunks = Chunks(stream.source.data[0], stream.source.samples, stream.size)
+        chunks = device_data.chunks
         program = step.over_rows(Loop(chunks.size, halting=False, rare=False))
         outputs = []
         for data, first, samples in chunks.of(stream.take_rows(steps)):
@@ -216,7 +218,7 @@ class JaxEngine(PlainEngine):
         return outputs
 
     def _outputs_of_padded(self, step: Steps, stream: Stream, steps: int) -> list[Any]:
-        """Outputs of one batch after another; the last batch of arrays is padded to the size."""
+        """Outputs of one batch after another; the last batch of arrays is padded."""
         several = isinstance(stream, RowStream) and stream.source.samples > stream.size
         outputs = []
         for batch in stream.take(steps):
@@ -225,16 +227,16 @@ class JaxEngine(PlainEngine):
             size = stream.size if several else rounded_up(samples)
             data = pack((padded(x, size),))
             step.limit_programs(shapes_of(data))
-            answer = self._advance(step, step.by_itself, data)
+            answer = self._advance(step, step.single_step, data)
             outputs.append(jax.tree.map(lambda output, n=samples: output[:n], answer))
         return outputs
 
-    def _outputs_of_rows(self, step: Steps, resident: Resident, rows: Rows) -> list[Any]:
+    def _outputs_of_rows(self, step: Steps, device_data: DeviceData, rows: Rows) -> list[Any]:
         """Outputs of a model whose batches must have the same sizes as in Keras."""
         outputs = []
         for some in rows.split():
             for part in some.in_parts(OUTPUTS):
-                _, answer = self._advance(step, *resident.program(step, part, halting=False))
+                _, answer = self._advance(step, *device_data.program(step, part, halting=False))
                 samples = part.stop - part.start
                 outputs.append(jax.tree.map(lambda output, n=samples: to_numpy(output)[:n], answer))
         return outputs
@@ -251,8 +253,8 @@ class JaxEngine(PlainEngine):
     def _advance(self, step: Steps, program: Callable, *data: Any) -> Any:
         """Run a step's program on the state, store the new state, and return its logs or outputs."""
         changing, kept = self._state(step)
-        self._given.extend(starmap(program, [(changing, kept, *data)]))
-        return self._given[-1][1]
+        self._returned.extend(starmap(program, [(changing, kept, *data)]))
+        return self._returned[-1][1]
 
     def _build_for_prediction(self, stream: Stream) -> None:
         """Build the layers that are not built, from a batch of inputs only."""
@@ -262,7 +264,7 @@ class JaxEngine(PlainEngine):
                 model(to_backend(stream.peek().x))
 
 
-class Resident:
+class DeviceData:
     """The arrays of a source on the device, and the order of rows in the current pass."""
 
     def __init__(self, data: tuple):
@@ -273,7 +275,7 @@ class Resident:
 
     @cached_property
     def data(self) -> Any:
-        return pack(keras.tree.map_structure(resident, self._arrays))
+        return pack(keras.tree.map_structure(to_device, self._arrays))
 
     def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
         """The loop for these rows, and its arguments other than the state."""
@@ -328,7 +330,7 @@ class Chunks:
                 return None if leaf is None else leaf[begin : begin + length]
 
             data = padded(keras.tree.map_structure(part, self._x), length)
-            self._at = begin, pack((keras.tree.map_structure(on_device, data),))
+            self._at = begin, pack((keras.tree.map_structure(to_device_aligned, data),))
         return self._at[1]
 
 
@@ -358,7 +360,7 @@ def padded(data: Any, size: int) -> Any:
     return keras.tree.map_structure(fill, data)
 
 
-def on_device(leaf: Any) -> Any:
+def to_device_aligned(leaf: Any) -> Any:
     """Put an array on the device. On CPUs it shares the memory of aligned arrays."""
     if leaf is None or jax.default_backend() != "cpu":
         return to_backend(leaf)
@@ -370,7 +372,7 @@ def shapes_of(data: Any) -> tuple:
     return tuple(getattr(leaf, "shape", None) for leaf in keras.tree.flatten(data))
 
 
-def zeros_for(plain: Callable) -> Callable:
+def zeros_for(original: Callable) -> Callable:
     """A replacement for ``numpy.zeros``, for which JAX compiles a program for each shape.
 
     Optimizers call it to create their variables.
@@ -389,7 +391,7 @@ def copy_of(value: jax.Array) -> jax.Array | np.ndarray:
     return jax.device_put(value, may_alias=False)
 
 
-def resident(leaf: Any) -> Any:
+def to_device(leaf: Any) -> Any:
     """Put an array on the device. On CPUs it shares the memory of large or aligned arrays."""
     if not isinstance(leaf, np.ndarray) or jax.default_backend() != "cpu":
         return to_backend(leaf)
@@ -397,4 +399,4 @@ def resident(leaf: Any) -> Any:
         elements, first = elements_around(leaf) or (None, 0)
         if elements is not None and elements.size <= np.iinfo(np.int32).max:
             return RowsWithin(jax.device_put(elements, may_alias=True), np.int32(first), leaf.shape)
-    return on_device(leaf)
+    return to_device_aligned(leaf)

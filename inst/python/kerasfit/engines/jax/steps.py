@@ -151,7 +151,7 @@ class Steps:
     def _forget_programs(self) -> None:
         # A new function each time: JAX keeps the programs of a function, and shares them with equal
         # functions.
-        self.by_itself = self._compile(functools.partial(self._traced, self._one), rare=False)
+        self.single_step = self._compile(functools.partial(self._traced, self._one), rare=False)
         self._loops: dict[Loop, Callable] = {}
         self._shapes: set[tuple] = set()
 
@@ -190,7 +190,7 @@ class Steps:
         after = State(**dict(zip(TAKEN[self.kind], values, strict=True)))
         return after.only(self.changes), answer
 
-    def in_order(self, logs: Logs) -> Logs:
+    def in_original_order(self, logs: Logs) -> Logs:
         """Logs in the order in which the step returned them; JAX sorts them by name."""
         return {name: logs[name] for name in self._names if name in logs}
 
@@ -245,7 +245,7 @@ class Steps:
             with keras.StatelessScope(list(zip(self.model.metrics_variables, state.metrics, strict=True))):
                 return self.model.get_metrics_result()
 
-        def goes_on(carry: tuple) -> Any:
+        def continues(carry: tuple) -> Any:
             number, state, logs = carry
             loss = report(state, logs).get("loss", 0.0) if kind.halting else 0.0
             return (number < steps) & jnp.isfinite(loss)
@@ -261,7 +261,7 @@ class Steps:
                 )
             return number + 1, state, {} if from_metrics else answer
 
-        number, state, carried = lax.while_loop(goes_on, advance, (jnp.int32(0), changing, carried))
+        number, state, carried = lax.while_loop(continues, advance, (jnp.int32(0), changing, carried))
         return state, (number, report(state, carried))
 
     def outputs_join(self, changing: State, kept: State, data: Any, size: int) -> bool:
@@ -270,7 +270,7 @@ class Steps:
             lambda leaf: None if leaf is None else jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype),
             data,
         )
-        outputs = jax.eval_shape(self.by_itself, changing, kept, batch)[1]
+        outputs = jax.eval_shape(self.single_step, changing, kept, batch)[1]
         return all(output.shape[:1] == (size,) for output in jax.tree.leaves(outputs))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 
-def tensorflow_dropout(plain: Callable) -> Callable:
+def tensorflow_dropout(original: Callable) -> Callable:
     """Dropout with the Threefry generator; with XLA's default on CPUs it takes fifty times as long."""
     import tensorflow as tf
 
@@ -20,10 +20,10 @@ def tensorflow_dropout(plain: Callable) -> Callable:
             inputs, rate=rate, noise_shape=noise_shape, seed=seed, rng_alg="threefry"
         )
 
-    return dropout(plain, drop)
+    return dropout(original, drop)
 
 
-def jax_dropout(plain: Callable) -> Callable:
+def jax_dropout(original: Callable) -> Callable:
     """Dropout with the same random bits as JAX, generated without the loop that JAX uses on CPUs."""
     import jax.numpy as jnp
 
@@ -31,10 +31,10 @@ def jax_dropout(plain: Callable) -> Callable:
         kept = jax_bernoulli(seed.next(), 1.0 - rate, noise_shape)
         return jnp.where(kept, inputs / (1.0 - rate), jnp.zeros_like(inputs))
 
-    return dropout(plain, drop)
+    return dropout(original, drop)
 
 
-def dropout(plain: Callable, drop: Callable) -> Callable:
+def dropout(original: Callable, drop: Callable) -> Callable:
     """Use ``drop`` if called as layers call dropout: with a fixed rate, known shapes and a seed generator."""
 
     def function(inputs: Any, rate: Any, noise_shape: Any = None, seed: Any = None) -> Any:
@@ -46,7 +46,7 @@ def dropout(plain: Callable, drop: Callable) -> Callable:
             or not all(isinstance(size, int) for size in shape)
             or not keras.backend.is_float_dtype(inputs.dtype)
         ):
-            return plain(inputs, rate, noise_shape, seed)
+            return original(inputs, rate, noise_shape, seed)
         return drop(inputs, rate, shape, seed)
 
     return function

@@ -11,7 +11,7 @@ from keras import ops
 FEW_COLUMNS = 16
 
 
-def matmul(plain: Callable) -> Callable:
+def matmul(original: Callable) -> Callable:
     """Product with a matrix of few columns, such as a last layer's; its gradient is computed transposed."""
 
     def product(x1: Any, x2: Any) -> Any:
@@ -24,16 +24,16 @@ def matmul(plain: Callable) -> Callable:
             or not 1 < x2.shape[1] < x2.shape[0]
             or x2.shape[1] > FEW_COLUMNS
         ):
-            return plain(x1, x2)
+            return original(x1, x2)
 
         @ops.custom_gradient
         def narrow(x1: Any, x2: Any) -> Any:
             def gradient(*upstream: Any) -> Any:
                 (upstream,) = upstream
                 rows, of_rows = (ops.reshape(x, (-1, x.shape[-1])) for x in (x1, upstream))
-                return plain(upstream, ops.transpose(x2)), transposed_product(rows, of_rows)
+                return original(upstream, ops.transpose(x2)), transposed_product(rows, of_rows)
 
-            return plain(x1, x2), gradient
+            return original(x1, x2), gradient
 
         return narrow(x1, x2)
 
@@ -42,15 +42,15 @@ def matmul(plain: Callable) -> Callable:
 
 def transposed_product(a: Any, b: Any) -> Any:
     """The product a' b as the transpose of b' a, which XLA computes 2 to 20 times as fast if b is narrow."""
-    return ops.transpose(left_as_it_is(ops.transpose(b) @ a))
+    return ops.transpose(optimization_barrier(ops.transpose(b) @ a))
 
 
-def left_as_it_is(tensor: Any) -> Any:
+def optimization_barrier(tensor: Any) -> Any:
     """Keep XLA from fusing a tensor's computation with the operations that use it."""
     if keras.backend.backend() == "jax":
-        from jax.lax import optimization_barrier
+        from jax import lax
 
-        return optimization_barrier(tensor)
-    from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
+        return lax.optimization_barrier(tensor)
+    from tensorflow.compiler.tf2xla.python import xla
 
-    return optimization_barrier(tensor)[0]
+    return xla.optimization_barrier(tensor)[0]

@@ -17,17 +17,17 @@ import numpy as np
 from keras import layers, ops
 
 
-def lstm(plain: Callable) -> Callable:
+def lstm(original: Callable) -> Callable:
     """LSTM: a replacement for ``LSTM.inner_loop``."""
-    return inner_loop(plain, layers.LSTMCell, lstm_over_time)
+    return inner_loop(original, layers.LSTMCell, lstm_over_time)
 
 
-def gru(plain: Callable) -> Callable:
+def gru(original: Callable) -> Callable:
     """GRU: a replacement for ``GRU.inner_loop``."""
-    return inner_loop(plain, layers.GRUCell, gru_over_time)
+    return inner_loop(original, layers.GRUCell, gru_over_time)
 
 
-def inner_loop(plain: Callable, cell: type, over_time: Callable) -> Callable:
+def inner_loop(original: Callable, cell: type, over_time: Callable) -> Callable:
     def loop(
         self: layers.RNN, sequences: Any, initial_state: list, mask: Any, training: bool = False
     ) -> tuple[Any, Any, list]:
@@ -35,9 +35,9 @@ def inner_loop(plain: Callable, cell: type, over_time: Callable) -> Callable:
         layer = self
         state = keras.tree.flatten(initial_state)
         step_mask = mask[0] if isinstance(mask, (list, tuple)) else mask
-        if not suits(layer, cell, [sequences, *state], step_mask):
-            return plain(layer, sequences, initial_state, mask, training)
-        sequences = dropped_out(layer, sequences, training)
+        if not is_supported(layer, cell, [sequences, *state], step_mask):
+            return original(layer, sequences, initial_state, mask, training)
+        sequences = apply_input_dropout(layer, sequences, training)
         by_time = [ops.transpose(sequences, (1, 0, 2))]
         if step_mask is not None:
             by_time.append(ops.expand_dims(ops.cast(ops.transpose(step_mask), "float32"), -1))
@@ -49,13 +49,13 @@ def inner_loop(plain: Callable, cell: type, over_time: Callable) -> Callable:
         states, *others = ops.custom_gradient(lambda *arrays: function(*arrays))(
             inputs, *state, *weights, ops.convert_to_tensor(layer.cell.bias), *present
         )
-        outputs = seen_outputs(states, *present, zero=layer.zero_output_for_mask) if present else states
+        outputs = masked_outputs(states, *present, zero=layer.zero_output_for_mask) if present else states
         return outputs[-1], ops.transpose(outputs, (1, 0, 2)), [states[-1], *others]
 
     return loop
 
 
-def suits(layer: layers.RNN, cell: type, tensors: list, mask: Any) -> bool:
+def is_supported(layer: layers.RNN, cell: type, tensors: list, mask: Any) -> bool:
     """Whether the kernels support a layer and the tensors and mask that it is called with."""
     own = layer.cell
     return (
@@ -75,14 +75,14 @@ def suits(layer: layers.RNN, cell: type, tensors: list, mask: Any) -> bool:
     )
 
 
-def dropped_out(layer: layers.RNN, sequences: Any, training: bool) -> Any:
+def apply_input_dropout(layer: layers.RNN, sequences: Any, training: bool) -> Any:
     """Apply a layer's input dropout, which uses the same dropout mask at all time steps."""
     if not training or not layer.cell.dropout:
         return sequences
     return sequences * ops.expand_dims(layer.cell.get_dropout_mask(sequences[:, 0, :]), 1)
 
 
-def seen_outputs(states: Any, present: Any, *, zero: bool) -> Any:
+def masked_outputs(states: Any, present: Any, *, zero: bool) -> Any:
     """Outputs under a mask: at masked time steps the previous output, or 0 if ``zero``.
 
     Before the first time step that is not masked, the output is the initial state with JAX, and 0 with
@@ -120,15 +120,15 @@ def lstm_over_time(
     scaled_recurrent = recurrent * scale
 
     def forward(time: Any, h: Any, c: Any, gates: Any, carries: Any, outputs: Any) -> tuple:
-        now = ops.tanh(at(projected, time) + h @ scaled_recurrent) * scale + shift
+        now = ops.tanh(slice_at(projected, time) + h @ scaled_recurrent) * scale + shift
         i, f, g, o = ops.split(now, 4, -1)
         new_c = f * c + i * g
         new_h = o * ops.tanh(new_c)
         if present is not None:
-            here = at(present, time) > 0
+            here = slice_at(present, time) > 0
             new_h, new_c = ops.where(here, new_h, h), ops.where(here, new_c, c)
-            outputs = put(outputs, time, new_h)
-        return time + 1, new_h, new_c, put(gates, time, now), put(carries, time, new_c), outputs
+            outputs = update_at(outputs, time, new_h)
+        return time + 1, new_h, new_c, update_at(gates, time, now), update_at(carries, time, new_c), outputs
 
     kept = ops.zeros(() if present is None else (times, samples, units))
     start = (0, h, c, ops.zeros((times, samples, 4 * units)), ops.zeros((times, samples, units)), kept)
@@ -153,13 +153,13 @@ def lstm_over_time(
 
         def backward(time: Any, d_h: Any, d_c: Any, d_gates: Any) -> tuple:
             if every:
-                d_h = d_h + at(d_outputs, time)
-            d_c = d_c + d_h * at(to_carry, time)
-            now = ops.concatenate([d_c, d_c, d_c, d_h], -1) * at(to_gates, time)
+                d_h = d_h + slice_at(d_outputs, time)
+            d_c = d_c + d_h * slice_at(to_carry, time)
+            now = ops.concatenate([d_c, d_c, d_c, d_h], -1) * slice_at(to_gates, time)
             d_before = now @ transposed
             if present is not None:
-                d_before = d_before + d_h * (1 - at(present, time))
-            return time - 1, d_before, d_c * at(keeps, time), put(d_gates, time, now)
+                d_before = d_before + d_h * (1 - slice_at(present, time))
+            return time - 1, d_before, d_c * slice_at(keeps, time), update_at(d_gates, time, now)
 
         transposed = ops.transpose(recurrent)
         d_last = ops.zeros_like(h) if every else d_outputs[0]
@@ -193,16 +193,16 @@ def gru_over_time(
     scaled_recurrent, scaled_bias = recurrent * scale, bias[1] * scale
 
     def forward(time: Any, h: Any, gates: Any, outputs: Any) -> tuple:
-        given, own = at(projected, time), h @ scaled_recurrent + scaled_bias
+        given, own = slice_at(projected, time), h @ scaled_recurrent + scaled_bias
         both = 0.5 * ops.tanh(given[:, : 2 * units] + own[:, : 2 * units]) + 0.5
         update, reset = ops.split(both, 2, -1)
         own = own[:, 2 * units :]
         candidate = ops.tanh(given[:, 2 * units :] + reset * own)
         new_h = update * h + (1 - update) * candidate
         if present is not None:
-            new_h = ops.where(at(present, time) > 0, new_h, h)
+            new_h = ops.where(slice_at(present, time) > 0, new_h, h)
         now = ops.concatenate([both, candidate, own], -1)
-        return time + 1, new_h, put(gates, time, now), put(outputs, time, new_h)
+        return time + 1, new_h, update_at(gates, time, now), update_at(outputs, time, new_h)
 
     start = (0, h, ops.zeros((times, samples, 4 * units)), ops.zeros((times, samples, units)))
     *_, gates, outputs = ops.while_loop(lambda time, *_: time < times, forward, start)
@@ -222,9 +222,9 @@ def gru_over_time(
 
         def backward(time: Any, d_h: Any, d_state: Any) -> tuple:
             if every:
-                d_h = d_h + at(d_outputs, time)
-            now = ops.concatenate([d_h, d_h, d_h], -1) * at(to_state, time)
-            return time - 1, d_h * at(keeps, time) + now @ transposed, put(d_state, time, d_h)
+                d_h = d_h + slice_at(d_outputs, time)
+            now = ops.concatenate([d_h, d_h, d_h], -1) * slice_at(to_state, time)
+            return time - 1, d_h * slice_at(keeps, time) + now @ transposed, update_at(d_state, time, d_h)
 
         transposed = ops.transpose(recurrent)
         d_last = ops.zeros_like(h) if every else d_outputs[0]
@@ -256,11 +256,11 @@ def summed_products(a: Any, b: Any) -> Any:
     return ops.transpose(a) @ b
 
 
-def at(array: Any, time: Any) -> Any:
+def slice_at(array: Any, time: Any) -> Any:
     """The slice of an array at a time step (its first axis)."""
     return ops.squeeze(ops.slice(array, (time, 0, 0), (1, *array.shape[1:])), 0)
 
 
-def put(array: Any, time: Any, value: Any) -> Any:
+def update_at(array: Any, time: Any, value: Any) -> Any:
     """Return the array with a new slice at a time step."""
     return ops.slice_update(array, (time, 0, 0), value[None])

@@ -41,9 +41,9 @@ def replaced(functions: Mapping[str, Makers]) -> Iterator[None]:
     with _lock:
         for name, makers in functions.items():
             if not _users[name] and (found := replacement_for(name, makers)):
-                owner, attribute, own, other = found
-                _own_functions[name] = owner, attribute, own
-                setattr(owner, attribute, other)
+                owner, attribute, original, replacement = found
+                _original_functions[name] = owner, attribute, original
+                setattr(owner, attribute, replacement)
             _users[name] += 1
     wanted = wanted_here()
     wanted.update(list(functions))
@@ -54,13 +54,13 @@ def replaced(functions: Mapping[str, Makers]) -> Iterator[None]:
         with _lock:
             for name in functions:
                 _users[name] -= 1
-                if not _users[name] and name in _own_functions:
-                    setattr(*_own_functions.pop(name))
+                if not _users[name] and name in _original_functions:
+                    setattr(*_original_functions.pop(name))
 
 
 _lock = threading.Lock()
 _users: Counter[str] = Counter()
-_own_functions: dict[str, tuple[Any, str, Callable]] = {}
+_original_functions: dict[str, tuple[Any, str, Callable]] = {}
 _here = threading.local()
 _warned: set[str] = set()
 
@@ -78,27 +78,27 @@ def replacement_for(name: str, makers: Makers) -> tuple[Any, str, Callable, Call
     Returns the owner of the function, its attribute there, the function and its replacement.
     """
     owner, attribute = keras_private.owner_of(name), name.rpartition(".")[2]
-    own = getattr(owner, attribute, None)
-    other = own and fitting(name, own, makers if isinstance(makers, tuple) else (makers,))
-    if not other:
+    original = getattr(owner, attribute, None)
+    replacement = original and fitting(name, original, makers if isinstance(makers, tuple) else (makers,))
+    if not replacement:
         warn_once(name)
         return None
-    return owner, attribute, own, other
+    return owner, attribute, original, replacement
 
 
 @functools.lru_cache(maxsize=256)
-def fitting(name: str, own: Callable, makers: tuple[Maker, ...]) -> Callable | None:
+def fitting(name: str, original: Callable, makers: tuple[Maker, ...]) -> Callable | None:
     """Return the first replacement that has the signature of Keras's function; None if none has.
 
     It calls Keras's function in threads that are in no block that replaces it.
     """
     for make in makers:
-        other = make(own)
-        if parameters(other) == parameters(own):
+        replacement = make(original)
+        if parameters(replacement) == parameters(original):
 
-            @functools.wraps(own)
+            @functools.wraps(original)
             def function(*args: Any, **kwargs: Any) -> Any:
-                return (other if wanted_here()[name] else own)(*args, **kwargs)  # noqa: B023
+                return (replacement if wanted_here()[name] else original)(*args, **kwargs)  # noqa: B023
 
             return function
     return None

@@ -18,7 +18,7 @@ def channels_last(data_format: str | None) -> bool:
     return (data_format or keras.config.image_data_format()) == "channels_last"
 
 
-def by_place(
+def window_slices(
     inputs: Any,
     size: tuple[int, ...],
     strides: tuple[int, ...],

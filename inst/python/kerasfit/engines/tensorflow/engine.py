@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerasfit import keras_private
-from kerasfit.engines.engine import DEFAULTS, ExecutionOptions, Logs, PlainEngine, all_logs_are_metrics
-from kerasfit.engines.tensorflow.steps import PASSES, CompiledLoop, Passes, Steps, XlaLoop
+from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, Logs, all_logs_are_metrics
+from kerasfit.engines.tensorflow.steps import MAX_PASSES, CompiledLoop, EpochLoop, Steps, XlaLoop
 from kerasfit.runtime import compilation_cache
 from kerasfit.runtime.cpu import abilities
 from kerasfit.runtime.memory import aligned_empty, is_aligned
@@ -25,7 +25,7 @@ FEW_BATCHES = 100  # XLA's loop makes several passes over data of at most this m
 COPIED_PARAMETERS = 10_000_000  # at most; compiling in the background needs a copy of the variables
 
 
-class TensorFlowEngine(PlainEngine):
+class TensorFlowEngine(BaseEngine):
     """Runs an execution as one compiled loop over rows of arrays or elements of a dataset.
 
     There are four plans. "loop" runs the loop as a graph. With "xla", XLA compiles the loop for whole
@@ -48,10 +48,10 @@ class TensorFlowEngine(PlainEngine):
 
     def __init__(self, model: keras.Model):
         super().__init__(model)
-        self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
+        self._device_data: WeakKeyDictionary[Stream, DeviceData] = WeakKeyDictionary()
         self._reset_due = False
         self._ahead: Steps | None = None  # its loop is compiled by XLA, or was, while the graph trains
-        self._beyond_xla: dict[str, Any] = {}  # Keras's functions for steps that XLA failed to compile
+        self._failed_in_xla: dict[str, Any] = {}  # Keras's functions for steps that XLA failed to compile
 
     def choose_plan(self) -> str:
         if not on_cpu():
@@ -65,7 +65,8 @@ class TensorFlowEngine(PlainEngine):
     def _xla_has_failed(self) -> bool:
         """Whether XLA failed to compile a step, and Keras has not made a new function for it since."""
         return any(
-            function is getattr(self.model, f"{kind}_function") for kind, function in self._beyond_xla.items()
+            function is getattr(self.model, f"{kind}_function")
+            for kind, function in self._failed_in_xla.items()
         )
 
     def compiled(self, kind: str, step: Callable) -> Callable:
@@ -81,7 +82,7 @@ class TensorFlowEngine(PlainEngine):
             return DatasetStream(source, steps_per_epoch)
         stream = super().open(source, steps_per_epoch)
         if isinstance(stream, RowStream) and source.in_memory:
-            self._resident[stream] = Resident(source.data)
+            self._device_data[stream] = DeviceData(source.data)
         return stream
 
     def prepare(self, stream: Stream) -> None:
@@ -91,7 +92,7 @@ class TensorFlowEngine(PlainEngine):
                 keras_private.build_state(self.model, numbers_or_tensors(tuple(batch)))
 
     def reset_metrics(self) -> None:
-        if self.fact(keras_private.metrics_reset_variables_only):
+        if self.cached_trait(keras_private.metrics_reset_variables_only):
             self._reset_due = True  # in the next execution
         else:
             self.model.reset_metrics()
@@ -115,8 +116,8 @@ class TensorFlowEngine(PlainEngine):
         step, halting = self.step(kind), options.halt_on_nan
         if isinstance(stream, DatasetStream):
             return stream.run(step, steps, reset=self._take_reset(), halting=halting)
-        if stream in self._resident:
-            by_xla, steps = self._who_compiles(step, stream, steps, options)
+        if stream in self._device_data:
+            by_xla, steps = self._choose_compiler(step, stream, steps, options)
             rows = stream.take_rows(steps)
             run = self._run_by_xla if by_xla else self._run_as_graph
             done, logs = run(step, stream, rows, halting=halting)
@@ -127,7 +128,7 @@ class TensorFlowEngine(PlainEngine):
             self.sync()
         return self._last(step, stream, steps, options)
 
-    def _who_compiles(
+    def _choose_compiler(
         self, step: Steps, stream: RowStream, steps: int, options: ExecutionOptions
     ) -> tuple[bool, int]:
         """Decide whether XLA compiles the loop over the next steps, and how many steps it runs.
@@ -158,7 +159,7 @@ class TensorFlowEngine(PlainEngine):
         self._ahead = step
         if step.is_up_to_date:
             with contextlib.suppress(Exception):  # the error is raised again, and handled, when the loop runs
-                self._resident[stream].compile_ahead(
+                self._device_data[stream].compile_ahead(
                     step,
                     self._loop_of_xla(step, stream),
                     stream.size,
@@ -168,7 +169,7 @@ class TensorFlowEngine(PlainEngine):
 
     def _run_as_graph(self, step: Steps, stream: RowStream, rows: Rows, *, halting: bool) -> tuple[int, Logs]:
         """Run a step over rows as a graph; return the number of steps and the logs."""
-        return self._resident[stream].run(step, rows, reset=self._take_reset(), halting=halting)
+        return self._device_data[stream].run(step, rows, reset=self._take_reset(), halting=halting)
 
     def _run_by_xla(self, step: Steps, stream: RowStream, rows: Rows, *, halting: bool) -> tuple[int, Logs]:
         """Run a step over rows, whole batches with XLA; return the number of steps and the logs.
@@ -179,7 +180,7 @@ class TensorFlowEngine(PlainEngine):
         finished = None if step.has_run else self._finished_steps()
         loop = self._loop_of_xla(step, stream)
         try:
-            done, logs = self._resident[stream].run(step, rows, loop, reset=reset, halting=halting)
+            done, logs = self._device_data[stream].run(step, rows, loop, reset=reset, halting=halting)
         except tf.errors.OpError:
             if self._finished_steps() != finished:
                 raise
@@ -191,25 +192,25 @@ class TensorFlowEngine(PlainEngine):
             if not self.plan_is_chosen:
                 raise
             # If the cause is another one, running the graph raises it.
-            self._beyond_xla[step.kind] = getattr(self.model, f"{step.kind}_function")
+            self._failed_in_xla[step.kind] = getattr(self.model, f"{step.kind}_function")
             self.plan, self._reset_due = "loop", reset
             return self._run_as_graph(self.step(step.kind), stream, rows, halting=halting)
         step.has_run = True
         return done, logs
 
-    def _loop_of_xla(self, step: Steps, stream: RowStream) -> XlaLoop | Passes:
+    def _loop_of_xla(self, step: Steps, stream: RowStream) -> XlaLoop | EpochLoop:
         if step.kind == "train" and self._in_passes(stream):
-            return Passes(stream.size, stream.source.samples % stream.size)
+            return EpochLoop(stream.size, stream.source.samples % stream.size)
         return XlaLoop(stream.size, around_loop=self.plan == "xla")
 
     def _in_passes(self, stream: RowStream) -> bool:
         """Whether XLA's loop runs whole passes: if the data have few batches and steps are short."""
         few = stream.source.samples <= FEW_BATCHES * stream.size
-        return few and self.plan == "xla" and self.fact(has_plain_short_steps)
+        return few and self.plan == "xla" and self.cached_trait(has_plain_short_steps)
 
     def train_epochs(self, stream: Stream, epochs: int) -> list[Logs]:
-        in_passes = stream in self._resident and stream.limit is None and self._in_passes(stream)
-        step, epochs = self.step("train"), min(epochs, PASSES)
+        in_passes = stream in self._device_data and stream.limit is None and self._in_passes(stream)
+        step, epochs = self.step("train"), min(epochs, MAX_PASSES)
         if epochs < 2 or not (in_passes and step.has_run):
             return []
         passes = []
@@ -217,9 +218,9 @@ class TensorFlowEngine(PlainEngine):
             stream.begin_epoch()
             passes.append(stream.take_rows(stream.steps))
         self._reset_due = False
-        logs = self._resident[stream].run_passes(step, passes, self._loop_of_xla(step, stream), reset=True)[
-            -1
-        ]
+        logs = self._device_data[stream].run_passes(
+            step, passes, self._loop_of_xla(step, stream), reset=True
+        )[-1]
         logs = keras.tree.map_structure(to_numpy, logs)
         return [numbers(keras.tree.map_structure(lambda of: of[i], logs)) for i in range(epochs)]  # noqa: B023
 
@@ -236,18 +237,18 @@ class TensorFlowEngine(PlainEngine):
             self.step("train").has_run = state
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
-        resident = self._resident.get(stream)
-        if resident and self.step("predict").outputs_join(resident.data):
-            _, outputs = resident.run(self.step("predict"), stream.take_rows(steps))
+        device_data = self._device_data.get(stream)
+        if device_data and self.step("predict").outputs_join(device_data.data):
+            _, outputs = device_data.run(self.step("predict"), stream.take_rows(steps))
             return [keras.tree.map_structure(to_numpy, outputs)]
         return super().predict(stream, steps)
 
 
-class Resident:
+class DeviceData:
     """The arrays of a source as tensors on the device, and the order of rows in the current pass."""
 
     def __init__(self, data: tuple):
-        self.data = pack(keras.tree.map_structure(resident, data))
+        self.data = pack(keras.tree.map_structure(to_device, data))
         self.leaves = [leaf for leaf in keras.tree.flatten(self.data) if leaf is not None]
         self.samples = int(self.leaves[0].shape[0])
         self._order = None, no_order()  # of the current pass: as given, and on the device
@@ -255,17 +256,17 @@ class Resident:
 
     def order(self, rows: Rows) -> tf.Tensor:
         if self._order[0] is not rows.order:
-            self._order = rows.order, resident(rows.order)
+            self._order = rows.order, to_device(rows.order)
         return self._order[1]
 
     def loop(
-        self, step: Steps, by: XlaLoop | Passes | None, batch_size: int, *, shuffled: bool, halting: bool
+        self, step: Steps, by: XlaLoop | EpochLoop | None, batch_size: int, *, shuffled: bool, halting: bool
     ) -> CompiledLoop:
         """The compiled loop for a step, by XLA or as a graph; built at the first call."""
         rest = self.samples % batch_size > 0
         key = step, by, rest, shuffled, halting
         if key not in self._loops:
-            if isinstance(by, Passes):
+            if isinstance(by, EpochLoop):
                 self._loops[key] = step.over_passes(self.data, by, shuffled=shuffled, halting=halting)
             else:
                 self._loops[key] = step.over_rows(
@@ -277,13 +278,13 @@ class Resident:
         self,
         step: Steps,
         rows: Rows,
-        by: XlaLoop | Passes | None = None,
+        by: XlaLoop | EpochLoop | None = None,
         *,
         reset: bool = False,
         halting: bool = False,
     ) -> tuple[int, Any]:
         """Run a step over rows; return the number of steps, and the metrics, last logs or all outputs."""
-        if isinstance(by, Passes):
+        if isinstance(by, EpochLoop):
             return self.run_passes(step, [rows], by, reset=reset, halting=halting)[:2]
         loop = self.loop(step, by, rows.batch_size, shuffled=rows.order is not None, halting=halting)
         bounds = constants(rows.start, rows.stop, rows.batch_size, reset)
@@ -291,26 +292,26 @@ class Resident:
         return int(done) if halting else rows.steps, result
 
     def run_passes(
-        self, step: Steps, passes: list[Rows], by: Passes, *, reset: bool, halting: bool = False
+        self, step: Steps, passes: list[Rows], by: EpochLoop, *, reset: bool, halting: bool = False
     ) -> tuple[int, Any, Any]:
         """Run a step over the same rows in several passes; return the values of ``Steps.over_passes``."""
         rows = passes[-1]
         loop = self.loop(step, by, by.size, shuffled=rows.order is not None, halting=halting)
         orders = no_order()
         if rows.order is not None:
-            orders = aligned_empty((PASSES * self.samples,), rows.order.dtype)
+            orders = aligned_empty((MAX_PASSES * self.samples,), rows.order.dtype)
             np.concatenate([each.order for each in passes], out=orders[: len(passes) * self.samples])
-            orders = resident(orders)
+            orders = to_device(orders)
         bounds = constants(rows.start, rows.stop, reset, len(passes))
         done, logs, of_each = loop(self.leaves, orders, bounds)
         return int(done) if halting else rows.steps, logs, of_each
 
     def compile_ahead(
-        self, step: Steps, by: XlaLoop | Passes, batch_size: int, *, shuffled: bool, halting: bool
+        self, step: Steps, by: XlaLoop | EpochLoop, batch_size: int, *, shuffled: bool, halting: bool
     ) -> None:
         """Have XLA compile in the background the loop that ``run`` will call."""
-        passes = isinstance(by, Passes)
-        order = tf.zeros(self.samples * (PASSES if passes else 1), tf.int64) if shuffled else no_order()
+        passes = isinstance(by, EpochLoop)
+        order = tf.zeros(self.samples * (MAX_PASSES if passes else 1), tf.int64) if shuffled else no_order()
         # run no step, except if XLA compiles the step but not the loop: that takes one
         stop = 0 if passes or by.around_loop else batch_size
         bounds = constants(0, 0, 0, 1) if passes else constants(0, stop, batch_size, 0)
@@ -392,7 +393,7 @@ def on_cpu() -> bool:
     return not tf.config.list_logical_devices("GPU")
 
 
-def resident(leaf: Any) -> Any:
+def to_device(leaf: Any) -> Any:
     """Convert an array to a tensor that shares its memory on CPUs, where tf.constant() would copy it."""
     if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "fiu" or not on_cpu():
         return to_backend(leaf)

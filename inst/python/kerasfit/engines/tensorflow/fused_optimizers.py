@@ -26,9 +26,9 @@ def fused_updates(optimizer: Any) -> Iterator[None]:
     """
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
-    plain = getattr(type(optimizer), "update_step", None)
-    kernel = KERNELS.get(plain)
-    is_known = kernel and list(inspect.signature(plain).parameters) == ARGUMENTS
+    original = getattr(type(optimizer), "update_step", None)
+    kernel = KERNELS.get(original)
+    is_known = kernel and list(inspect.signature(original).parameters) == ARGUMENTS
     if not is_known or "update_step" in optimizer.__dict__:
         yield
         return
@@ -39,13 +39,13 @@ def fused_updates(optimizer: Any) -> Iterator[None]:
         del optimizer.__dict__["update_step"]
 
 
-def adam(optimizer: keras.optimizers.Adam, plain: Update) -> Update:
+def adam(optimizer: keras.optimizers.Adam, original: Update) -> Update:
     """Kingma and Ba (2014), algorithm 1, in the order of operations of their section 2, as in Keras."""
 
     def update(gradient: Any, variable: tf.Variable, learning_rate: Any) -> Any:
         moments = keras_private.adam_moments(optimizer, variable)
         if moments is None or optimizer.amsgrad or not same_dtype(gradient, variable, *moments):
-            return plain(gradient, variable, learning_rate)
+            return original(gradient, variable, learning_rate)
         m, v = moments
         cast = lambda value: tf.cast(value, variable.dtype)  # noqa: E731
         step = cast(optimizer.iterations + 1)
@@ -65,18 +65,18 @@ def adam(optimizer: keras.optimizers.Adam, plain: Update) -> Update:
     return update
 
 
-def sgd(optimizer: keras.optimizers.SGD, plain: Update) -> Update:
+def sgd(optimizer: keras.optimizers.SGD, original: Update) -> Update:
     """Gradient descent, with Keras's momentum if the optimizer has one."""
 
     def update(gradient: Any, variable: tf.Variable, learning_rate: Any) -> Any:
         if not same_dtype(gradient, variable):
-            return plain(gradient, variable, learning_rate)
+            return original(gradient, variable, learning_rate)
         rate = tf.cast(learning_rate, variable.dtype)
         if not optimizer.momentum:
             return tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
         momentum = keras_private.sgd_momentum(optimizer, variable)
         if momentum is None or not same_dtype(gradient, momentum):
-            return plain(gradient, variable, learning_rate)
+            return original(gradient, variable, learning_rate)
         return tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=momentum.handle,

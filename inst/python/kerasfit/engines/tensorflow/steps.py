@@ -23,7 +23,7 @@ from kerasfit.variables import all_variables
 
 COMPILER = ThreadPoolExecutor(1, thread_name_prefix="kerasfit-xla")
 
-PASSES = 16  # at most this many passes in one call
+MAX_PASSES = 16  # at most this many passes in one call
 
 
 class XlaLoop(NamedTuple):
@@ -33,7 +33,7 @@ class XlaLoop(NamedTuple):
     around_loop: bool
 
 
-class Passes(NamedTuple):
+class EpochLoop(NamedTuple):
     """Options of a loop of XLA's over passes: the batch size, and the rows in the smaller last batch."""
 
     size: int
@@ -122,8 +122,8 @@ class Steps:
                 return number + 1, self._finish(self._carry((), step(with_leaves(spec, rows)), number))
 
             reached = start + tf.cast(number, tf.int64) * batch_size
-            goes_on = self._goes_on(tf.logical_and(reached == cut, cut < stop), logs, halting)
-            return tf.cond(goes_on, rest, lambda: (number, logs))
+            continues = self._continues(tf.logical_and(reached == cut, cut < stop), logs, halting)
+            return tf.cond(continues, rest, lambda: (number, logs))
 
         return loop
 
@@ -159,19 +159,19 @@ class Steps:
 
         steps = tf.cast((stop - start + batch_size - 1) // batch_size, tf.int32)
         return tf.while_loop(
-            lambda number, at, carried: self._goes_on(at < stop, carried, halting),
+            lambda number, at, carried: self._continues(at < stop, carried, halting),
             body,
             (tf.constant(0), start, self._carried(step.structured_outputs, steps)),
             parallel_iterations=1,
         )
 
-    def over_passes(self, data: Any, kind: Passes, *, shuffled: bool, halting: bool) -> Callable:
+    def over_passes(self, data: Any, kind: EpochLoop, *, shuffled: bool, halting: bool) -> Callable:
         """A loop of XLA's over passes, as a function of tensors, orders and [start, stop, reset, passes].
 
         It is ``over_rows`` for data of few batches, where a call takes longer than the steps. It runs up to
-        ``PASSES`` passes, with their smaller last batches. The orders of ``PASSES`` passes are concatenated,
-        even if fewer are run. The loop returns the number of steps of the last pass, its metrics, and the
-        metrics of each pass.
+        ``MAX_PASSES`` passes, with their smaller last batches. The orders of ``MAX_PASSES`` passes are
+        concatenated, even if fewer are run. The loop returns the number of steps of the last pass, its
+        metrics, and the metrics of each pass.
         """
         spec = sized_batch(data, self._size)
         key = ("passes", kind, shuffled, halting, *types(spec))
@@ -182,7 +182,7 @@ class Steps:
             self._functions[key] = CompiledLoop(loop)
         return self._functions[key]
 
-    def _passes_loop(self, spec: Any, kind: Passes, shuffled: bool, halting: bool) -> Callable:
+    def _passes_loop(self, spec: Any, kind: EpochLoop, shuffled: bool, halting: bool) -> Callable:
         whole, rest = (self._concrete(sized_batch(spec, size), xla=True) if size else None for size in kind)
 
         def loop(leaves: list, orders: Any, bounds: Any) -> tuple:
@@ -210,7 +210,8 @@ class Steps:
 
             like = self.model.get_metrics_result()
             kept = [
-                tf.TensorArray(log.dtype, PASSES, element_shape=log.shape) for log in tf.nest.flatten(like)
+                tf.TensorArray(log.dtype, MAX_PASSES, element_shape=log.shape)
+                for log in tf.nest.flatten(like)
             ]
             _, done, kept = tf.while_loop(
                 lambda number, *_: number < tf.cast(passes, tf.int32),
@@ -252,7 +253,7 @@ class Steps:
                 return number + 1, next_unless_last(number + 1), self._carry(carried, logs, number)
 
             number, element, carried = tf.while_loop(
-                lambda number, element, carried: self._goes_on(
+                lambda number, element, carried: self._continues(
                     tf.logical_and(number < steps, element.has_value()), carried, halting
                 ),
                 body,
@@ -362,7 +363,7 @@ class Steps:
             return [array.write(number, leaf) for array, leaf in zip(carried, leaves, strict=True)]
         return () if logs_are_metrics(self.model, self.kind) else outputs
 
-    def _goes_on(self, more: Any, carried: Any, halting: bool) -> Any:
+    def _continues(self, more: Any, carried: Any, halting: bool) -> Any:
         if not halting:
             return more
         loss = (carried or self.model.get_metrics_result()).get("loss", tf.zeros(()))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def channels_first(own: Callable) -> Callable:
+def channels_first(original: Callable) -> Callable:
     """Permute a batch to channels first without moving it in memory, where channels stay last.
 
     Keras copies the batch to channels first in memory, which makes pooling and ReLU seven times as slow, and
@@ -16,15 +16,15 @@ def channels_first(own: Callable) -> Callable:
 
     def transposed(inputs: Any) -> Any:
         if inputs.ndim == 3:
-            return own(inputs)
+            return original(inputs)
         return inputs.permute(0, inputs.ndim - 1, *range(1, inputs.ndim - 1))
 
     return transposed
 
 
-def channels_first_since_3_16(own: Callable) -> Callable:
+def channels_first_since_3_16(original: Callable) -> Callable:
     """``channels_first`` for Keras 3.16, whose function has an option to keep channels last in memory."""
-    transpose = channels_first(own)
+    transpose = channels_first(original)
 
     def transposed(inputs: Any, channels_last_memory_format: bool = False) -> Any:
         return transpose(inputs)

@@ -15,9 +15,9 @@ import torch
 from kerasfit import keras_private
 from kerasfit.engines.engine import (
     DEFAULTS,
+    BaseEngine,
     ExecutionOptions,
     Logs,
-    PlainEngine,
     finite_loss,
     logs_are_metrics,
 )
@@ -28,7 +28,7 @@ from kerasfit.tensors import pack, to_backend, to_numpy
 from kerasfit.variables import all_variables
 
 
-class TorchEngine(PlainEngine):
+class TorchEngine(BaseEngine):
     """Runs Keras's steps one by one, because Keras runs PyTorch eagerly.
 
     There are three plans. "recorded" records the PyTorch operations of steps and replays them, on data that
@@ -46,7 +46,7 @@ class TorchEngine(PlainEngine):
 
     def __init__(self, model: keras.Model):
         super().__init__(model)
-        self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
+        self._device_data: WeakKeyDictionary[Stream, DeviceData] = WeakKeyDictionary()
 
     def choose_plan(self) -> str:
         on_cpu = torch.get_default_device().type == "cpu"
@@ -72,7 +72,7 @@ class TorchEngine(PlainEngine):
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
         if self.plan != "step" and isinstance(stream, RowStream) and source.in_memory:
-            self._resident[stream] = Resident(source.data)
+            self._device_data[stream] = DeviceData(source.data)
         return stream
 
     def prepare(self, stream: Stream) -> None:
@@ -124,14 +124,14 @@ class TorchEngine(PlainEngine):
 
     def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
         for batch in stream.take(steps):
-            yield pack(keras.tree.map_structure(own_tensor, tuple(batch)))
+            yield pack(keras.tree.map_structure(writable_tensor, tuple(batch)))
 
     def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
         step = self.step(kind)
-        if stream not in self._resident or not isinstance(step, UpdatingStep):
+        if stream not in self._device_data or not isinstance(step, UpdatingStep):
             return self._last(step, stream, steps, options)
         step.check_attributes()  # no user code runs between the steps of an execution
-        for data, is_own in self._resident[stream].batches(stream, steps):
+        for data, is_own in self._device_data[stream].batches(stream, steps):
             step.update(data, is_own=is_own)
             if options.halt_on_nan and not finite_loss(self.model.get_metrics_result()):
                 break
@@ -246,11 +246,11 @@ class UpdatingStep:
             del self.model.__dict__["get_metrics_result"]
 
 
-class Resident:
+class DeviceData:
     """The arrays of a source on the device, and the order of rows in the current pass."""
 
     def __init__(self, data: tuple):
-        self.data = pack(keras.tree.map_structure(resident, data))
+        self.data = pack(keras.tree.map_structure(to_device, data))
         self._order: tuple[np.ndarray | None, torch.Tensor | None] = None, None
 
     def batches(self, stream: RowStream, steps: int) -> Iterator[tuple[Any, bool]]:
@@ -276,14 +276,14 @@ class Resident:
             yield keras.tree.map_structure(take, self.data), order is not None
 
 
-def resident(leaf: Any) -> Any:
+def to_device(leaf: Any) -> Any:
     """Put an array on the device. On CPUs the tensor shares its memory."""
     if isinstance(leaf, np.ndarray) and leaf.flags.writeable and torch.get_default_device().type == "cpu":
         return torch.from_numpy(leaf)
     return to_backend(leaf)
 
 
-def own_tensor(leaf: Any) -> torch.Tensor | None:
+def writable_tensor(leaf: Any) -> torch.Tensor | None:
     """Convert a part of a batch to a tensor that a step may write into, in row-major order if it is dense.
 
     Tensors from iterators have been copied already. Keras 3 copies arrays, but does not guarantee it.

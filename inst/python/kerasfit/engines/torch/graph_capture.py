@@ -20,7 +20,7 @@ from kerasfit.variables import all_variables
 
 Tensors = list[torch.Tensor]
 ATEN = torch.ops.aten
-SAME = (ATEN.detach.default, ATEN.alias.default)  # they return their input, apart from derivatives
+IDENTITY_OPS = (ATEN.detach.default, ATEN.alias.default)  # they return their input, apart from derivatives
 READS_A_VALUE = (ATEN._local_scalar_dense.default, ATEN.equal.default)
 LEAVES_TORCH = (
     torch.Tensor.numpy,
@@ -117,7 +117,7 @@ class Recorded:
     def _record(self, data: Any) -> tuple[Any, Recording | None]:
         variables = all_variables(self.model)
         recorder = Recorder([variable.value for variable in variables], tensors_in(data))
-        with StayingInTorch(recorder), recorder:
+        with EscapeDetector(recorder), recorder:
             outputs = self._function(data)
         if self._attributes is None:
             self._attributes = Attributes(self.model)
@@ -129,7 +129,7 @@ class Recorded:
         leaves = [leaf.clone() for leaf in tensors_in(data)]
         before = State.of(recording.variables)
         outputs = self._function(data)
-        recording.is_verified = recording.does(leaves, before, State.of(recording.variables), outputs)
+        recording.is_verified = recording.matches(leaves, before, State.of(recording.variables), outputs)
         if not recording.is_verified:
             self._recordings = dict.fromkeys(self._recordings)
         return outputs
@@ -165,7 +165,7 @@ class Recording:
     def _run(self, values: Tensors, leaves: Tensors) -> tuple:
         return self._program(*values, *leaves)
 
-    def does(self, leaves: Tensors, before: State, after: State, outputs: Any) -> bool:
+    def matches(self, leaves: Tensors, before: State, after: State, outputs: Any) -> bool:
         """Whether it returns these outputs for the data and changes the state from ``before`` to ``after``.
 
         It may write into the tensors of ``leaves`` and ``before``.
@@ -173,7 +173,7 @@ class Recording:
         before.set_random()
         try:
             given = self._run(before.values, leaves)
-            return same(given, outputs) and State.now(before.values).equals(after)
+            return all_equal(given, outputs) and State.now(before.values).equals(after)
         finally:
             after.set_random()
 
@@ -205,7 +205,7 @@ class State(NamedTuple):
             module.set_rng_state(state)
 
     def equals(self, other: State) -> bool:
-        return same(list(self), list(other))
+        return all_equal(list(self), list(other))
 
 
 def random_modules() -> list[Any]:
@@ -219,13 +219,13 @@ def copy_of(data: Any) -> Any:
     return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf.clone(), data)
 
 
-def same(a: Any, b: Any) -> bool:
+def all_equal(a: Any, b: Any) -> bool:
     """Whether all tensors in two structures are equal, bit for bit."""
     pairs = zip(tensors_in(a), tensors_in(b), strict=True)
     return all(torch.allclose(one, other, rtol=0, atol=0, equal_nan=True) for one, other in pairs)
 
 
-class StayingInTorch(TorchFunctionMode):
+class EscapeDetector(TorchFunctionMode):
     """Makes the recorder give up if a tensor's values leave PyTorch, for example to NumPy.
 
     A recording would have results computed from these values as constants. Verification finds that only if
@@ -277,7 +277,7 @@ class Recorder(TorchDispatchMode):
             return func(*args, **kwargs)
         inputs = torch.utils._pytree.tree_map_only(torch.Tensor, self._node, (args, kwargs))
         outputs = func(*args, **kwargs)
-        if func in SAME:
+        if func in IDENTITY_OPS:
             self._name(outputs, inputs[0][0])
             return outputs
         if func is ATEN.lift_fresh.default:  # a replay must not change the constant

@@ -12,7 +12,7 @@ import keras
 import torch
 from keras import layers, ops
 
-from kerasfit.engines.kernels.recurrent import dropped_out, suits
+from kerasfit.engines.kernels.recurrent import apply_input_dropout, is_supported
 
 Tensor = torch.Tensor
 
@@ -88,7 +88,7 @@ def derivable_gradients(arrays: list[Tensor], d_outputs: Tensor) -> tuple[Tensor
     return tuple(next(found) if array.requires_grad else None for array in arrays)
 
 
-def torch_lstm(plain: Callable) -> Callable:
+def torch_lstm(original: Callable) -> Callable:
     """LSTM by ``torch.lstm``: a replacement for ``LSTM.inner_loop``."""
 
     def run(inputs: Any, h: Any, c: Any, kernel: Any, recurrent: Any, bias: Any) -> tuple:
@@ -96,15 +96,15 @@ def torch_lstm(plain: Callable) -> Callable:
         outputs, _, c = torch.lstm(inputs, [h[None], c[None]], weights, **one_layer())
         return outputs, c[0]
 
-    return inner_loop(plain, layers.LSTMCell, run)
+    return inner_loop(original, layers.LSTMCell, run)
 
 
-def torch_gru(plain: Callable) -> Callable:
+def torch_gru(original: Callable) -> Callable:
     """GRU by ``GatedUnits``: a replacement for ``GRU.inner_loop``."""
-    return inner_loop(plain, layers.GRUCell, lambda *arrays: (GatedUnits.apply(*arrays),))
+    return inner_loop(original, layers.GRUCell, lambda *arrays: (GatedUnits.apply(*arrays),))
 
 
-def inner_loop(plain: Callable, cell: type, run: Callable) -> Callable:
+def inner_loop(original: Callable, cell: type, run: Callable) -> Callable:
     """A layer's loop by ``run(inputs, *states, *weights)``, which returns outputs and other states."""
 
     def loop(
@@ -114,9 +114,11 @@ def inner_loop(plain: Callable, cell: type, run: Callable) -> Callable:
         state = keras.tree.flatten(initial_state)
         present = mask[0] if isinstance(mask, (list, tuple)) else mask
         wants_others = len(state) > 1 and (layer.return_state or layer.stateful)
-        if not suits(layer, cell, [sequences, *state], present) or (present is not None and wants_others):
-            return plain(layer, sequences, initial_state, mask, training)
-        sequences = dropped_out(layer, sequences, training)
+        if not is_supported(layer, cell, [sequences, *state], present) or (
+            present is not None and wants_others
+        ):
+            return original(layer, sequences, initial_state, mask, training)
+        sequences = apply_input_dropout(layer, sequences, training)
         if layer.go_backwards:
             sequences, present = (
                 None if array is None else ops.flip(array, 1) for array in (sequences, present)
