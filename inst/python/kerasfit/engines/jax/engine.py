@@ -107,9 +107,9 @@ class JaxEngine(BaseEngine):
             if getattr(self._held, name) is None:
                 values = [variable.value for variable in self._variables(name)]
                 self._held = self._held._replace(**{name: values})
-        if theirs := [name for name in step.changes if name not in self._unsynced]:
-            self._held = jax.tree.map(copy_of, self._held.only(theirs)).over(self._held)
-            self._unsynced.update(theirs)
+        if synced := [name for name in step.changes if name not in self._unsynced]:
+            self._held = jax.tree.map(copy_of, self._held.only(synced)).over(self._held)
+            self._unsynced.update(synced)
         return self._held.only(step.changes), self._held.only(step.keeps)
 
     def _collect_returned(self) -> None:

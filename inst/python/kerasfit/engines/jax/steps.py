@@ -47,7 +47,7 @@ class State(NamedTuple):
 
     def over(self, other: State) -> State:
         """Fill absent parts from another state."""
-        return State(*(theirs if ours is None else ours for ours, theirs in zip(self, other, strict=True)))
+        return State(*(b if a is None else a for a, b in zip(self, other, strict=True)))
 
 
 # The parts of the state that a model's step takes and returns, in Keras's order, and those that it changes.
