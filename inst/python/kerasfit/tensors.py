@@ -200,7 +200,7 @@ def numbers_or_tensors(batch: Any) -> Any:
     return keras.tree.map_structure(convert, batch)
 
 
-def pack(batch: tuple) -> Any:
+def pack_batch(batch: tuple) -> Any:
     """Pack (x, y, sample_weight) for a model's step methods, without None at the end."""
     return keras.utils.pack_x_y_sample_weight(*batch)
 

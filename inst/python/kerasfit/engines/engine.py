@@ -11,7 +11,7 @@ import keras
 
 from kerasfit.errors import ArgumentError
 from kerasfit.sources import IteratorSource, Source, Stream, stream_of
-from kerasfit.tensors import numbers, pack, to_backend, to_numpy
+from kerasfit.tensors import numbers, pack_batch, to_backend, to_numpy
 
 Logs = dict[str, Any]
 
@@ -224,7 +224,7 @@ class BaseEngine:
     def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
         """The next batches as arguments of the model's step methods, sharing no memory with user arrays."""
         for batch in stream.take(steps):
-            yield pack(to_backend(tuple(batch)))
+            yield pack_batch(to_backend(tuple(batch)))
 
     def latest(self, logs: Logs) -> Logs:
         return self.finish_running() or logs

@@ -20,7 +20,7 @@ from kerasfit.engines.jax.steps import OUTPUTS, Loop, RowsWithin, State, Steps
 from kerasfit.engines.kernels import replaced
 from kerasfit.runtime.memory import aligned_empty, elements_around, is_aligned
 from kerasfit.sources import Rows, RowStream, Source, Stream
-from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack, to_backend, to_numpy
+from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack_batch, to_backend, to_numpy
 
 # The number of steps that may be unfinished while the next batch from an iterator is made.
 AHEAD = 2
@@ -225,7 +225,7 @@ class JaxEngine(BaseEngine):
             x = numbers_or_tensors(batch.x)
             samples = next(len(leaf) for leaf in keras.tree.flatten(x) if leaf is not None)
             size = stream.size if several else rounded_up(samples)
-            data = pack((padded(x, size),))
+            data = pack_batch((padded(x, size),))
             step.limit_programs(shapes_of(data))
             answer = self._advance(step, step.single_step, data)
             outputs.append(jax.tree.map(lambda output, n=samples: output[:n], answer))
@@ -248,7 +248,7 @@ class JaxEngine(BaseEngine):
         """
         as_arguments = numbers_or_tensors if self._compiles else to_backend
         for batch in stream.take(steps):
-            yield pack(as_arguments(tuple(batch)))
+            yield pack_batch(as_arguments(tuple(batch)))
 
     def _advance(self, step: Steps, program: Callable, *data: Any) -> Any:
         """Run a step's program on the state, store the new state, and return its logs or outputs."""
@@ -275,7 +275,7 @@ class DeviceData:
 
     @cached_property
     def data(self) -> Any:
-        return pack(keras.tree.map_structure(to_device, self._arrays))
+        return pack_batch(keras.tree.map_structure(to_device, self._arrays))
 
     def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
         """The loop for these rows, and its arguments other than the state."""
@@ -330,7 +330,7 @@ class Chunks:
                 return None if leaf is None else leaf[begin : begin + length]
 
             data = padded(keras.tree.map_structure(part, self._x), length)
-            self._at = begin, pack((keras.tree.map_structure(to_device_aligned, data),))
+            self._at = begin, pack_batch((keras.tree.map_structure(to_device_aligned, data),))
         return self._at[1]
 
 

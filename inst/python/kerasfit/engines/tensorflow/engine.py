@@ -19,7 +19,7 @@ from kerasfit.runtime import compilation_cache
 from kerasfit.runtime.cpu import abilities
 from kerasfit.runtime.memory import aligned_empty, is_aligned
 from kerasfit.sources import Batch, DatasetSource, Rows, RowStream, Source, Stream
-from kerasfit.tensors import aligned_copy, numbers, numbers_or_tensors, pack, to_backend, to_numpy
+from kerasfit.tensors import aligned_copy, numbers, numbers_or_tensors, pack_batch, to_backend, to_numpy
 
 FEW_BATCHES = 100  # XLA's loop makes several passes over data of at most this many batches
 COPIED_PARAMETERS = 10_000_000  # at most; compiling in the background needs a copy of the variables
@@ -248,7 +248,7 @@ class DeviceData:
     """The arrays of a source as tensors on the device, and the order of rows in the current pass."""
 
     def __init__(self, data: tuple):
-        self.data = pack(keras.tree.map_structure(to_device, data))
+        self.data = pack_batch(keras.tree.map_structure(to_device, data))
         self.leaves = [leaf for leaf in keras.tree.flatten(self.data) if leaf is not None]
         self.samples = int(self.leaves[0].shape[0])
         self._order = None, no_order()  # of the current pass: as given, and on the device

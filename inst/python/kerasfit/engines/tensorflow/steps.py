@@ -18,7 +18,7 @@ from kerasfit.engines.attributes import Attributes
 from kerasfit.engines.engine import logs_are_metrics, wait_for
 from kerasfit.engines.kernels import tensorflow_kernels
 from kerasfit.engines.tensorflow.fused_optimizers import fused_updates
-from kerasfit.tensors import pack
+from kerasfit.tensors import pack_batch
 from kerasfit.variables import all_variables
 
 COMPILER = ThreadPoolExecutor(1, thread_name_prefix="kerasfit-xla")
@@ -238,7 +238,7 @@ class Steps:
     def _elements_loop(self, element_spec: Any, halting: bool) -> Callable:
         def loop(iterator: Any, ahead: Any, bounds: Any) -> Any:
             steps, reset = tf.unstack(bounds)
-            step = self._concrete(pack(unpack(element_spec)))
+            step = self._concrete(pack_batch(unpack(element_spec)))
             self._reset_if(reset)
 
             def next_unless_last(number: Any) -> Any:
@@ -249,7 +249,7 @@ class Steps:
                 )
 
             def body(number: Any, element: Any, carried: Any) -> Any:
-                logs = step(pack(unpack(element.get_value())))
+                logs = step(pack_batch(unpack(element.get_value())))
                 return number + 1, next_unless_last(number + 1), self._carry(carried, logs, number)
 
             number, element, carried = tf.while_loop(

@@ -24,7 +24,7 @@ from kerasfit.engines.engine import (
 from kerasfit.engines.torch.graph_capture import Recorded, State, copy_of, random_modules
 from kerasfit.engines.torch.kernels import torch_kernels
 from kerasfit.sources import IteratorSource, RowStream, Source, Stream
-from kerasfit.tensors import pack, to_backend, to_numpy
+from kerasfit.tensors import pack_batch, to_backend, to_numpy
 from kerasfit.variables import all_variables
 
 
@@ -124,7 +124,7 @@ class TorchEngine(BaseEngine):
 
     def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
         for batch in stream.take(steps):
-            yield pack(keras.tree.map_structure(writable_tensor, tuple(batch)))
+            yield pack_batch(keras.tree.map_structure(writable_tensor, tuple(batch)))
 
     def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
         step = self.step(kind)
@@ -250,7 +250,7 @@ class DeviceData:
     """The arrays of a source on the device, and the order of rows in the current pass."""
 
     def __init__(self, data: tuple):
-        self.data = pack(keras.tree.map_structure(to_device, data))
+        self.data = pack_batch(keras.tree.map_structure(to_device, data))
         self._order: tuple[np.ndarray | None, torch.Tensor | None] = None, None
 
     def batches(self, stream: RowStream, steps: int) -> Iterator[tuple[Any, bool]]:
