@@ -17,7 +17,7 @@ from kerasfit.engines.kernels.convolution import (
     tensorflow_separable_convolution,
 )
 from kerasfit.engines.kernels.dropout import jax_dropout, tensorflow_dropout
-from kerasfit.engines.kernels.matmul import matmul
+from kerasfit.engines.kernels.matmul import narrow_matmul
 from kerasfit.engines.kernels.pooling import average_pool, average_pool_of_jax_3_9, max_pool
 from kerasfit.engines.kernels.recurrent import gru, lstm
 from kerasfit.engines.kernels.replace import Makers, kernels_wanted, replaced
@@ -37,7 +37,7 @@ TENSORFLOW: dict[str, Makers] = EVERYWHERE | {
     "random.dropout": tensorflow_dropout,
 }
 JAX: dict[str, Makers] = EVERYWHERE | {
-    "numpy.matmul": matmul,
+    "numpy.matmul": narrow_matmul,
     "nn.average_pool": (average_pool, average_pool_of_jax_3_9),
     "nn.conv_transpose": jax_transposed_convolution,
     "random.dropout": jax_dropout,

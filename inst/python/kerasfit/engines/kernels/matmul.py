@@ -11,7 +11,7 @@ from keras import ops
 FEW_COLUMNS = 16
 
 
-def matmul(original: Callable) -> Callable:
+def narrow_matmul(original: Callable) -> Callable:
     """Product with a matrix of few columns, such as a last layer's; its gradient is computed transposed."""
 
     def product(x1: Any, x2: Any) -> Any:
