@@ -1,4 +1,4 @@
-"""What it costs to keep the state of a run: `mlp32` with and without, its state stored after each epoch.
+"""Measures the cost of checkpoints: `mlp32` with and without a checkpoint after each epoch.
 
 Usage: KERAS_BACKEND=… python benchmarks/backup.py
 """

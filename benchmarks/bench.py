@@ -1,8 +1,9 @@
-"""Runs the benchmarks, each table and backend in a process of its own, and writes them to RESULTS.md.
+"""Runs the benchmarks, one process for each table and backend, and writes their tables to RESULTS.md.
 
-Usage: python benchmarks/bench.py [table, backend or work …], all by default; ``make bench ONLY="warm cnn"
-BACKENDS="jax"``. What RESULTS.md has of other tables, backends and works stays, and so does all that is
-written outside of the tables' markers. A quick trial (see measure.py) goes to build/bench-trial.md instead.
+Usage: python benchmarks/bench.py [table, backend or work …], by default all of them; or ``make bench
+ONLY="warm cnn" BACKENDS="jax"``. A work is a model with its data (see works.py). Rows in RESULTS.md of other
+tables, backends and works are kept, and so is all text outside the tables' markers. A quick trial (see
+measure.py) writes to build/bench-trial.md instead.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from measure import HERE, QUICK
 RESULTS = HERE.parent / "build" / "bench-trial.md" if QUICK else HERE / "RESULTS.md"
 TITLE = "# Results\n\nThe tables are written by `make bench`; the text around them is not.\n"
 BACKENDS = ("tensorflow", "jax", "torch")
-WORKS = ("tab", "mlp32", "mlp128", "cnn", "lstm")  # see works.py, which loads Keras
-BY_WORK = ("warm", "cold")  # tables
+WORKS = ("tab", "mlp32", "mlp128", "cnn", "lstm")  # as in works.py, which cannot be imported without Keras
+BY_WORK = ("warm", "cold")  # tables with a row for each work
 
 
 class Benchmark(NamedTuple):
@@ -40,41 +41,41 @@ BENCHMARKS = {
         "warm.py",
         "Training steps, warm",
         "Microseconds for each step, medians of 7 interleaved rounds; ratios are medians over rounds, with "
-        "quartiles. The limit is the best loop of `limits.py`. Peaks are those of a process that runs this "
-        "trainer alone.",
+        "quartiles. The limit is the fastest loop in `limits.py`. Peaks are the peak memory of a process "
+        "that runs only this trainer.",
     ),
     "kinds": Benchmark(
         "kinds.py",
         "Other kinds of models, warm",
-        "Microseconds for each step of 32 samples, medians of 7 interleaved rounds of 2 epochs: layers of "
-        "each kind, in sizes as on a laptop, and a last layer of one unit.",
+        "Microseconds for each step of 32 samples, medians of 7 interleaved rounds of 2 epochs. Each model "
+        "has layers of one kind, of a size that suits a laptop, and a last layer of one unit.",
     ),
     "kernels": Benchmark(
         "kernels.py",
         "Convolutions alone, warm",
-        "Milliseconds for the value and both gradients of one convolution that XLA compiles: as Keras writes "
-        "it and as kerasfit does. Medians of 31 interleaved rounds.",
+        "Milliseconds for the value and both gradients of one convolution compiled by XLA: Keras's "
+        "implementation and kerasfit's. Medians of 31 interleaved rounds.",
     ),
     "cold": Benchmark(
         "cold.py",
         "Whole jobs in fresh processes",
-        "Seconds from the end of the imports until `fit()` has returned: the model is built, compiled and "
-        "trained. Alternating processes, medians of 5 pairs for many epochs and of 3 for one.",
+        "Seconds from the end of the imports until `fit()` returns: the model is built, compiled and "
+        "trained. Alternating processes, medians of 5 pairs for many epochs and of 3 pairs for one epoch.",
     ),
     "wide": Benchmark(
         "wide.py",
         "From R's layout to the model's",
-        "A matrix of 60 000 by 784 doubles, column by column, becomes floats, row by row; against a copy of "
-        "it as it is on all cores, and `astype()` of numpy. Milliseconds, medians of 7 interleaved rounds. "
-        "Then the peaks of memory beside the matrix, in copies of it as floats (188 MB): of the conversion, "
-        "and of an epoch of 5 steps after one that has compiled the steps.",
+        "Conversion of a matrix of 60 000 by 784 doubles in column-major order to floats in row-major order, "
+        "compared with a copy without conversion on all cores and with numpy's `astype()`. Milliseconds, "
+        "medians of 7 interleaved rounds. Then the peak memory in addition to the matrix, in copies of it as "
+        "floats (188 MB): of the conversion, and of an epoch of 5 steps, after an epoch that compiles them.",
     ),
     "rgen": Benchmark(
         "rgen.R",
         "Batches from an R function",
-        "Milliseconds for each step: of the R function alone; of training alone, by kerasfit, on a batch "
-        "that is ready; and of both, by Keras's `fit()` through `reticulate::py_iterator()` and by "
-        "kerasfit's. Medians of 5 interleaved rounds of 100 steps. All have the same cores.",
+        "Milliseconds for each step: of the R function alone; of training alone, by kerasfit, on an existing "
+        "batch; and of both, by Keras's `fit()` with `reticulate::py_iterator()` and by kerasfit's `fit()`. "
+        "Medians of 5 interleaved rounds of 100 steps. All use the same cores.",
     ),
     "rows": Benchmark(
         "rows.py",
@@ -83,31 +84,33 @@ BENCHMARKS = {
     ),
     "backup": Benchmark(
         "backup.py",
-        "Keeping the state of a run",
-        "Milliseconds for each epoch of `mlp32`, with and without its state stored after it. Medians of 9 "
-        "interleaved rounds of 30 epochs, of 10 with torch.",
+        "Checkpoints",
+        "Milliseconds for each epoch of `mlp32`, with and without a checkpoint after each epoch. Medians of "
+        "9 interleaved rounds of 30 epochs, or of 10 epochs with torch.",
     ),
     "watching": Benchmark(
         "watching.R",
-        "Watching training",
-        "Milliseconds for each epoch of `tab`, from R: with neither, with the progress bar and the lines of "
-        "`verbose = 1`, and with the live page, which a reader has open. Medians of 15 interleaved rounds "
-        "of 500 epochs.",
+        "Showing progress",
+        "Milliseconds for each epoch of `tab`, from R: without output, with the progress bar and lines of "
+        "`verbose = 1`, and with the live page, which a client reads. Medians of 15 interleaved rounds of "
+        "500 epochs.",
     ),
     "keras3": Benchmark(
         "keras3.R",
-        "From R, beside keras3",
-        "Milliseconds for each epoch, after a first call: `fit()` of the package keras3, and of kerasfit "
-        "with the same call. Medians of 7 interleaved rounds of 2 epochs. keras3 has to be in R's library.",
+        "From R, compared with keras3",
+        "Milliseconds for each epoch, after a first call: `fit()` of the package keras3 and of kerasfit, "
+        "with the same arguments. Medians of 7 interleaved rounds of 2 epochs. keras3 must be installed.",
     ),
-    "conditions": Benchmark("", "Measured with", "When and with what each table was measured last."),
+    "conditions": Benchmark(
+        "", "Measured with", "The date, machine and versions with which each table was last measured."
+    ),
 }
 TABLES = [name for name, benchmark in BENCHMARKS.items() if benchmark.script]
-ON_REQUEST = {"keras3"}  # needs a package that is not set up
+ON_REQUEST = {"keras3"}  # needs a package that `make setup` does not install
 
 
 def main(wanted: Iterable[str]) -> int:
-    """Measure what is wanted; how many benchmarks failed. Results so far are there if one fails."""
+    """Run the benchmarks wanted and return the number that failed. Results are recorded after each."""
     if unknown := set(wanted) - {*TABLES, *BACKENDS, *WORKS}:
         known = f"{TABLES=}, {BACKENDS=}, {WORKS=}"
         sys.exit(f"No such table, backend or work: {', '.join(sorted(unknown))}. {known}")
@@ -130,7 +133,7 @@ def main(wanted: Iterable[str]) -> int:
 
 
 def measure(table: str, backend: str, works: list[str]) -> list[str]:
-    """The lines of a table that a benchmark prints; none, and what went wrong on the screen, if it fails."""
+    """Run a benchmark and return the lines of its table; if it fails, print its errors and return none."""
     script = HERE / BENCHMARKS[table].script
     interpreter = "Rscript" if script.suffix == ".R" else sys.executable
     print(f"\n{table}, {backend}", flush=True)
@@ -175,7 +178,7 @@ def conditions(table: str, backend: str) -> list[str]:
 
 
 def record(table: str, owners: list[str], lines: list[str]) -> None:
-    """Put lines, header first, into a table in place of those that begin with one of the ``owners``."""
+    """Write lines (the header first) to a table, replacing rows that begin with one of the ``owners``."""
     RESULTS.parent.mkdir(exist_ok=True)
     text = (
         RESULTS.read_text(encoding="utf-8")
@@ -206,7 +209,7 @@ def empty_section(table: str) -> str:
 
 
 def place(row: str) -> list[int]:
-    """Where a row belongs: by its table, if it names one, then by its backend and work, then as it came."""
+    """The sort key of a row: its table, if it names one, then its backend and work; otherwise stable."""
     order = [*TABLES, *BACKENDS, *(f"`{work}`" for work in WORKS)]
     return [order.index(cell) for cell in row.strip("| ").split(" | ")[:2] if cell in order]
 

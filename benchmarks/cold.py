@@ -1,4 +1,4 @@
-"""Whole jobs in fresh processes: building the model, compiling, training.
+"""Measures whole jobs in fresh processes: build, compile and train a model.
 
 Usage: KERAS_BACKEND=… python benchmarks/cold.py [work …]
 """

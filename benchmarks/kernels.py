@@ -1,4 +1,4 @@
-"""Convolutions as Keras writes them and as kerasfit's kernels do, each alone."""
+"""Measures single convolutions: Keras's implementation and kerasfit's kernels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CASES = [  # shapes of inputs and kernel, strides, padding
 
 
 def gradients_of(convolution: Callable, inputs, kernel, weights, strides, padding) -> Callable[[], object]:
-    """A function that computes the weighted sum of the outputs and its gradients, and waits for them."""
+    """A function that computes the weighted sum of the outputs and its gradients and waits for the result."""
 
     def value(inputs, kernel):
         return keras.ops.sum(convolution(inputs, kernel, strides, padding, "channels_last") * weights)

@@ -1,4 +1,4 @@
-"""Other kinds of models than the works, warm: that no kind is slower than with Keras's fit().
+"""Measures warm training steps of models with other kinds of layers, to check that none is slower than Keras.
 
 Usage: KERAS_BACKEND=… python benchmarks/kinds.py [kind …]
 """

@@ -1,8 +1,8 @@
-"""The best loops that we can write by hand for a backend: what a trainer can hope to reach.
+"""Hand-written training loops for each backend: the limit of what a trainer can reach.
 
-Each knows its model: it has no callbacks and no progress, reads the metrics once an epoch, and puts other
-words for the operations that the backend is slow at. A limit is a function of no arguments that trains for
-as many epochs as the work has, on all rows, as a trainer does.
+Each loop is written for its model: it has no callbacks and no progress, reads the metrics once an epoch, and
+rewrites the operations that the backend is slow at. A limit is a function without arguments that trains for
+the work's number of epochs, on all rows, as a trainer does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from works import Work
 
 
 def limits(work: Work) -> dict[str, Callable[[], None]]:
-    """Every limit there is for this session's backend, by name."""
+    """All limits for this session's backend, by name."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         return {"graph": tensorflow(work, xla=False), "XLA": tensorflow(work, xla=True)}
@@ -25,7 +25,7 @@ def limits(work: Work) -> dict[str, Callable[[], None]]:
 
 
 def is_convolutional(model: keras.Model) -> bool:
-    """Whether XLA should be kept from loops: inside of them, convolutions on CPUs have one thread."""
+    """Whether a model has convolutions, which XLA runs on one thread if they are in a loop on a CPU."""
     return any("Conv" in type(layer).__name__ for layer in model.layers)
 
 
@@ -43,7 +43,7 @@ def tensorflow(work: Work, *, xla: bool) -> Callable[[], None]:
         for number, layer in enumerate(model.layers):
             if isinstance(layer, layers.Dropout):
                 seed = tf.stack([iterations, number])
-                # XLA on CPUs takes many times as long by the generator it would choose; graphs have no other
+                # XLA's default generator is many times slower on CPUs; graphs have only the default
                 algorithm = "threefry" if xla else "auto_select"
                 xb = tf.nn.experimental.stateless_dropout(xb, layer.rate, seed, rng_alg=algorithm)
             elif xla and isinstance(layer, layers.MaxPooling2D):
@@ -53,7 +53,7 @@ def tensorflow(work: Work, *, xla: bool) -> Callable[[], None]:
         return xb
 
     def max_of_windows(xb: tf.Tensor) -> tf.Tensor:
-        # the gradient of XLA's own pooling goes from element to element
+        # the gradient of XLA's own pooling visits one element after another, which is slow
         height, width, channels = xb.shape[1] // 2, xb.shape[2] // 2, xb.shape[3]
         whole = xb[:, : 2 * height, : 2 * width]
         return tf.reduce_max(tf.reshape(whole, [-1, height, 2, width, 2, channels]), [2, 4])
@@ -165,7 +165,7 @@ def jax(work: Work) -> Callable[[], None]:
 
 
 def jax_convolutional(stack: list, weights: list, xb: Any) -> Any:
-    """The outputs of a stack of layers, without the gradients that slow XLA down on CPUs."""
+    """The outputs of a stack of layers, written without the gradients that are slow with XLA on CPUs."""
     import jax
 
     weights = iter(weights)
@@ -184,7 +184,7 @@ def jax_convolutional(stack: list, weights: list, xb: Any) -> Any:
 
 
 def jax_convolution() -> Callable:
-    """A convolution whose gradient for the kernel is a product of matrices for each of its places."""
+    """A convolution whose gradient for the kernel is one matrix product for each position in the window."""
     import jax
     import jax.numpy as jnp
 

@@ -1,7 +1,7 @@
-"""How all benchmarks measure and print: interleaved runs, fresh processes, peaks of memory, rows of tables.
+"""Shared helpers of benchmarks: interleaved runs, fresh processes, peak memory, rows of tables.
 
-For Linux, where /proc has what a process holds. With KERASFIT_BENCH_QUICK=1 everything is a tenth as large:
-that is for trying the scripts, its figures mean nothing.
+They need Linux, because they read memory usage from /proc. With KERASFIT_BENCH_QUICK=1, everything is a tenth
+as large. That is for trying the scripts; the figures mean nothing.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ NONE = "-"
 
 
 def shorten(count: int) -> int:
-    """A number of rows, epochs or repetitions: a tenth of it in a quick trial."""
+    """Reduce a number of rows, epochs or rounds to a tenth in a quick trial."""
     return max(1, count // 10) if QUICK else count
 
 
 def timed(run: Callable[[], object]) -> Callable[[], float]:
-    """A measure: runs something and returns its seconds."""
+    """A function that calls ``run`` and returns the seconds that it takes."""
 
     def seconds() -> float:
         began = time.perf_counter()
@@ -43,10 +43,11 @@ def timed(run: Callable[[], object]) -> Callable[[], float]:
 def interleave(
     measures: Mapping[str, Callable[[], float]], rounds: int, warm_up: int = 0
 ) -> dict[str, np.ndarray]:
-    """What each measure returns, shape (rounds,), taken in turn so that they share the machine's moods.
+    """Call all measures in each round, so that changes in the machine's load affect all; return their values.
 
-    In a new order each round, or one would always come after the same other and find its caches; and never
-    twice in a row, which would find its own.
+    Each measure's values have shape (rounds,). The order changes each round, so that no measure always
+    follows the same other one and finds its caches. None runs twice in a row, or it would find its own
+    caches.
     """
     for _ in range(warm_up):
         for measure in measures.values():
@@ -63,7 +64,7 @@ def interleave(
 
 
 def in_fresh_process(script: str, *arguments: Any) -> dict[str, float]:
-    """What a script of this folder prints as its last line, which is JSON."""
+    """Run a script of this folder in a new process, and return the JSON that it prints as its last line."""
     command = [sys.executable, HERE / script, *map(str, arguments)]
     output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     return json.loads(output.splitlines()[-1])
@@ -73,17 +74,17 @@ def in_fresh_process(script: str, *arguments: Any) -> dict[str, float]:
 
 
 def memory(field: str) -> int:
-    """Bytes of this process: "VmRSS" now, or "VmHWM" at the peak.
+    """The memory of this process in bytes: "VmRSS" is now, "VmHWM" is the peak.
 
-    Not getrusage()'s peak: that of a new process begins with what its parent had.
+    The peak of getrusage() is not used, because it starts at the memory of the parent process.
     """
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def peak_above_now(run: Callable[[], object]) -> int:
-    """Bytes that a run takes at its peak, beside what the process holds already."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forgets the peak so far: proc(5)
+    """The peak memory of a run in bytes, in addition to the memory that the process has before it."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets the peak: proc(5)
     before = memory("VmRSS")
     run()
     return memory("VmHWM") - before
@@ -93,13 +94,13 @@ def peak_above_now(run: Callable[[], object]) -> int:
 
 
 def ratio(a: np.ndarray, b: np.ndarray) -> str:
-    """The median of a / b, pair by pair, with its quartiles."""
+    """Format the median of the pairwise ratios a / b, with quartiles."""
     low, middle, high = np.quantile(a / b, [0.25, 0.5, 0.75])
     return f"**{middle:.2f}** ({low:.2f} to {high:.2f})"
 
 
 def median(values: np.ndarray, unit: float = 1.0, digits: int = 0) -> str:
-    """The median of some seconds in another unit."""
+    """Format the median of values in seconds in another unit."""
     return f"{np.median(values) / unit:,.{digits}f}"
 
 

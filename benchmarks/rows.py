@@ -1,4 +1,4 @@
-"""An epoch of `tab`, warm, by the number of its rows.
+"""Measures a warm epoch of `tab` for several numbers of rows.
 
 Usage: KERAS_BACKEND=… python benchmarks/rows.py
 """
@@ -10,13 +10,13 @@ from measure import BACKEND, NONE, interleave, median, print_header, print_row, 
 from trainers import TRAINERS, warm_run
 from works import tab
 
-KERAS_HAS_TIME_FOR = 100_000  # rows
+MAX_ROWS_FOR_KERAS = 100_000  # Keras would take too long for more
 
 
 def measure(rows: int) -> None:
     keras.utils.set_random_seed(1)
     epochs = max(1, shorten(20_000) // rows)  # in one call of fit()
-    trainers = [trainer for trainer in TRAINERS if trainer != "Keras" or rows <= KERAS_HAS_TIME_FOR]
+    trainers = [trainer for trainer in TRAINERS if trainer != "Keras" or rows <= MAX_ROWS_FOR_KERAS]
     runs = {trainer: timed(warm_run(trainer, tab(rows, epochs))) for trainer in trainers}
     times = interleave(runs, rounds=5, warm_up=1)
     print_row(

@@ -1,8 +1,9 @@
-"""The trainers that are compared: Keras's fit() and kerasfit's.
+"""Defines the trainers that benchmarks compare: Keras's fit() and kerasfit's fit().
 
-As a script, one of them in this process alone, which prints its seconds, from imports done to fit() returned
-(the data are there before), and the process's peak of memory in bytes. Usage:
-KERAS_BACKEND=… python benchmarks/trainers.py Keras|kerasfit work epochs
+As a script, it runs one trainer in this process and prints the seconds from the end of the imports until
+fit() returns (without creating the data), and the process's peak memory in bytes. Usage:
+
+    KERAS_BACKEND=… python benchmarks/trainers.py Keras|kerasfit work epochs
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ TRAINERS = ("Keras", "kerasfit")
 
 
 def fit_of(trainer: str) -> Callable:
-    """A trainer's fit(), imported as its users import it: kerasfit loads Keras in its own way."""
+    """Import a trainer's fit() as its users do. kerasfit loads Keras in its own way."""
     if trainer == "Keras":
         import keras
 
@@ -34,13 +35,13 @@ def fit_of(trainer: str) -> Callable:
 
 
 def train(trainer: str, work: Work, epochs: int | None = None) -> None:
-    """Train a work's model, as many epochs as it has in one measurement unless a number is given."""
+    """Train a work's model for the given number of epochs, by default the work's."""
     fit = fit_of(trainer)
     fit(work.model, work.x, work.y, batch_size=work.batch_size, epochs=epochs or work.epochs, verbose=0)
 
 
 def warm_run(trainer: str, work: Work) -> Callable[[], None]:
-    """``train()`` of these, with kerasfit after as many steps as it takes until XLA has taken over."""
+    """A function that trains a work; kerasfit first trains until XLA has taken over."""
     if trainer == "kerasfit":
         from kerasfit.keras_private import xla_pays_after
 
@@ -52,7 +53,7 @@ if __name__ == "__main__":
     trainer, name, epochs = sys.argv[1:]
     fit_of(trainer)
 
-    from works import WORKS  # which imports Keras if the trainer has not
+    from works import WORKS  # imports Keras, so it must follow fit_of()
 
     work = WORKS[name]()
     work.epochs = int(epochs)

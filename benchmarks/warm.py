@@ -1,4 +1,4 @@
-"""A training step, warm: Keras's fit(), kerasfit's and the limits, interleaved in one process.
+"""Measures a warm training step: Keras's fit(), kerasfit's fit() and the limits, interleaved in one process.
 
 Usage: KERAS_BACKEND=… python benchmarks/warm.py [work …]
 """

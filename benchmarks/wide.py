@@ -1,7 +1,7 @@
-"""A matrix in R's layout, columns of doubles, on its way to rows of floats: time, and peaks of memory.
+"""Measures time and memory to convert a matrix of doubles in R's column-major order to row-major floats.
 
-Usage: KERAS_BACKEND=… python benchmarks/wide.py. With the name of a job, that job alone: it prints the bytes
-that it takes at its peak beside the matrix.
+Usage: KERAS_BACKEND=… python benchmarks/wide.py [job]. With a job, only that job is run, and its peak memory
+in addition to the matrix is printed in bytes.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ CORES = len(os.sched_getaffinity(0))
 
 
 def matrix_of_r() -> np.ndarray:
+    """A matrix as R stores it: doubles in column-major order."""
     matrix = np.empty((ROWS, COLUMNS), order="F")
     np.random.default_rng(0).random(out=matrix.T)
     return matrix
 
 
 def copy_on_all_cores(matrix: np.ndarray) -> np.ndarray:
-    """A copy as it is, each core copying memory from its beginning to its end."""
+    """Copy a matrix without conversion; each core copies one contiguous part."""
     copy = np.empty_like(matrix)
     with ThreadPoolExecutor(CORES) as threads:
         list(threads.map(np.copyto, np.array_split(copy.T, CORES), np.array_split(matrix.T, CORES)))
@@ -49,7 +50,7 @@ def copy_on_all_cores(matrix: np.ndarray) -> np.ndarray:
 
 
 def peak(job: str) -> int:
-    """Bytes at the peak of a conversion, or of a short epoch by a trainer that has compiled its steps."""
+    """The peak memory in bytes of the conversion, or of a short epoch by a trainer with compiled steps."""
     matrix = matrix_of_r()
     if job == "conversion":
         to_model_dtype(np.asfortranarray(matrix[:COLUMNS]))

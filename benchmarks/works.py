@@ -1,4 +1,4 @@
-"""The works: a model, its data and its batch size each, sizes as on a statistician's laptop."""
+"""Defines the works: models with data and a batch size, of sizes that suit a statistician's laptop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from measure import shorten
 
 @dataclass
 class Work:
-    """Data, and how to make a compiled model for them, which happens when the model is first asked for."""
+    """Data and a model for them. ``model`` is built and compiled when it is first used."""
 
     build: Callable[[], keras.Model]
     x: Any

@@ -18,7 +18,7 @@ SIZES = [*range(1, 41), 63, 65, 70]
 
 def programs(model, plan):
     step = engine_for(model, plan).step("predict")
-    return sum(function._cache_size() for function in (step.by_itself, *step._loops.values()))
+    return sum(function._cache_size() for function in (step.single_step, *step._loops.values()))
 
 
 def assert_as_keras(model, x, **common):
@@ -87,7 +87,7 @@ def test_batches_of_generators_share_few_programs():
         np.testing.assert_allclose(
             outputs, np.concatenate([whole[first : first + size] for size in sizes]), rtol=1e-5
         )
-    assert engine_for(model).step("predict").by_itself._cache_size() <= 3  # 8, 16 and 32 rows
+    assert engine_for(model).step("predict").single_step._cache_size() <= 3  # 8, 16 and 32 rows
 
 
 class Centred(layers.Layer):

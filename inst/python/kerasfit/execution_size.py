@@ -1,8 +1,8 @@
-"""How many steps the next execution has.
+"""Chooses how many steps the next execution runs.
 
-An execution is a run of consecutive steps that an engine makes in one call. Its length does not change what
-is computed: it has as many steps as the model's ``steps_per_execution`` where a callback watches batches,
-else as many as take about a tenth of a second, so that progress is shown and interrupts are noticed soon.
+An execution is one call of an engine that runs several consecutive steps. Its length does not change the
+results. If a callback has hooks for batches, it is the model's ``steps_per_execution``; otherwise it is as
+many steps as take about a tenth of a second, so that progress is shown and interrupts are handled promptly.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ EXECUTION_SECONDS = 0.1
 
 
 class ExecutionSizer:
-    """The number of steps for the next execution: fixed, or as many as take a tenth of a second.
+    """Sets the number of steps of the next execution: a fixed number, or as many as take a tenth of a second.
 
-    It learns from each execution, and keeps what it has learned for later epochs and calls. When the batch
-    size changes, it scales the number.
+    The number is adjusted after each execution and kept for later epochs and calls. It is scaled when the
+    batch size changes.
     """
 
     def __init__(self) -> None:
@@ -50,14 +50,14 @@ _sizers: WeakKeyDictionary[Engine, Sizers] = WeakKeyDictionary()
 def execution_sizer(
     engine: Engine, phase: str, batch_size: int | None, fixed: int | None = None
 ) -> ExecutionSizer:
-    """The sizer of an engine for a phase ("train", "test" or "predict"), ready for an epoch."""
+    """Return an engine's sizer for a phase ("train", "test" or "predict") and start an epoch with it."""
     sizer = _sizers.setdefault(engine, {}).setdefault(phase, ExecutionSizer())
     sizer.begin(batch_size, fixed)
     return sizer
 
 
 def exchange_sizers(engine: Engine, sizers: Sizers) -> Sizers:
-    """Give an engine other sizers, as for a call within another one; returns those that it had."""
+    """Set the sizers of an engine, for example for a nested call, and return its previous ones."""
     before = _sizers.get(engine, {})
     _sizers[engine] = sizers
     return before

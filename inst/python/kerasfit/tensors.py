@@ -1,4 +1,4 @@
-"""Values on their way between numpy and the backend."""
+"""Converts arrays, tensors and logs between numpy and the backend."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from kerasfit.runtime.memory import aligned_empty
 
 
 def is_backend_tensor(value: Any) -> bool:
-    """Whether a value is a tensor of a deep-learning framework, this session's backend or another one."""
+    """Whether a value is a tensor of TensorFlow, JAX or PyTorch, whichever is this session's backend."""
     framework = package_of(type(value)) in ("tensorflow", "jax", "jaxlib", "torch")
     return framework and hasattr(value, "shape") and hasattr(value, "dtype")
 
 
 def is_ragged(value: Any) -> bool:
-    """Whether a value is a tensor whose rows have different lengths, of TensorFlow's or PyTorch's."""
+    """Whether a value is a ragged tensor of TensorFlow or a nested tensor of PyTorch."""
     package = package_of(type(value))
     if package == "tensorflow":
         return "Ragged" in type(value).__name__
@@ -31,7 +31,7 @@ def is_ragged(value: Any) -> bool:
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """A dense tensor of any framework as a numpy array (shared memory where the framework allows)."""
+    """Convert a dense tensor of any framework to a numpy array, sharing its memory where possible."""
     if isinstance(value, np.ndarray):
         return value
     if keras.ops.is_tensor(value):
@@ -42,10 +42,10 @@ def to_numpy(value: Any) -> np.ndarray:
 
 
 def to_model_dtype(array: np.ndarray, label: str | None = None) -> np.ndarray:
-    """Floats and booleans in the model's float type (``keras.config.floatx()``); others as they are.
+    """Convert floats and booleans to the model's float type (``keras.config.floatx()``); leave other types.
 
-    With a label, which errors call the array, the numbers must be finite. That is seen while they are in the
-    cache, since their norm is finite then.
+    With a label, the array's name in errors, all numbers must be finite. This is checked by the norm of each
+    block while the block is in the cache.
 
     Raises
     ------
@@ -60,25 +60,28 @@ def to_model_dtype(array: np.ndarray, label: str | None = None) -> np.ndarray:
 
     def work(rows: slice) -> None:
         if not as_it_is:
-            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found below
+            with np.errstate(over="ignore", invalid="ignore"):  # checked below
                 result[rows] = array[rows]
         if look and not has_finite_norm(result[rows]):
             suspicious.append(rows)
 
     if look or not as_it_is:
-        in_blocks(work, len(array), array.size)
+        parallel_over_rows(work, len(array), array.size)
     if suspicious:
         check_finite(label, array)
     return result
 
 
 def has_finite_norm(array: np.ndarray) -> bool:
-    """Whether the sum of squares is finite; then all numbers are. BLAS takes a third of the time of a sum."""
+    """Whether the sum of squares is finite, which implies that all numbers are.
+
+    BLAS computes it in a third of the time of a sum.
+    """
     return math.isfinite(np.vdot(array, array))
 
 
 def check_finite(label: str, array: np.ndarray) -> None:
-    """Raise a ``DataError`` that counts what is not finite, or will not be in the model's float type."""
+    """Raise a ``DataError`` with the count of values that are not finite in the model's float type."""
     for words, found, hint in not_finite(array):
         if count := int(found.sum()):
             dtype = keras.config.floatx()
@@ -89,7 +92,7 @@ def check_finite(label: str, array: np.ndarray) -> None:
 
 
 def check_finite_columns(label: str, columns: Mapping[str, np.ndarray]) -> None:
-    """The same for the columns of a data frame: all that have such values are in one error."""
+    """Check the columns of a data frame; one error names all columns that have non-finite values."""
     floats = {name: column for name, column in columns.items() if column.dtype.kind == "f"}
     by_column = [list(not_finite(column)) for column in floats.values()]
     for kinds in zip(*by_column, strict=True):
@@ -103,7 +106,7 @@ def check_finite_columns(label: str, columns: Mapping[str, np.ndarray]) -> None:
 
 
 def not_finite_in_columns(label: str, words: str, counts: Mapping[str, int], hint: str) -> DataError:
-    """The mistake that some columns of a data frame have missing values, or others of a kind."""
+    """The error for columns of a data frame that have missing or other non-finite values."""
     found = {name: count for name, count in counts.items() if count}
     if len(found) == 1:
         ((name, count),) = found.items()
@@ -114,7 +117,7 @@ def not_finite_in_columns(label: str, words: str, counts: Mapping[str, int], hin
 
 
 def not_finite(array: np.ndarray) -> Iterator[tuple[str, np.ndarray, str]]:
-    """What numbers can be that are not finite: in words, where they are, and what to do about it."""
+    """For each kind of non-finite value: its description, a mask of where it occurs, and a hint."""
     dtype = keras.config.floatx()
     infinite = np.isinf(array)
     yield MISSING_VALUES, np.isnan(array), MISSING
@@ -126,11 +129,11 @@ def not_finite(array: np.ndarray) -> Iterator[tuple[str, np.ndarray, str]]:
 
 MISSING_VALUES = "missing value{}"
 MISSING = "Leave out or impute what is missing."
-BLOCK = 50_000  # elements: so many fit the cache, being read along one axis and written along another
+BLOCK = 50_000  # elements: this many fit the cache, read along one axis and written along the other
 
 
 def aligned_copy(array: np.ndarray, dtype: Any = None) -> np.ndarray:
-    """A copy in row-major order, of the type given, in memory that backends can use without copying it.
+    """Copy to row-major order and the given type, in aligned memory that backends use without another copy.
 
     R's arrays are column-major: read row by row, each number is on another page of memory.
     """
@@ -139,26 +142,26 @@ def aligned_copy(array: np.ndarray, dtype: Any = None) -> np.ndarray:
     def fill(rows: slice) -> None:
         copy[rows] = array[rows]
 
-    in_blocks(fill, len(array), array.size)
+    parallel_over_rows(fill, len(array), array.size)
     return copy
 
 
 def matrix_of_columns(columns: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray:
-    """Columns of equal length as a matrix, as ``aligned_copy`` would copy one of theirs."""
+    """Join columns of equal length to a matrix in row-major order and aligned memory."""
     matrix = aligned_empty((len(columns[0]), len(columns)), dtype)
 
     def fill(rows: slice) -> None:
         for number, column in enumerate(columns):
             matrix[rows, number] = column[rows]
 
-    in_blocks(fill, len(matrix), matrix.size)
+    parallel_over_rows(fill, len(matrix), matrix.size)
     return matrix
 
 
-def in_blocks(work: Callable[[slice], None], rows: int, size: int) -> None:
-    """Do some work for all rows of an array of a size: in blocks that fit the cache, by all cores.
+def parallel_over_rows(work: Callable[[slice], None], rows: int, size: int) -> None:
+    """Call ``work`` for blocks of rows that fit the cache, on all cores. ``size`` is the number of elements.
 
-    Numpy lets other threads run meanwhile.
+    Threads run in parallel because numpy releases the interpreter lock.
     """
     if size <= 20 * BLOCK:
         work(slice(0, rows))
@@ -176,7 +179,7 @@ def in_blocks(work: Callable[[slice], None], rows: int, size: int) -> None:
 
 
 def to_backend(batch: Any) -> Any:
-    """A batch with arrays, numbers and other frameworks' tensors made into tensors of the backend."""
+    """Convert the arrays, numbers and other frameworks' tensors in a batch to tensors of the backend."""
 
     def convert(leaf: Any) -> Any:
         if leaf is None or keras.ops.is_tensor(leaf):
@@ -187,7 +190,7 @@ def to_backend(batch: Any) -> Any:
 
 
 def numbers_or_tensors(batch: Any) -> Any:
-    """The same, but numbers in numpy's arrays as they are."""
+    """Convert a batch as ``to_backend`` does, but leave numeric numpy arrays as they are."""
 
     def convert(leaf: Any) -> Any:
         if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "fiub":
@@ -197,15 +200,15 @@ def numbers_or_tensors(batch: Any) -> Any:
     return keras.tree.map_structure(convert, batch)
 
 
-def pack(batch: tuple) -> Any:
-    """(x, y, sample_weight) as a model's step methods take them: without a None at the end."""
+def pack_batch(batch: tuple) -> Any:
+    """Pack (x, y, sample_weight) for a model's step methods, without None at the end."""
     return keras.utils.pack_x_y_sample_weight(*batch)
 
 
 def numbers(logs: dict[str, Any] | None) -> dict[str, Any]:
-    """Logs with each value a Python float where it is one number, flat, the loss first, in the order given.
+    """Flatten logs and convert scalars to Python floats. The loss is first, the others keep their order.
 
-    Keras itself gave them in alphabetical order up to 3.9.
+    Keras itself sorted logs alphabetically up to 3.9.
     """
     flat: dict[str, Any] = {}
     for name, value in sorted((logs or {}).items(), key=lambda item: item[0] != "loss"):

@@ -1,4 +1,4 @@
-"""The variables of a model, as all that training may change."""
+"""Lists all variables of a model that training may change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kerasfit import keras_private
 
 
 def all_variables(model: keras.Model) -> list[keras.Variable]:
-    """Those of layers, their seeds and states, of optimizers and metrics, each once and in the same order."""
+    """Variables of layers (with seeds and states), optimizers and metrics, each once, in a fixed order."""
     variables = [
         *model.variables,
         *recurrent_states(model),
@@ -22,12 +22,12 @@ def all_variables(model: keras.Model) -> list[keras.Variable]:
 
 
 def optimizer_of(model: keras.Model) -> keras.optimizers.Optimizer | None:
-    """That of ``compile()``; the attribute is missing where a functional model was not compiled."""
+    """The optimizer given to ``compile()``. A functional model that is not compiled lacks the attribute."""
     return getattr(model, "optimizer", None)
 
 
 def own_optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
-    """The optimizers that a model has beside ``model.optimizer``, for a train step of its own."""
+    """The other optimizers among a model's attributes, such as those of a custom ``train_step``."""
     values: list[Any] = []
     for attribute in vars(model).values():
         inside = attribute.values() if isinstance(attribute, dict) else attribute
@@ -38,7 +38,7 @@ def own_optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
 
 
 def recurrent_states(model: keras.Model) -> list[keras.Variable]:
-    """What stateful recurrent layers remember of the batch before; for Keras these are no variables."""
+    """States that stateful recurrent layers keep between batches; Keras does not list them as variables."""
     layers = [layer for layer in keras_private.all_layers(model) if getattr(layer, "stateful", False)]
     states = keras.tree.flatten([getattr(layer, "states", None) for layer in layers])
     return [state for state in states if isinstance(state, keras.Variable)]

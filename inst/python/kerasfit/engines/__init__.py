@@ -1,8 +1,8 @@
-"""Who runs the steps.
+"""Engines: they run a model's steps on TensorFlow, JAX or PyTorch.
 
-An engine is built for one model. It trains, evaluates and predicts in *executions*, runs of consecutive
-steps, and reads metrics. It never knows about epochs or callbacks. There is one file for each backend;
-``engine`` says what they have in common.
+An engine belongs to one model. It trains, evaluates and predicts in *executions*, each of which runs several
+consecutive steps in one call, and it reads metrics. It does not know about epochs or callbacks. Each backend
+has a folder; ``engine`` has the interface and the base class.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ ENGINES = {"tensorflow": "TensorFlowEngine", "jax": "JaxEngine", "torch": "Torch
 
 
 def engine_for(model: keras.Model, plan: str = "auto", kernels: bool | None = None) -> Engine:
-    """The engine of this session's backend for a model; it stays with the model, compiled steps and all.
+    """Return the model's engine for this backend. It stays on the model with its compiled steps.
 
-    ``plan`` says how it is to run steps: one of the engine's ``plans``, or "auto" for its choice. ``kernels``
-    says whether faster functions may be put in the place of Keras's; by default the environment variable
-    KERASFIT_KERNELS does.
+    ``plan`` is one of the engine's ``plans``, ways to run steps; "auto" lets the engine choose. ``kernels``
+    says whether kerasfit's kernels may replace Keras's functions; it defaults to the environment variable
+    KERASFIT_KERNELS.
     """
     if "_kerasfit_engine" not in model.__dict__:
         model.__dict__["_kerasfit_engine"] = engine_class()(model)
@@ -39,7 +39,7 @@ def engine_for(model: keras.Model, plan: str = "auto", kernels: bool | None = No
 
 
 def engine_class() -> type[Engine]:
-    """The engine of this session's backend."""
+    """The engine class for this session's backend."""
     backend = keras.backend.backend()
     if backend not in ENGINES:
         raise KerasfitError(

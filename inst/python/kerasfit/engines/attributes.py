@@ -1,4 +1,7 @@
-"""The attributes of a model's parts, which its steps read in Python each time that Keras runs one."""
+"""Detects changes to attributes of layers, losses, metrics and optimizers after steps were compiled.
+
+Keras reads these attributes in Python each time that it runs a step; a compiled step has them as constants.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,15 @@ PARTS = (
     keras.regularizers.Regularizer,
     keras.constraints.Constraint,
 )
-SMALL = 2**12  # bytes of an array that is compared by its values
+SMALL = 2**12  # bytes: smaller arrays are compared by their values
 
 
 class Attributes:
-    """The attributes of layers, losses, metrics and the optimizer of a model, as they were at one time.
+    """A snapshot of the attributes of a model's layers, losses, metrics and optimizer.
 
-    What has been recorded or compiled then has taken them for constants. Not looked at are the values of
-    variables, which are inputs of a step, and objects that are neither Keras's nor of a class made from one
-    of Keras's: these count as the same as long as the same object is there.
+    Steps that were recorded or compiled at that time have them as constants. The values of variables are not
+    part of it, because they are inputs of a step. An object whose class is neither Keras's nor derived from a
+    class of Keras's counts as unchanged as long as it is the same object.
     """
 
     def __init__(self, model: keras.Model):
@@ -49,7 +52,7 @@ class Attributes:
                 waiting.extend(self._note(owner))
 
     def _note(self, owner: Any) -> tuple:
-        """Note what an object has, and return it, if steps read it."""
+        """Record the values that an object holds, and return them, if steps read them."""
         if isinstance(owner, np.ndarray):
             if owner.nbytes <= SMALL:
                 self._arrays.append((owner, owner.tobytes()))
@@ -62,7 +65,7 @@ class Attributes:
             return self._note_mapping(owner, [name for name in owner if not is_bookkeeping(name)], len(owner))
         elif has_attributes(owner):
             names = [name for name in vars(owner) if not is_bookkeeping(name)]
-            # callbacks, and Keras itself, put attributes on models while they train
+            # callbacks and Keras itself add attributes to models during training
             length = None if isinstance(owner, keras.Model) else len(vars(owner))
             return self._note_mapping(vars(owner), names, length)
         return ()
@@ -70,12 +73,12 @@ class Attributes:
     def _note_mapping(self, mapping: dict, names: list, length: int | None) -> tuple:
         if not names:
             return ()
-        take = itemgetter(*names, names[0])  # at least two, for a tuple
+        take = itemgetter(*names, names[0])  # two names at least, so that it returns a tuple
         self._mappings.append((mapping, take, take(mapping), length))
         return take(mapping)
 
     def are_unchanged(self) -> bool:
-        """Whether all attributes are what they were."""
+        """Whether all attributes are the same as in the snapshot."""
         try:
             for mapping, take, values, length in self._mappings:
                 if take(mapping) != values or (length is not None and len(mapping) != length):
@@ -86,17 +89,17 @@ class Attributes:
                 and all(array.tobytes() == before for array, before in self._arrays)
                 and settings() == self._settings
             )
-        except Exception:  # an attribute is gone, or another array is there
+        except Exception:  # an attribute was removed, or replaced by an array
             return False
 
 
 def settings() -> tuple:
-    """Those of Keras's settings that steps read."""
+    """Keras's global settings that steps read."""
     return keras.config.epsilon(), keras.config.floatx()
 
 
 def has_attributes(value: Any) -> bool:
-    """Whether a value is a part of a model, or belongs to one, and has attributes that steps read."""
+    """Whether a value is a part of a model, or belongs to a part, and has attributes that steps read."""
     if isinstance(value, keras.Variable) or not hasattr(value, "__dict__"):
         return False
     return keras_private.has_settings(value) or (isinstance(value, PARTS) and not isinstance(value, type))

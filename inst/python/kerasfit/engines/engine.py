@@ -1,4 +1,4 @@
-"""What an engine is, and the plain one: a compiled step for each batch."""
+"""The interface of engines, and their base class, which calls a compiled step for each batch."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import keras
 
 from kerasfit.errors import ArgumentError
 from kerasfit.sources import IteratorSource, Source, Stream, stream_of
-from kerasfit.tensors import numbers, pack, to_backend, to_numpy
+from kerasfit.tensors import numbers, pack_batch, to_backend, to_numpy
 
 Logs = dict[str, Any]
 
-# Trains on a batch while the main thread, the only one that may run R, makes the next one. It never does:
-# what is left to it is a step that has been compiled.
+# Trains on a batch while the main thread makes the next one. Only the main thread may call R: the worker
+# never does, since it only runs steps that are already compiled.
 WORKER = ThreadPoolExecutor(1, thread_name_prefix="kerasfit")
 
 
 @dataclass(frozen=True)
 class ExecutionOptions:
-    """How the loop wants an execution to run.
+    """Options that the training loop passes with an execution.
 
     Attributes
     ----------
     halt_on_nan
-        Whether the execution ends after a step that leaves the loss infinite or not a number.
+        Whether the execution ends after a step that makes the loss infinite or NaN.
     async_steps
-        Whether a step on a batch from an iterator may still run while the next batch is made, and when the
-        execution returns; the logs that it returns are then those of an earlier step.
+        Whether a step on a batch from an iterator may still be running while the next batch is made, and when
+        the execution returns. The logs returned are then those of an earlier step.
     planned_steps
-        The number of steps that training has from the beginning of this epoch on, as far as is known.
+        The number of training steps from the beginning of this epoch to the end of training, if known.
     """
 
     halt_on_nan: bool = False
@@ -44,81 +44,87 @@ DEFAULTS = ExecutionOptions()
 
 
 class Engine(Protocol):
-    """Runs steps of one model.
+    """Runs the steps of one model.
 
-    The methods ``train`` and ``evaluate`` run one execution: at most ``steps`` steps, fewer if the stream's
-    epoch ends before. They return the logs of the last step, which ``results`` makes into numbers.
+    ``train`` and ``evaluate`` run one execution: at most ``steps`` steps, fewer if the stream's epoch ends
+    earlier. They return the logs of the last step; ``results`` converts these to numbers.
 
     Attributes
     ----------
     model
-        The model that it was built for.
+        The model that the engine was built for.
     kernels
-        Whether steps may compute with kerasfit's kernels in the place of Keras's functions.
+        Whether kerasfit's kernels may replace Keras's functions in steps.
     """
 
     model: keras.Model
     kernels: bool
 
     def use_plan(self, plan: str) -> None:
-        """Run steps by one of the engine's ``plans``; "auto" chooses by model and device."""
+        """Set how steps are run: one of the engine's ``plans``, or "auto" to choose by model and device."""
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
-        """The source's batches, in the form in which this engine takes them."""
+        """Open a stream of the source's batches for this engine."""
 
     def prepare(self, stream: Stream) -> None:
-        """Create whatever state of model, metrics and optimizer the first batch implies."""
+        """Create the variables of model, metrics and optimizer, with shapes from the first batch."""
 
     def train(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs: ...
 
     def evaluate(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs: ...
 
     def train_epochs(self, stream: Stream, epochs: int) -> list[Logs]:
-        """Run up to so many epochs in one go, where that is a gain: the metrics after each, as numbers."""
+        """Run up to ``epochs`` epochs in one call; return the metrics of each as numbers.
+
+        Returns an empty list if one call for several epochs is not possible or not faster.
+        """
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
-        """One execution's outputs, a list with the numpy arrays of each step."""
+        """Run one execution; return its outputs as a list of numpy arrays, in the order of the steps."""
 
     def reset_metrics(self) -> None:
-        """Start the metrics anew, before the next step at the latest."""
+        """Reset the metrics, now or before the next step."""
 
     def sync(self) -> None:
-        """Let the variables of model, optimizer and metrics hold the state so far, for others to see."""
+        """Write the current state to the variables of model, optimizer and metrics."""
 
     def latest(self, logs: Logs) -> Logs:
-        """The logs of the last step, once it has run, where ``logs`` are what the last execution returned."""
+        """Wait for the last step and return its logs. ``logs`` are those that the last execution returned."""
 
     def results(self, logs: Logs) -> Logs:
-        """The metrics so far; or the logs themselves where a model's own step returned others."""
+        """The metrics so far as numbers; or ``logs``, if a custom step of the model returned other logs."""
 
     def state(self) -> Any:
-        """What later steps depend on beside variables and data, as a plain value: random numbers, choices."""
+        """State that later steps depend on, other than variables and data (such as a random generator's).
+
+        It is a plain value, for a checkpoint.
+        """
 
     def restore(self, state: Any) -> None:
-        """Go on as the engine that had this state, which ran the same steps of an equal model."""
+        """Restore the state of an engine that had run the same steps of an equal model."""
 
     def finish(self) -> None:
-        """End training: give variables their final values (an optimizer's moving averages)."""
+        """End training: set variables to their final values (such as an optimizer's moving averages)."""
 
 
-class PlainEngine:
-    """Steps batch by batch through the model's own ``train_step``, ``test_step`` and ``predict_step``.
+class BaseEngine:
+    """Runs the model's ``train_step``, ``test_step`` and ``predict_step`` on one batch after another.
 
-    A subclass says how a step is compiled.
+    Subclasses define how a step is compiled.
     """
 
     plans: tuple[str, ...] = ("step",)
 
     def __init__(self, model: keras.Model):
         self.model = model
-        self.plan, self.plan_is_chosen = "step", True  # by the engine rather than by the caller
+        self.plan, self.plan_is_chosen = "step", True  # chosen by the engine, not by the caller
         self.kernels = True
-        self._at_work: Future | None = None  # the step that the worker is at
+        self._at_work: Future | None = None  # the step that the worker is running
         self._steps: dict[tuple[str, str, bool], tuple[Any, Callable]] = {}
-        self._facts: tuple[Any, dict[Callable, Any]] = None, {}
+        self._traits: tuple[Any, dict[Callable, Any]] = None, {}
 
     def use_plan(self, plan: str) -> None:
-        """Follow a plan for how to run steps, one of ``plans``; "auto" chooses by model and device."""
+        """Set how steps are run: one of ``plans``, or "auto" to choose by model and device."""
         if plan not in ("auto", *self.plans):
             known = ", ".join(f'"{name}"' for name in ("auto", *self.plans))
             raise ArgumentError(
@@ -146,8 +152,8 @@ class PlainEngine:
 
     def step(self, kind: str) -> Callable:
         """The compiled step of a kind: "train", "test" or "predict"."""
-        # Keras forgets its own function whenever what it was made from changes (compile(), layers, loading);
-        # ours is good for as long as Keras's.
+        # Keras discards its own function when compile(), a change of layers or loading makes it invalid. Ours
+        # is valid as long as Keras's is.
         getattr(self.model, f"make_{kind}_function")()
         function = getattr(self.model, f"{kind}_function")
         key = kind, self.plan, self.kernels
@@ -155,23 +161,23 @@ class PlainEngine:
             self._steps[key] = function, self.compiled(kind, getattr(self.model, f"{kind}_step"))
         return self._steps[key][1]
 
-    def fact(self, find: Callable[[keras.Model], Any]) -> Any:
-        """What a function finds out about the model, good for as long as Keras's functions for its steps."""
+    def cached_trait(self, find: Callable[[keras.Model], Any]) -> Any:
+        """Return ``find(model)``, cached until Keras discards its functions for the model's steps."""
         functions = self.model.train_function, self.model.test_function
         if not any(functions):
             return find(self.model)
-        if self._facts[0] != functions:
-            self._facts = functions, {}
-        facts = self._facts[1]
-        if find not in facts:
-            facts[find] = find(self.model)
-        return facts[find]
+        if self._traits[0] != functions:
+            self._traits = functions, {}
+        traits = self._traits[1]
+        if find not in traits:
+            traits[find] = find(self.model)
+        return traits[find]
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         return stream_of(source, steps_per_epoch)
 
     def prepare(self, stream: Stream) -> None:
-        """Create nothing: variables come to be when the first step is traced."""
+        """Do nothing: the first step creates the variables when it is traced."""
 
     def train(self, stream: Stream, steps: int, options: ExecutionOptions = DEFAULTS) -> Logs:
         return self._last(self.step("train"), stream, steps, options)
@@ -196,11 +202,11 @@ class PlainEngine:
         return logs
 
     def background_step(self, step: Callable, data: Any) -> Callable | None:
-        """What runs a step while the next batch is made; None where that could disturb it."""
+        """A function that runs a step while the next batch is made; None if that is not safe."""
         return step
 
     def finish_running(self) -> Logs:
-        """Wait for the step that runs in the background, if any, and return its logs."""
+        """Wait for the step that runs in the background, and return its logs ({} if there is none)."""
         if self._at_work is None:
             return {}
         self._wait()
@@ -216,21 +222,21 @@ class PlainEngine:
         return [keras.tree.map_structure(to_numpy, step(data)) for data in self._batches(stream, steps)]
 
     def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
-        """The next batches as the model's step methods take them, none of it in the memory of the user's."""
+        """The next batches as arguments of the model's step methods, sharing no memory with user arrays."""
         for batch in stream.take(steps):
-            yield pack(to_backend(tuple(batch)))
+            yield pack_batch(to_backend(tuple(batch)))
 
     def latest(self, logs: Logs) -> Logs:
         return self.finish_running() or logs
 
     def results(self, logs: Logs) -> Logs:
         logs = self.latest(logs)
-        if not self.fact(all_logs_are_metrics):
+        if not self.cached_trait(all_logs_are_metrics):
             self.sync()
             metrics = self.model.get_metrics_result()
             logs = metrics if set(metrics) == set(logs) else logs
-        if len(logs) > 2 and list(logs) == sorted(logs):  # as older versions of Keras sort them
-            first = [name for name in self.fact(metric_names) if name in logs]
+        if len(logs) > 2 and list(logs) == sorted(logs):  # older versions of Keras sort them
+            first = [name for name in self.cached_trait(metric_names) if name in logs]
             logs = {name: logs[name] for name in dict.fromkeys([*first, *logs])}
         return numbers(logs)
 
@@ -247,17 +253,18 @@ class PlainEngine:
 
 
 def wait_for(future: Future) -> None:
-    """Wait until another thread is done, but return to Python often: for Ctrl-C, and for what calls R."""
+    """Wait for another thread, returning to Python often so that Ctrl-C and calls of R are handled."""
     while not wait([future], timeout=0.05).done:
         pass
 
 
 def finite_loss(logs: Logs) -> bool:
+    """Whether the loss is finite; True if the logs have no loss."""
     return "loss" not in logs or bool(keras.ops.isfinite(logs["loss"]))
 
 
 def metric_names(model: keras.Model) -> list[str]:
-    """The names of a model's metrics in the order of ``compile()``."""
+    """The names of a model's metrics in the order given to ``compile()``."""
     results = {metric.name: metric.result() for metric in model.metrics}
     return [
         one for name, result in results.items() for one in (result if isinstance(result, dict) else [name])
@@ -265,13 +272,14 @@ def metric_names(model: keras.Model) -> list[str]:
 
 
 def all_logs_are_metrics(model: keras.Model) -> bool:
+    """Whether ``logs_are_metrics()`` is true of both training and evaluation."""
     return logs_are_metrics(model, "train") and logs_are_metrics(model, "test")
 
 
 def logs_are_metrics(model: keras.Model, kind: str) -> bool:
-    """Whether what a step ("train" or "test") returns is what the model's metrics say after it.
+    """Whether a step ("train" or "test") returns the results of the model's metrics.
 
-    So it is unless the model has a step or a ``compute_metrics`` of its own.
+    True unless the model overrides the step or ``compute_metrics``.
     """
     return all(
         getattr(type(model), method) is getattr(keras.Model, method) and method not in model.__dict__

@@ -1,4 +1,4 @@
-"""The JAX engine: many steps in one compiled loop, with the state passed along."""
+"""The JAX engine: runs many steps in one compiled loop, passing state from step to step."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
 from kerasfit import keras_private
-from kerasfit.engines.engine import DEFAULTS, ExecutionOptions, Logs, PlainEngine, finite_loss
+from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, Logs, finite_loss
 from kerasfit.engines.jax.steps import OUTPUTS, Loop, RowsWithin, State, Steps
 from kerasfit.engines.kernels import replaced
 from kerasfit.runtime.memory import aligned_empty, elements_around, is_aligned
 from kerasfit.sources import Rows, RowStream, Source, Stream
-from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack, to_backend, to_numpy
+from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack_batch, to_backend, to_numpy
 
-# So many steps may be unfinished while the next batch from an iterator is made.
+# The number of steps that may be unfinished while the next batch from an iterator is made.
 AHEAD = 2
 
-SMALL = 2**16  # bytes: numpy copies less than that ten times as fast as JAX
-LARGE = 2**20  # bytes: data of less are copied to where they are aligned, for the simpler program
+SMALL = 2**16  # bytes: numpy copies smaller arrays ten times as fast as JAX
+LARGE = 2**20  # bytes: smaller arrays are copied to aligned memory, which needs a simpler program
 
 
 def run_no_kept_programs() -> None:
-    """Have JAX compile all that it runs from now on.
+    """Turn off JAX's compilation cache.
 
-    Before 0.6, it runs programs from its cache wrongly on CPUs: those that may use up their arguments, as
-    steps do, write into memory that is in use. Losses were wrong, or not a number.
+    JAX before 0.6 runs programs from its cache wrongly on CPUs: programs with donated arguments, such as
+    steps, write into memory that is in use. Losses were wrong or NaN.
     """
     jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()  # or it would not look at the setting again
+    compilation_cache.reset_cache()  # otherwise JAX would not read the setting again
 
 
 if jax.__version_info__ < (0, 6):
     run_no_kept_programs()
 
 
-class JaxEngine(PlainEngine):
+class JaxEngine(BaseEngine):
     """Runs an execution as one compiled loop over rows of arrays on the device.
 
-    Between executions the engine holds the state; ``sync`` gives it to the model's variables. The plans:
-    "loop" is that loop; "step" is a compiled call for each batch. Models with convolutions get "step" on
-    CPUs, because XLA leaves a convolution inside a loop a single thread there.
+    Between executions the engine holds the state; ``sync`` writes it to the model's variables. There are two
+    plans: "loop" is that loop; "step" makes a compiled call for each batch. Models with convolutions use
+    "step" on CPUs, because XLA runs a convolution inside a loop on a single thread there.
     """
 
     plans = ("loop", "step")
 
     def __init__(self, model: keras.Model):
         super().__init__(model)
-        self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
+        self._device_data: WeakKeyDictionary[Stream, DeviceData] = WeakKeyDictionary()
         self._metrics_at_zero: tuple[list[int], list[np.ndarray]] = [], []
-        self._held = State()  # what programs have given, and the values of variables that they do not change
-        self._ours: set[str] = set()  # the parts of it that variables do not have
-        # What the last program gave. Programs use up the state they are given; so theirs must be kept before
-        # Python can be interrupted, and ``list.extend`` does that from within C.
-        self._given: list[tuple[State, Any]] = []
+        self._held = State()  # returned by programs, or values of variables that they do not change
+        self._unsynced: set[str] = set()  # the parts of it that are not in the variables
+        # The state that the last program returned. Programs consume the state passed to them (donation), so
+        # the new state must be stored before Python can be interrupted; ``list.extend`` does so within C.
+        self._returned: list[tuple[State, Any]] = []
         self._running: deque[Logs] = deque()
 
     def choose_plan(self) -> str:
@@ -80,11 +80,11 @@ class JaxEngine(PlainEngine):
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
         if self.plan == "loop" and isinstance(stream, RowStream) and source.in_memory:
-            self._resident[stream] = Resident(source.data)
+            self._device_data[stream] = DeviceData(source.data)
         return stream
 
     def prepare(self, stream: Stream) -> None:
-        """Create the state of model, loss, metrics and optimizer, which a pure step cannot."""
+        """Create the variables of model, loss, metrics and optimizer, because a pure step cannot."""
         if (batch := stream.example()) is not None:
             may_replace = self.kernels and not keras.distribution.distribution()
             with replaced({"numpy.zeros": zeros_for} if may_replace else {}):
@@ -98,40 +98,40 @@ class JaxEngine(PlainEngine):
         return getattr(self.model, f"{name}_variables")
 
     def _state(self, step: Steps) -> tuple[State, State]:
-        """The state that a step takes: what it changes, and the rest.
+        """Return the state that a step takes: the part that it changes, and the rest.
 
-        Of what it changes, the variables keep a copy, since a program uses up what it is given.
+        The step gets a copy of the values of variables that it changes, because a program consumes them.
         """
-        self._take_given()
+        self._collect_returned()
         for name in (*step.changes, *step.keeps):
             if getattr(self._held, name) is None:
                 values = [variable.value for variable in self._variables(name)]
                 self._held = self._held._replace(**{name: values})
-        if theirs := [name for name in step.changes if name not in self._ours]:
-            self._held = jax.tree.map(copy_of, self._held.only(theirs)).over(self._held)
-            self._ours.update(theirs)
+        if synced := [name for name in step.changes if name not in self._unsynced]:
+            self._held = jax.tree.map(copy_of, self._held.only(synced)).over(self._held)
+            self._unsynced.update(synced)
         return self._held.only(step.changes), self._held.only(step.keeps)
 
-    def _take_given(self) -> None:
-        for state, _ in self._given:
+    def _collect_returned(self) -> None:
+        for state, _ in self._returned:
             self._held = state.over(self._held)
-        self._given = []
+        self._returned = []
 
     def sync(self) -> None:
-        self._take_given()
-        for name in self._ours:
+        self._collect_returned()
+        for name in self._unsynced:
             for variable, value in zip(self._variables(name), getattr(self._held, name), strict=True):
                 if isinstance(value, jax.Array):
                     keras_private.put(variable, value)
                 else:
                     variable.assign(value)
-        self._held, self._ours = State(), set()
+        self._held, self._unsynced = State(), set()
 
     def reset_metrics(self) -> None:
-        if self.fact(keras_private.metrics_reset_variables_only):
-            self._take_given()
+        if self.cached_trait(keras_private.metrics_reset_variables_only):
+            self._collect_returned()
             self._held = self._held._replace(metrics=self._reset_values())
-            self._ours.add("metrics")
+            self._unsynced.add("metrics")
         else:
             self.sync()
             self.model.reset_metrics()
@@ -159,53 +159,55 @@ class JaxEngine(PlainEngine):
 
     def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
         step, logs, halting = self.step(kind), {}, options.halt_on_nan
-        if resident := self._resident.get(stream):
+        if device_data := self._device_data.get(stream):
             if kind == "test":
                 step.limit_programs((stream.size, stream.source.samples))
-            resident.compile(step, stream, halting, self._state(step))
+            device_data.compile(step, stream, halting, self._state(step))
             taken = stream.take_rows(steps)
             for rows in taken.split():
                 if rows.steps:
-                    done, logs = self._advance(step, *resident.program(step, rows, halting))
+                    done, logs = self._advance(step, *device_data.program(step, rows, halting))
                     if halting and done < rows.steps:
                         stream.give_back(taken.steps - int(done))
                         break
         else:
             for data in self._batches(stream, steps):
-                logs = self._advance(step, step.by_itself, data)
+                logs = self._advance(step, step.single_step, data)
                 self._running.append(logs)
                 if len(self._running) > AHEAD:
                     jax.block_until_ready(self._running.popleft())
                 if halting and not finite_loss(logs):
                     break
             if options.async_steps:
-                return step.in_order(logs)
+                return step.in_original_order(logs)
             self._running.clear()
-        return step.in_order(jax.block_until_ready(logs))
+        return step.in_original_order(jax.block_until_ready(logs))
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         self._build_for_prediction(stream)
         step = self.step("predict")
-        resident = self._resident.get(stream)
-        if step.may_add_rows and resident:
-            outputs = self._outputs_of_chunks(step, resident, stream, steps)
+        device_data = self._device_data.get(stream)
+        if step.may_add_rows and device_data:
+            outputs = self._outputs_of_chunks(step, device_data, stream, steps)
         elif step.may_add_rows:
             outputs = self._outputs_of_padded(step, stream, steps)
-        elif resident and step.outputs_join(*self._state(step), resident.data, stream.size):
+        elif device_data and step.outputs_join(*self._state(step), device_data.data, stream.size):
             step.limit_programs((stream.size, stream.source.samples))
-            outputs = self._outputs_of_rows(step, resident, stream.take_rows(steps))
+            outputs = self._outputs_of_rows(step, device_data, stream.take_rows(steps))
         else:
             outputs = []
             for data in self._batches(stream, steps):
                 step.limit_programs(shapes_of(data))
-                outputs.append(self._advance(step, step.by_itself, data))
+                outputs.append(self._advance(step, step.single_step, data))
         self.sync()
         return [keras.tree.map_structure(to_numpy, output) for output in outputs]
 
-    def _outputs_of_chunks(self, step: Steps, resident: Resident, stream: RowStream, steps: int) -> list[Any]:
-        if resident.chunks is None:
-            resident.chunks = Chunks(stream.source.data[0], stream.source.samples, stream.size)
-        chunks = resident.chunks
+    def _outputs_of_chunks(
+        self, step: Steps, device_data: DeviceData, stream: RowStream, steps: int
+    ) -> list[Any]:
+        if device_data.chunks is None:
+            device_data.chunks = Chunks(stream.source.data[0], stream.source.samples, stream.size)
+        chunks = device_data.chunks
         program = step.over_rows(Loop(chunks.size, halting=False, rare=False))
         outputs = []
         for data, first, samples in chunks.of(stream.take_rows(steps)):
@@ -216,71 +218,71 @@ class JaxEngine(PlainEngine):
         return outputs
 
     def _outputs_of_padded(self, step: Steps, stream: Stream, steps: int) -> list[Any]:
-        """Outputs of single batches. The last rows of arrays make a batch as large as the others."""
+        """Outputs of one batch after another; the last batch of arrays is padded."""
         several = isinstance(stream, RowStream) and stream.source.samples > stream.size
         outputs = []
         for batch in stream.take(steps):
             x = numbers_or_tensors(batch.x)
             samples = next(len(leaf) for leaf in keras.tree.flatten(x) if leaf is not None)
             size = stream.size if several else rounded_up(samples)
-            data = pack((padded(x, size),))
+            data = pack_batch((padded(x, size),))
             step.limit_programs(shapes_of(data))
-            answer = self._advance(step, step.by_itself, data)
+            answer = self._advance(step, step.single_step, data)
             outputs.append(jax.tree.map(lambda output, n=samples: output[:n], answer))
         return outputs
 
-    def _outputs_of_rows(self, step: Steps, resident: Resident, rows: Rows) -> list[Any]:
-        """Outputs for rows of a model for which each batch is to be as large as it is in Keras."""
+    def _outputs_of_rows(self, step: Steps, device_data: DeviceData, rows: Rows) -> list[Any]:
+        """Outputs of a model whose batches must have the same sizes as in Keras."""
         outputs = []
         for some in rows.split():
             for part in some.in_parts(OUTPUTS):
-                _, answer = self._advance(step, *resident.program(step, part, halting=False))
+                _, answer = self._advance(step, *device_data.program(step, part, halting=False))
                 samples = part.stop - part.start
                 outputs.append(jax.tree.map(lambda output, n=samples: to_numpy(output)[:n], answer))
         return outputs
 
     def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
-        """The next batches, as ``tensors`` gives them; but what is compiled takes numpy's arrays itself.
+        """The next batches as arguments of steps: numpy arrays if steps are compiled, else backend tensors.
 
-        It makes no copy of them, and may still run when they are forgotten here.
+        A compiled step does not copy the arrays, and may still be running when they are deleted here.
         """
         as_arguments = numbers_or_tensors if self._compiles else to_backend
         for batch in stream.take(steps):
-            yield pack(as_arguments(tuple(batch)))
+            yield pack_batch(as_arguments(tuple(batch)))
 
     def _advance(self, step: Steps, program: Callable, *data: Any) -> Any:
-        """Run a step's program on the state, keep the state it gives, and return its logs or outputs."""
+        """Run a step's program on the state, store the new state, and return its logs or outputs."""
         changing, kept = self._state(step)
-        self._given.extend(starmap(program, [(changing, kept, *data)]))
-        return self._given[-1][1]
+        self._returned.extend(starmap(program, [(changing, kept, *data)]))
+        return self._returned[-1][1]
 
     def _build_for_prediction(self, stream: Stream) -> None:
-        """Create the variables of layers that have none, with a batch of inputs alone."""
+        """Build the layers that are not built, from a batch of inputs only."""
         model = self.model
         if (not model.built or not all(layer.built for layer in model.layers)) and stream.peek() is not None:
             with keras.StatelessScope():
                 model(to_backend(stream.peek().x))
 
 
-class Resident:
-    """The arrays of a source on the device, with the order of the current pass."""
+class DeviceData:
+    """The arrays of a source on the device, and the order of rows in the current pass."""
 
     def __init__(self, data: tuple):
         self._arrays = data
-        self._order: tuple[np.ndarray | None, np.ndarray | None] = None, None  # as given, as it is used
+        self._order: tuple[np.ndarray | None, np.ndarray | None] = None, None  # as given, and as int32
         self._begun: set[tuple[Steps, bool]] = set()
-        self.chunks: Chunks | None = None  # to predict from
+        self.chunks: Chunks | None = None  # for prediction
 
     @cached_property
     def data(self) -> Any:
-        return pack(keras.tree.map_structure(resident, self._arrays))
+        return pack_batch(keras.tree.map_structure(to_device, self._arrays))
 
     def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
-        """The loop for these rows, and what it takes besides the state."""
+        """The loop for these rows, and its arguments other than the state."""
         return step.over_rows(self._kind(rows, halting)), *self._arguments(rows)
 
     def compile(self, step: Steps, stream: RowStream, halting: bool, state: tuple[State, State]) -> None:
-        """Begin to compile the loops that a pass over the stream needs, if they are new."""
+        """Start compiling the loops that a pass over the stream needs, unless they exist."""
         if (step, halting) in self._begun:
             return
         self._begun.add((step, halting))
@@ -300,10 +302,10 @@ class Resident:
 
 
 class Chunks:
-    """Arrays to predict from, in parts of one shape, so that few programs do for all numbers of samples.
+    """Inputs for prediction in chunks of one shape, so that few programs serve all numbers of samples.
 
-    A part has ``steps`` batches of ``size`` rows, and the last one is filled up. The outputs for rows that
-    were added are left out by who asks for them.
+    A chunk has ``steps`` batches of ``size`` rows, and the last chunk is padded. The caller drops the outputs
+    for padding rows.
     """
 
     def __init__(self, x: Any, samples: int, batch_size: int):
@@ -313,7 +315,7 @@ class Chunks:
         self._at: tuple[int | None, Any] = None, None
 
     def of(self, rows: Rows) -> Iterator[tuple[Any, int, int]]:
-        """The parts that have these rows: the data, the first row in them that is asked for, and how many."""
+        """For each chunk with some of these rows: its data, the first of the rows in it, and their number."""
         length, at = self.size * self.steps, rows.start
         while at < rows.stop:
             begin = at - at % length
@@ -328,24 +330,24 @@ class Chunks:
                 return None if leaf is None else leaf[begin : begin + length]
 
             data = padded(keras.tree.map_structure(part, self._x), length)
-            self._at = begin, pack((keras.tree.map_structure(on_device, data),))
+            self._at = begin, pack_batch((keras.tree.map_structure(to_device_aligned, data),))
         return self._at[1]
 
 
 def power_of_two(number: int) -> int:
-    """The least power of two that is not less."""
+    """The smallest power of two that is at least ``number``."""
     return 1 << (number - 1).bit_length()
 
 
 def rounded_up(rows: int) -> int:
-    """A number of rows that is not less, one of few: powers of two, and above 64 three between each two."""
+    """Round a number of rows up to a power of two or, above 64, to one of three values between two powers."""
     power = power_of_two(rows)
     unit = power if power <= 64 else power // 8
     return -(-rows // unit) * unit
 
 
 def padded(data: Any, size: int) -> Any:
-    """Arrays of ``size`` rows: the last row once more, as often as it takes."""
+    """Pad arrays to ``size`` rows by repeating the last row."""
 
     def fill(leaf: Any) -> Any:
         if leaf is None or len(leaf) == size:
@@ -358,19 +360,23 @@ def padded(data: Any, size: int) -> Any:
     return keras.tree.map_structure(fill, data)
 
 
-def on_device(leaf: Any) -> Any:
-    """An array on the device. On CPUs it shares memory that is aligned."""
+def to_device_aligned(leaf: Any) -> Any:
+    """Put an array on the device. On CPUs it shares the memory of aligned arrays."""
     if leaf is None or jax.default_backend() != "cpu":
         return to_backend(leaf)
     return jax.device_put(leaf if is_aligned(leaf) else aligned_copy(leaf), may_alias=True)
 
 
 def shapes_of(data: Any) -> tuple:
+    """The shapes of the leaves of some data, None where a leaf has no shape."""
     return tuple(getattr(leaf, "shape", None) for leaf in keras.tree.flatten(data))
 
 
-def zeros_for(plain: Callable) -> Callable:
-    """Zeros, as optimizers begin with, for which JAX's own function compiles a program for each shape."""
+def zeros_for(original: Callable) -> Callable:
+    """A replacement for ``numpy.zeros``, for which JAX compiles a program for each shape.
+
+    Optimizers call it to create their variables.
+    """
 
     def zeros(shape: tuple[int, ...], dtype: Any = None) -> jax.Array:
         return jax.device_put(np.zeros(shape, jax.dtypes.canonicalize_dtype(dtype or keras.config.floatx())))
@@ -379,18 +385,18 @@ def zeros_for(plain: Callable) -> Callable:
 
 
 def copy_of(value: jax.Array) -> jax.Array | np.ndarray:
-    """A copy that a program may use up."""
+    """A copy that a program may consume."""
     if value.nbytes < SMALL and jax.default_backend() == "cpu":
         return np.array(value)
     return jax.device_put(value, may_alias=False)
 
 
-def resident(leaf: Any) -> Any:
-    """An array on the device. On CPUs that shares the memory of one that is large, or aligned."""
+def to_device(leaf: Any) -> Any:
+    """Put an array on the device. On CPUs it shares the memory of large or aligned arrays."""
     if not isinstance(leaf, np.ndarray) or jax.default_backend() != "cpu":
         return to_backend(leaf)
     if leaf.nbytes >= LARGE and jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype:
         elements, first = elements_around(leaf) or (None, 0)
         if elements is not None and elements.size <= np.iinfo(np.int32).max:
             return RowsWithin(jax.device_put(elements, may_alias=True), np.int32(first), leaf.shape)
-    return on_device(leaf)
+    return to_device_aligned(leaf)

@@ -1,4 +1,4 @@
-"""A model's steps as JAX functions of a state: one by one, and as loops over many batches."""
+"""Compiles a model's steps as JAX functions of state and data: single steps, and loops over batches."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from kerasfit.engines.kernels import jax_kernels
 
 Values = list[jax.Array]
 
-# XLA compiles a program with one core: the loops over whole batches and over the rest at the same time.
+# XLA compiles a program on one core: two threads compile the loop over whole batches and that over the
+# smaller last batch at the same time.
 COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="kerasfit-compiler")
 
-# The outputs of so many steps are put together before they go to the host.
+# The number of steps whose outputs are joined before they are copied to the host.
 OUTPUTS = 64
 
-# Programs for that many shapes of data to evaluate or predict from are kept.
+# Programs for evaluation and prediction are kept for this many shapes of data.
 PROGRAMS = 100
 
 
 class State(NamedTuple):
-    """The values of the variables of a model, its optimizer and its metrics; None for what is not there."""
+    """The values of the variables of a model, its optimizer and its metrics; absent parts are None."""
 
     trainable: Values | None = None
     non_trainable: Values | None = None
@@ -41,14 +42,15 @@ class State(NamedTuple):
     metrics: Values | None = None
 
     def only(self, names: Iterable[str]) -> State:
+        """Keep only the named parts."""
         return State(**{name: getattr(self, name) for name in names})
 
     def over(self, other: State) -> State:
-        """This state, with what is not there taken from another."""
-        return State(*(theirs if ours is None else ours for ours, theirs in zip(self, other, strict=True)))
+        """Fill absent parts from another state."""
+        return State(*(b if a is None else a for a, b in zip(self, other, strict=True)))
 
 
-# What a model's step takes and gives back, in Keras's order, and what of it the step changes.
+# The parts of the state that a model's step takes and returns, in Keras's order, and those that it changes.
 TAKEN = {
     "train": ("trainable", "non_trainable", "optimizer", "metrics"),
     "test": ("trainable", "non_trainable", "metrics"),
@@ -59,7 +61,7 @@ CHANGED = {"train": TAKEN["train"], "test": ("non_trainable", "metrics"), "predi
 
 @dataclass(frozen=True)
 class RowsWithin:
-    """Rows that are a part of a flat array, from the element ``first`` on."""
+    """Rows stored in a flat array, starting at the element ``first``."""
 
     elements: jax.Array
     first: np.int32
@@ -78,7 +80,7 @@ def is_rows(leaf: Any) -> bool:
 
 
 def consecutive(data: jax.Array | RowsWithin, at: Any, size: int) -> jax.Array:
-    """So many rows from the one numbered ``at`` on."""
+    """Take ``size`` consecutive rows, starting at row ``at``."""
     if not isinstance(data, RowsWithin):
         return lax.dynamic_slice_in_dim(data, at, size)
     length = math.prod(data.shape[1:])
@@ -87,7 +89,7 @@ def consecutive(data: jax.Array | RowsWithin, at: Any, size: int) -> jax.Array:
 
 
 def gathered(data: jax.Array | RowsWithin, rows: jax.Array) -> jax.Array:
-    """The rows of these numbers, which are different ones."""
+    """Take the rows with these numbers, which must be unique."""
     if not isinstance(data, RowsWithin):
         return data.at[rows].get(mode="promise_in_bounds", unique_indices=True)
     length = math.prod(data.shape[1:])
@@ -103,10 +105,10 @@ def gathered(data: jax.Array | RowsWithin, rows: jax.Array) -> jax.Array:
 
 
 class Loop(NamedTuple):
-    """A kind of loop over batches of rows: of ``size`` rows each.
+    """Options of a loop over batches of ``size`` rows.
 
-    It stops early, if ``halting``, after a step that leaves the loss infinite or not a number. If ``rare``,
-    it runs but once an epoch, and is better compiled quickly than well.
+    If ``halting``, it stops after a step that makes the loss infinite or NaN. If ``rare``, it runs only once
+    an epoch, and is compiled quickly rather than well.
     """
 
     size: int
@@ -115,10 +117,10 @@ class Loop(NamedTuple):
 
 
 class Steps:
-    """One kind of step of a model, by itself and as a loop: functions of a state and data.
+    """One kind of step of a model, as a single step and as a loop: functions of state and data.
 
-    They take the part of the state that they change, which they use up, the other part, and data. They give
-    the part that they have changed, and logs or outputs.
+    Their arguments are the part of the state that they change, which they consume (donation), the other part,
+    and data. They return the part that they changed, and logs or outputs.
 
     Attributes
     ----------
@@ -127,14 +129,13 @@ class Steps:
     traces
         How often the step has been traced.
     may_add_rows
-        Whether rows that are added to a batch to predict from change nothing but the number of outputs.
+        Whether a batch for prediction may be padded with rows without changing the outputs of the others.
     """
 
     def __init__(self, model: keras.Model, kind: str, step: Callable, *, compiles: bool, kernels: bool):
         self.model = model
         self.kind = kind
-        # A step of the user's own may change whatever it takes, and may want derivatives of another kind
-        # than the kernels have.
+        # A custom step may change any part of the state, and may need kinds of derivatives that kernels lack.
         self._is_keras_s = logs_are_metrics(model, kind)
         self._kernels = kernels and compiles and self._is_keras_s
         self.changes = CHANGED[kind] if self._is_keras_s else TAKEN[kind]
@@ -148,13 +149,14 @@ class Steps:
         self._forget_programs()
 
     def _forget_programs(self) -> None:
-        # A new function each time: JAX keeps what it compiled for one, and for those that are equal to it.
-        self.by_itself = self._compile(functools.partial(self._traced, self._one), rare=False)
+        # A new function each time: JAX keeps the programs of a function, and shares them with equal
+        # functions.
+        self.single_step = self._compile(functools.partial(self._traced, self._one), rare=False)
         self._loops: dict[Loop, Callable] = {}
         self._shapes: set[tuple] = set()
 
     def limit_programs(self, shapes: tuple) -> None:
-        """Forget all programs before a call with data of new shapes, if there are many of them."""
+        """Discard all programs before a call with new shapes of data if there are ``PROGRAMS`` of them."""
         if shapes not in self._shapes and len(self._shapes) == PROGRAMS:
             self._forget_programs()
         self._shapes.add(shapes)
@@ -165,9 +167,9 @@ class Steps:
         return jax.jit(python, donate_argnums=0, **compiler_options(rare))
 
     def _traced(self, function: Callable, *arguments: Any) -> Any:
-        """Call a function that is being traced, with kernels until an error comes up that way.
+        """Trace a function with kernels; if that raises an error, trace it without kernels from then on.
 
-        JAX has several errors for a layer that wants a derivative which kernels do not have.
+        JAX has several errors for a layer that needs a derivative which kernels do not have.
         """
         if self._kernels:
             with suppress(Exception), jax_kernels():
@@ -188,16 +190,16 @@ class Steps:
         after = State(**dict(zip(TAKEN[self.kind], values, strict=True)))
         return after.only(self.changes), answer
 
-    def in_order(self, logs: Logs) -> Logs:
-        """Logs in the order that the step gave them, where JAX sorts them by their names."""
+    def in_original_order(self, logs: Logs) -> Logs:
+        """Logs in the order in which the step returned them; JAX sorts them by name."""
         return {name: logs[name] for name in self._names if name in logs}
 
     def over_rows(self, kind: Loop) -> Callable:
         """A loop over batches of rows: a function of state (both parts), data, order, first row and steps.
 
-        ``order`` are the numbers of all rows in the order of this pass, or None if they keep their own. It
-        gives the state, the number of steps done and the metrics or last logs; for "predict" the outputs of
-        at most ``OUTPUTS`` steps, and zeros after them.
+        ``order`` has the numbers of all rows in the order of this pass, or is None if rows are not shuffled.
+        The loop returns the state, the number of steps run, and the metrics or last logs; for "predict" the
+        outputs of at most ``OUTPUTS`` steps, followed by zeros.
         """
         if kind not in self._loops:
             loop = functools.partial(self._traced, functools.partial(self._loop, kind))
@@ -207,7 +209,7 @@ class Steps:
         return self._loops[kind]
 
     def compile_over_rows(self, kind: Loop, *arguments: Any) -> None:
-        """Trace such a loop for such arguments and let a thread compile it, unless it is there already."""
+        """Trace the loop that ``over_rows`` returns and compile it in the background, unless it exists."""
         if self._compiles and kind not in self._loops:
             lowered = self.over_rows(kind).lower(*arguments)
             self._compiling[kind] = COMPILERS.submit(lowered.compile)
@@ -226,8 +228,8 @@ class Steps:
 
             return keras.tree.map_structure(lambda leaf: None if leaf is None else take(leaf), data)
 
-        # The metrics say all that there is to say of the steps; or else the last logs are carried along. To
-        # predict, the outputs of all steps are.
+        # The loop carries nothing if logs are the results of metrics, else the last logs. For prediction, it
+        # carries the outputs of all steps.
         predicts = self.kind == "predict"
         from_metrics = not predicts and self._is_keras_s
         carried: Any = {}
@@ -243,7 +245,7 @@ class Steps:
             with keras.StatelessScope(list(zip(self.model.metrics_variables, state.metrics, strict=True))):
                 return self.model.get_metrics_result()
 
-        def goes_on(carry: tuple) -> Any:
+        def continues(carry: tuple) -> Any:
             number, state, logs = carry
             loss = report(state, logs).get("loss", 0.0) if kind.halting else 0.0
             return (number < steps) & jnp.isfinite(loss)
@@ -259,26 +261,26 @@ class Steps:
                 )
             return number + 1, state, {} if from_metrics else answer
 
-        number, state, carried = lax.while_loop(goes_on, advance, (jnp.int32(0), changing, carried))
+        number, state, carried = lax.while_loop(continues, advance, (jnp.int32(0), changing, carried))
         return state, (number, report(state, carried))
 
     def outputs_join(self, changing: State, kept: State, data: Any, size: int) -> bool:
-        """Whether outputs for batches of ``size`` such rows can be put together, along the first axis."""
+        """Whether outputs for batches of ``size`` of these rows can be joined along the first axis."""
         batch = keras.tree.map_structure(
             lambda leaf: None if leaf is None else jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype),
             data,
         )
-        outputs = jax.eval_shape(self.by_itself, changing, kept, batch)[1]
+        outputs = jax.eval_shape(self.single_step, changing, kept, batch)[1]
         return all(output.shape[:1] == (size,) for output in jax.tree.leaves(outputs))
 
 
 @functools.cache
 def compiler_options(rare: bool) -> dict[str, dict[str, Any]]:
-    """Options with which XLA compiles on CPUs, as an argument of ``jax.jit``.
+    """Options of XLA's compiler on CPUs, as keyword arguments of ``jax.jit``.
 
-    The last level of optimization takes longer, for an LSTM by a tenth, and steps are no faster by it.
-    What is rare compiles in a third of the time, and then takes up to twice the time to run; by one thread,
-    since another compiles what is not rare meanwhile.
+    The highest level of optimization takes longer, a tenth for an LSTM, but does not make steps faster. A
+    rare program is compiled in a third of the time, and may take twice as long to run. It is compiled by one
+    thread, because another one compiles the frequent program at the same time.
     """
     options = {"xla_backend_optimization_level": 2}
     if rare:
@@ -291,7 +293,6 @@ def compiler_options(rare: bool) -> dict[str, dict[str, Any]]:
         return {}
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()
-    # they are not among those that users are promised
-    except (TypeError, RuntimeError):
+    except (TypeError, RuntimeError):  # these options are not public: other versions may lack them
         return {}
     return {"compiler_options": options}

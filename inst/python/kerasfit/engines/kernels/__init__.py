@@ -1,8 +1,8 @@
-"""Operations of layers that are slow on CPUs, put in other words: the same values, found faster.
+"""Kernels: faster implementations of slow CPU operations; results match the backend's.
 
-Layers call a function of the backend for each. While a step is traced for XLA on a CPU, or runs with PyTorch,
-these are put in its place. Whatever one of them is not made for, it leaves to the backend's own. A step that
-cannot be traced with them is traced without.
+Kernels replace functions of Keras's backend while a step is traced for XLA on a CPU, or runs with PyTorch on
+a CPU. For inputs that it does not support, a kernel calls the original function. A step that cannot be traced
+with kernels is traced without them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kerasfit.engines.kernels.convolution import (
     tensorflow_separable_convolution,
 )
 from kerasfit.engines.kernels.dropout import jax_dropout, tensorflow_dropout
-from kerasfit.engines.kernels.matmul import matmul
+from kerasfit.engines.kernels.matmul import narrow_matmul
 from kerasfit.engines.kernels.pooling import average_pool, average_pool_of_jax_3_9, max_pool
 from kerasfit.engines.kernels.recurrent import gru, lstm
 from kerasfit.engines.kernels.replace import Makers, kernels_wanted, replaced
@@ -37,7 +37,7 @@ TENSORFLOW: dict[str, Makers] = EVERYWHERE | {
     "random.dropout": tensorflow_dropout,
 }
 JAX: dict[str, Makers] = EVERYWHERE | {
-    "numpy.matmul": matmul,
+    "numpy.matmul": narrow_matmul,
     "nn.average_pool": (average_pool, average_pool_of_jax_3_9),
     "nn.conv_transpose": jax_transposed_convolution,
     "random.dropout": jax_dropout,
@@ -46,7 +46,7 @@ JAX: dict[str, Makers] = EVERYWHERE | {
 
 @contextmanager
 def tensorflow_kernels() -> Iterator[None]:
-    """What a step is traced with for XLA with TensorFlow, on a CPU."""
+    """Replace Keras's functions while TensorFlow traces a step for XLA on a CPU."""
     import tensorflow as tf
 
     if tf.config.list_logical_devices("GPU"):
@@ -58,7 +58,7 @@ def tensorflow_kernels() -> Iterator[None]:
 
 @contextmanager
 def jax_kernels() -> Iterator[None]:
-    """What a step is traced with with JAX, on a CPU."""
+    """Replace Keras's functions while JAX traces a step on a CPU."""
     import jax
 
     if jax.default_backend() != "cpu":

@@ -1,4 +1,4 @@
-"""Convolution."""
+"""Faster convolutions on CPUs, and faster gradients of them, for XLA."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from keras import ops
 
 from kerasfit.engines.kernels.custom_gradients import gradients, with_gradient
 from kerasfit.engines.kernels.matmul import transposed_product
-from kerasfit.engines.kernels.windows import by_place, channels_last, per_dimension
+from kerasfit.engines.kernels.windows import channels_last, per_dimension, window_slices
 
-# Sums of so many terms are fast, by the dimensions of space; `make bench ONLY=kernels` measures them.
+# Up to this many terms, a sum over the window is faster, by number of spatial dimensions; measured by
+# `make bench ONLY=kernels`.
 FEW_TERMS = {1: 16, 2: 16, 3: 27}
 
 
 def convolution(computed: Callable) -> Callable[[Callable], Callable]:
-    """A kernel for a backend's convolution, of a function that is called where ``suits()`` says so.
+    """Make a kernel for a backend's convolution from ``computed``, called if ``is_supported()`` is true.
 
-    Its arguments are the backend's own convolution as a function of inputs and kernel, these two, strides,
-    padding and dilation.
+    The arguments of ``computed`` are the original convolution as a function of inputs and kernel, the inputs,
+    the kernel, strides, padding and dilation.
     """
 
-    def kernel_for(plain: Callable) -> Callable:
+    def kernel_for(original: Callable) -> Callable:
         def conv(
             inputs: Any,
             kernel: Any,
@@ -34,37 +35,40 @@ def convolution(computed: Callable) -> Callable[[Callable], Callable]:
             data_format: Any = None,
             dilation_rate: Any = 1,
         ):
-            def own(inputs: Any, kernel: Any) -> Any:
-                return plain(inputs, kernel, strides, padding, data_format, dilation_rate)
+            def original_conv(inputs: Any, kernel: Any) -> Any:
+                return original(inputs, kernel, strides, padding, data_format, dilation_rate)
 
             inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
-            if not suits(data_format, inputs, kernel):
-                return own(inputs, kernel)
-            return computed(own, inputs, kernel, strides, padding, dilation_rate)
+            if not is_supported(data_format, inputs, kernel):
+                return original_conv(inputs, kernel)
+            return computed(original_conv, inputs, kernel, strides, padding, dilation_rate)
 
         return conv
 
     return kernel_for
 
 
-def ordinary(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rate: Any) -> Any:
-    """Convolution in the words that XLA finds it faster in, by the shapes that were measured.
+def ordinary(
+    original_conv: Callable, inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rate: Any
+) -> Any:
+    """Convolution, rewritten for XLA where that was measured to be faster.
 
-    Outputs that are sums of few terms, as of images with one channel, are sums: one loop over the outputs.
-    The gradient for the kernel is made of products of matrices, one for each place in it, where there is one
-    place or space has three dimensions; there the gradient for the inputs is, too. With JAX, whose
-    convolutions have no library's kernels, it is so for images without strides, too. Groups of channels are
-    convolutions of their own: the gradient of one with groups takes up to a hundred times as long.
+    If each output is a sum of few terms, as with images of one channel, it is computed as that sum, in one
+    loop over the outputs. The gradient for the kernel is one matrix product for each position in the window
+    if the window has a single position or there are three spatial dimensions; with three, so is the gradient
+    for the inputs. With JAX, whose convolutions use no library of kernels, the gradient for the kernel is
+    also computed this way for images without strides. Each group of channels is a separate convolution,
+    because the gradient of a grouped convolution takes up to a hundred times as long.
     """
 
     *size, channels, filters = kernel.shape
     groups, more = divmod(inputs.shape[-1], channels)
     if more:
-        return own(inputs, kernel)
+        return original_conv(inputs, kernel)
     if groups > 1 and channels == 1:
         each = ops.reshape(kernel, (*size, groups, filters // groups))
         return depthwise(
-            lambda inputs, each: own(inputs, ops.reshape(each, kernel.shape)),
+            lambda inputs, each: original_conv(inputs, ops.reshape(each, kernel.shape)),
             inputs,
             each,
             strides,
@@ -73,10 +77,10 @@ def ordinary(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: str
         )
     if groups > 1:
         parts = zip(ops.split(inputs, groups, -1), ops.split(kernel, groups, -1), strict=True)
-        each = [ordinary(own, *part, strides, padding, dilation_rate) for part in parts]
+        each = [ordinary(original_conv, *part, strides, padding, dilation_rate) for part in parts]
         return ops.concatenate(each, -1)
     if set(per_dimension(dilation_rate, inputs)) != {1}:
-        return own(inputs, kernel)
+        return original_conv(inputs, kernel)
 
     steps = per_dimension(strides, inputs)
     solid = len(size) == 3
@@ -84,46 +88,46 @@ def ordinary(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: str
     on_jax = keras.backend.backend() == "jax"
     by_places = solid or set(size) == {1} or (on_jax and len(size) == 2 and set(steps) == {1})
     if not (few or by_places):
-        return own(inputs, kernel)
-    seen = partial(by_place, size=size, strides=steps, padding=padding)
+        return original_conv(inputs, kernel)
+    patches = partial(window_slices, size=size, strides=steps, padding=padding)
 
     def gradient(inputs: Any, kernel: Any, upstream: Any) -> tuple[Any, Any]:
-        of_inputs, of_kernel = gradients(own, [inputs, kernel], upstream)
+        of_inputs, of_kernel = gradients(original_conv, [inputs, kernel], upstream)
         if solid:
             of_places = [upstream @ ops.transpose(matrix) for matrix in matrices(kernel)]
-            (of_inputs,) = gradients(seen, [inputs], of_places)
+            (of_inputs,) = gradients(patches, [inputs], of_places)
         if by_places:
-            of_kernel = kernel_gradient(seen(inputs), upstream)
+            of_kernel = kernel_gradient(patches(inputs), upstream)
             of_kernel = ops.reshape(of_kernel, kernel.shape)
         return of_inputs, of_kernel
 
     def sum_of_terms(inputs: Any, kernel: Any) -> Any:
         return sum(
             part[..., channel : channel + 1] * matrix[channel]
-            for part, matrix in zip(seen(inputs), matrices(kernel), strict=True)
+            for part, matrix in zip(patches(inputs), matrices(kernel), strict=True)
             for channel in range(channels)
         )
 
-    forward = computed_once(sum_of_terms, own) if few else own
+    forward = prevent_refusion(sum_of_terms, original_conv) if few else original_conv
     return with_gradient(forward, gradient)(inputs, kernel)
 
 
-def computed_once(function: Callable, own: Callable) -> Callable:
-    """A function of inputs and kernel that XLA does not compute once more wherever its outputs are wanted.
+def prevent_refusion(function: Callable, original_conv: Callable) -> Callable:
+    """Keep XLA from fusing a function of inputs and kernel into each use of its outputs.
 
-    It would otherwise, and round them otherwise there: what is the largest of them would then be none of
-    them, by which the gradient of a maximum is divided by 0. It cannot do so out of a branch. The other one,
-    where a weight is not finite, is the backend's own function, which gives the same.
+    XLA may recompute a fused value with different rounding, so that max() equals none of its inputs and the
+    gradient of the maximum divides by 0. It does not recompute the values of a branch. The other branch, for
+    a weight that is not finite, is the original function, which gives the same values.
     """
     return lambda inputs, kernel: ops.cond(
         ops.isfinite(ops.reshape(kernel, (-1,))[0]),
         lambda: function(inputs, kernel),
-        lambda: own(inputs, kernel),
+        lambda: original_conv(inputs, kernel),
     )
 
 
-def suits(data_format: str | None, inputs: Any, kernel: Any) -> bool:
-    """Whether the functions here are made for such a convolution."""
+def is_supported(data_format: str | None, inputs: Any, kernel: Any) -> bool:
+    """Whether the kernels support a convolution: channels last, float32, shapes known."""
     return channels_last(data_format) and float32(inputs, kernel) and None not in inputs.shape
 
 
@@ -132,35 +136,39 @@ def float32(*tensors: Any) -> bool:
 
 
 def matrices(kernel: Any) -> list[Any]:
-    """The weights for each place in a kernel, of shape (channels, filters)."""
+    """The weights for each position in a kernel's window, of shape (channels, filters)."""
     return ops.unstack(ops.reshape(kernel, (-1, *kernel.shape[-2:])))
 
 
-def kernel_gradient(seen: list[Any], upstream: Any) -> Any:
-    """The gradient for a kernel: a product for each of the places in it, or one where that is no wider than
-    the outputs."""
-    channels, filters = seen[0].shape[-1], upstream.shape[-1]
+def kernel_gradient(patches: list[Any], upstream: Any) -> Any:
+    """The gradient for a kernel: a matrix product for each position in the window.
+
+    A single product is used if the inputs at all positions together are no wider than the outputs.
+    """
+    channels, filters = patches[0].shape[-1], upstream.shape[-1]
     out = ops.reshape(upstream, (-1, filters))
-    if len(seen) * channels <= filters:
-        return product(ops.reshape(ops.concatenate(seen, -1), (-1, len(seen) * channels)), out)
-    return ops.stack([product(ops.reshape(part, (-1, channels)), out) for part in seen])
+    if len(patches) * channels <= filters:
+        return product(ops.reshape(ops.concatenate(patches, -1), (-1, len(patches) * channels)), out)
+    return ops.stack([product(ops.reshape(part, (-1, channels)), out) for part in patches])
 
 
 def product(a: Any, b: Any) -> Any:
-    """The product a' b."""
+    """The matrix product a' b, computed as the faster of two forms."""
     return transposed_product(a, b) if b.shape[1] <= a.shape[1] else ops.transpose(a) @ b
 
 
-def depthwise(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rate: Any) -> Any:
-    """The sum over the places in the kernel, which is one loop over the outputs: XLA's own takes 5 to 100
-    times as long.
+def depthwise(
+    original_conv: Callable, inputs: Any, kernel: Any, strides: Any, padding: str, dilation_rate: Any
+) -> Any:
+    """Depthwise convolution as a sum over the positions in the window, in one loop over the outputs.
 
-    The kernel is of shape (*size, channels, multiplier), for ``own``, too. Its gradient is summed sample by
-    sample: what belongs to one stays in the processor's cache for all places.
+    XLA's own convolution takes 5 to 100 times as long. The kernel has shape (*size, channels, multiplier),
+    also for ``original_conv``. Its gradient is summed sample by sample, so that a sample stays in the
+    processor's cache for all positions.
     """
     *size, channels, multiplier = kernel.shape
-    seen = partial(
-        by_place,
+    patches = partial(
+        window_slices,
         size=size,
         strides=per_dimension(strides, inputs),
         padding=padding,
@@ -168,8 +176,8 @@ def depthwise(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: st
     )
 
     def by_one(inputs: Any, kernel: Any) -> Any:
-        """By one weight for each place and channel."""
-        return sum(part * weights for part, weights in zip(seen(inputs), ops.unstack(kernel), strict=True))
+        """Convolve with one weight for each position and channel."""
+        return sum(part * weights for part, weights in zip(patches(inputs), ops.unstack(kernel), strict=True))
 
     def convolved(inputs: Any, kernel: Any) -> Any:
         kernels = ops.unstack(ops.reshape(kernel, (-1, channels, multiplier)), axis=-1)
@@ -183,7 +191,7 @@ def depthwise(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: st
                 for array in (inputs, upstream)
             )
             over = tuple(range(len(out.shape) - 1))
-            return so_far + ops.stack([ops.sum(part * out, over) for part in seen(sample)])
+            return so_far + ops.stack([ops.sum(part * out, over) for part in patches(sample)])
 
         return ops.fori_loop(0, inputs.shape[0], add, ops.zeros((math.prod(size), channels)))
 
@@ -193,15 +201,15 @@ def depthwise(own: Callable, inputs: Any, kernel: Any, strides: Any, padding: st
         of_kernel = ops.stack([kernel_gradient(inputs, each) for each in of_each], -1)
         return of_inputs, ops.reshape(of_kernel, kernel.shape)
 
-    return with_gradient(computed_once(convolved, own), gradient)(inputs, kernel)
+    return with_gradient(prevent_refusion(convolved, original_conv), gradient)(inputs, kernel)
 
 
 ordinary_convolution = convolution(ordinary)
 depthwise_convolution = convolution(depthwise)
 
 
-def tensorflow_separable_convolution(plain: Callable) -> Callable:
-    """Separable convolution as the two that it is made of, which JAX's is already."""
+def tensorflow_separable_convolution(original: Callable) -> Callable:
+    """Separable convolution as a depthwise and a pointwise convolution, which JAX's is already."""
 
     def conv(
         inputs: Any,
@@ -213,18 +221,18 @@ def tensorflow_separable_convolution(plain: Callable) -> Callable:
         dilation_rate: Any = 1,
     ):
         options = strides, padding, data_format, dilation_rate
-        if not suits(data_format, inputs, depthwise_kernel):
-            return plain(inputs, depthwise_kernel, pointwise_kernel, *options)
+        if not is_supported(data_format, inputs, depthwise_kernel):
+            return original(inputs, depthwise_kernel, pointwise_kernel, *options)
         channels = ops.depthwise_conv(inputs, depthwise_kernel, *options)
         return ops.conv(channels, pointwise_kernel, data_format=data_format)
 
     return conv
 
 
-def jax_transposed_convolution(plain: Callable) -> Callable:
-    """Transposed convolution whose gradient for the kernel is that of the convolution that it transposes.
+def jax_transposed_convolution(original: Callable) -> Callable:
+    """Transposed convolution with a faster gradient for the kernel: that of the underlying convolution.
 
-    For the one that JAX derives, XLA takes twenty times as long.
+    With the gradient that JAX derives, XLA takes twenty times as long.
     """
 
     def conv(
@@ -236,19 +244,19 @@ def jax_transposed_convolution(plain: Callable) -> Callable:
         data_format: Any = None,
         dilation_rate: Any = 1,
     ):
-        def own(inputs: Any, kernel: Any) -> Any:
-            return plain(inputs, kernel, strides, padding, output_padding, data_format, dilation_rate)
+        def original_conv(inputs: Any, kernel: Any) -> Any:
+            return original(inputs, kernel, strides, padding, output_padding, data_format, dilation_rate)
 
         inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
         if not float32(inputs, kernel):
-            return own(inputs, kernel)
+            return original_conv(inputs, kernel)
 
         def gradient(inputs: Any, kernel: Any, upstream: Any) -> tuple[Any, Any]:
             def convolved(kernel: Any) -> Any:
-                return gradients(lambda inputs: own(inputs, kernel), [inputs], upstream)[0]
+                return gradients(lambda inputs: original_conv(inputs, kernel), [inputs], upstream)[0]
 
             return convolved(kernel), gradients(convolved, [kernel], inputs)[0]
 
-        return with_gradient(own, gradient)(inputs, kernel)
+        return with_gradient(original_conv, gradient)(inputs, kernel)
 
     return conv

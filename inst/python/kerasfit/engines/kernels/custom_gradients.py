@@ -1,4 +1,4 @@
-"""Functions with gradients of their own."""
+"""Helpers to define functions with custom gradients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras import ops
 
 
 def with_gradient(function: Callable, gradient: Callable) -> Callable:
-    """A function of tensors, whose gradients are found from these and from the output's."""
+    """Give a function of tensors a custom gradient: ``gradient(*tensors, upstream)``."""
 
     @ops.custom_gradient
     def derived(*tensors: Any) -> tuple[Any, Callable]:
@@ -20,7 +20,7 @@ def with_gradient(function: Callable, gradient: Callable) -> Callable:
 
 
 def gradients(function: Callable, tensors: Sequence, upstream: Any) -> Any:
-    """The backend's own gradients of a function for tensors, from those of its outputs."""
+    """Compute the backend's gradients of a function for its inputs, given those of its outputs."""
     if keras.backend.backend() == "jax":
         import jax
 

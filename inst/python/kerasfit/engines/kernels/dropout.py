@@ -1,4 +1,4 @@
-"""The random numbers of dropout."""
+"""Dropout with faster random number generation on CPUs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import keras
 
 
-def tensorflow_dropout(plain: Callable) -> Callable:
-    """Dropout by the Threefry generator: XLA on CPUs takes fifty times as long by the one it would choose."""
+def tensorflow_dropout(original: Callable) -> Callable:
+    """Dropout with the Threefry generator; with XLA's default on CPUs it takes fifty times as long."""
     import tensorflow as tf
 
     def drop(inputs: Any, rate: float, noise_shape: Any, seed: Any) -> Any:
@@ -20,22 +20,22 @@ def tensorflow_dropout(plain: Callable) -> Callable:
             inputs, rate=rate, noise_shape=noise_shape, seed=seed, rng_alg="threefry"
         )
 
-    return dropout(plain, drop)
+    return dropout(original, drop)
 
 
-def jax_dropout(plain: Callable) -> Callable:
-    """Dropout with JAX's random bits, made without the loop that JAX has for them on CPUs."""
+def jax_dropout(original: Callable) -> Callable:
+    """Dropout with the same random bits as JAX, generated without the loop that JAX uses on CPUs."""
     import jax.numpy as jnp
 
     def drop(inputs: Any, rate: float, noise_shape: Any, seed: Any) -> Any:
         kept = jax_bernoulli(seed.next(), 1.0 - rate, noise_shape)
         return jnp.where(kept, inputs / (1.0 - rate), jnp.zeros_like(inputs))
 
-    return dropout(plain, drop)
+    return dropout(original, drop)
 
 
-def dropout(plain: Callable, drop: Callable) -> Callable:
-    """Dropout by a function, for what layers call it with: a rate, known shapes and a generator of seeds."""
+def dropout(original: Callable, drop: Callable) -> Callable:
+    """Use ``drop`` if called as layers call dropout: with a fixed rate, known shapes and a seed generator."""
 
     def function(inputs: Any, rate: Any, noise_shape: Any = None, seed: Any = None) -> Any:
         shape = tuple(inputs.shape if noise_shape is None else noise_shape)
@@ -46,14 +46,14 @@ def dropout(plain: Callable, drop: Callable) -> Callable:
             or not all(isinstance(size, int) for size in shape)
             or not keras.backend.is_float_dtype(inputs.dtype)
         ):
-            return plain(inputs, rate, noise_shape, seed)
+            return original(inputs, rate, noise_shape, seed)
         return drop(inputs, rate, shape, seed)
 
     return function
 
 
 def jax_bernoulli(key: Any, p: Any, shape: tuple[int, ...]) -> Any:
-    """What ``jax.random.bernoulli`` gives for a key and a shape: the same draws."""
+    """Draw the same values as ``jax.random.bernoulli`` for a key and a shape."""
     import jax
     import jax.numpy as jnp
     from jax.random import bits
@@ -69,9 +69,9 @@ def jax_bernoulli(key: Any, p: Any, shape: tuple[int, ...]) -> Any:
     else:
         high, low = threefry(*key, jnp.zeros(size, jnp.uint32), jnp.arange(size, dtype=jnp.uint32))
         draws = jnp.reshape(high ^ low, shape)
-    one = jnp.uint32(0x3F800000)  # as a float; the bits after it are those of a fraction
+    one = jnp.uint32(0x3F800000)  # 1.0 as a float; the bits after it are the fraction
     drawn = jax.lax.bitcast_convert_type((draws >> 9) | one, jnp.float32) - 1.0 < p
-    # XLA would draw again for the gradient, were there not a root, which it takes to be expensive
+    # XLA considers a square root expensive; without one it would draw again for the gradient
     return jnp.sqrt(drawn.astype(jnp.float32)) > 0
 
 

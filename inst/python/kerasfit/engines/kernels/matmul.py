@@ -1,4 +1,4 @@
-"""Products of matrices."""
+"""Matrix products with a faster gradient for narrow matrices."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from keras import ops
 FEW_COLUMNS = 16
 
 
-def matmul(plain: Callable) -> Callable:
-    """A product with a matrix of few columns, as of a last layer, whose gradient is found transposed."""
+def narrow_matmul(original: Callable) -> Callable:
+    """Product with a matrix of few columns, such as a last layer's; its gradient is computed transposed."""
 
     def product(x1: Any, x2: Any) -> Any:
         x1, x2 = ops.convert_to_tensor(x1), ops.convert_to_tensor(x2)
@@ -24,16 +24,16 @@ def matmul(plain: Callable) -> Callable:
             or not 1 < x2.shape[1] < x2.shape[0]
             or x2.shape[1] > FEW_COLUMNS
         ):
-            return plain(x1, x2)
+            return original(x1, x2)
 
         @ops.custom_gradient
         def narrow(x1: Any, x2: Any) -> Any:
             def gradient(*upstream: Any) -> Any:
                 (upstream,) = upstream
                 rows, of_rows = (ops.reshape(x, (-1, x.shape[-1])) for x in (x1, upstream))
-                return plain(upstream, ops.transpose(x2)), transposed_product(rows, of_rows)
+                return original(upstream, ops.transpose(x2)), transposed_product(rows, of_rows)
 
-            return plain(x1, x2), gradient
+            return original(x1, x2), gradient
 
         return narrow(x1, x2)
 
@@ -41,16 +41,16 @@ def matmul(plain: Callable) -> Callable:
 
 
 def transposed_product(a: Any, b: Any) -> Any:
-    """The product a' b as the transpose of b' a: 2 to 20 times as fast by XLA, where b is the narrow one."""
-    return ops.transpose(left_as_it_is(ops.transpose(b) @ a))
+    """The product a' b as the transpose of b' a, which XLA computes 2 to 20 times as fast if b is narrow."""
+    return ops.transpose(optimization_barrier(ops.transpose(b) @ a))
 
 
-def left_as_it_is(tensor: Any) -> Any:
-    """A tensor that XLA computes as it is, and does not merge with what is done with it."""
+def optimization_barrier(tensor: Any) -> Any:
+    """Keep XLA from fusing a tensor's computation with the operations that use it."""
     if keras.backend.backend() == "jax":
-        from jax.lax import optimization_barrier
+        from jax import lax
 
-        return optimization_barrier(tensor)
-    from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
+        return lax.optimization_barrier(tensor)
+    from tensorflow.compiler.tf2xla.python import xla
 
-    return optimization_barrier(tensor)[0]
+    return xla.optimization_barrier(tensor)[0]

@@ -1,7 +1,7 @@
-"""Pooling by the places in windows.
+"""Pooling as one operation for each position in the window, for XLA.
 
-What is pooled is one loop over the outputs, which XLA merges with what is done before. Its own gradients go
-from element to element for the largest, and through all windows for the average.
+It becomes one loop over the outputs, which XLA fuses with the operation before. The gradients of XLA's own
+pooling are slow: max pooling's visits one element after another, average pooling's all windows.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import keras
 from keras import ops
 
 from kerasfit.engines.kernels.custom_gradients import gradients, with_gradient
-from kerasfit.engines.kernels.windows import by_place, channels_last, per_dimension
+from kerasfit.engines.kernels.windows import channels_last, per_dimension, window_slices
 
 MANY_PLACES = 50
 
 Shape = tuple[int, ...]
 
 
-def max_pool(plain: Callable) -> Callable:
-    """Max pooling, whose gradient goes to the first of the largest elements of a window, as everywhere."""
-    return pooling(plain, largest)
+def max_pool(original: Callable) -> Callable:
+    """Max pooling; the gradient goes to the first maximum of a window, as in all backends."""
+    return pooling(original, largest)
 
 
-def average_pool(plain: Callable) -> Callable:
-    """Average pooling; padding does not count."""
-    return pooling(plain, average)
+def average_pool(original: Callable) -> Callable:
+    """Average pooling; padding does not count in the average."""
+    return pooling(original, average)
 
 
-def average_pool_of_jax_3_9(plain: Callable) -> Callable:
-    """The same for Keras 3.9 on JAX, where all but the last argument must be given."""
-    average = average_pool(plain)
+def average_pool_of_jax_3_9(original: Callable) -> Callable:
+    """Average pooling for Keras 3.9 on JAX, where only the last argument has a default."""
+    average = average_pool(original)
 
     def pool(inputs: Any, pool_size: Any, strides: Any, padding: str, data_format: Any = None):
         return average(inputs, pool_size, strides, padding, data_format)
@@ -43,7 +43,7 @@ def average_pool_of_jax_3_9(plain: Callable) -> Callable:
     return pool
 
 
-def pooling(plain: Callable, pooled: Callable) -> Callable:
+def pooling(original: Callable, pooled: Callable) -> Callable:
     def pool(
         inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: Any = None
     ):
@@ -54,7 +54,7 @@ def pooling(plain: Callable, pooled: Callable) -> Callable:
             or not keras.backend.is_float_dtype(inputs.dtype)
             or None in inputs.shape
         ):
-            return plain(inputs, pool_size, strides, padding, data_format)
+            return original(inputs, pool_size, strides, padding, data_format)
         steps = size if strides is None else per_dimension(strides, inputs)
         return pooled(inputs, size, steps, padding)
 
@@ -62,25 +62,25 @@ def pooling(plain: Callable, pooled: Callable) -> Callable:
 
 
 def largest(inputs: Any, size: Shape, strides: Shape, padding: str) -> Any:
-    seen = partial(by_place, size=size, strides=strides, padding=padding, outside=-math.inf)
+    patches = partial(window_slices, size=size, strides=strides, padding=padding, outside=-math.inf)
 
     def gradient(inputs: Any, upstream: Any) -> Any:
-        parts = seen(inputs)
+        parts = patches(inputs)
         first = first_largest(parts)
         if are_apart(size, strides, padding):
             here = ops.equal(beside_windows(first, size), numbers_in_window(size))
             return from_windows(ops.where(here, beside_windows(upstream, size), 0), inputs.shape)
         chosen = [ops.where(ops.equal(first, number), upstream, 0) for number in range(len(parts))]
-        return gradients(seen, [inputs], chosen)[0]
+        return gradients(patches, [inputs], chosen)[0]
 
-    return with_gradient(lambda inputs: functools.reduce(ops.maximum, seen(inputs)), gradient)(inputs)
+    return with_gradient(lambda inputs: functools.reduce(ops.maximum, patches(inputs)), gradient)(inputs)
 
 
 def first_largest(parts: list[Any]) -> Any:
-    """Which of several arrays has the first of the largest elements at each place.
+    """For each element, the index of the first of several arrays that has the maximum.
 
-    Found without the largest as it was before: XLA may compute what is compared once more, and round it
-    otherwise.
+    It does not use the maximum computed in the forward pass: XLA may recompute the values that are compared
+    to it with different rounding.
     """
     first, so_far = ops.zeros(parts[0].shape, "int32"), parts[0]
     for number, part in enumerate(parts[1:], 1):
@@ -90,42 +90,44 @@ def first_largest(parts: list[Any]) -> Any:
 
 
 def average(inputs: Any, size: Shape, strides: Shape, padding: str) -> Any:
-    seen = partial(by_place, size=size, strides=strides, padding=padding)
+    patches = partial(window_slices, size=size, strides=strides, padding=padding)
     number = math.prod(size)
     if padding == "same":
-        number = sum(seen(ops.ones((1, *inputs.shape[1:-1], 1), inputs.dtype)))
+        number = sum(patches(ops.ones((1, *inputs.shape[1:-1], 1), inputs.dtype)))
 
     def gradient(inputs: Any, upstream: Any) -> Any:
         parts = upstream / number
         if are_apart(size, strides, padding):
             everywhere = ops.ones_like(numbers_in_window(size), inputs.dtype)
             return from_windows(beside_windows(parts, size) * everywhere, inputs.shape)
-        return gradients(seen, [inputs], [parts] * math.prod(size))[0]
+        return gradients(patches, [inputs], [parts] * math.prod(size))[0]
 
-    return with_gradient(lambda inputs: sum(seen(inputs)) / number, gradient)(inputs)
+    return with_gradient(lambda inputs: sum(patches(inputs)) / number, gradient)(inputs)
 
 
-# ---- windows that do not overlap, with an axis for each dimension after that of the windows ----------------
+# ---- windows that do not overlap: each spatial axis becomes two, the window and the position in it ---------
 
 
 def are_apart(size: Shape, strides: Shape, padding: str) -> bool:
+    """Whether windows neither overlap nor leave gaps between them, and there is no padding."""
     return strides == size and padding == "valid"
 
 
 def beside_windows(array: Any, size: Shape) -> Any:
+    """Add an axis of length 1 for the positions in a window after each spatial axis."""
     for dimension in range(len(size)):
         array = ops.expand_dims(array, 2 * dimension + 2)
     return array
 
 
 def numbers_in_window(size: Shape) -> Any:
-    """The number of each place in a window, in row-major order."""
+    """The number of each position in a window, in row-major order."""
     axes = [axis for places in size for axis in (1, places)]
     return ops.reshape(ops.arange(math.prod(size), dtype="int32"), [1, *axes, 1])
 
 
 def from_windows(blocks: Any, shape: Shape) -> Any:
-    """The elements of windows as an array of a shape, 0 where there is no window."""
+    """Reshape windows to an array of the given shape, with 0 where there is no window."""
     counts, sizes = blocks.shape[1:-1:2], blocks.shape[2:-1:2]
     covered = [count * size for count, size in zip(counts, sizes, strict=True)]
     edges = [(0, whole - part) for whole, part in zip(shape[1:-1], covered, strict=True)]

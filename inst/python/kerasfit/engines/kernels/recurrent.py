@@ -1,9 +1,9 @@
-"""Recurrent layers whose loops over time do no more than must be done in order.
+"""LSTM and GRU whose loops over time compute only what depends on the previous time step.
 
-The projection of the inputs, the gradients for all weights and most of what the chain rule multiplies with
-are found for all times at once; XLA leaves all of that to the loops. The logistic function is
-(1 + tanh(x / 2)) / 2, so that one tanh serves the gates. At times that a mask leaves out, the state stays as
-it is, and what would be its gradients' factors are 0.
+The projection of the inputs, the gradients for all weights and most factors of the chain rule are computed
+for all time steps at once; XLA otherwise computes them in the loops. The logistic function is computed as (1
++ tanh(x / 2)) / 2, so that one tanh serves all gates. At time steps that are masked, the state does not
+change, and the factors of its gradients are 0.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ import numpy as np
 from keras import layers, ops
 
 
-def lstm(plain: Callable) -> Callable:
-    """A long short-term memory: what stands for ``LSTM.inner_loop``."""
-    return inner_loop(plain, layers.LSTMCell, lstm_over_time)
+def lstm(original: Callable) -> Callable:
+    """LSTM: a replacement for ``LSTM.inner_loop``."""
+    return inner_loop(original, layers.LSTMCell, lstm_over_time)
 
 
-def gru(plain: Callable) -> Callable:
-    """Gated recurrent units: what stands for ``GRU.inner_loop``."""
-    return inner_loop(plain, layers.GRUCell, gru_over_time)
+def gru(original: Callable) -> Callable:
+    """GRU: a replacement for ``GRU.inner_loop``."""
+    return inner_loop(original, layers.GRUCell, gru_over_time)
 
 
-def inner_loop(plain: Callable, cell: type, over_time: Callable) -> Callable:
+def inner_loop(original: Callable, cell: type, over_time: Callable) -> Callable:
     def loop(
         self: layers.RNN, sequences: Any, initial_state: list, mask: Any, training: bool = False
     ) -> tuple[Any, Any, list]:
-        """The last output, all outputs and the states, as Keras's own gives them."""
+        """Return the last output, all outputs and the states, as Keras's function does."""
         layer = self
         state = keras.tree.flatten(initial_state)
         step_mask = mask[0] if isinstance(mask, (list, tuple)) else mask
-        if not suits(layer, cell, [sequences, *state], step_mask):
-            return plain(layer, sequences, initial_state, mask, training)
-        sequences = dropped_out(layer, sequences, training)
+        if not is_supported(layer, cell, [sequences, *state], step_mask):
+            return original(layer, sequences, initial_state, mask, training)
+        sequences = apply_input_dropout(layer, sequences, training)
         by_time = [ops.transpose(sequences, (1, 0, 2))]
         if step_mask is not None:
             by_time.append(ops.expand_dims(ops.cast(ops.transpose(step_mask), "float32"), -1))
@@ -49,14 +49,14 @@ def inner_loop(plain: Callable, cell: type, over_time: Callable) -> Callable:
         states, *others = ops.custom_gradient(lambda *arrays: function(*arrays))(
             inputs, *state, *weights, ops.convert_to_tensor(layer.cell.bias), *present
         )
-        outputs = seen_outputs(states, *present, zero=layer.zero_output_for_mask) if present else states
+        outputs = masked_outputs(states, *present, zero=layer.zero_output_for_mask) if present else states
         return outputs[-1], ops.transpose(outputs, (1, 0, 2)), [states[-1], *others]
 
     return loop
 
 
-def suits(layer: layers.RNN, cell: type, tensors: list, mask: Any) -> bool:
-    """Whether the loops below are made for a layer and what it is called with."""
+def is_supported(layer: layers.RNN, cell: type, tensors: list, mask: Any) -> bool:
+    """Whether the kernels support a layer and the tensors and mask that it is called with."""
     own = layer.cell
     return (
         type(own) is cell
@@ -75,17 +75,18 @@ def suits(layer: layers.RNN, cell: type, tensors: list, mask: Any) -> bool:
     )
 
 
-def dropped_out(layer: layers.RNN, sequences: Any, training: bool) -> Any:
-    """A layer's inputs after its dropout, which leaves out the same ones at all times."""
+def apply_input_dropout(layer: layers.RNN, sequences: Any, training: bool) -> Any:
+    """Apply a layer's input dropout, which uses the same dropout mask at all time steps."""
     if not training or not layer.cell.dropout:
         return sequences
     return sequences * ops.expand_dims(layer.cell.get_dropout_mask(sequences[:, 0, :]), 1)
 
 
-def seen_outputs(states: Any, present: Any, *, zero: bool) -> Any:
-    """The outputs where there is a mask: those of the step before, or ``zero``, at times that it leaves out.
+def masked_outputs(states: Any, present: Any, *, zero: bool) -> Any:
+    """Outputs under a mask: at masked time steps the previous output, or 0 if ``zero``.
 
-    The step before the first that it leaves in has the initial state with JAX, and 0 with TensorFlow.
+    Before the first time step that is not masked, the output is the initial state with JAX, and 0 with
+    TensorFlow.
     """
     if not zero and keras.backend.backend() == "jax":
         return states
@@ -104,11 +105,11 @@ def lstm_over_time(
     *,
     every: bool,
 ) -> tuple[tuple[Any, Any], Callable]:
-    """The outputs and the last carry of an LSTM, and their gradient, for ``ops.custom_gradient``.
+    """Return the outputs and the last carry of an LSTM, and their gradient, for ``ops.custom_gradient``.
 
-    Inputs are of shape (times, samples, features); ``present``, (times, samples, 1), is 0 where a mask leaves
-    a time out and 1 elsewhere. Outputs are those of ``every`` time or of the last one, shape (times or 1,
-    samples, units). Gates are in Keras's order: input, forget, candidate, output.
+    Inputs have shape (times, samples, features); ``present``, (times, samples, 1), is 0 at masked time steps
+    and 1 elsewhere. The outputs, shape (times or 1, samples, units), are those of all time steps if
+    ``every``, else of the last one. Gates are in Keras's order: input, forget, candidate, output.
     """
     times, samples, _ = inputs.shape
     units = recurrent.shape[0]
@@ -119,15 +120,15 @@ def lstm_over_time(
     scaled_recurrent = recurrent * scale
 
     def forward(time: Any, h: Any, c: Any, gates: Any, carries: Any, outputs: Any) -> tuple:
-        now = ops.tanh(at(projected, time) + h @ scaled_recurrent) * scale + shift
+        now = ops.tanh(slice_at(projected, time) + h @ scaled_recurrent) * scale + shift
         i, f, g, o = ops.split(now, 4, -1)
         new_c = f * c + i * g
         new_h = o * ops.tanh(new_c)
         if present is not None:
-            here = at(present, time) > 0
+            here = slice_at(present, time) > 0
             new_h, new_c = ops.where(here, new_h, h), ops.where(here, new_c, c)
-            outputs = put(outputs, time, new_h)
-        return time + 1, new_h, new_c, put(gates, time, now), put(carries, time, new_c), outputs
+            outputs = update_at(outputs, time, new_h)
+        return time + 1, new_h, new_c, update_at(gates, time, now), update_at(carries, time, new_c), outputs
 
     kept = ops.zeros(() if present is None else (times, samples, units))
     start = (0, h, c, ops.zeros((times, samples, 4 * units)), ops.zeros((times, samples, units)), kept)
@@ -152,13 +153,13 @@ def lstm_over_time(
 
         def backward(time: Any, d_h: Any, d_c: Any, d_gates: Any) -> tuple:
             if every:
-                d_h = d_h + at(d_outputs, time)
-            d_c = d_c + d_h * at(to_carry, time)
-            now = ops.concatenate([d_c, d_c, d_c, d_h], -1) * at(to_gates, time)
+                d_h = d_h + slice_at(d_outputs, time)
+            d_c = d_c + d_h * slice_at(to_carry, time)
+            now = ops.concatenate([d_c, d_c, d_c, d_h], -1) * slice_at(to_gates, time)
             d_before = now @ transposed
             if present is not None:
-                d_before = d_before + d_h * (1 - at(present, time))
-            return time - 1, d_before, d_c * at(keeps, time), put(d_gates, time, now)
+                d_before = d_before + d_h * (1 - slice_at(present, time))
+            return time - 1, d_before, d_c * slice_at(keeps, time), update_at(d_gates, time, now)
 
         transposed = ops.transpose(recurrent)
         d_last = ops.zeros_like(h) if every else d_outputs[0]
@@ -180,10 +181,10 @@ def lstm_over_time(
 def gru_over_time(
     inputs: Any, h: Any, kernel: Any, recurrent: Any, bias: Any, present: Any = None, *, every: bool
 ) -> tuple[tuple[Any], Callable]:
-    """The outputs of gated recurrent units, and their gradient, as ``lstm_over_time`` gives those of an LSTM.
+    """Return the outputs of a GRU and their gradient, as ``lstm_over_time`` does for an LSTM.
 
-    Gates are in Keras's order, update, reset, candidate, and reset what has been multiplied; the rows of the
-    bias are that of the inputs and that of the state.
+    Gates are in Keras's order: update, reset, candidate. The reset gate is applied after the matrix product
+    (Keras's ``reset_after``). The bias has two rows, for the inputs and for the state.
     """
     times, samples, _ = inputs.shape
     units = recurrent.shape[0]
@@ -192,16 +193,16 @@ def gru_over_time(
     scaled_recurrent, scaled_bias = recurrent * scale, bias[1] * scale
 
     def forward(time: Any, h: Any, gates: Any, outputs: Any) -> tuple:
-        given, own = at(projected, time), h @ scaled_recurrent + scaled_bias
+        given, own = slice_at(projected, time), h @ scaled_recurrent + scaled_bias
         both = 0.5 * ops.tanh(given[:, : 2 * units] + own[:, : 2 * units]) + 0.5
         update, reset = ops.split(both, 2, -1)
         own = own[:, 2 * units :]
         candidate = ops.tanh(given[:, 2 * units :] + reset * own)
         new_h = update * h + (1 - update) * candidate
         if present is not None:
-            new_h = ops.where(at(present, time) > 0, new_h, h)
+            new_h = ops.where(slice_at(present, time) > 0, new_h, h)
         now = ops.concatenate([both, candidate, own], -1)
-        return time + 1, new_h, put(gates, time, now), put(outputs, time, new_h)
+        return time + 1, new_h, update_at(gates, time, now), update_at(outputs, time, new_h)
 
     start = (0, h, ops.zeros((times, samples, 4 * units)), ops.zeros((times, samples, units)))
     *_, gates, outputs = ops.while_loop(lambda time, *_: time < times, forward, start)
@@ -221,9 +222,9 @@ def gru_over_time(
 
         def backward(time: Any, d_h: Any, d_state: Any) -> tuple:
             if every:
-                d_h = d_h + at(d_outputs, time)
-            now = ops.concatenate([d_h, d_h, d_h], -1) * at(to_state, time)
-            return time - 1, d_h * at(keeps, time) + now @ transposed, put(d_state, time, d_h)
+                d_h = d_h + slice_at(d_outputs, time)
+            now = ops.concatenate([d_h, d_h, d_h], -1) * slice_at(to_state, time)
+            return time - 1, d_h * slice_at(keeps, time) + now @ transposed, update_at(d_state, time, d_h)
 
         transposed = ops.transpose(recurrent)
         d_last = ops.zeros_like(h) if every else d_outputs[0]
@@ -244,21 +245,22 @@ def gru_over_time(
 
 
 def for_all_times(array: Any, matrix: Any) -> Any:
-    """The products of an array's rows at all times with a matrix."""
+    """Multiply the rows of all time steps by a matrix, in one product."""
     times, samples, columns = array.shape
     return ops.reshape(ops.reshape(array, (times * samples, columns)) @ matrix, (times, samples, -1))
 
 
 def summed_products(a: Any, b: Any) -> Any:
-    """The sum over times and samples of the products of a's rows, as columns, with b's."""
+    """The sum over time steps and samples of the outer products of rows of a and b: a' b."""
     a, b = (ops.reshape(array, (-1, array.shape[-1])) for array in (a, b))
     return ops.transpose(a) @ b
 
 
-def at(array: Any, time: Any) -> Any:
-    """What an array has at a time, its first axis."""
+def slice_at(array: Any, time: Any) -> Any:
+    """The slice of an array at a time step (its first axis)."""
     return ops.squeeze(ops.slice(array, (time, 0, 0), (1, *array.shape[1:])), 0)
 
 
-def put(array: Any, time: Any, value: Any) -> Any:
+def update_at(array: Any, time: Any, value: Any) -> Any:
+    """Return the array with a new slice at a time step."""
     return ops.slice_update(array, (time, 0, 0), value[None])

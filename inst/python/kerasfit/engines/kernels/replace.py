@@ -1,4 +1,4 @@
-"""Puts functions in the places of Keras's own, where they fit exactly."""
+"""Replaces Keras's functions by kernels with the same signature, for the current thread."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import keras
 
 from kerasfit import keras_private
 
-# Makes a function to replace another from that other one. Several are for versions of Keras in which the
-# function has different arguments.
+# A maker takes a function of Keras and returns its replacement. Several makers serve versions of Keras in
+# which the function has different arguments.
 Maker = Callable[[Callable], Callable]
 Makers = Maker | tuple[Maker, ...]
 
@@ -25,25 +25,25 @@ OFF = {"0", "false", "no", "off"}
 
 
 def kernels_wanted() -> bool:
-    """Whether the environment variable KERASFIT_KERNELS leaves kernels on."""
+    """Whether kernels are on: True unless the environment variable KERASFIT_KERNELS turns them off."""
     return os.environ.get("KERASFIT_KERNELS", "").lower() not in OFF
 
 
 @contextmanager
 def replaced(functions: Mapping[str, Makers]) -> Iterator[None]:
-    """Replace functions of Keras while a step is traced or runs, by names as in ``kernels.EVERYWHERE``.
+    """Replace functions of Keras while a step is traced or runs; names are as in ``kernels.EVERYWHERE``.
 
-    A function is replaced only by one of the same signature, and where this version of Keras has it in a
-    known place. Otherwise it stays, and a warning says so once in a session. Only the thread that enters the
-    block sees the others. Where several threads replace a function, or one does so twice, the last to leave
-    puts it back.
+    A function is replaced only if this version of Keras has it in a known module and its replacement has the
+    same signature. Otherwise it is kept, with a warning once in a session. Only the thread that enters the
+    block uses the replacements. If several threads replace a function, or one does so twice, the last to
+    leave the block restores it.
     """
     with _lock:
         for name, makers in functions.items():
             if not _users[name] and (found := replacement_for(name, makers)):
-                owner, attribute, own, other = found
-                _own_functions[name] = owner, attribute, own
-                setattr(owner, attribute, other)
+                owner, attribute, original, replacement = found
+                _original_functions[name] = owner, attribute, original
+                setattr(owner, attribute, replacement)
             _users[name] += 1
     wanted = wanted_here()
     wanted.update(list(functions))
@@ -54,52 +54,58 @@ def replaced(functions: Mapping[str, Makers]) -> Iterator[None]:
         with _lock:
             for name in functions:
                 _users[name] -= 1
-                if not _users[name] and name in _own_functions:
-                    setattr(*_own_functions.pop(name))
+                if not _users[name] and name in _original_functions:
+                    setattr(*_original_functions.pop(name))
 
 
 _lock = threading.Lock()
 _users: Counter[str] = Counter()
-_own_functions: dict[str, tuple[Any, str, Callable]] = {}
+_original_functions: dict[str, tuple[Any, str, Callable]] = {}
 _here = threading.local()
 _warned: set[str] = set()
 
 
 def wanted_here() -> Counter[str]:
-    """How often this thread has entered a block in which a function is replaced, by its name."""
+    """For each function name, how many blocks that replace it this thread is in."""
     if not hasattr(_here, "wanted"):
         _here.wanted = Counter()
     return _here.wanted
 
 
 def replacement_for(name: str, makers: Makers) -> tuple[Any, str, Callable, Callable] | None:
-    """Where a function of Keras is, under which attribute, the function, and the one to replace it."""
+    """Find a function of Keras and its replacement; None, with a warning, if there is none.
+
+    Returns the owner of the function, its attribute there, the function and its replacement.
+    """
     owner, attribute = keras_private.owner_of(name), name.rpartition(".")[2]
-    own = getattr(owner, attribute, None)
-    other = own and fitting(name, own, makers if isinstance(makers, tuple) else (makers,))
-    if not other:
+    original = getattr(owner, attribute, None)
+    replacement = original and fitting(name, original, makers if isinstance(makers, tuple) else (makers,))
+    if not replacement:
         warn_once(name)
         return None
-    return owner, attribute, own, other
+    return owner, attribute, original, replacement
 
 
 @functools.lru_cache(maxsize=256)
-def fitting(name: str, own: Callable, makers: tuple[Maker, ...]) -> Callable | None:
-    """The first function made that has the signature of Keras's own, for threads that want it."""
-    for make in makers:
-        other = make(own)
-        if parameters(other) == parameters(own):
+def fitting(name: str, original: Callable, makers: tuple[Maker, ...]) -> Callable | None:
+    """Return the first replacement that has the signature of Keras's function; None if none has.
 
-            @functools.wraps(own)
+    It calls Keras's function in threads that are in no block that replaces it.
+    """
+    for make in makers:
+        replacement = make(original)
+        if parameters(replacement) == parameters(original):
+
+            @functools.wraps(original)
             def function(*args: Any, **kwargs: Any) -> Any:
-                return (other if wanted_here()[name] else own)(*args, **kwargs)  # noqa: B023
+                return (replacement if wanted_here()[name] else original)(*args, **kwargs)  # noqa: B023
 
             return function
     return None
 
 
 def parameters(function: Callable) -> list[tuple] | None:
-    """The names, kinds and defaults of a function's parameters; None if Python cannot tell."""
+    """The names, kinds and defaults of a function's parameters; None if Python cannot determine them."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

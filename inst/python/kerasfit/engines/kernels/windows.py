@@ -1,4 +1,4 @@
-"""Dimensions of space, in which layers have windows and kernels."""
+"""Helpers for the windows of convolutions and pooling in spatial dimensions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras import ops
 
 
 def per_dimension(value: Any, inputs: Any) -> tuple[int, ...]:
-    """One number for each dimension of space."""
+    """Expand an integer to one number for each spatial dimension; a sequence becomes a tuple."""
     return (value,) * (len(inputs.shape) - 2) if isinstance(value, int) else tuple(value)
 
 
@@ -18,7 +18,7 @@ def channels_last(data_format: str | None) -> bool:
     return (data_format or keras.config.image_data_format()) == "channels_last"
 
 
-def by_place(
+def window_slices(
     inputs: Any,
     size: tuple[int, ...],
     strides: tuple[int, ...],
@@ -26,7 +26,7 @@ def by_place(
     dilation: tuple[int, ...] | None = None,
     outside: float = 0.0,
 ) -> list[Any]:
-    """For each place in a window, in row-major order: what is there in the window of each output.
+    """For each position in a window, in row-major order, the inputs at that position for all outputs.
 
     ``outside`` is the value of the padding.
     """
@@ -50,7 +50,7 @@ def by_place(
 
 
 def pads_for_same(length: int, whole: int, stride: int) -> tuple[int, int]:
-    """How much is put before and after so that there is an output for every ``stride`` inputs."""
+    """The padding before and after a dimension that gives one output for every ``stride`` inputs."""
     outputs = -(-length // stride)
     missing = max((outputs - 1) * stride + whole - length, 0)
     return missing // 2, missing - missing // 2

@@ -1,4 +1,4 @@
-"""The TensorFlow engine: many steps in one ``tf.function``, over data that stay on the device."""
+"""The TensorFlow engine: runs many steps in one ``tf.function``, on data that stay on the device."""
 
 from __future__ import annotations
 
@@ -13,46 +13,45 @@ import numpy as np
 import tensorflow as tf
 
 from kerasfit import keras_private
-from kerasfit.engines.engine import DEFAULTS, ExecutionOptions, Logs, PlainEngine, all_logs_are_metrics
-from kerasfit.engines.tensorflow.steps import PASSES, CompiledLoop, Passes, Steps, XlaLoop
+from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, Logs, all_logs_are_metrics
+from kerasfit.engines.tensorflow.steps import MAX_PASSES, CompiledLoop, EpochLoop, Steps, XlaLoop
 from kerasfit.runtime import compilation_cache
 from kerasfit.runtime.cpu import abilities
 from kerasfit.runtime.memory import aligned_empty, is_aligned
 from kerasfit.sources import Batch, DatasetSource, Rows, RowStream, Source, Stream
-from kerasfit.tensors import aligned_copy, numbers, numbers_or_tensors, pack, to_backend, to_numpy
+from kerasfit.tensors import aligned_copy, numbers, numbers_or_tensors, pack_batch, to_backend, to_numpy
 
-FEW_BATCHES = 100  # at most, in data over which XLA's loop makes several passes
-COPIED_PARAMETERS = 10_000_000  # at most; XLA compiles ahead on a copy of the variables
+FEW_BATCHES = 100  # XLA's loop makes several passes over data of at most this many batches
+COPIED_PARAMETERS = 10_000_000  # at most; compiling in the background needs a copy of the variables
 
 
-class TensorFlowEngine(PlainEngine):
+class TensorFlowEngine(BaseEngine):
     """Runs an execution as one compiled loop over rows of arrays or elements of a dataset.
 
-    The plans: "loop" is the loop as a graph; "xla" has XLA compile it for whole batches, and leaves the rest
-    at the end of an epoch to the graph; "xla_step" has XLA compile the steps for whole batches, and not the
-    loop; "step" is a compiled call for each batch.
+    There are four plans. "loop" runs the loop as a graph. With "xla", XLA compiles the loop for whole
+    batches, and the graph runs the smaller batch at the end of an epoch. With "xla_step", XLA compiles the
+    steps for whole batches, but not the loop. "step" makes a compiled call for each batch.
 
-    On CPUs, XLA makes one fused loop of what a graph does operation by operation, so it is the choice for
-    arrays; around the loop where there are no convolutions, to which XLA gives all threads outside of its
-    loops only. A graph's convolutions are oneDNN's, which does them better where the processor has AVX-512.
-    XLA takes a second or more to compile a loop. So a model's first steps go through the graph, and XLA takes
-    over when the optimizer has counted as many as ``xla_pays_after``: small jobs are done by then, and a run
-    that is interrupted and resumed is computed as one that is not. Longer ones have their loop compiled in
-    the background before then, from a fifth of those steps on. On GPUs the choice is the model's
-    ``jit_compile``.
+    On CPUs, XLA is the default for arrays, because it fuses operations that a graph runs one by one. It
+    compiles the loop too, unless the model has convolutions: inside a loop, XLA runs these on one thread. A
+    graph's convolutions are oneDNN's, which are faster on processors with AVX-512. XLA takes a second or more
+    to compile a loop. Therefore a model's first steps run as a graph, and XLA takes over when the optimizer
+    has counted ``xla_pays_after`` steps. Small jobs are done by then, and a run that is interrupted and
+    resumed is computed like one that is not. In longer jobs the loop is compiled in the background, starting
+    after a fifth of those steps. On GPUs, the model's ``jit_compile`` decides.
 
-    Where data make few batches of short steps, the call of a loop takes longer than the steps. There XLA's
-    loop has the rest in it, too, and goes over several epochs if nobody looks between them.
+    If the data have few batches and steps are short, calling a loop takes longer than the steps. Then XLA's
+    loop includes the smaller last batch, and runs several epochs if no callback needs to run between them.
     """
 
     plans = ("loop", "xla", "xla_step", "step")
 
     def __init__(self, model: keras.Model):
         super().__init__(model)
-        self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
+        self._device_data: WeakKeyDictionary[Stream, DeviceData] = WeakKeyDictionary()
         self._reset_due = False
-        self._ahead: Steps | None = None  # whose loop XLA compiles, or has, while the graph trains
-        self._beyond_xla: dict[str, Any] = {}  # Keras's functions for steps that XLA could not compile
+        self._ahead: Steps | None = None  # its loop is compiled by XLA, or was, while the graph trains
+        self._failed_in_xla: dict[str, Any] = {}  # Keras's functions for steps that XLA failed to compile
 
     def choose_plan(self) -> str:
         if not on_cpu():
@@ -64,9 +63,10 @@ class TensorFlowEngine(PlainEngine):
         return "loop" if "avx512f" in abilities() else "xla_step"
 
     def _xla_has_failed(self) -> bool:
-        """Whether XLA could not compile a step of the model as it is now: Keras has made no new function."""
+        """Whether XLA failed to compile a step, and Keras has not made a new function for it since."""
         return any(
-            function is getattr(self.model, f"{kind}_function") for kind, function in self._beyond_xla.items()
+            function is getattr(self.model, f"{kind}_function")
+            for kind, function in self._failed_in_xla.items()
         )
 
     def compiled(self, kind: str, step: Callable) -> Callable:
@@ -82,18 +82,18 @@ class TensorFlowEngine(PlainEngine):
             return DatasetStream(source, steps_per_epoch)
         stream = super().open(source, steps_per_epoch)
         if isinstance(stream, RowStream) and source.in_memory:
-            self._resident[stream] = Resident(source.data)
+            self._device_data[stream] = DeviceData(source.data)
         return stream
 
     def prepare(self, stream: Stream) -> None:
-        """Create the state of model, loss, metrics and optimizer, so that one trace of a step is enough."""
+        """Create the variables of model, loss, metrics and optimizer, so that a step is traced only once."""
         if self.plan != "step" and (batch := stream.example()) is not None:
-            with contextlib.suppress(Exception):  # then a trace creates it, or says what is wrong
+            with contextlib.suppress(Exception):  # then the trace creates them, or raises the error
                 keras_private.build_state(self.model, numbers_or_tensors(tuple(batch)))
 
     def reset_metrics(self) -> None:
-        if self.fact(keras_private.metrics_reset_variables_only):
-            self._reset_due = True  # by the next execution
+        if self.cached_trait(keras_private.metrics_reset_variables_only):
+            self._reset_due = True  # in the next execution
         else:
             self.model.reset_metrics()
 
@@ -116,8 +116,8 @@ class TensorFlowEngine(PlainEngine):
         step, halting = self.step(kind), options.halt_on_nan
         if isinstance(stream, DatasetStream):
             return stream.run(step, steps, reset=self._take_reset(), halting=halting)
-        if stream in self._resident:
-            by_xla, steps = self._who_compiles(step, stream, steps, options)
+        if stream in self._device_data:
+            by_xla, steps = self._choose_compiler(step, stream, steps, options)
             rows = stream.take_rows(steps)
             run = self._run_by_xla if by_xla else self._run_as_graph
             done, logs = run(step, stream, rows, halting=halting)
@@ -128,13 +128,13 @@ class TensorFlowEngine(PlainEngine):
             self.sync()
         return self._last(step, stream, steps, options)
 
-    def _who_compiles(
+    def _choose_compiler(
         self, step: Steps, stream: RowStream, steps: int, options: ExecutionOptions
     ) -> tuple[bool, int]:
-        """Whether XLA compiles the loop over the next steps, and how many of them are for that loop.
+        """Decide whether XLA compiles the loop over the next steps, and how many steps it runs.
 
-        XLA takes over no step whose layers or optimizer have other attributes than it was traced with: Keras
-        goes on with what it has traced, until the model is compiled again.
+        XLA does not take over a step if attributes of layers or the optimizer have changed since it was
+        traced. Keras ignores these changes until the model is compiled again, and a new trace would not.
         """
         if not self.plan.startswith("xla"):
             return False, steps
@@ -158,8 +158,8 @@ class TensorFlowEngine(PlainEngine):
             return
         self._ahead = step
         if step.is_up_to_date:
-            with contextlib.suppress(Exception):  # which comes up, and is seen to, when the loop is to run
-                self._resident[stream].compile_ahead(
+            with contextlib.suppress(Exception):  # the error is raised again, and handled, when the loop runs
+                self._device_data[stream].compile_ahead(
                     step,
                     self._loop_of_xla(step, stream),
                     stream.size,
@@ -168,46 +168,49 @@ class TensorFlowEngine(PlainEngine):
                 )
 
     def _run_as_graph(self, step: Steps, stream: RowStream, rows: Rows, *, halting: bool) -> tuple[int, Logs]:
-        """Run a kind of step over rows: how many steps there were, and the logs."""
-        return self._resident[stream].run(step, rows, reset=self._take_reset(), halting=halting)
+        """Run a step over rows as a graph; return the number of steps and the logs."""
+        return self._device_data[stream].run(step, rows, reset=self._take_reset(), halting=halting)
 
     def _run_by_xla(self, step: Steps, stream: RowStream, rows: Rows, *, halting: bool) -> tuple[int, Logs]:
-        """The same with XLA for whole batches."""
+        """Run a step over rows, whole batches with XLA; return the number of steps and the logs.
+
+        If XLA cannot compile the step, run it as a graph.
+        """
         reset = self._take_reset()
         finished = None if step.has_run else self._finished_steps()
         loop = self._loop_of_xla(step, stream)
         try:
-            done, logs = self._resident[stream].run(step, rows, loop, reset=reset, halting=halting)
+            done, logs = self._device_data[stream].run(step, rows, loop, reset=reset, halting=halting)
         except tf.errors.OpError:
             if self._finished_steps() != finished:
                 raise
-            # Before its first step, so XLA did not compile it.
+            # The error was raised before the first step: XLA could not compile it.
             if compilation_cache.remove_damaged():
                 self._reset_due = reset
-                self._steps.clear()  # TensorFlow remembers the error of this one
+                self._steps.clear()  # TensorFlow would raise this function's error again
                 return self._run_by_xla(self.step(step.kind), stream, rows, halting=halting)
             if not self.plan_is_chosen:
                 raise
-            # If something else was wrong, the graph says it.
-            self._beyond_xla[step.kind] = getattr(self.model, f"{step.kind}_function")
+            # If the cause is another one, running the graph raises it.
+            self._failed_in_xla[step.kind] = getattr(self.model, f"{step.kind}_function")
             self.plan, self._reset_due = "loop", reset
             return self._run_as_graph(self.step(step.kind), stream, rows, halting=halting)
         step.has_run = True
         return done, logs
 
-    def _loop_of_xla(self, step: Steps, stream: RowStream) -> XlaLoop | Passes:
+    def _loop_of_xla(self, step: Steps, stream: RowStream) -> XlaLoop | EpochLoop:
         if step.kind == "train" and self._in_passes(stream):
-            return Passes(stream.size, stream.source.samples % stream.size)
+            return EpochLoop(stream.size, stream.source.samples % stream.size)
         return XlaLoop(stream.size, around_loop=self.plan == "xla")
 
     def _in_passes(self, stream: RowStream) -> bool:
-        """Whether XLA compiles passes over the data: where those have few batches, of short steps."""
+        """Whether XLA's loop runs whole passes: if the data have few batches and steps are short."""
         few = stream.source.samples <= FEW_BATCHES * stream.size
-        return few and self.plan == "xla" and self.fact(has_plain_short_steps)
+        return few and self.plan == "xla" and self.cached_trait(has_plain_short_steps)
 
     def train_epochs(self, stream: Stream, epochs: int) -> list[Logs]:
-        in_passes = stream in self._resident and stream.limit is None and self._in_passes(stream)
-        step, epochs = self.step("train"), min(epochs, PASSES)
+        in_passes = stream in self._device_data and stream.limit is None and self._in_passes(stream)
+        step, epochs = self.step("train"), min(epochs, MAX_PASSES)
         if epochs < 2 or not (in_passes and step.has_run):
             return []
         passes = []
@@ -215,9 +218,9 @@ class TensorFlowEngine(PlainEngine):
             stream.begin_epoch()
             passes.append(stream.take_rows(stream.steps))
         self._reset_due = False
-        logs = self._resident[stream].run_passes(step, passes, self._loop_of_xla(step, stream), reset=True)[
-            -1
-        ]
+        logs = self._device_data[stream].run_passes(
+            step, passes, self._loop_of_xla(step, stream), reset=True
+        )[-1]
         logs = keras.tree.map_structure(to_numpy, logs)
         return [numbers(keras.tree.map_structure(lambda of: of[i], logs)) for i in range(epochs)]  # noqa: B023
 
@@ -226,7 +229,7 @@ class TensorFlowEngine(PlainEngine):
         return int(keras.ops.convert_to_numpy(optimizer.iterations)) if optimizer is not None else 0
 
     def state(self) -> Any:
-        """Whether XLA has taken over, which validation follows."""
+        """Whether XLA has taken over; validation then uses XLA too."""
         return bool(self.step("train").has_run) if self.plan.startswith("xla") else None
 
     def restore(self, state: Any) -> None:
@@ -234,36 +237,36 @@ class TensorFlowEngine(PlainEngine):
             self.step("train").has_run = state
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
-        resident = self._resident.get(stream)
-        if resident and self.step("predict").outputs_join(resident.data):
-            _, outputs = resident.run(self.step("predict"), stream.take_rows(steps))
+        device_data = self._device_data.get(stream)
+        if device_data and self.step("predict").outputs_join(device_data.data):
+            _, outputs = device_data.run(self.step("predict"), stream.take_rows(steps))
             return [keras.tree.map_structure(to_numpy, outputs)]
         return super().predict(stream, steps)
 
 
-class Resident:
-    """The arrays of a source as tensors on the device, with the order of the current pass."""
+class DeviceData:
+    """The arrays of a source as tensors on the device, and the order of rows in the current pass."""
 
     def __init__(self, data: tuple):
-        self.data = pack(keras.tree.map_structure(resident, data))
+        self.data = pack_batch(keras.tree.map_structure(to_device, data))
         self.leaves = [leaf for leaf in keras.tree.flatten(self.data) if leaf is not None]
         self.samples = int(self.leaves[0].shape[0])
-        self._order = None, no_order()  # of the current pass, as given and on the device
+        self._order = None, no_order()  # of the current pass: as given, and on the device
         self._loops: dict[tuple, CompiledLoop] = {}
 
     def order(self, rows: Rows) -> tf.Tensor:
         if self._order[0] is not rows.order:
-            self._order = rows.order, resident(rows.order)
+            self._order = rows.order, to_device(rows.order)
         return self._order[1]
 
     def loop(
-        self, step: Steps, by: XlaLoop | Passes | None, batch_size: int, *, shuffled: bool, halting: bool
+        self, step: Steps, by: XlaLoop | EpochLoop | None, batch_size: int, *, shuffled: bool, halting: bool
     ) -> CompiledLoop:
-        """The loop for a step, by XLA or as a graph."""
+        """The compiled loop for a step, by XLA or as a graph; built at the first call."""
         rest = self.samples % batch_size > 0
         key = step, by, rest, shuffled, halting
         if key not in self._loops:
-            if isinstance(by, Passes):
+            if isinstance(by, EpochLoop):
                 self._loops[key] = step.over_passes(self.data, by, shuffled=shuffled, halting=halting)
             else:
                 self._loops[key] = step.over_rows(
@@ -275,13 +278,13 @@ class Resident:
         self,
         step: Steps,
         rows: Rows,
-        by: XlaLoop | Passes | None = None,
+        by: XlaLoop | EpochLoop | None = None,
         *,
         reset: bool = False,
         halting: bool = False,
     ) -> tuple[int, Any]:
-        """Run a step over the rows: how many there were, and the metrics or last logs, or all outputs."""
-        if isinstance(by, Passes):
+        """Run a step over rows; return the number of steps, and the metrics, last logs or all outputs."""
+        if isinstance(by, EpochLoop):
             return self.run_passes(step, [rows], by, reset=reset, halting=halting)[:2]
         loop = self.loop(step, by, rows.batch_size, shuffled=rows.order is not None, halting=halting)
         bounds = constants(rows.start, rows.stop, rows.batch_size, reset)
@@ -289,27 +292,27 @@ class Resident:
         return int(done) if halting else rows.steps, result
 
     def run_passes(
-        self, step: Steps, passes: list[Rows], by: Passes, *, reset: bool, halting: bool = False
+        self, step: Steps, passes: list[Rows], by: EpochLoop, *, reset: bool, halting: bool = False
     ) -> tuple[int, Any, Any]:
-        """Run a step over rows of several passes, the same of each: as ``Steps.over_passes``."""
+        """Run a step over the same rows in several passes; return the values of ``Steps.over_passes``."""
         rows = passes[-1]
         loop = self.loop(step, by, by.size, shuffled=rows.order is not None, halting=halting)
         orders = no_order()
         if rows.order is not None:
-            orders = aligned_empty((PASSES * self.samples,), rows.order.dtype)
+            orders = aligned_empty((MAX_PASSES * self.samples,), rows.order.dtype)
             np.concatenate([each.order for each in passes], out=orders[: len(passes) * self.samples])
-            orders = resident(orders)
+            orders = to_device(orders)
         bounds = constants(rows.start, rows.stop, reset, len(passes))
         done, logs, of_each = loop(self.leaves, orders, bounds)
         return int(done) if halting else rows.steps, logs, of_each
 
     def compile_ahead(
-        self, step: Steps, by: XlaLoop | Passes, batch_size: int, *, shuffled: bool, halting: bool
+        self, step: Steps, by: XlaLoop | EpochLoop, batch_size: int, *, shuffled: bool, halting: bool
     ) -> None:
-        """Have XLA compile in the background what ``run`` will call."""
-        passes = isinstance(by, Passes)
-        order = tf.zeros(self.samples * (PASSES if passes else 1), tf.int64) if shuffled else no_order()
-        # no step, unless XLA compiles the step and not the loop
+        """Have XLA compile in the background the loop that ``run`` will call."""
+        passes = isinstance(by, EpochLoop)
+        order = tf.zeros(self.samples * (MAX_PASSES if passes else 1), tf.int64) if shuffled else no_order()
+        # run no step, except if XLA compiles the step but not the loop: that takes one
         stop = 0 if passes or by.around_loop else batch_size
         bounds = constants(0, 0, 0, 1) if passes else constants(0, stop, batch_size, 0)
         loop = self.loop(step, by, batch_size, shuffled=shuffled, halting=halting)
@@ -317,7 +320,7 @@ class Resident:
 
 
 class DatasetStream(Stream):
-    """The elements of a dataset, which a compiled loop pulls by itself."""
+    """A stream of a dataset's elements, which the compiled loop draws itself."""
 
     source: DatasetSource
 
@@ -356,7 +359,7 @@ class DatasetStream(Stream):
         self.passed = steps
 
     def run(self, step: Steps, steps: int, *, reset: bool, halting: bool) -> Logs:
-        """Up to ``steps`` steps in one call. Draws no element that this epoch does not take."""
+        """Run up to ``steps`` steps in one call, drawing only elements of this epoch; return the logs."""
         if self.limit is not None:
             steps = min(steps, self.limit - self.taken)
         loop = step.over_elements(self.source.dataset.element_spec, halting=halting)
@@ -378,7 +381,7 @@ def no_order() -> tf.Tensor:
 
 
 def has_plain_short_steps(model: keras.Model) -> bool:
-    """Whether steps are short, and XLA may begin an epoch and end it: metrics are all that there is to it."""
+    """Whether XLA can run whole epochs: steps are short, and epochs otherwise only reset and read metrics."""
     return (
         not keras_private.has_long_steps(model)
         and keras_private.metrics_reset_variables_only(model)
@@ -390,9 +393,9 @@ def on_cpu() -> bool:
     return not tf.config.list_logical_devices("GPU")
 
 
-def resident(leaf: Any) -> Any:
-    """An array as a tensor, which shares its memory on CPUs (what tf.constant() makes there is a copy)."""
+def to_device(leaf: Any) -> Any:
+    """Convert an array to a tensor that shares its memory on CPUs, where tf.constant() would copy it."""
     if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "fiu" or not on_cpu():
         return to_backend(leaf)
-    shareable = is_aligned(leaf) and leaf.flags.writeable  # DLPack has no word for memory that is read-only
+    shareable = is_aligned(leaf) and leaf.flags.writeable  # DLPack has no flag for read-only memory
     return tf.experimental.dlpack.from_dlpack((leaf if shareable else aligned_copy(leaf)).__dlpack__())

@@ -1,4 +1,4 @@
-"""An optimizer's update of a TensorFlow variable as one kernel."""
+"""Updates TensorFlow variables by fused optimizer kernels, one operation for each variable."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Update = Callable[[Any, tf.Variable, Any], Any]
 
 @contextmanager
 def fused_updates(optimizer: Any) -> Iterator[None]:
-    """Let an optimizer update each variable by one kernel while a step is traced, where there is one for it.
+    """Use TensorFlow's fused kernel, if there is one, for the optimizer's updates while a step is traced.
 
-    Only the formula for one variable is replaced, ``Optimizer.update_step``: clipping, weight decay, moving
-    averages, accumulation, loss scaling and constraints stay with Keras. The kernels compute what Keras 3
-    computes; the parity tests compare both. A variable that a kernel cannot do is left to Keras: another type
-    than its gradient's or its moments', or a gradient that is sparse.
+    Only ``Optimizer.update_step``, the formula for one variable, is replaced. Keras still does clipping,
+    weight decay, moving averages, accumulation, loss scaling and constraints. The kernels compute the same as
+    Keras 3; the parity tests compare both. Keras also updates the variables that a kernel does not support:
+    those whose gradient is sparse, or whose type differs from their gradient's or their moments'.
     """
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
-    plain = getattr(type(optimizer), "update_step", None)
-    kernel = KERNELS.get(plain)
-    is_known = kernel and list(inspect.signature(plain).parameters) == ARGUMENTS
+    original = getattr(type(optimizer), "update_step", None)
+    kernel = KERNELS.get(original)
+    is_known = kernel and list(inspect.signature(original).parameters) == ARGUMENTS
     if not is_known or "update_step" in optimizer.__dict__:
         yield
         return
@@ -39,13 +39,13 @@ def fused_updates(optimizer: Any) -> Iterator[None]:
         del optimizer.__dict__["update_step"]
 
 
-def adam(optimizer: keras.optimizers.Adam, plain: Update) -> Update:
+def adam(optimizer: keras.optimizers.Adam, original: Update) -> Update:
     """Kingma and Ba (2014), algorithm 1, in the order of operations of their section 2, as in Keras."""
 
     def update(gradient: Any, variable: tf.Variable, learning_rate: Any) -> Any:
         moments = keras_private.adam_moments(optimizer, variable)
-        if moments is None or optimizer.amsgrad or not alike(gradient, variable, *moments):
-            return plain(gradient, variable, learning_rate)
+        if moments is None or optimizer.amsgrad or not same_dtype(gradient, variable, *moments):
+            return original(gradient, variable, learning_rate)
         m, v = moments
         cast = lambda value: tf.cast(value, variable.dtype)  # noqa: E731
         step = cast(optimizer.iterations + 1)
@@ -65,16 +65,18 @@ def adam(optimizer: keras.optimizers.Adam, plain: Update) -> Update:
     return update
 
 
-def sgd(optimizer: keras.optimizers.SGD, plain: Update) -> Update:
+def sgd(optimizer: keras.optimizers.SGD, original: Update) -> Update:
+    """Gradient descent, with Keras's momentum if the optimizer has one."""
+
     def update(gradient: Any, variable: tf.Variable, learning_rate: Any) -> Any:
-        if not alike(gradient, variable):
-            return plain(gradient, variable, learning_rate)
+        if not same_dtype(gradient, variable):
+            return original(gradient, variable, learning_rate)
         rate = tf.cast(learning_rate, variable.dtype)
         if not optimizer.momentum:
             return tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
         momentum = keras_private.sgd_momentum(optimizer, variable)
-        if momentum is None or not alike(gradient, momentum):
-            return plain(gradient, variable, learning_rate)
+        if momentum is None or not same_dtype(gradient, momentum):
+            return original(gradient, variable, learning_rate)
         return tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=momentum.handle,
@@ -87,11 +89,12 @@ def sgd(optimizer: keras.optimizers.SGD, plain: Update) -> Update:
     return update
 
 
-ARGUMENTS = ["self", "gradient", "variable", "learning_rate"]  # of what the kernels stand for
+ARGUMENTS = ["self", "gradient", "variable", "learning_rate"]  # of the function that is replaced
 KERNELS = {keras.optimizers.Adam.update_step: adam, keras.optimizers.SGD.update_step: sgd}
 
 
-def alike(gradient: Any, *variables: tf.Variable) -> bool:
+def same_dtype(gradient: Any, *variables: tf.Variable) -> bool:
+    """Whether the gradient is dense and all are TensorFlow variables of its type."""
     return isinstance(gradient, tf.Tensor) and all(
         isinstance(variable, tf.Variable) and variable.dtype == gradient.dtype for variable in variables
     )

@@ -1,4 +1,4 @@
-"""A model's steps as TensorFlow functions: one by one, and as loops over many batches."""
+"""Compiles a model's steps as TensorFlow functions: single steps, and loops over many batches."""
 
 from __future__ import annotations
 
@@ -18,61 +18,61 @@ from kerasfit.engines.attributes import Attributes
 from kerasfit.engines.engine import logs_are_metrics, wait_for
 from kerasfit.engines.kernels import tensorflow_kernels
 from kerasfit.engines.tensorflow.fused_optimizers import fused_updates
-from kerasfit.tensors import pack
+from kerasfit.tensors import pack_batch
 from kerasfit.variables import all_variables
 
 COMPILER = ThreadPoolExecutor(1, thread_name_prefix="kerasfit-xla")
 
-PASSES = 16  # of short ones, at most, in one call
+MAX_PASSES = 16  # at most this many passes in one call
 
 
 class XlaLoop(NamedTuple):
-    """How XLA compiles a loop over batches: for batches of one size, around the loop or only its steps."""
+    """Options of a loop over batches of one size: whether XLA compiles the loop or only its steps."""
 
     size: int
     around_loop: bool
 
 
-class Passes(NamedTuple):
-    """How XLA compiles a loop over passes: for batches of one size, the rest of each, in so many rows."""
+class EpochLoop(NamedTuple):
+    """Options of a loop of XLA's over passes: the batch size, and the rows in the smaller last batch."""
 
     size: int
     rest: int
 
 
 class Steps:
-    """One kind of step ("train", "test" or "predict") of a model.
+    """One kind of step ("train", "test" or "predict") of a model, as compiled functions.
 
-    A step is traced once for batches of all sizes, as Keras traces it: the first dimension is left open. So
-    the last batch of an epoch, or another ``batch_size``, needs no new trace; and what a model makes of a
-    batch's static shape (the per-output losses among Keras's metrics do) is what it makes in Keras. Loops
-    call that trace. Only XLA needs one for each size of batch, and a stateful network has but one size.
+    As in Keras, a step is traced once for batches of all sizes, with the first dimension unknown. So the
+    smaller last batch of an epoch, or another ``batch_size``, needs no new trace, and code that depends on a
+    batch's static shape (such as the per-output losses among Keras's metrics) behaves as in Keras. Loops call
+    this trace. Only XLA needs a trace for each batch size, and a stateful network has only one batch size.
 
     Parameters
     ----------
     step
         The model's ``train_step``, ``test_step`` or ``predict_step``.
     fuse
-        Whether the optimizer may update a variable by one kernel, where that is the same.
+        Whether the optimizer may update a variable by a fused kernel with the same result.
     kernels
-        Whether layers may compute with functions of ours where XLA compiles a step.
+        Whether kerasfit's kernels may replace functions of layers in steps that XLA compiles.
     """
 
     def __init__(self, model: keras.Model, kind: str, step: Callable, *, fuse: bool, kernels: bool):
         self.model = model
         self.kind = kind
         self.traces = 0
-        self.has_run = False  # by XLA, which thus can compile it
+        self.has_run = False  # by XLA, which therefore can compile it
         self._step = step
         self._fuse = fuse
         self._kernels = kernels
         self._size = keras_private.stateful_batch_size(model)
-        self._attributes: Attributes | None = None  # of the model's parts when the step was first traced
+        self._attributes: Attributes | None = None  # as they were when the step was first traced
         self._functions: dict[Any, Callable] = {}
         self._joins: dict[Any, bool] = {}
 
     def __call__(self, data: Any) -> Any:
-        """Run one step, compiled by XLA if the model wants that."""
+        """Run one step, compiled by XLA if the model has ``jit_compile``."""
         spec = sized_batch(data, self._size) if is_dense(data) else data
         return self._function(spec, xla=self.model.jit_compile)(data)
 
@@ -81,12 +81,12 @@ class Steps:
     ) -> Callable:
         """A loop over batches of rows, as a function of tensors, order and [start, stop, batch size, reset].
 
-        The tensors are those of ``data``, samples along the first axis, None left out; the order is the
-        numbers of all rows in this pass, if ``shuffled``. ``reset`` says to reset the metrics before. The
-        loop returns the number of steps and the metrics or the last logs; for "predict" the outputs of all
-        batches in one. It stops early, if ``halting``, after a step that leaves the loss infinite or not a
-        number. XLA compiles it for whole batches; if there may be a ``rest`` at the end, fewer rows than a
-        batch has, these go through the graph.
+        The tensors are those of ``data`` without None, with samples along the first axis. If ``shuffled``,
+        the order has the numbers of all rows in the order of this pass. If ``reset``, the metrics are reset
+        first. The loop returns the number of steps, and the metrics or the last logs; for "predict" the
+        joined outputs of all batches. If ``halting``, it stops after a step that makes the loss infinite or
+        NaN. With ``xla``, XLA compiles it for whole batches; if there may be a ``rest``, a last batch with
+        fewer rows, the graph runs that one.
         """
         spec = sized_batch(data, self._size)
         key = ("rows", shuffled, xla, rest, halting, *types(spec))
@@ -122,14 +122,14 @@ class Steps:
                 return number + 1, self._finish(self._carry((), step(with_leaves(spec, rows)), number))
 
             reached = start + tf.cast(number, tf.int64) * batch_size
-            goes_on = self._goes_on(tf.logical_and(reached == cut, cut < stop), logs, halting)
-            return tf.cond(goes_on, rest, lambda: (number, logs))
+            continues = self._continues(tf.logical_and(reached == cut, cut < stop), logs, halting)
+            return tf.cond(continues, rest, lambda: (number, logs))
 
         return loop
 
     def _rows_loop(self, spec: Any, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Callable:
         size = xla.size if xla else self._size
-        # Traced before the reset, which then sees the metrics that this creates.
+        # Traced before the reset, which must include the metrics that tracing creates.
         step = self._concrete(sized_batch(spec, size), xla=bool(xla))
 
         def loop(leaves: list, order: Any, bounds: Any) -> tuple:
@@ -147,10 +147,10 @@ class Steps:
     def _over_batches(
         self, step: Callable, rows: Callable, start: Any, stop: Any, batch_size: Any, halting: bool
     ) -> tuple:
-        """Steps on the rows between two: how many there were, where they ended, and what they carried.
+        """Run a step on all batches from ``start`` to ``stop``.
 
-        Of what says where rows begin, XLA makes constants, and a program for each, unless it changes from
-        step to step.
+        Returns the number of steps run, the row where they ended, and the carried values. The first row of a
+        batch is a loop variable, or XLA would compile a program for each value, as a constant.
         """
 
         def body(number: Any, at: Any, carried: Any) -> Any:
@@ -159,19 +159,19 @@ class Steps:
 
         steps = tf.cast((stop - start + batch_size - 1) // batch_size, tf.int32)
         return tf.while_loop(
-            lambda number, at, carried: self._goes_on(at < stop, carried, halting),
+            lambda number, at, carried: self._continues(at < stop, carried, halting),
             body,
             (tf.constant(0), start, self._carried(step.structured_outputs, steps)),
             parallel_iterations=1,
         )
 
-    def over_passes(self, data: Any, kind: Passes, *, shuffled: bool, halting: bool) -> Callable:
+    def over_passes(self, data: Any, kind: EpochLoop, *, shuffled: bool, halting: bool) -> Callable:
         """A loop of XLA's over passes, as a function of tensors, orders and [start, stop, reset, passes].
 
-        It is ``over_rows`` for data of few batches, where a call takes longer than the steps: it has up to
-        ``PASSES`` passes, and their rest. The orders are those of as many passes, one after the other,
-        whether they are made or not. It returns the number of steps of the last pass, its metrics, and those
-        of each pass.
+        It is ``over_rows`` for data of few batches, where a call takes longer than the steps. It runs up to
+        ``MAX_PASSES`` passes, with their smaller last batches. The orders of ``MAX_PASSES`` passes are
+        concatenated, even if fewer are run. The loop returns the number of steps of the last pass, its
+        metrics, and the metrics of each pass.
         """
         spec = sized_batch(data, self._size)
         key = ("passes", kind, shuffled, halting, *types(spec))
@@ -182,7 +182,7 @@ class Steps:
             self._functions[key] = CompiledLoop(loop)
         return self._functions[key]
 
-    def _passes_loop(self, spec: Any, kind: Passes, shuffled: bool, halting: bool) -> Callable:
+    def _passes_loop(self, spec: Any, kind: EpochLoop, shuffled: bool, halting: bool) -> Callable:
         whole, rest = (self._concrete(sized_batch(spec, size), xla=True) if size else None for size in kind)
 
         def loop(leaves: list, orders: Any, bounds: Any) -> tuple:
@@ -210,7 +210,8 @@ class Steps:
 
             like = self.model.get_metrics_result()
             kept = [
-                tf.TensorArray(log.dtype, PASSES, element_shape=log.shape) for log in tf.nest.flatten(like)
+                tf.TensorArray(log.dtype, MAX_PASSES, element_shape=log.shape)
+                for log in tf.nest.flatten(like)
             ]
             _, done, kept = tf.while_loop(
                 lambda number, *_: number < tf.cast(passes, tf.int32),
@@ -226,8 +227,8 @@ class Steps:
     def over_elements(self, element_spec: Any, *, halting: bool) -> Callable:
         """A loop over a dataset, as a function of its iterator, the next element's optional, [steps, reset].
 
-        It returns how many steps there were, the next element's optional if they are fewer than were wanted,
-        and the metrics or the last logs.
+        It returns the number of steps run, the next element's optional if these are fewer than ``steps``, and
+        the metrics or the last logs.
         """
         key = ("elements", halting, *types(element_spec))
         if key not in self._functions:
@@ -237,7 +238,7 @@ class Steps:
     def _elements_loop(self, element_spec: Any, halting: bool) -> Callable:
         def loop(iterator: Any, ahead: Any, bounds: Any) -> Any:
             steps, reset = tf.unstack(bounds)
-            step = self._concrete(pack(unpack(element_spec)))
+            step = self._concrete(pack_batch(unpack(element_spec)))
             self._reset_if(reset)
 
             def next_unless_last(number: Any) -> Any:
@@ -248,11 +249,11 @@ class Steps:
                 )
 
             def body(number: Any, element: Any, carried: Any) -> Any:
-                logs = step(pack(unpack(element.get_value())))
+                logs = step(pack_batch(unpack(element.get_value())))
                 return number + 1, next_unless_last(number + 1), self._carry(carried, logs, number)
 
             number, element, carried = tf.while_loop(
-                lambda number, element, carried: self._goes_on(
+                lambda number, element, carried: self._continues(
                     tf.logical_and(number < steps, element.has_value()), carried, halting
                 ),
                 body,
@@ -264,7 +265,7 @@ class Steps:
         return loop
 
     def outputs_join(self, data: Any) -> bool:
-        """Whether outputs for batches of such data can be put together: shapes are known but for rows."""
+        """Whether the outputs of batches can be joined: all but their first dimensions are known."""
         spec = sized_batch(data, self._size)
         if (key := types(spec)) not in self._joins:
             outputs = keras.tree.flatten(self._concrete(spec).structured_outputs)
@@ -277,7 +278,7 @@ class Steps:
     # ---- one step ------------------------------------------------------------------------------------
 
     def _function(self, spec: Any, *, xla: bool = False) -> Callable:
-        """The step for tensors of these types and shapes, or for any like these if some are sparse."""
+        """The compiled step for data of these types and shapes; for all data if some are sparse."""
         dense = is_dense(spec)
         key = ("step", xla, *(types(spec) if dense else ()))
         if key not in self._functions:
@@ -287,13 +288,13 @@ class Steps:
 
     @property
     def is_up_to_date(self) -> bool:
-        """Whether another trace would find the model's parts as the first one did, or there is no trace."""
+        """Whether the attributes of the model's parts are unchanged since the first trace (if any)."""
         return self._attributes is None or self._attributes.are_unchanged()
 
     def _traced(self, spec: Any, *, xla: bool) -> Callable:
-        """The step, traced with kernels; and if that fails, once more without.
+        """The step, traced with kernels, or without kernels if that fails.
 
-        A graph that could not be finished is thrown away: it has the updates up to the error in it.
+        The unfinished graph of a failed trace is discarded: it contains the updates made before the error.
         """
         if self._fuse or (self._kernels and xla):
             with suppress(Exception):
@@ -314,13 +315,16 @@ class Steps:
         return step
 
     def _untraced(self, *, xla: bool) -> Callable:
-        """The step for data that may be sparse, traced when it is called: without kernels of layers."""
+        """The step for data that may be sparse, traced when it is called, without kernels for layers."""
         copies = not (xla or keras_private.consists_of_keras(self.model))
         python = functools.partial(self._traced_step, xla=xla, copies=copies, fuse=self._fuse, kernels=False)
-        return function(python, jit_compile=xla)  # without a signature tf.function opens what varies
+        return function(python, jit_compile=xla)  # without a signature, dimensions that vary are relaxed
 
     def _traced_step(self, data: Any, *, xla: bool, copies: bool, fuse: bool, kernels: bool) -> Any:
-        """The step, on copies of the data if Python may be called with them, which can write into them."""
+        """The step as it is traced. With ``copies``, it gets copies of the data.
+
+        A graph that calls Python could otherwise write into the user's arrays.
+        """
         self.traces += 1
         if copies:
             data = keras.tree.map_structure(copy_of, data)
@@ -335,14 +339,14 @@ class Steps:
     def _concrete(self, spec: Any, *, xla: bool = False) -> Callable:
         return self._function(spec, xla=xla).get_concrete_function(spec)
 
-    # ---- what a loop carries from step to step ---------------------------------------------------------
+    # ---- values that a loop carries from step to step --------------------------------------------------
 
     def _reset_if(self, reset: Any) -> None:
         if self.kind != "predict":
             tf.cond(reset > 0, lambda: (self.model.reset_metrics(), tf.no_op())[1], tf.no_op)
 
     def _carried(self, outputs: Any, steps: Any) -> Any:
-        """Nothing where metrics say it all; else the last logs; for "predict" the outputs of all steps."""
+        """Initial values: none if logs equal the metrics, else the last logs; for "predict" all outputs."""
         if self.kind == "predict":
             return [
                 tf.TensorArray(output.dtype, steps, element_shape=output.shape, infer_shape=False)
@@ -359,7 +363,7 @@ class Steps:
             return [array.write(number, leaf) for array, leaf in zip(carried, leaves, strict=True)]
         return () if logs_are_metrics(self.model, self.kind) else outputs
 
-    def _goes_on(self, more: Any, carried: Any, halting: bool) -> Any:
+    def _continues(self, more: Any, carried: Any, halting: bool) -> Any:
         if not halting:
             return more
         loss = (carried or self.model.get_metrics_result()).get("loss", tf.zeros(()))
@@ -379,39 +383,39 @@ def function(python: Callable, signature: list | None = None, *, jit_compile: bo
         reduce_retracing=signature is None,
         autograph=False,
     )
-    # TensorFlow warns of functions that are traced often, and takes those of one model for those of the next.
+    # TensorFlow's warning of functions that are traced too often counts those of different models as one.
     compiled._omit_frequent_tracing_warning = True
     return compiled
 
 
 def rows_signature(spec: Any) -> list:
-    """The types of what a loop over rows takes: tensors, order and [start, stop, batch size, reset]."""
+    """The signature of a loop over rows: tensors, order and [start, stop, batch size, reset]."""
     leaves = [leaf for leaf in keras.tree.flatten(sized_batch(spec, None)) if leaf is not None]
     return [leaves, tf.TensorSpec([None], tf.int64), tf.TensorSpec([4], tf.int64)]
 
 
-# Operations that call Python while a graph runs. TensorFlow gives it NumPy's arrays in the memory of its
+# Operations that call Python while a graph runs. TensorFlow passes NumPy arrays that share the memory of its
 # tensors, which may be that of the user's arrays.
 PYTHON_CALLS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
 def calls_python(step: Any) -> bool:
-    """Whether a concrete function calls Python, as ``tf.numpy_function`` and ``tf.py_function`` do."""
+    """Whether a concrete function calls Python, through ``tf.numpy_function`` or ``tf.py_function``."""
     graph = step.graph.as_graph_def()
     nodes = itertools.chain(graph.node, *(called.node_def for called in graph.library.function))
     return any(node.op in PYTHON_CALLS for node in nodes)
 
 
 def copy_of(leaf: Any) -> Any:
-    """A copy of a tensor. Those of text have no memory that NumPy can use."""
+    """Copy a tensor, unless it holds text, whose memory NumPy cannot share."""
     is_text = getattr(leaf, "dtype", None) == tf.string
     return tf.raw_ops.DeepCopy(x=leaf) if isinstance(leaf, tf.Tensor) and not is_text else leaf
 
 
 class CompiledLoop:
-    """A function of tensors, called without the time that TensorFlow takes to check arguments.
+    """A compiled function of tensors, called without TensorFlow's checks of arguments.
 
-    That is a tenth of a millisecond for each call, much where an epoch takes one.
+    These take a tenth of a millisecond for each call, which is much if an epoch takes a millisecond.
     """
 
     def __init__(self, loop: Callable):
@@ -431,14 +435,14 @@ class CompiledLoop:
         return self._concrete.inference_fn.call_flat(*keras.tree.flatten(args), *captured)
 
     def compile_ahead(self, model: keras.Model, *args: Any) -> None:
-        """Have XLA compile it in the background, while others use the model. The next call waits for that.
+        """Have XLA compile the function in the background. The next call waits until this is done.
 
-        The arguments are like those of the call, but have no steps, or one: they are run, on variables that
-        stand in for the model's. XLA's program is the same for all variables of these types.
+        The function is run on variables that stand in for the model's, with arguments like those of a call,
+        but for no step, or for one. XLA's program is the same for all variables of these types.
         """
         variables = {id(variable.value.handle): variable.value for variable in all_variables(model)}
         inputs = self._concrete.captured_inputs
-        standins = {  # for all resources: a KeyError if one is no variable
+        standins = {  # for all resources; a KeyError if one is not a variable
             id(tensor): tf.Variable(tf.zeros_like(variables[id(tensor)]))
             for tensor in inputs
             if tensor.dtype == tf.resource
@@ -457,7 +461,7 @@ def rows_of_all(tensors: list, order: Any | None, at: Any, end: Any, size: int |
 
 
 def rows_between(tensor: Any, order: Any | None, at: Any, end: Any, size: int | None) -> Any:
-    """The rows of a batch; their number is ``size`` where it has to be known when the loop is compiled."""
+    """The rows of a batch. ``size`` is their number if it must be known when the loop is compiled."""
     if order is not None:
         return tf.gather(tensor, rows_between(order, None, at, end, size))
     if size is None:
@@ -470,27 +474,27 @@ def rows_between(tensor: Any, order: Any | None, at: Any, end: Any, size: int | 
 
 
 def with_leaves(structure: Any, leaves: list) -> Any:
-    """The structure with its leaves other than None replaced."""
+    """Replace the leaves of a structure other than None."""
     replacement = iter(leaves)
     return keras.tree.map_structure(lambda leaf: None if leaf is None else next(replacement), structure)
 
 
 def is_dense(data: Any) -> bool:
-    """Whether all are tensors, or specs of tensors, with a first dimension."""
+    """Whether all leaves are dense tensors, or specs of these, with at least one dimension."""
     return all(
         isinstance(leaf, (tf.Tensor, tf.TensorSpec)) and leaf.shape.rank for leaf in keras.tree.flatten(data)
     )
 
 
 def sized_batch(data: Any, size: int | None) -> Any:
-    """The data's types with the first dimension of each tensor that size, or unknown."""
+    """The specs of a batch of the data, with ``size`` as the first dimension (None if unknown)."""
     return keras.tree.map_structure(
         lambda leaf: None if leaf is None else tf.TensorSpec([size, *leaf.shape[1:]], leaf.dtype), data
     )
 
 
 def types(spec: Any) -> tuple:
-    """Specs as a key: what a trace depends on."""
+    """The types and shapes in specs, as a key of a cache of traces."""
     return tuple(
         (
             path,

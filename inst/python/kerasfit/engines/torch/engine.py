@@ -1,4 +1,4 @@
-"""The PyTorch engine: steps recorded and replayed, or eager; ``torch.compile`` if the model asks for it."""
+"""The PyTorch engine: records and replays steps, or runs them eagerly or with ``torch.compile``."""
 
 from __future__ import annotations
 
@@ -15,41 +15,45 @@ import torch
 from kerasfit import keras_private
 from kerasfit.engines.engine import (
     DEFAULTS,
+    BaseEngine,
     ExecutionOptions,
     Logs,
-    PlainEngine,
     finite_loss,
     logs_are_metrics,
 )
 from kerasfit.engines.torch.graph_capture import Recorded, State, copy_of, random_modules
 from kerasfit.engines.torch.kernels import torch_kernels
 from kerasfit.sources import IteratorSource, RowStream, Source, Stream
-from kerasfit.tensors import pack, to_backend, to_numpy
+from kerasfit.tensors import pack_batch, to_backend, to_numpy
 from kerasfit.variables import all_variables
 
 
-class TorchEngine(PlainEngine):
-    """Runs Keras's own steps, one by one: PyTorch on Keras is eager.
+class TorchEngine(BaseEngine):
+    """Runs Keras's steps one by one, because Keras runs PyTorch eagerly.
 
-    The plans: "recorded" replays the operations that steps come to, over data that stay on the device; "loop"
-    runs the steps themselves on such data, and reads the metrics once for each execution; "step" does none of
-    that. Recorded are models on CPUs whose parts are all Keras's own. PyTorch's fused optimizers are not
-    Keras's: ``torch.optim.Adam`` adds epsilon after the correction of the bias, Keras before it, and
-    ``torch.optim.SGD`` keeps its momentum without the learning rate.
+    There are three plans. "recorded" records the PyTorch operations of steps and replays them, on data that
+    stay on the device. "loop" runs the steps themselves on data that stay on the device, and reads the
+    metrics once for each execution. "step" runs the steps and reads the metrics after each. Steps are
+    recorded on CPUs if all parts of a model are Keras's own; steps use ``torch.compile`` if the model has
+    ``jit_compile``.
+
+    PyTorch's fused optimizers cannot be used, because they differ from Keras's: ``torch.optim.Adam`` adds
+    epsilon after bias correction, Keras before it, and ``torch.optim.SGD`` keeps its momentum without the
+    learning rate.
     """
 
     plans = ("recorded", "loop", "step")
 
     def __init__(self, model: keras.Model):
         super().__init__(model)
-        self._resident: WeakKeyDictionary[Stream, Resident] = WeakKeyDictionary()
+        self._device_data: WeakKeyDictionary[Stream, DeviceData] = WeakKeyDictionary()
 
     def choose_plan(self) -> str:
         on_cpu = torch.get_default_device().type == "cpu"
         return "recorded" if on_cpu and keras_private.consists_of_keras(self.model) else "loop"
 
     def compiled(self, kind: str, step: Callable) -> Callable:
-        step = step if kind == "train" else torch.no_grad()(step)  # in whatever thread it runs
+        step = step if kind == "train" else torch.no_grad()(step)  # in any thread
         if self.model.jit_compile:
             return torch.compile(step)
         if self.kernels:
@@ -62,13 +66,13 @@ class TorchEngine(PlainEngine):
 
     @property
     def _recorded_after(self) -> int:
-        """How many steps it takes until recording one pays: it saves little of a step that is long."""
+        """The number of steps before one is recorded. Recording a long step saves little."""
         return 100 if self.plan_is_chosen and keras_private.has_long_steps(self.model) else 0
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
         if self.plan != "step" and isinstance(stream, RowStream) and source.in_memory:
-            self._resident[stream] = Resident(source.data)
+            self._device_data[stream] = DeviceData(source.data)
         return stream
 
     def prepare(self, stream: Stream) -> None:
@@ -96,14 +100,14 @@ class TorchEngine(PlainEngine):
         self.model.eval()
 
     def state(self) -> Any:
-        """Dropout takes its numbers from PyTorch's own generator."""
+        """The state of PyTorch's random number generator, from which dropout draws."""
         return random_modules()[-1].get_rng_state().numpy()
 
     def restore(self, state: Any) -> None:
         random_modules()[-1].set_rng_state(torch.from_numpy(state))
 
     def background_step(self, step: Callable, data: Any) -> Callable | None:
-        """Only replays run in the background: other steps read attributes, which a generator may change."""
+        """Run only replays in the background: other steps read attributes, which a generator may change."""
         if not isinstance(step, UpdatingStep) or step.recorded is None:
             return None
         step.check_attributes()
@@ -120,14 +124,14 @@ class TorchEngine(PlainEngine):
 
     def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
         for batch in stream.take(steps):
-            yield pack(keras.tree.map_structure(own_tensor, tuple(batch)))
+            yield pack_batch(keras.tree.map_structure(writable_tensor, tuple(batch)))
 
     def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
         step = self.step(kind)
-        if stream not in self._resident or not isinstance(step, UpdatingStep):
+        if stream not in self._device_data or not isinstance(step, UpdatingStep):
             return self._last(step, stream, steps, options)
-        step.check_attributes()  # no code of the user's runs between the steps of an execution
-        for data, is_own in self._resident[stream].batches(stream, steps):
+        step.check_attributes()  # no user code runs between the steps of an execution
+        for data, is_own in self._device_data[stream].batches(stream, steps):
             step.update(data, is_own=is_own)
             if options.halt_on_nan and not finite_loss(self.model.get_metrics_result()):
                 break
@@ -135,13 +139,14 @@ class TorchEngine(PlainEngine):
 
 
 class Reads:
-    """Reads of variables, before which functions are called, each in the thread that has asked for it.
+    """Calls functions before each read of a variable, each only in the thread that registered it.
 
-    While a step runs in the background, a generator that looks at the model must wait until it is done.
+    While a step runs in the background, a generator that reads the model's variables must wait until the step
+    is done.
     """
 
     def __init__(self) -> None:
-        self._functions: dict[Callable[[], None], int] = {}  # with their threads
+        self._functions: dict[Callable[[], None], int] = {}  # and the threads that registered them
 
     def call_first(self, function: Callable[[], None]) -> None:
         self._functions[function] = threading.get_ident()
@@ -154,7 +159,7 @@ class Reads:
                         first()
                 return value.fget(variable)
 
-            keras.Variable.value = property(read, doc=value.__doc__)  # over the one that it inherits
+            keras.Variable.value = property(read, doc=value.__doc__)  # hides the inherited property
 
     def call_no_more(self, function: Callable[[], None]) -> None:
         if self._functions.pop(function, None) is not None and not self._functions:
@@ -165,10 +170,10 @@ READS = Reads()
 
 
 class WithKernels:
-    """A step that computes with functions of ours in the place of Keras's.
+    """A step in which kerasfit's kernels replace functions of Keras.
 
-    Steps are not traced here. If the first one with data of some shapes raises an error, all variables become
-    what they were, and this step and those that follow run without kernels.
+    Steps are not traced here. If the first step with data of some shapes raises an error, all variables are
+    restored, and this step and all later ones run without kernels.
     """
 
     def __init__(self, model: keras.Model, step: Callable[[Any], Any]):
@@ -200,10 +205,11 @@ class WithKernels:
 
 
 class UpdatingStep:
-    """A step that returns what the metrics say; or only updates them, for them to be read later.
+    """A step that updates variables and metrics; results of metrics are read only if it is called or ``run``.
 
-    It is recorded after a number of steps, if one is given. A step may write into its batch, as Keras does
-    into sample weights where there is a mask, so ``update`` wants to know whether the batch is its own.
+    It is recorded after ``recorded_after`` steps, or never if that is None. A step may write into its batch,
+    as Keras does into sample weights if there is a mask. ``update`` therefore copies the batch first if it is
+    not the step's own (``is_own``) but may share the user's memory.
     """
 
     def __init__(self, model: keras.Model, step: Callable[[Any], Any], recorded_after: int | None):
@@ -216,16 +222,16 @@ class UpdatingStep:
             self.update = self.recorded.run
 
     def check_attributes(self) -> None:
-        """See to it that the next update regards what the attributes of the model's parts are now."""
+        """Discard recordings if attributes of the model's parts have changed."""
         if self.recorded:
             self.recorded.check_attributes()
 
     def __call__(self, data: Any) -> Logs:
-        self.check_attributes()  # whatever makes batches may have changed some
+        self.check_attributes()  # a generator of batches may have changed some
         return self.run(data)
 
     def run(self, data: Any) -> Logs:
-        """The same without a look at attributes."""
+        """Run the step without checking attributes."""
         self.update(data, is_own=True)
         return self.model.get_metrics_result()
 
@@ -240,17 +246,17 @@ class UpdatingStep:
             del self.model.__dict__["get_metrics_result"]
 
 
-class Resident:
-    """The arrays of a source on the device, with the order of the current pass."""
+class DeviceData:
+    """The arrays of a source on the device, and the order of rows in the current pass."""
 
     def __init__(self, data: tuple):
-        self.data = pack(keras.tree.map_structure(resident, data))
+        self.data = pack_batch(keras.tree.map_structure(to_device, data))
         self._order: tuple[np.ndarray | None, torch.Tensor | None] = None, None
 
     def batches(self, stream: RowStream, steps: int) -> Iterator[tuple[Any, bool]]:
-        """The next batches of an epoch, each taken when it is asked for, and whether they are copies of rows.
+        """Yield the next batches of an epoch, and for each whether it is a copy.
 
-        Others are in the memory of the array, and that may be the user's.
+        A batch that is no copy shares the memory of the array, which may be the user's.
         """
         for _ in range(steps):
             rows = stream.take_rows(1)
@@ -270,17 +276,17 @@ class Resident:
             yield keras.tree.map_structure(take, self.data), order is not None
 
 
-def resident(leaf: Any) -> Any:
-    """An array on the device: on CPUs one that shares its memory."""
+def to_device(leaf: Any) -> Any:
+    """Put an array on the device. On CPUs the tensor shares its memory."""
     if isinstance(leaf, np.ndarray) and leaf.flags.writeable and torch.get_default_device().type == "cpu":
         return torch.from_numpy(leaf)
     return to_backend(leaf)
 
 
-def own_tensor(leaf: Any) -> torch.Tensor | None:
-    """A part of a batch as a tensor that a step may write into, in row-major order if it is dense.
+def writable_tensor(leaf: Any) -> torch.Tensor | None:
+    """Convert a part of a batch to a tensor that a step may write into, in row-major order if it is dense.
 
-    Tensors that iterators yield are copies by now. Keras 3 makes a copy of an array, but does not promise to.
+    Tensors from iterators have been copied already. Keras 3 copies arrays, but does not guarantee it.
     """
     tensor = to_backend(leaf)
     if tensor is None or tensor.layout is not torch.strided:

@@ -1,4 +1,4 @@
-"""Functions as the operations of PyTorch that they come to: recorded, then replayed without Keras."""
+"""Records the PyTorch operations that a function runs, and replays them without Keras's Python code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kerasfit.variables import all_variables
 
 Tensors = list[torch.Tensor]
 ATEN = torch.ops.aten
-SAME = (ATEN.detach.default, ATEN.alias.default)  # what they give is what they are given, but for derivatives
+IDENTITY_OPS = (ATEN.detach.default, ATEN.alias.default)  # they return their input, apart from derivatives
 READS_A_VALUE = (ATEN._local_scalar_dense.default, ATEN.equal.default)
 LEAVES_TORCH = (
     torch.Tensor.numpy,
@@ -30,26 +30,26 @@ LEAVES_TORCH = (
     torch.Tensor.data_ptr,
 )
 
-RECORDINGS = 64  # of a function, for so many shapes of data: then all are forgotten, and made anew
+RECORDINGS = 64  # of a function, each for one shape of data; then all are discarded and made again
 
 
 class Recorded:
-    """A function of data that changes a model's variables, recorded for each shape of data.
+    """A function of data that changes a model's variables, recorded once for each shape of data.
 
-    What layers, differentiation, optimizer and metrics do in Python, they do in two more calls only: one is
-    recorded; after the next, the recording runs as well, on copies of all that the function had. If then not
-    all variables and outputs are the same, bit for bit, or if Python looks at the value of a tensor, the
-    function stays what it is. No call runs the function twice.
+    For each shape of data, two calls run the Python code of layers, differentiation, optimizer and metrics.
+    The first is recorded. After the second, the recording is run on copies of the function's inputs to verify
+    it. If variables and outputs are not the same, bit for bit, or if Python reads the value of a tensor, the
+    function is called as it is from then on. No call runs the function twice.
 
     Parameters
     ----------
     model
-        One that consists of Keras's own parts, which compute and do nothing else.
+        A model that consists of Keras's own parts, which have no side effects.
     function
-        Returns tensors, nested, or None.
+        Returns nested tensors or None.
     after
-        So many calls with a shape of data pass before one is recorded, which takes time. That changes nothing
-        of what is computed.
+        The number of calls with a shape of data before one is recorded, because recording takes time. This
+        does not change the results.
     """
 
     def __init__(self, model: keras.Model, function: Callable[[Any], Any], after: int = 0):
@@ -58,11 +58,11 @@ class Recorded:
         self._after = after
         self._calls: Counter[tuple] = Counter()
         self._recordings: dict[tuple, Recording | None] = {}
-        self._attributes: Attributes | None = None  # with which the recordings were made
-        self._is_of_keras = False  # as the model was then
+        self._attributes: Attributes | None = None  # at the time of the recordings
+        self._is_of_keras = False  # at the time of the recordings
 
     def check_attributes(self) -> None:
-        """Forget all recordings if the model's parts have other attributes than they were made with."""
+        """Discard all recordings if attributes of the model's parts have changed since."""
         if self._attributes is None or self._attributes.are_unchanged():
             return
         self._attributes = None
@@ -70,17 +70,17 @@ class Recorded:
         self._calls.clear()
         self._after = max(1, 2 * self._after)
         if self._is_of_keras and not keras_private.consists_of_keras(self.model):
-            self._after = sys.maxsize  # a function of the user's may do more than compute
+            self._after = sys.maxsize  # a user's function may have side effects
 
     def __call__(self, data: Any) -> Any:
-        """The same as ``run()``, after ``check_attributes()``."""
+        """Call ``check_attributes()``, then ``run()``."""
         self.check_attributes()
         return self.run(data)
 
     def run(self, data: Any, *, is_own: bool = True) -> Any:
-        """Call the function, or what stands for it.
+        """Call the function or replay its recording.
 
-        What writes into its data gets a copy of them, unless they are this call's own.
+        If it writes into its data, it gets a copy, unless the data belong to this call (``is_own``).
         """
         leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
         key = key_of(leaves)
@@ -106,18 +106,18 @@ class Recorded:
 
     @property
     def replays(self) -> bool:
-        """Whether there is data that calls need no Python for."""
+        """Whether there is a verified recording for some shape of data."""
         return any(recording and recording.is_verified for recording in self._recordings.values())
 
     def has_recording_for(self, data: Any) -> bool:
-        """Whether a call with data of these shapes needs no Python."""
+        """Whether there is a verified recording for data of these shapes."""
         recording = self._recordings.get(key_of(tensors_in(data)))
         return recording is not None and recording.is_verified
 
     def _record(self, data: Any) -> tuple[Any, Recording | None]:
         variables = all_variables(self.model)
         recorder = Recorder([variable.value for variable in variables], tensors_in(data))
-        with StayingInTorch(recorder), recorder:
+        with EscapeDetector(recorder), recorder:
             outputs = self._function(data)
         if self._attributes is None:
             self._attributes = Attributes(self.model)
@@ -125,11 +125,11 @@ class Recorded:
         return outputs, None if recorder.has_given_up else Recording(variables, recorder, outputs)
 
     def _verify(self, recording: Recording, data: Any) -> Any:
-        """Call the function, and see whether the recording does the same to copies."""
+        """Call the function, and verify that the recording does the same with copies."""
         leaves = [leaf.clone() for leaf in tensors_in(data)]
         before = State.of(recording.variables)
         outputs = self._function(data)
-        recording.is_verified = recording.does(leaves, before, State.of(recording.variables), outputs)
+        recording.is_verified = recording.matches(leaves, before, State.of(recording.variables), outputs)
         if not recording.is_verified:
             self._recordings = dict.fromkeys(self._recordings)
         return outputs
@@ -140,12 +140,12 @@ def key_of(leaves: Tensors) -> tuple:
 
 
 class Recording:
-    """Operations of PyTorch as a function of the data's tensors, which changes variables.
+    """Recorded PyTorch operations, as a function of the data's tensors that changes variables.
 
     Attributes
     ----------
     is_verified
-        Whether it has been seen to do what the function does.
+        Whether it has been verified to do the same as the function.
     writes_into_data
         Whether one of the operations changes a tensor of the data.
     """
@@ -165,21 +165,21 @@ class Recording:
     def _run(self, values: Tensors, leaves: Tensors) -> tuple:
         return self._program(*values, *leaves)
 
-    def does(self, leaves: Tensors, before: State, after: State, outputs: Any) -> bool:
-        """Whether it makes these outputs of the data, and of one state the other.
+    def matches(self, leaves: Tensors, before: State, after: State, outputs: Any) -> bool:
+        """Whether it returns these outputs for the data and changes the state from ``before`` to ``after``.
 
-        It may write into the tensors given.
+        It may write into the tensors of ``leaves`` and ``before``.
         """
         before.set_random()
         try:
             given = self._run(before.values, leaves)
-            return same(given, outputs) and State.now(before.values).equals(after)
+            return all_equal(given, outputs) and State.now(before.values).equals(after)
         finally:
             after.set_random()
 
 
 class State(NamedTuple):
-    """Values of variables, and the random states of PyTorch."""
+    """Values of variables, and the states of PyTorch's random number generators."""
 
     values: Tensors
     random: Tensors
@@ -190,12 +190,12 @@ class State(NamedTuple):
 
     @classmethod
     def of(cls, variables: list[keras.Variable]) -> State:
-        """A copy of the state that there is."""
+        """Copy the current state."""
         return cls.now([variable.value.detach().clone() for variable in variables])
 
     @torch.no_grad()
     def restore(self, variables: list[keras.Variable]) -> None:
-        """Make this the state that there is."""
+        """Restore this state."""
         for variable, value in zip(variables, self.values, strict=True):
             variable.value.copy_(value)
         self.set_random()
@@ -205,30 +205,31 @@ class State(NamedTuple):
             module.set_rng_state(state)
 
     def equals(self, other: State) -> bool:
-        return same(list(self), list(other))
+        return all_equal(list(self), list(other))
 
 
 def random_modules() -> list[Any]:
-    """The modules of PyTorch that have a random state: that of CPUs, and that of the device last."""
+    """PyTorch's modules with a random state: for the CPU, and last for the default device."""
     kind = torch.get_default_device().type
     return [torch] if kind == "cpu" else [torch, getattr(torch, kind)]
 
 
 def copy_of(data: Any) -> Any:
-    """Data with a copy of each tensor."""
+    """Copy each tensor in some data."""
     return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf.clone(), data)
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether tensors are the same, bit for bit."""
+def all_equal(a: Any, b: Any) -> bool:
+    """Whether all tensors in two structures are equal, bit for bit."""
     pairs = zip(tensors_in(a), tensors_in(b), strict=True)
     return all(torch.allclose(one, other, rtol=0, atol=0, equal_nan=True) for one, other in pairs)
 
 
-class StayingInTorch(TorchFunctionMode):
-    """Lets no value of a tensor be computed with elsewhere, which a recording would take for a constant.
+class EscapeDetector(TorchFunctionMode):
+    """Makes the recorder give up if a tensor's values leave PyTorch, for example to NumPy.
 
-    A run on other data would show that; but data may be the same each time, as those to validate on are.
+    A recording would have results computed from these values as constants. Verification finds that only if
+    the data differ, but validation data, for example, are the same each time.
     """
 
     def __init__(self, recorder: Recorder):
@@ -242,13 +243,12 @@ class StayingInTorch(TorchFunctionMode):
 
 
 class Recorder(TorchDispatchMode):
-    """Records the operations of PyTorch that run while it is the mode, those of differentiation too.
+    """Records the PyTorch operations that run while this mode is active, including those of differentiation.
 
     Attributes
     ----------
     has_given_up
-        Whether what is computed depends on something that a recording would not have. What runs is not
-        disturbed by that.
+        Whether results depend on something that cannot be recorded. The operations still run normally.
     writes_into_data
         Whether an operation has changed a tensor of the data, or a part of one.
     """
@@ -259,12 +259,12 @@ class Recorder(TorchDispatchMode):
         self._memory_of_data = {memory_of(tensor) for tensor in data}
         self._graph = torch.fx.Graph()
         self._constants = torch.nn.Module()
-        self._nodes = WeakIdKeyDictionary()  # gradients are copied if somebody else holds them
+        self._nodes = WeakIdKeyDictionary()  # weak: PyTorch copies a gradient that is referenced elsewhere
         for number, tensor in enumerate([*variables, *data]):
             self._name(tensor, self._graph.placeholder(f"input_{number}"))
 
     def program(self, outputs: Tensors) -> Callable[..., tuple]:
-        """What has been recorded, as a function of the inputs that returns the tensors given."""
+        """The recorded operations as a function of the inputs that returns the tensors ``outputs``."""
         self._graph.output(tuple(self._node(output) for output in outputs))
         self._graph.eliminate_dead_code()
         program = torch.fx.GraphModule(self._constants, self._graph)
@@ -277,10 +277,10 @@ class Recorder(TorchDispatchMode):
             return func(*args, **kwargs)
         inputs = torch.utils._pytree.tree_map_only(torch.Tensor, self._node, (args, kwargs))
         outputs = func(*args, **kwargs)
-        if func in SAME:
+        if func in IDENTITY_OPS:
             self._name(outputs, inputs[0][0])
             return outputs
-        if func is ATEN.lift_fresh.default:  # of a constant, which a replay must not change
+        if func is ATEN.lift_fresh.default:  # a replay must not change the constant
             func = ATEN.lift_fresh_copy.default
         if func is ATEN.mkldnn_rnn_layer.default and torch.is_grad_enabled():
             func = rnn_layer_for_gradients
@@ -299,7 +299,7 @@ class Recorder(TorchDispatchMode):
         written = tensors_in(written_by(func, args, kwargs))
         if any(memory_of(tensor) in self._memory_of_data for tensor in written):
             self.writes_into_data = True
-        return all(tensor in self._nodes for tensor in written)  # a replay would change no other tensor
+        return all(tensor in self._nodes for tensor in written)  # a replay could not change other tensors
 
     def _name(self, tensor: torch.Tensor, node: torch.fx.Node) -> None:
         self._nodes.setdefault(tensor, node)
@@ -313,7 +313,7 @@ class Recorder(TorchDispatchMode):
 
 
 def written_by(func: Any, args: tuple, kwargs: dict[str, Any]) -> list[Any]:
-    """Those of an operation's arguments that it writes into."""
+    """The arguments of an operation that it writes into."""
     names = [parameter.name for parameter in func._schema.arguments]
     given = dict(zip(names, args, strict=False)) | kwargs
     return [
@@ -324,12 +324,12 @@ def written_by(func: Any, args: tuple, kwargs: dict[str, Any]) -> list[Any]:
 
 
 def memory_of(tensor: torch.Tensor) -> int:
-    """What is the same number for tensors that are parts of the same memory."""
+    """A number that identifies a tensor's memory; tensors that share memory have the same number."""
     return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else id(tensor)
 
 
 def rnn_layer_for_gradients(*args: Any) -> tuple:
-    """PyTorch's operation with what its gradients want, which it keeps only while differentiation is on."""
+    """PyTorch's RNN layer with the values that its gradients need, which it keeps only in grad mode."""
     with torch.enable_grad():
         args = (arg.detach() if isinstance(arg, torch.Tensor) else arg for arg in args)
         return ATEN.mkldnn_rnn_layer.default(*args)

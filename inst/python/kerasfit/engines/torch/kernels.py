@@ -1,4 +1,4 @@
-"""Faster functions for Keras's layers with PyTorch on a CPU."""
+"""Kernels: faster implementations of Keras's layers with PyTorch on a CPU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TORCH: dict[str, Makers] = {
 
 @contextmanager
 def torch_kernels() -> Iterator[None]:
-    """Replace Keras's functions while a step runs, unless it runs on another device."""
+    """Replace Keras's functions while a step runs on a CPU; do nothing on other devices."""
     if torch.get_default_device().type != "cpu":
         yield
         return

@@ -1,4 +1,7 @@
-"""Recurrent layers with PyTorch on a CPU: its own LSTM, and a GRU, for which it has no kernel."""
+"""Faster LSTM and GRU with PyTorch on a CPU: ``torch.lstm``, and a GRU of our own.
+
+PyTorch has no kernel for a GRU on CPUs.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,17 @@ import keras
 import torch
 from keras import layers, ops
 
-from kerasfit.engines.kernels.recurrent import dropped_out, suits
+from kerasfit.engines.kernels.recurrent import apply_input_dropout, is_supported
 
 Tensor = torch.Tensor
 
 
 class GatedUnits(torch.autograd.Function):
-    """All outputs, shape (samples, times, units), of inputs, state, weights and biases as Keras has them.
+    """A GRU: computes all outputs, shape (samples, times, units), from inputs, state and Keras's weights.
 
-    As in ``recurrent.gru_over_time``, which has the formulas, what need not be in order is done at once.
-    Where the gradient is to have a derivative itself, it is that of ``torch.gru``.
+    As in ``kernels.recurrent.gru_over_time``, which has the formulas, everything that does not depend on the
+    previous time step is computed at once. If the gradient must be differentiable, that of ``torch.gru`` is
+    used.
     """
 
     @staticmethod
@@ -74,7 +78,7 @@ class GatedUnits(torch.autograd.Function):
 
 
 def derivable_gradients(arrays: list[Tensor], d_outputs: Tensor) -> tuple[Tensor | None, ...]:
-    """The gradients by PyTorch's own function, whose gates are in the order reset, update, candidate."""
+    """Differentiable gradients, from ``torch.gru``, whose gates are in the order reset, update, candidate."""
     inputs, first, *weights = arrays
     gates = (array.chunk(3, -1) for array in weights)
     kernel, recurrent, bias = (torch.cat([reset, update, new], -1) for update, reset, new in gates)
@@ -84,24 +88,24 @@ def derivable_gradients(arrays: list[Tensor], d_outputs: Tensor) -> tuple[Tensor
     return tuple(next(found) if array.requires_grad else None for array in arrays)
 
 
-def torch_lstm(plain: Callable) -> Callable:
-    """A long short-term memory by ``torch.lstm``: what stands for ``LSTM.inner_loop``."""
+def torch_lstm(original: Callable) -> Callable:
+    """LSTM by ``torch.lstm``: a replacement for ``LSTM.inner_loop``."""
 
     def run(inputs: Any, h: Any, c: Any, kernel: Any, recurrent: Any, bias: Any) -> tuple:
         weights = [kernel.t(), recurrent.t(), bias, torch.zeros_like(bias)]
         outputs, _, c = torch.lstm(inputs, [h[None], c[None]], weights, **one_layer())
         return outputs, c[0]
 
-    return inner_loop(plain, layers.LSTMCell, run)
+    return inner_loop(original, layers.LSTMCell, run)
 
 
-def torch_gru(plain: Callable) -> Callable:
-    """Gated recurrent units by a loop of our own: what stands for ``GRU.inner_loop``."""
-    return inner_loop(plain, layers.GRUCell, lambda *arrays: (GatedUnits.apply(*arrays),))
+def torch_gru(original: Callable) -> Callable:
+    """GRU by ``GatedUnits``: a replacement for ``GRU.inner_loop``."""
+    return inner_loop(original, layers.GRUCell, lambda *arrays: (GatedUnits.apply(*arrays),))
 
 
-def inner_loop(plain: Callable, cell: type, run: Callable) -> Callable:
-    """A layer's loop by a function of inputs, states and weights: it gives outputs and further states."""
+def inner_loop(original: Callable, cell: type, run: Callable) -> Callable:
+    """A layer's loop by ``run(inputs, *states, *weights)``, which returns outputs and other states."""
 
     def loop(
         self: layers.RNN, sequences: Any, initial_state: list, mask: Any, training: bool = False
@@ -110,9 +114,11 @@ def inner_loop(plain: Callable, cell: type, run: Callable) -> Callable:
         state = keras.tree.flatten(initial_state)
         present = mask[0] if isinstance(mask, (list, tuple)) else mask
         wants_others = len(state) > 1 and (layer.return_state or layer.stateful)
-        if not suits(layer, cell, [sequences, *state], present) or (present is not None and wants_others):
-            return plain(layer, sequences, initial_state, mask, training)
-        sequences = dropped_out(layer, sequences, training)
+        if not is_supported(layer, cell, [sequences, *state], present) or (
+            present is not None and wants_others
+        ):
+            return original(layer, sequences, initial_state, mask, training)
+        sequences = apply_input_dropout(layer, sequences, training)
         if layer.go_backwards:
             sequences, present = (
                 None if array is None else ops.flip(array, 1) for array in (sequences, present)
@@ -131,10 +137,11 @@ def inner_loop(plain: Callable, cell: type, run: Callable) -> Callable:
 
 
 def run_where_present(run: Callable, present: Any, zero: bool, sequences: Any, h: Any, *others: Any) -> list:
-    """What ``run`` gives if it skips the times that a mask leaves out: outputs, last output and other states.
+    """Call ``run`` so that it skips masked time steps; return outputs, last output and other states.
 
-    The times that are there are put first, so what comes after them changes nothing. Where a time is left out
-    the output is that of the one before, or ``zero``. The other states are those after all times.
+    Time steps that are not masked are moved to the front, so that the masked ones do not affect them. At a
+    masked time step, the output is the previous one, or 0 if ``zero``. The other states are those after all
+    time steps, masked ones included.
     """
 
     def at_times(array: Any, times: Any) -> Any:
@@ -149,7 +156,7 @@ def run_where_present(run: Callable, present: Any, zero: bool, sequences: Any, h
 
 
 def one_layer() -> dict[str, Any]:
-    """How PyTorch's functions are to see what Keras has: one layer, in one direction, its samples first."""
+    """Arguments of PyTorch's functions for one layer in one direction, with samples on the first axis."""
     return {
         "has_biases": True,
         "num_layers": 1,
