@@ -72,7 +72,7 @@ def test_who_asks_twice_is_heard_at_once():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(interrupts.AtOnce):
+    with pytest.raises(interrupts.ImmediateInterrupt):
         kerasfit.fit(
             model, x, y, callbacks={"on_train_batch_end": twice, "on_train_end": ended.append}, verbose=0
         )

@@ -27,11 +27,11 @@ _host: Host | None = None
 _uninterrupted: set[CodeType] = set()
 
 
-class AtStep(KeyboardInterrupt):
+class GracefulInterrupt(KeyboardInterrupt):
     """An interrupt between two steps."""
 
 
-class AtOnce(KeyboardInterrupt):
+class ImmediateInterrupt(KeyboardInterrupt):
     """An interrupt wherever the process was, because somebody has asked twice."""
 
 
@@ -122,7 +122,7 @@ class deferring_sigint:
         if not is_interrupt:
             return
         if self.requested and not any(above.f_code in _uninterrupted for above in self._above(frame)):
-            raise AtOnce
+            raise ImmediateInterrupt
         self.requested = True
 
     def _is_below(self, frame: FrameType | None) -> bool:
@@ -228,9 +228,9 @@ def take_request() -> bool:
 
 
 def check() -> None:
-    """Raise ``AtStep`` if an interrupt has been requested."""
+    """Raise ``GracefulInterrupt`` if an interrupt has been requested."""
     if take_request():
-        raise AtStep
+        raise GracefulInterrupt
 
 
 def test_and_clear(flag: ctypes.c_int) -> bool:
