@@ -14,7 +14,6 @@ import keras
 import numpy as np
 
 from kerasfit import keras_private
-from kerasfit.callbacks.progress_style import ProgressStyle
 from kerasfit.checkpoint import store
 from kerasfit.checkpoint.callback_state import argument_names, keeps_own_state
 from kerasfit.messages import listed
@@ -191,11 +190,6 @@ def callback_config(callback: keras.callbacks.Callback) -> dict[str, Any]:
         config["min_delta"] = abs(config["min_delta"])  # Keras sets its sign by the direction
     config = {name: value for name, value in config.items() if isinstance(value, store.PLAIN)}
     return config | {"get_state()": keeps_own_state(callback)}
-
-
-def with_a_state(callbacks: Sequence[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:
-    """Return the callbacks whose state belongs to a run."""
-    return [callback for callback in callbacks if not isinstance(callback, ProgressStyle)]
 
 
 def class_weights(source: Source) -> Any:
