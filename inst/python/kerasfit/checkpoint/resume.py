@@ -77,7 +77,7 @@ class StoredRun:
     def _check_rates(self) -> None:
         """Raise an ``ArgumentError`` if the learning rate was changed.
 
-        Valid are the first one of the run, the saved one, and one that a run of this process left in the model.
+        Valid are the run's first rate, the saved one, and one that a run of this process left in the model.
         """
         stored, rates = self.state["learning_rates"], self.run.rates
         if rates not in (stored["first"], stored["now"], _rates_left.get(self.run.model)):
