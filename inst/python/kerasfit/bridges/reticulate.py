@@ -271,7 +271,8 @@ def call(guards: Guards, function: Callable, *args: Any, **kwargs: Any) -> tuple
     """Call a function; return its value, its warnings for users, and whether it was interrupted.
 
     Each warning is returned once. Those that differ only in numbers count as the same: a step compiled for
-    several batch sizes repeats its warnings with each size. R suspends its interrupts during the call, except in the user's functions.
+    several batch sizes repeats its warnings with each size. R suspends its interrupts during the call, except
+    in the user's functions.
     """
     value, interrupted = None, False
     if args and isinstance(args[0], keras.Model):
