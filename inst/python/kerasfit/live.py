@@ -189,7 +189,7 @@ class View:
         return round(max(0.0, (epochs - self._epoch + 1) * epoch_seconds - elapsed), 1)
 
     def _keep_writing(self) -> None:
-        """Write the state repeatedly until training ends, with pauses so that it costs at most 1 % of the time."""
+        """Write the state repeatedly until training ends, with pauses that keep the cost below 1 %."""
         pause = 0.0
         while not self._ended.wait(pause):
             if os.path.lexists(self.folder / STOP):
