@@ -21,15 +21,8 @@ from kerasfit.sources import ArraySource, Source
 from kerasfit.variables import own_optimizers
 
 CHECKED_BYTES = 2**26  # of each array
-SHOWN_ONLY = {
-    "verbose",
-    "filepath",
-    "filename",
-    "log_dir",
-    "root",
-    "path",
-    "headers",
-}  # arguments of callbacks
+# Arguments of callbacks that may change when a run is resumed
+SHOWN_ONLY = {"verbose", "filepath", "filename", "log_dir", "root", "path", "headers"}
 
 
 def run_fingerprint(

@@ -52,9 +52,8 @@ def set_random_states(states: dict[str, Any], session: Session | None = None) ->
         If a state is not valid.
     """
     try:
-        keras_private.set_global_seed(
-            states["keras"]
-        )  # first, as Keras may draw a seed from Python's generator
+        # First, as Keras may draw a seed from Python's generator
+        keras_private.set_global_seed(states["keras"])
         np.random.set_state(states["numpy"])
         random.setstate(states["python"])
     except Exception as error:

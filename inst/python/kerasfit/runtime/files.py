@@ -30,9 +30,9 @@ def is_own(info: os.stat_result) -> bool:
 
 
 def open_no_link(path: str | Path, flags: int) -> int:
-    """Open a file, which a new one's owner only may access, and return its descriptor.
+    """Open a file without following links, and return its descriptor. New files are for their owner only.
 
-    Does not block on a pipe without another end.
+    Does not block on a pipe whose other end is not open.
 
     Raises
     ------

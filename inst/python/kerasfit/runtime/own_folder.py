@@ -21,9 +21,8 @@ class UnusableFolder(Exception):
     """A folder must not be written to; the message is the reason as a sentence."""
 
     def __init__(self, reason: str):
-        super().__init__(
-            reason.encode("utf-8", "backslashreplace").decode("utf-8")
-        )  # for file names in the C locale
+        # Escape what file names in the C locale may contain
+        super().__init__(reason.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def open_own_folder(
