@@ -64,7 +64,7 @@ class Training:
                 pass
             interrupts.check()  # an interrupt after the last step
             if backup:
-                backup.completed(to_be_kept=self.callbacks.has_user_hook("on_train_end"))
+                backup.completed(keep=self.callbacks.has_user_hook("on_train_end"))
         except interrupts.ImmediateInterrupt:
             raise
         except KeyboardInterrupt:
@@ -83,14 +83,14 @@ class Training:
         """Train and yield the logs of each epoch."""
         model, backup = self.engine.model, self.backup
         found = backup.found.position if backup and backup.found else None
-        with backup.training_begins() if backup else nullcontext():
+        with backup.continuing_logs() if backup else nullcontext():
             self.callbacks.begin("train")
         first = keras_private.restored_epoch(model)
         if found:
             first = found.epoch + (not found.is_within_epoch)
         if found and not found.is_within_epoch:
             backup.found.restore()
-            backup.reached(found)
+            backup.set_position(found)
             yield found.logs
         epochs = self.schedule.starting_at(first)
         while epochs and not model.stop_training:
@@ -148,7 +148,7 @@ class Training:
         else:
             stream.reset_epoch()
         if backup and not callbacks.cut_short:
-            backup.reached(resumed or Position(epoch, "steps"))
+            backup.set_position(resumed or Position(epoch, "steps"))
         interrupts.check()
         if not stream.taken:
             stream.begin_epoch()
@@ -168,7 +168,7 @@ class Training:
 
         ``seconds`` is the duration of an epoch that shared an execution with others.
         """
-        with self.monitors.seeing(logs):
+        with self.monitors.checking(logs):
             self.callbacks.epoch_end(epoch, logs)
         self.history.record(epoch, logs, seconds)
         if self.backup and not self.callbacks.cut_short:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 
-class Forgiving:
+class ErrorIgnoringStream:
     """Wraps a stream and drops text that it cannot write."""
 
     def __init__(self, stream: Any):
@@ -56,7 +56,7 @@ def with_forgiving_output(function: Callable) -> Callable:
     def call(*args: Any, **kwargs: Any) -> Any:
         if sys.stdout is None or sys.stdout is not sys.__stdout__:
             return function(*args, **kwargs)
-        with redirect_stdout(Forgiving(sys.stdout)):
+        with redirect_stdout(ErrorIgnoringStream(sys.stdout)):
             return function(*args, **kwargs)
 
     return call

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 
 
-class Printed(io.TextIOBase):
+class LineStream(io.TextIOBase):
     """A text stream that passes lines to ``write``, a function that only the creating thread may call."""
 
     encoding = "utf-8"
@@ -38,12 +38,12 @@ class Printed(io.TextIOBase):
 
 
 @contextmanager
-def printing_by(write: Callable[[str], None]) -> Iterator[None]:
+def capturing_stdout(write: Callable[[str], None]) -> Iterator[None]:
     """Pass text printed in the block to a function, unless ``sys.stdout`` is already redirected."""
     if sys.stdout is not sys.__stdout__:
         yield
         return
-    output = Printed(write)
+    output = LineStream(write)
     with redirect_stdout(output):
         try:
             yield

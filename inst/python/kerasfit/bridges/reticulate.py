@@ -19,7 +19,7 @@ from rpycall import call_r_function
 
 from kerasfit import interrupts
 from kerasfit.arguments import compile_arguments, nearest_argument
-from kerasfit.bridges.captured_stdout import printing_by
+from kerasfit.bridges.captured_stdout import capturing_stdout
 from kerasfit.bridges.values import Generator, data_frame, factor, named, random_state, sparse_matrix
 from kerasfit.callbacks.callback_list import FunctionCallback, counting_from_1
 from kerasfit.custom_fit import overrides
@@ -101,14 +101,14 @@ def metric(function: Callable, name: str) -> Callable | keras.metrics.Metric:
     A saved model contains the name of the function: ``name``, with ``_`` for characters that are not allowed.
     """
 
-    value_of = of_equal_ranks(function)
+    value_of = with_equal_ranks(function)
 
     @functools.wraps(function)
     def explained(y_true: Any, y_pred: Any) -> Any:
         try:
             return value_of(y_true, y_pred)
         except Exception as error:
-            if mistake := mistake_of_types(name, y_true, y_pred, error):
+            if mistake := dtype_mismatch(name, y_true, y_pred, error):
                 raise mistake from error
             raise
 
@@ -136,7 +136,7 @@ def calls_r(function: Any) -> bool:
     return any(type(each).__name__ == "PyCapsule" or calls_r(each) for each in inner)
 
 
-def of_equal_ranks(function: Callable) -> Callable:
+def with_equal_ranks(function: Callable) -> Callable:
     """Decorate a function of targets and outputs to get a vector of targets as a column, like the outputs.
 
     Keras does this itself for loss functions. Without it, each target would be compared with each output.
@@ -152,15 +152,15 @@ def of_equal_ranks(function: Callable) -> Callable:
     return call
 
 
-def give_columns(model: keras.Model) -> None:
+def pass_targets_as_columns(model: keras.Model) -> None:
     """Make losses of the user's classes get vectors of targets as columns, as R's matrices are."""
     for loss in keras.tree.flatten(getattr(model, "loss", None)):
         is_users = isinstance(loss, keras.losses.Loss) and package_of(type(loss)) != "keras"
         if is_users and "call" not in vars(loss):
-            vars(loss)["call"] = of_equal_ranks(loss.call)
+            vars(loss)["call"] = with_equal_ranks(loss.call)
 
 
-def mistake_of_types(name: str, y_true: Any, y_pred: Any, error: Exception) -> DataError | None:
+def dtype_mismatch(name: str, y_true: Any, y_pred: Any, error: Exception) -> DataError | None:
     """Return an error if an R metric combined tensors of two types, which TensorFlow does not support."""
     types = [keras.backend.standardize_dtype(tensor.dtype) for tensor in (y_true, y_pred)]
     if types[0] == types[1] or not re.search(r"\btypes?\b|dtype", str(error)):
@@ -276,9 +276,9 @@ def call(guards: Guards, function: Callable, *args: Any, **kwargs: Any) -> tuple
     """
     value, interrupted = None, False
     if args and isinstance(args[0], keras.Model):
-        give_columns(args[0])
+        pass_targets_as_columns(args[0])
     writer = kwargs.get("writer")
-    printing = printing_by(writer.printed) if writer else nullcontext()
+    printing = capturing_stdout(writer.printed) if writer else nullcontext()
     watched = guards.watching(), interrupts.hosted(guards.host)
     with (
         sigpipe_ignored(),

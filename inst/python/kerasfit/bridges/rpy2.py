@@ -44,7 +44,7 @@ def data_from_r(label: str, value: Any) -> Any:
         If a value cannot be trained on, or integers, logicals or text are missing (NA).
     """
     if isinstance(value, Iterator):
-        return Converted(label, value)
+        return ConvertedBatches(label, value)
     if not is_of_r(value):
         return within_containers(label, value, data_from_r)
     classes = set(value.rclass)
@@ -246,14 +246,14 @@ def refused(label: str, value: ri.Sexp, hint: str) -> DataError:
     )
 
 
-class Converted:
+class ConvertedBatches:
     """Wraps a Python iterator and converts the R values in its batches."""
 
     def __init__(self, label: str, batches: Iterator[Any]):
         self.label, self.batches = f"{label}()", batches
         self.endless = never_ends(batches)
 
-    def __iter__(self) -> Converted:
+    def __iter__(self) -> ConvertedBatches:
         return self
 
     def __next__(self) -> Any:

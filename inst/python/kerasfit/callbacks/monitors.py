@@ -42,25 +42,25 @@ class Monitors:
 
     def __init__(self, model: keras.Model, callbacks: list[keras.callbacks.Callback], *, validates: bool):
         self.validates = validates
-        self.users_add = any(map(is_of_user, callbacks))
+        self.has_user_code = any(map(is_of_user, callbacks))
         self.known = ["loss", "val_loss"] if validates else ["loss"]
-        self.undecided = [
+        self.unchecked = [
             callback for callback in callbacks if monitored(callback) not in (None, *self.known)
         ]
-        if not self.undecided:
+        if not self.unchecked:
             return
         train, test = (metrics_of_steps(model, kind) for kind in ("train", "test"))
-        self.known = [*(train or []), *(name for callback in callbacks for name in added_by(callback))]
+        self.known = [*(train or []), *(name for callback in callbacks for name in names_added_by(callback))]
         if validates:
             self.known += [f"val_{name}" for name in test or []]
-        self.undecided = [callback for callback in self.undecided if monitored(callback) not in self.known]
-        for callback in self.undecided:
+        self.unchecked = [callback for callback in self.unchecked if monitored(callback) not in self.known]
+        for callback in self.unchecked:
             from_test = validates and monitored(callback).startswith("val_")
-            if not (self.users_add or train is None or (test is None and from_test)):
+            if not (self.has_user_code or train is None or (test is None and from_test)):
                 raise self.mistake(callback)
 
     @contextmanager
-    def seeing(self, logs: dict[str, Any]) -> Iterator[None]:
+    def checking(self, logs: dict[str, Any]) -> Iterator[None]:
         """Check the logs of an epoch; the block calls the callbacks' ``on_epoch_end``.
 
         Raises
@@ -72,23 +72,23 @@ class Monitors:
         try:
             yield
         except ValueError as error:
-            for callback in self.undecided:
+            for callback in self.unchecked:
                 if monitored(callback) not in logs and monitored(callback) in str(error):
                     raise self.mistake(callback, logs) from error
             raise
-        if self.undecided:
+        if self.unchecked:
             self._decide(logs)
 
     def _decide(self, logs: dict[str, Any]) -> None:
         has_validated = any(name.startswith("val_") for name in logs) or not self.validates
-        for callback in list(self.undecided):
+        for callback in list(self.unchecked):
             if not has_validated and monitored(callback).startswith("val_"):
                 continue
-            self.undecided.remove(callback)
+            self.unchecked.remove(callback)
             if monitored(callback) in logs:
                 continue
             mistake = self.mistake(callback, logs)
-            if not self.users_add:
+            if not self.has_user_code:
                 raise mistake
             warnings.warn(str(mistake), stacklevel=2)
 
@@ -118,7 +118,7 @@ def monitored(callback: keras.callbacks.Callback) -> str | None:
     return None
 
 
-def added_by(callback: keras.callbacks.Callback) -> tuple[str, ...]:
+def names_added_by(callback: keras.callbacks.Callback) -> tuple[str, ...]:
     """Return the names that a callback of Keras adds to the logs."""
     sets_rate = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
     return ("learning_rate",) if isinstance(callback, sets_rate) else ()

@@ -85,7 +85,7 @@ class Backup:
             self.found = find_state(self.folder, self.run, settings)
             if self.found:
                 self.found.check(self._fingerprint, epochs)
-                self.found.go_to_batch()
+                self.found.restore_data()
         except BaseException:
             self.abandon()
             raise
@@ -99,7 +99,7 @@ class Backup:
             self.found.check_variables()
 
     @contextmanager
-    def training_begins(self) -> Iterator[None]:
+    def continuing_logs(self) -> Iterator[None]:
         """Let callbacks continue their log files; the block calls their ``on_train_begin``.
 
         Raises
@@ -114,7 +114,7 @@ class Backup:
 
     # ---- the position of the run -------------------------------------------------------------------
 
-    def reached(self, position: Position) -> None:
+    def set_position(self, position: Position) -> None:
         """Record that the run is at a position from which it can be resumed."""
         self._position = position
         self.in_step = self._is_stored = False
@@ -140,7 +140,7 @@ class Backup:
         """Record that ``steps`` more steps were run; save the state if it is due. Returns the logs."""
         self._steps += steps
         self._unsaved += steps
-        self.reached(Position(self._position.epoch, "steps", logs))
+        self.set_position(Position(self._position.epoch, "steps", logs))
         if self.settings.steps is not None and self._unsaved >= self.settings.steps:
             self._position.logs = logs = self.run.engine.latest(logs)
             self.save()
@@ -148,15 +148,15 @@ class Backup:
 
     def before_validation(self, epoch: int, logs: dict[str, Any], *, hooks: bool) -> None:
         """Copy the state that validation may change: all of it with ``hooks``, when it calls callbacks."""
-        self.reached(Position(epoch, "validation", logs, self.run.before_validation(hooks=hooks)))
+        self.set_position(Position(epoch, "validation", logs, self.run.before_validation(hooks=hooks)))
 
     def before_callbacks(self, epoch: int, logs: dict[str, Any]) -> None:
         """Copy the state before the user's callbacks are called at the end of an epoch."""
-        self.reached(Position(epoch, "callbacks", dict(logs), self.run.before_user_code()))
+        self.set_position(Position(epoch, "callbacks", dict(logs), self.run.before_user_code()))
 
     def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Record that an epoch, its callbacks and its history row are done; save the state if it is due."""
-        self.reached(Position(epoch, "done", logs))
+        self.set_position(Position(epoch, "done", logs))
         is_last = epoch == self._epochs or self.run.model.stop_training  # ``completed`` will be called
         spent, elapsed = self._seconds + self._writer.seconds, time.monotonic() - self._began
         is_cheap = not self._has_saved or spent <= MAX_TIME_SHARE * elapsed
@@ -209,9 +209,9 @@ class Backup:
         except KerasfitError as error:
             warnings.warn(str(error), stacklevel=2)
 
-    def completed(self, *, to_be_kept: bool) -> None:
+    def completed(self, *, keep: bool) -> None:
         """Save the final state after the last epoch if it is to be kept. Warns if that fails."""
-        if to_be_kept or not self.settings.delete_checkpoint:
+        if keep or not self.settings.delete_checkpoint:
             self.interrupted()
 
     def ended(self) -> None:
@@ -224,7 +224,7 @@ class Backup:
     def close(self) -> None:
         """Finish writing and unlock the folder, however the run has ended."""
         if not self._is_released:
-            resume.note_rates(self.run.model)
+            resume.remember_rates(self.run.model)
             self._release()
 
     def abandon(self) -> None:

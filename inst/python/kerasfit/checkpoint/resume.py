@@ -25,12 +25,12 @@ FORMAT = 2
 RANDOM = {"keras", "numpy", "python", "session"}
 
 # The learning rates of models at the end of runs in this process
-_rates_left: WeakKeyDictionary[keras.Model, list[Any]] = WeakKeyDictionary()
+_final_rates: WeakKeyDictionary[keras.Model, list[Any]] = WeakKeyDictionary()
 
 
-def note_rates(model: keras.Model) -> None:
+def remember_rates(model: keras.Model) -> None:
     """Remember the learning rates at the end of a run, to tell them from rates that the user has set."""
-    _rates_left[model] = learning_rates(model)
+    _final_rates[model] = learning_rates(model)
 
 
 class StoredRun:
@@ -80,7 +80,7 @@ class StoredRun:
         Valid are the run's first rate, the saved one, and one that a run of this process left in the model.
         """
         stored, rates = self.state["learning_rates"], self.run.rates
-        if rates not in (stored["first"], stored["now"], _rates_left.get(self.run.model)):
+        if rates not in (stored["first"], stored["now"], _final_rates.get(self.run.model)):
             then, now = (", ".join(map(in_words, each)) for each in (stored["now"], rates))
             raise ArgumentError(
                 "callbacks",
@@ -105,7 +105,7 @@ class StoredRun:
 
     # ---- restoring ---------------------------------------------------------------------------------
 
-    def go_to_batch(self) -> None:
+    def restore_data(self) -> None:
         """Move the data to the saved position, drawing batches again with the same random numbers."""
         run, state = self.run, self.state
         run.stream.restore(state["stream"])

@@ -212,7 +212,7 @@ def remove_damaged() -> bool:
             if is_written and info.st_mtime >= last and not WHOLE[file.parent.name](file):
                 file.unlink()
                 damaged = True
-    note_check(now)
+    store_check_time(now)
     return damaged
 
 
@@ -223,7 +223,7 @@ def last_check() -> float:
         return 0.0
 
 
-def note_check(when: float) -> None:
+def store_check_time(when: float) -> None:
     """Store a time as the modification time of the file ``CHECKED``."""
     with contextlib.suppress(OSError):
         descriptor, new = tempfile.mkstemp(prefix=f"{CHECKED}-", dir=_folder)
