@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import kerasfit
-from kerasfit.callbacks.callback_list import Callbacks
+from kerasfit.callbacks.callback_list import CallbackList
 
 
 class Writer:
@@ -38,7 +38,7 @@ def test_max_time_ends_training_without_shortening_executions():
     began = time.monotonic()
     kerasfit.fit(model, x, y, epochs=10**6, callbacks=callback, verbose=0)
     assert 0.45 < time.monotonic() - began < 1.5
-    assert not Callbacks([callback], model).watch_batches("train")
+    assert not CallbackList([callback], model).needs_every_batch("train")
     state = callback.get_state()
     assert state > 0.45
     callback.set_state(100.0)

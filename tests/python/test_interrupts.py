@@ -72,7 +72,7 @@ def test_second_interrupt_stops_immediately():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(interrupts.AtOnce):
+    with pytest.raises(interrupts.ImmediateInterrupt):
         kerasfit.fit(
             model, x, y, callbacks={"on_train_batch_end": twice, "on_train_end": ended.append}, verbose=0
         )

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import kerasfit
-from kerasfit.callbacks.callback_list import Callbacks
+from kerasfit.callbacks.callback_list import CallbackList
 
 HOOKS = [
     f"on_{phase}_{end}"
@@ -92,7 +92,7 @@ def test_callbacks_without_batch_hooks_are_not_called_for_batches():
 def test_the_model_is_synchronized_only_for_callbacks_that_may_read_it():
     def syncs(callback, hook="epoch_end", *args):
         synced = []
-        callbacks = Callbacks([callback], models.dense()[0], sync=lambda: synced.append(True))
+        callbacks = CallbackList([callback], models.dense()[0], sync=lambda: synced.append(True))
         getattr(callbacks, hook)(*args or (1, {"loss": 1.0}))
         return bool(synced)
 

@@ -84,11 +84,11 @@ test_that("callbacks without batch hooks leave many steps in one call", {
   hears <- function(callback) {
     python <- callback$.__enclos_env__$private$.begin()
     on.exit(callback$.__enclos_env__$private$.end())
-    callbacks <- reticulate::import("kerasfit.callbacks.callback_list")$Callbacks(
+    callbacks <- reticulate::import("kerasfit.callbacks.callback_list")$CallbackList(
       list(python),
       classifier()
     )
-    callbacks$hear_batches("train")
+    callbacks$has_batch_hooks("train")
   }
   expect_false(hears(Silent()))
   expect_true(hears(heard()))

@@ -2,21 +2,22 @@
 
 Each module imports only from those below it:
 
-``bridges``         R's values as numpy, pandas and plain Python values
+``bridges``         convert R values to numpy, pandas and plain Python values
 ``fit``, ``evaluate``  ``fit()``, ``evaluate()`` and ``predict()``, with ``fit_data`` and ``nesting``
-``engine_fit``, ``custom_fit``  training by an engine, or by a model's own ``fit()``
-``loop``            the order of events, with ``execution_size``
-``checkpoint``      the state of a run in a folder, from which another process resumes
-``checks``          checks before a run, and explanations of errors about shapes
-``callbacks``       the callbacks of a run, and kerasfit's own
+``engine_fit``, ``custom_fit``  train with an engine, or with a model's own ``fit()``
+``loop``            the training loop, with ``execution_size``
+``run_display``, ``progress``, ``live``  show a run in the console and on the live page
+``checkpoint``      saves a run to a folder and resumes it, also in another process
+``checks``          check models and data before a run, and explain errors about shapes
+``callbacks``       calls the callbacks of a run, and defines kerasfit's own
 ``engines``         run the steps: a folder for each backend, and ``kernels`` for XLA
 ``sources``         make batches, from arrays, datasets and iterators
-``data``            data frames, factors and arrays as the model's inputs, targets and weights
-``run_display``, ``progress``, ``live``  what the user sees of a run
-``arguments``, ``messages``  scalar arguments, and how errors name values
-``history``, ``timing``, ``interrupts``, ``output``
-``tensors``, ``variables``, ``model_traits``, ``keras_private``, ``object_origin``
-``errors``, ``error_context``
+``data``            converts data frames, factors and arrays to a model's inputs, targets and weights
+``arguments``, ``messages``  check scalar arguments, and describe values in errors
+``error_context``   the user's function, the epoch and the batch of an exception
+``history``, ``timing``, ``interrupts``, ``output``  record, time and stop a run; standard output
+``tensors``, ``variables``, ``model_traits``, ``keras_private``, ``object_origin``  helpers for Keras objects
+``errors``          exception classes
 ``runtime``         the process: loading Keras, caches, BLAS, memory, files
 """
 
@@ -56,6 +57,6 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-# Their names in R, where a class is called by its module, and in pickles stay the same when they move
+# R class names and pickles contain the module of a class; with this, they do not change when a class moves
 for name in __all__:
     globals()[name].__module__ = "kerasfit"

@@ -8,7 +8,7 @@ import keras
 
 from kerasfit import interrupts, loop
 from kerasfit.arguments import Schedule
-from kerasfit.callbacks.callback_list import Callbacks
+from kerasfit.callbacks.callback_list import CallbackList
 from kerasfit.callbacks.monitors import Monitors
 from kerasfit.checkpoint import Backup, backup_among, run_fingerprint
 from kerasfit.checks.data import prepare
@@ -59,7 +59,7 @@ def fit_by_engine(
                 )
             monitors = prepare_run(engine, reader, stream, validation_stream, callbacks, backup)
             reader.save_schema()  # so that checkpoints of the model contain the schema
-        callback_list = Callbacks(
+        callback_list = CallbackList(
             callbacks,
             model,
             engine.sync,
@@ -70,7 +70,7 @@ def fit_by_engine(
         loop.Training(
             engine, stream, validation, schedule, callback_list, display, history, monitors, backup
         ).run()
-    except interrupts.AtOnce:
+    except interrupts.ImmediateInterrupt:
         raise
     except KeyboardInterrupt:
         history.params["interrupted"] = True

@@ -21,7 +21,7 @@ COMPONENTS = {"loss": keras.losses.Loss, "metric": keras.metrics.Metric, "layer"
 
 @dataclass
 class ErrorContext:
-    """Where in a run an exception was raised, as far as that is known.
+    """The place in a run where an exception was raised, as far as it is known.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class ErrorContext:
     epoch, batch
         Both 1-based; the batch within its epoch.
     history
-        The epochs that were completed before.
+        The history of the epochs that were completed before.
     """
 
     function: str | None = None
@@ -45,13 +45,13 @@ class ErrorContext:
 
 
 def error_context_of(error: BaseException) -> ErrorContext:
-    """The context of an exception, which is in its attribute ``error_context``."""
+    """Return the context of an exception, from its attribute ``error_context``."""
     return getattr(error, "error_context", None) or ErrorContext()
 
 
 @contextmanager
 def error_context(**known: Any) -> Iterator[None]:
-    """Add what is known to the context of any exception raised in the block."""
+    """Add these fields to the context of any exception raised in the block."""
     try:
         yield
     except BaseException as error:
@@ -60,7 +60,7 @@ def error_context(**known: Any) -> Iterator[None]:
 
 
 def add_error_context(error: BaseException, **known: Any) -> None:
-    """Add what is known to the context of an exception. What an inner block has added is kept."""
+    """Add fields to the context of an exception; fields that an inner block has added are kept."""
     context = error_context_of(error)
     for field in fields(ErrorContext):
         if getattr(context, field.name) is None:
@@ -70,14 +70,14 @@ def add_error_context(error: BaseException, **known: Any) -> None:
 
 
 def annotate_error(error: BaseException, **known: Any) -> None:
-    """Complete the context of an exception that leaves a call, and show it below its traceback."""
+    """Complete the context of an exception that leaves a call, and show it below the traceback."""
     add_error_context(error, function=failing_component(error), **known)
     if isinstance(error, Exception) and hasattr(error, "add_note") and (text := str(error_context_of(error))):
         error.add_note(f"kerasfit: {text}")
 
 
 def failing_component(error: BaseException) -> str | None:
-    """The innermost loss, metric or layer of the model whose code raised an exception."""
+    """Return the innermost loss, metric, layer or method of the model whose code raised an exception."""
     component = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         component = component_name(frame.f_locals.get("self"), frame.f_code.co_name) or component
@@ -85,7 +85,7 @@ def failing_component(error: BaseException) -> str | None:
 
 
 def component_name(owner: Any, method: str) -> str | None:
-    """How errors name a component of a model or a method of the user's model; None for other objects."""
+    """Describe a component of a model or a method of the user's model, for errors; None for other objects."""
     if is_container(owner):
         return None
     if isinstance(owner, keras.Model):
@@ -93,6 +93,6 @@ def component_name(owner: Any, method: str) -> str | None:
         return f"`{method}()` of the model {type(owner).__name__}" if own else None
     for word, kind in COMPONENTS.items():
         if isinstance(owner, kind):
-            # reticulate's name for an R function says nothing
+            # reticulate gives every R function this name, so it is not informative
             return f"the {word} `{owner.name}`" if owner.name != "python_function" else f"the {word}"
     return None

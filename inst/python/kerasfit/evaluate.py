@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kerasfit import arguments, interrupts, loop
-from kerasfit.callbacks.callback_list import Callbacks, check_callbacks
+from kerasfit.callbacks.callback_list import CallbackList, check_callbacks
 from kerasfit.checks.data import check_end, prepare
 from kerasfit.checks.model import check_compiled
 from kerasfit.checks.shapes import check_number_of_inputs, shapes_explained
@@ -70,7 +70,7 @@ def evaluate(
         logs = loop.evaluate(
             engine,
             stream,
-            Callbacks(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps),
+            CallbackList(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps),
             progress,
         )
         progress.end("Evaluate", logs)
@@ -117,7 +117,7 @@ def predict(
         return loop.predict(
             engine,
             stream,
-            Callbacks(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps),
+            CallbackList(callbacks, model, engine.sync, verbose=verbose, steps=stream.steps),
             progress,
         )
 

@@ -1,4 +1,4 @@
-"""What happened: one row of metrics for each epoch."""
+"""The record of a training run: one row of metrics for each epoch."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import pandas as pd
 
 @dataclass
 class History:
-    """The record of a training run, plain values only.
+    """The record of a training run, made of plain values.
 
     Attributes
     ----------
     params
-        How the run was set up: epochs, initial_epoch, steps, samples, validation_samples, batch_size,
-        verbose; None where unknown. If the targets are a factor, its levels.
+        The parameters of the run: epochs, initial_epoch, steps, samples, validation_samples, batch_size,
+        verbose; None where unknown. Also the levels, if the targets are a factor.
     epochs
-        The 1-based epochs that were trained, one for each row.
+        The 1-based numbers of the trained epochs, one for each row.
     metrics
         Metric name → value after each epoch, None where it was not measured. Names of validation
         metrics begin with "val_".
     seconds
-        How long each epoch took, with its validation; the first with all that comes before it.
+        The duration of each epoch, including its validation; that of the first also includes the setup.
     """
 
     params: dict[str, Any] = field(default_factory=dict)
@@ -36,9 +36,9 @@ class History:
     _since: float = field(default_factory=time.monotonic, repr=False, compare=False)
 
     def record(self, epoch: int, logs: dict[str, Any], seconds: float | None = None) -> None:
-        """Add an epoch, which took so many seconds, or all since the one before.
+        """Add an epoch with its duration, by default the time since the previous epoch was added.
 
-        A metric that is an array has a column for each element: name_1, name_2, …
+        An array metric gets a column for each element: name_1, name_2, …
         """
         for name, value in columns(logs).items():
             self.metrics.setdefault(name, [None] * len(self.epochs)).append(value)
@@ -50,9 +50,9 @@ class History:
             values.extend([None] * (len(self.epochs) - len(values)))
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row for each epoch, metric and data set, as R's ``as.data.frame()`` gives them.
+        """Return a data frame with one row for each epoch, metric and data set, as ``as.data.frame()`` in R.
 
-        The columns are epoch (1-based), value (NaN where not measured), metric ("val_" removed) and data
+        The columns are epoch (1-based), value (NaN where not measured), metric (without "val_") and data
         ("training" or "validation"); the last two are categorical.
         """
         names = [name.removeprefix("val_") for name in self.metrics]
@@ -76,7 +76,7 @@ class History:
 
 
 def columns(logs: dict[str, Any]) -> dict[str, float]:
-    """Logs as plain numbers: one for each element of an array, and none for what is not numeric."""
+    """Convert logs to floats: one for each element of an array; non-numeric values are dropped."""
     flat: dict[str, float] = {}
     for name, value in logs.items():
         if isinstance(value, float):
@@ -92,7 +92,7 @@ def columns(logs: dict[str, Any]) -> dict[str, float]:
 
 
 def format_number(value: float, digits: int = 4) -> str:
-    """A metric in a line of output: some decimals, or scientific where those would hide it."""
+    """Format a metric with fixed decimals, or in scientific notation if it is too small or large for them."""
     if not math.isfinite(value) or value == 0 or 10.0 ** (-0.75 * digits) <= abs(value) < 1e6:
         return f"{value:.{digits}f}"
     return f"{value:.{digits}e}"

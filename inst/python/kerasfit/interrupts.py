@@ -1,7 +1,7 @@
-"""Ctrl-C while a model trains: noticed at the end of a step, never in the middle of one.
+"""Handles Ctrl-C during training: the interrupt takes effect at the end of a step, not in the middle of one.
 
-Within ``deferring_sigint()``, a SIGINT is a request, which the loop answers by ``check()`` where nothing is
-left half done. A second request is an interrupt at once, unless it comes in a function that is
+Within ``deferring_sigint()``, a SIGINT only requests an interrupt. The training loop calls ``check()``, which
+raises it, where no work is half done. A second SIGINT interrupts immediately, except in functions marked as
 ``uninterrupted``.
 """
 
@@ -27,24 +27,24 @@ _host: Host | None = None
 _uninterrupted: set[CodeType] = set()
 
 
-class AtStep(KeyboardInterrupt):
-    """An interrupt between two steps."""
+class GracefulInterrupt(KeyboardInterrupt):
+    """An interrupt raised between two steps."""
 
 
-class AtOnce(KeyboardInterrupt):
-    """An interrupt wherever the process was, because somebody has asked twice."""
+class ImmediateInterrupt(KeyboardInterrupt):
+    """An interrupt raised immediately, wherever the process was, after a second Ctrl-C."""
 
 
 @dataclass
 class Host:
-    """The program that hosts Python.
+    """The program that hosts Python, for example R.
 
     Attributes
     ----------
     flag
-        Set while an interrupt waits for an answer. None if it cannot be seen: each SIGINT is one then.
+        The host's flag of a pending interrupt. None if inaccessible: each SIGINT is then an interrupt.
     poll
-        Called several times in a second while steps run. Raises ``KeyboardInterrupt`` to end them.
+        Called several times per second while steps run; raises ``KeyboardInterrupt`` to end them.
     """
 
     flag: ctypes.c_int | None
@@ -54,22 +54,22 @@ class Host:
 
 
 def uninterrupted(function: Callable) -> Callable:
-    """A function that no second request ends half done: it is a request like the first one."""
+    """Mark a function that a second Ctrl-C does not interrupt; it remains a request until ``check()``."""
     _uninterrupted.add(function.__code__)
     return function
 
 
 class deferring_sigint:
-    """Turns SIGINT into a request, which the training loop answers between two steps.
+    """Turns SIGINT into a request for an interrupt, which the training loop raises between two steps.
 
-    Python may call a handler of signals between any two instructions. Once ``__exit__`` has begun, ours
-    raises nothing. If it never begins, because an exception came just before, the handler finds that the
-    caller is gone, and gives way to the one before.
+    Python may call a signal handler between any two instructions. Once ``__exit__`` has begun, our handler
+    raises nothing. If ``__exit__`` is never called, because an exception came just before, the handler
+    notices that the caller has ended, and restores and calls the previous handler.
     """
 
     def __init__(self) -> None:
         self.requested = self._asking = False
-        self.inner = 0  # calls that run within the one that handles signals
+        self.inner = 0  # nested calls within the one that handles signals
         self._caller: FrameType | None = None
         self._outer: deferring_sigint | None = None
 
@@ -85,9 +85,9 @@ class deferring_sigint:
             return
         self._before, self._before_in_c, self._caller = before, os_handler(), sys._getframe(1)
         _current = self
-        if callable(before):  # else the process ignores SIGINT, as in the background of a shell
+        if callable(before):  # else the process ignores SIGINT, for example a background job of a shell
             missed = install(self._handle, self._before_in_c)
-            if missed and not _host.flag.value:  # else the handler will be called for it
+            if missed and not _host.flag.value:  # else the handler will be called for this signal
                 self.requested = True
 
     def __exit__(self, *exception: object) -> None:
@@ -102,7 +102,7 @@ class deferring_sigint:
         if callable(self._before) and install(self._before, self._before_in_c):
             self.requested = True
         if self.requested and _host is not None and _host.flag is not None:
-            _host.flag.value = 1  # nobody has answered
+            _host.flag.value = 1  # the request was not raised here, so it is the host's again
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._caller is not None and not self._is_below(frame):
@@ -110,7 +110,7 @@ class deferring_sigint:
             self._before(number, frame)
         elif _host is not None and _host.flag is not None:
             self._request(test_and_clear(_host.flag), frame)
-        elif not self._asking:  # a handler before may send itself the signal again
+        elif not self._asking:  # the previous handler may send the signal again
             self._asking = True
             try:
                 is_one = is_interrupt(self._before, number, frame)
@@ -122,15 +122,15 @@ class deferring_sigint:
         if not is_interrupt:
             return
         if self.requested and not any(above.f_code in _uninterrupted for above in self._above(frame)):
-            raise AtOnce
+            raise ImmediateInterrupt
         self.requested = True
 
     def _is_below(self, frame: FrameType | None) -> bool:
-        """Whether the caller is among those that a frame was called from."""
+        """Whether a frame was called, directly or indirectly, from the caller's frame."""
         return any(f is self._caller for f in stack(frame))
 
     def _above(self, frame: FrameType | None) -> Iterator[FrameType]:
-        """The frames from the innermost one to the caller."""
+        """Yield the frames from the innermost one to the caller, which is excluded."""
         for above in stack(frame):
             if above is self._caller:
                 return
@@ -146,14 +146,14 @@ def in_main_thread() -> bool:
 
 
 def stack(frame: FrameType | None) -> Iterator[FrameType]:
-    """A frame and all that it was called from."""
+    """Yield a frame and the frames that it was called from, innermost first."""
     while frame is not None:
         yield frame
         frame = frame.f_back
 
 
 def with_sigint_deferred(function: Callable) -> Callable:
-    """A function within ``deferring_sigint()``."""
+    """Decorate a function to run within ``deferring_sigint()``."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -165,7 +165,7 @@ def with_sigint_deferred(function: Callable) -> Callable:
 
 @contextmanager
 def hosted(host: Host) -> Iterator[None]:
-    """Ask the program that hosts Python whether a signal is an interrupt that nobody has dealt with."""
+    """Use the host program's flag and poll function for interrupts in the block."""
     global _host
     before, _host = _host, host
     try:
@@ -175,10 +175,10 @@ def hosted(host: Host) -> Iterator[None]:
 
 
 def let_threads_call_host() -> None:
-    """Have another thread call the host's code once, before several may do so at the same time.
+    """Call the host's code once from another thread, before several threads call it concurrently.
 
-    reticulate sets up such calls at the first one; two threads that make their first call at once wait for
-    each other for ever.
+    reticulate initializes calls from threads at the first one; two threads that make their first call at the
+    same time would deadlock.
     """
     if _host is None or _host.threads_may_call or not in_main_thread():
         return
@@ -189,13 +189,13 @@ def let_threads_call_host() -> None:
 
     thread = threading.Thread(target=call, args=(_host,), daemon=True)
     thread.start()
-    while thread.is_alive():  # the call is made by this thread, between two waits
+    while thread.is_alive():  # the main thread makes the call, between two waits
         thread.join(0.01)
     _host.threads_may_call = True
 
 
 def requested() -> bool:
-    """Whether an interrupt has been requested and not been answered yet."""
+    """Whether an interrupt has been requested and not been raised yet."""
     if _host is not None and time.monotonic() - _host.polled >= POLL_SECONDS and in_main_thread():
         _poll(_host)
     return _current is not None and _current.requested and in_main_thread()
@@ -212,7 +212,7 @@ def _poll(host: Host) -> None:
 
 
 def request() -> bool:
-    """Let the next ``check()`` raise an interrupt. False if nobody here would answer."""
+    """Make the next ``check()`` raise an interrupt. Returns False if no call here handles interrupts."""
     if _current is None or not in_main_thread():
         return False
     _current.requested = True
@@ -220,7 +220,10 @@ def request() -> bool:
 
 
 def take_request() -> bool:
-    """Whether an interrupt has been requested. What ends an inner call ends those around it too."""
+    """Whether an interrupt has been requested; clears the request, except in nested calls.
+
+    An interrupt that ends a nested call ends the calls around it too.
+    """
     if not requested():
         return False
     _current.requested = _current.inner > 0
@@ -228,21 +231,21 @@ def take_request() -> bool:
 
 
 def check() -> None:
-    """Raise ``AtStep`` if an interrupt has been requested."""
+    """Raise ``GracefulInterrupt`` if an interrupt has been requested."""
     if take_request():
-        raise AtStep
+        raise GracefulInterrupt
 
 
 def test_and_clear(flag: ctypes.c_int) -> bool:
-    """Whether a flag was set, which it is no longer."""
+    """Return whether a flag was set, and clear it."""
     if not flag.value:
         return False
-    flag.value = 0  # only then: it may be set between two instructions
+    flag.value = 0  # only if it was set: otherwise one set just now would be lost
     return True
 
 
 def is_interrupt(handler: Callable, number: int, frame: FrameType | None) -> bool:
-    """Whether a handler makes an interrupt of a signal."""
+    """Whether a handler raises ``KeyboardInterrupt`` for a signal."""
     try:
         handler(number, frame)
     except KeyboardInterrupt:
@@ -251,7 +254,7 @@ def is_interrupt(handler: Callable, number: int, frame: FrameType | None) -> boo
 
 
 def os_handler() -> int | None:
-    """The address of the process's handler of SIGINT, which is R's where R is the host; None if not known."""
+    """Return the address of the process's C handler of SIGINT (R's if R is the host); None if unknown."""
     get = getattr(ctypes.pythonapi, "PyOS_getsig", None)
     if get is None:
         return None
@@ -260,10 +263,10 @@ def os_handler() -> int | None:
 
 
 def install(handler: Any, in_c: int | None) -> bool:
-    """Set Python's handler of SIGINT, and keep that of the process: ``signal.signal()`` alone replaces it.
+    """Set Python's handler of SIGINT but keep the C handler, which ``signal.signal()`` alone would replace.
 
-    Returns whether there was a SIGINT meanwhile, when the process had Python's own handler. That does not set
-    the host's flag, so that handlers in Python find no interrupt that they should answer.
+    Returns whether a SIGINT came meanwhile, while the process had Python's C handler. That handler does not
+    set the host's flag, so handlers in Python would not recognize the signal as an interrupt.
     """
     put = getattr(ctypes.pythonapi, "PyOS_setsig", None)
     if put is None or in_c is None:
@@ -289,7 +292,7 @@ def install(handler: Any, in_c: int | None) -> bool:
 
 @functools.cache
 def wakeup_sockets() -> tuple[socket.socket, socket.socket]:
-    """Two ends, of which Python writes the number of each signal into the second."""
+    """Return a pair of connected sockets; Python writes the number of each signal to the second one."""
     ends = socket.socketpair()
     for end in ends:
         end.setblocking(False)

@@ -1,9 +1,9 @@
-"""The only file that uses what Keras does not export.
+"""All uses of private names of Keras.
 
-Everything else in the core uses public names, so that a new Keras release is a matter of this file. Each
-private name is in the table ``PRIVATE_NAMES`` and is looked up by ``private()`` or ``module()``, with
-something to do where this version of Keras does not have it. ``tests/python/test_keras_private.py`` walks the
-table: on the installed Keras, and with each name taken away.
+The rest of the core uses only public names, so a new Keras release should require changes only here. Each
+private name is listed in ``PRIVATE_NAMES`` and looked up by ``private()`` or ``module()``, with a fallback
+for versions of Keras that lack it. ``tests/python/test_keras_private.py`` checks each name of the table on
+the installed Keras, and each fallback with the name removed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import numpy as np
 
 from kerasfit.object_origin import package_of
 
-# Each private name of Keras that is used, and what happens where it is missing. Those of objects are of the
-# class before the dot, or of classes made from it. Modules are of the package keras.src.
+# Each private name of Keras that is used, and the effect if it is missing. Names of attributes follow their
+# class, and also apply to its subclasses. Modules are in the package keras.src.
 PRIVATE_NAMES = {
-    "Model._symbolic_build": "state is created by a call of the model on one batch",
+    "Model._symbolic_build": "variables are created by calling the model on one batch",
     "Model._flatten_layers": "layers are found through the attributes of layers",
     "Model._initial_epoch": "a callback of Keras cannot choose the first epoch",
     "Model._compile_metrics": "steps are not recorded with PyTorch; a model keeps its metrics",
@@ -32,27 +32,27 @@ PRIVATE_NAMES = {
     "CompileMetrics._user_weighted_metrics": "steps are not recorded with PyTorch",
     "Model._compile_loss": "with XLA on TensorFlow, the losses of outputs are weighted by batch size",
     "MeanMetricWrapper._fn": "metrics that wrap a function count as the user's",
-    "LossFunctionWrapper._fn_kwargs": "a resumed run may have other arguments of a loss unnoticed",
-    "Layer._inbound_nodes": "rows are not added to batches; embeddings' inputs are not checked",
+    "LossFunctionWrapper._fn_kwargs": "changed arguments of a loss go unnoticed when a run is resumed",
+    "Layer._inbound_nodes": "batches are not padded with rows; embeddings' inputs are not checked",
     "KerasTensor._keras_history": "no input counts as optional",
-    "Model._record_training_state_sharding_spec": "nothing: only Keras's steps for JAX before 3.10 need it",
+    "Model._record_training_state_sharding_spec": "none: only JAX steps before Keras 3.10 need it",
     "Variable._direct_assign": "a value is assigned with Keras's checks",
     "Optimizer._get_variable_index": "updates are not fused with TensorFlow",
-    "Optimizer._trainable_variables": "no word if other weights are trainable than at compile()",
+    "Optimizer._trainable_variables": "no warning if the trainable weights have changed since compile()",
     "Optimizer._learning_rate": "a schedule is noticed only when the rate cannot be set",
     "Adam._momentums": "updates are not fused with TensorFlow",
     "Adam._velocities": "updates are not fused with TensorFlow",
-    "EarlyStopping._set_monitor_op": "Keras chooses at the end of the first epoch",
-    "TensorBoard._should_trace": "it counts as profiling, and each step is a call",
-    "Callback._model": "nothing: what is not plain is not stored",
+    "EarlyStopping._set_monitor_op": "Keras chooses the direction of the metric after the first epoch",
+    "TensorBoard._should_trace": "the callback counts as profiling, and each step is a separate call",
+    "Callback._model": "none: values that are not plain are not stored",
     "backend.compute_output_spec": "targets are not compared with outputs, nor weights with losses",
     "backend.common.global_state.get_global_attribute": "the global seed is not stored",
     "backend.common.global_state.set_global_attribute": "the global seed is not restored",
     "random.seed_generator.global_seed_generator": "the global seed is not restored",
 }
 
-# Modules of the backend in which functions are replaced, by their short names, and where they have been, the
-# newest place first. A function that is in none of them is not replaced.
+# Modules of the backend in which functions are replaced: short name → locations in different Keras versions,
+# newest first. A function that is in none of them is not replaced.
 BACKEND_MODULES = {
     "nn": ("backend.ops.nn", "backend.nn"),
     "numpy": ("backend.ops.numpy", "backend.numpy"),
@@ -61,22 +61,22 @@ BACKEND_MODULES = {
 
 
 def private(owner: Any, name: str, default: Any = None) -> Any:
-    """What an object has under a private name of Keras, which is in the table above; else a default."""
+    """Return an object's attribute of a private name in the table above, or a default if it is missing."""
     assert name in PRIVATE_NAMES
     return getattr(owner, name.rpartition(".")[2], default)
 
 
 def private_function(name: str) -> Any:
-    """A function of one of Keras's modules by its name in the table above; None if it is not there."""
+    """Return a function of one of Keras's modules by its name in the table above; None if it is missing."""
     path, _, _ = name.rpartition(".")
     return private(module(path), name)
 
 
 @cache
 def module(path: str) -> Any:
-    """A module in Keras's package, or the backend's that it has under such a name; None if there is none.
+    """Return a module of keras.src, or the backend's module available under that path; None if missing.
 
-    Nothing is imported: keras.src.backend.numpy is another module once it has been imported as such.
+    It is not imported: importing keras.src.backend.numpy would make that name another module.
     """
     found = sys.modules.get("keras.src")
     for part in path.split("."):
@@ -85,9 +85,9 @@ def module(path: str) -> Any:
 
 
 def owner_of(name: str) -> Any:
-    """What has a function that may be replaced: "nn.conv" of the backend or "LSTM.inner_loop" of a layer.
+    """Return the module or class with a function to replace, such as "nn.conv" or "LSTM.inner_loop".
 
-    None if this version of Keras has no such function.
+    None if this version of Keras does not have the function.
     """
     place, attribute = name.split(".")
     owners = [module(path) for path in BACKEND_MODULES.get(place, ())] or [getattr(keras.layers, place, None)]
@@ -95,9 +95,9 @@ def owner_of(name: str) -> Any:
 
 
 def build_state(model: keras.Model, batch: tuple) -> None:
-    """Create the variables of model, loss, metrics and optimizer that a batch of this shape implies.
+    """Create the variables of model, loss, metrics and optimizer for a batch of this shape.
 
-    After an exception the metrics are built anew by the next call: one of them may lack its variables.
+    After an exception, the next call builds the metrics again, as one of them may lack its variables.
     """
     if build := private(model, "Model._symbolic_build"):
         try:
@@ -111,7 +111,7 @@ def build_state(model: keras.Model, batch: tuple) -> None:
 
 
 def build_by_calls(model: keras.Model, batch: tuple) -> None:
-    """The same by what Keras exports: the model, its loss and its metrics compute something of the batch."""
+    """Create the variables with public names only, by calling model, loss and metrics on the batch."""
     x, y, weights = keras.utils.unpack_x_y_sample_weight(batch)
     y_pred = model(x, training=False)
     if model.compiled:
@@ -124,13 +124,13 @@ def build_by_calls(model: keras.Model, batch: tuple) -> None:
 
 
 def record_shardings(model: keras.Model) -> None:
-    """Note how variables lie on devices, without which JAX steps of older versions of Keras cannot run."""
+    """Record how variables are placed on devices, which JAX steps of older Keras versions require."""
     if record := private(model, "Model._record_training_state_sharding_spec"):
         record()
 
 
 def output_shapes(model: keras.Model, x: Any) -> list[tuple]:
-    """The shapes of what a model that is built makes of inputs like these; none if it cannot be told."""
+    """Return the output shapes of a built model for inputs like these; empty if unknown."""
     inputs = keras.tree.map_structure(
         lambda leaf: (
             leaf
@@ -141,16 +141,15 @@ def output_shapes(model: keras.Model, x: Any) -> list[tuple]:
     )
     try:
         outputs = private_function("backend.compute_output_spec")(model, inputs, training=False)
-    except Exception:  # which a step will say in its own words
+    except Exception:  # a step will raise it again
         return []
     return [output.shape for output in keras.tree.flatten(outputs)]
 
 
 def shape_of_loss(loss: Any, y: Any, output: Any) -> tuple | None:
-    """The shape of what a loss computes for each batch, before weights; None if it cannot be told.
+    """Return the shape of a loss for a batch before weighting, which weights must have; None if unknown.
 
-    Weights are to have it: losses may have a value for each sample, for each of its times, or for each
-    element.
+    A loss may have a value for each sample, each time step, or each element.
     """
     loss = keras.losses.get(loss) if isinstance(loss, str) else loss
     function = loss.call if isinstance(loss, keras.losses.Loss) else loss
@@ -162,29 +161,29 @@ def shape_of_loss(loss: Any, y: Any, output: Any) -> tuple | None:
     )
     try:
         return tuple(private_function("backend.compute_output_spec")(function, target, prediction).shape)
-    except Exception:  # which a step will say in its own words
+    except Exception:  # a step will raise it again
         return None
 
 
 def choose_direction(callback: keras.callbacks.Callback) -> None:
-    """Have a callback decide now whether its metric is to grow or to fall.
+    """Make a callback decide now whether to minimize or maximize its metric.
 
-    Keras leaves that to the end of the first epoch, and turns the sign of ``min_delta`` with it: in a run
-    that is resumed, once more.
+    Keras does this at the end of the first epoch, and may change the sign of ``min_delta``: in a resumed run,
+    for the second time.
     """
     choose = private(callback, "EarlyStopping._set_monitor_op")
     if choose and getattr(callback, "monitor_op", None) is None:
-        with suppress(ValueError):  # which comes at the end of the epoch
+        with suppress(ValueError):  # Keras raises it again at the end of the epoch
             choose()
 
 
 def loss_arguments(loss: Any) -> dict[str, Any] | None:
-    """The arguments of one of Keras's losses, some of which its configuration leaves out."""
+    """Return the arguments of one of Keras's losses, some of which its configuration lacks."""
     return private(loss, "LossFunctionWrapper._fn_kwargs")
 
 
 def restored_epoch(model: keras.Model) -> int | None:
-    """The 1-based epoch at which a callback (``BackupAndRestore``) wants training to start, if any."""
+    """Return the 1-based epoch at which Keras's ``BackupAndRestore`` resumes training, if any."""
     epoch = private(model, "Model._initial_epoch")
     return epoch + 1 if epoch else None
 
@@ -193,9 +192,9 @@ SEED = "global_seed_generator"  # Keras 3.9 has no constant for it
 
 
 def global_seed() -> keras.Variable | None:
-    """The state of the generator that random numbers without a seed of their own come from.
+    """Return the state of Keras's global generator, used for random numbers without their own seed.
 
-    None if there is none yet: Keras makes it when it is first used.
+    None if it does not exist yet: Keras creates it at first use.
     """
     get = private_function("backend.common.global_state.get_global_attribute")
     generator = get(SEED) if get else None
@@ -203,7 +202,7 @@ def global_seed() -> keras.Variable | None:
 
 
 def set_global_seed(value: Any) -> None:
-    """Give that generator a state; None if it is to be made when it is next used."""
+    """Set the state of Keras's global generator; with None, Keras creates it again at the next use."""
     make = private_function("random.seed_generator.global_seed_generator")
     forget = private_function("backend.common.global_state.set_global_attribute")
     if value is None and forget:
@@ -213,24 +212,24 @@ def set_global_seed(value: Any) -> None:
 
 
 def max_epochs() -> int | None:
-    """The cap that ``keras.config.set_max_epochs()`` has put on epochs. Keras 3.9 has none."""
+    """Return the limit of epochs from ``keras.config.set_max_epochs()``. Keras 3.9 has none."""
     return getattr(keras.config, "max_epochs", lambda: None)()
 
 
 def max_steps_per_epoch() -> int | None:
-    """The cap that ``keras.config.set_max_steps_per_epoch()`` has put on steps. Keras 3.9 has none."""
+    """Return the limit of steps from ``keras.config.set_max_steps_per_epoch()``. Keras 3.9 has none."""
     return getattr(keras.config, "max_steps_per_epoch", lambda: None)()
 
 
 def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """All layers of a model, those inside other layers too."""
+    """Return all layers of a model, including those inside other layers."""
     if flatten := private(model, "Model._flatten_layers"):
         return list(flatten())
     return list(layers_within(model, {}))
 
 
 def layers_within(part: Any, seen: dict[int, Any]) -> Iterator[keras.layers.Layer]:
-    """A layer and those in its attributes, and in lists and dicts there; but for those seen before."""
+    """Yield a layer and those in its attributes, also in lists and dicts, except those in ``seen``."""
     if id(part) in seen:
         return
     seen[id(part)] = part
@@ -247,7 +246,7 @@ def layers_within(part: Any, seen: dict[int, Any]) -> Iterator[keras.layers.Laye
 
 
 def metrics_reset_variables_only(model: keras.Model) -> bool:
-    """Whether all that resetting a model's metrics does is to assign variables: no metric has its own way."""
+    """Whether resetting a model's metrics only assigns variables: model and metrics use Keras's methods."""
     metrics = list(model.metrics)
     while metrics:
         metric = metrics.pop()
@@ -259,11 +258,11 @@ def metrics_reset_variables_only(model: keras.Model) -> bool:
 
 @contextmanager
 def metrics_forgotten(model: keras.Model) -> Iterator[None]:
-    """Forget the metrics of ``compile()``, for another one; they are there again if it fails."""
+    """Drop the metrics of the previous ``compile()`` while the block compiles; restore them if it fails."""
     name = "_compile_metrics"
     before = vars(model).get(name)
     if before is not None:
-        vars(model)[name] = None  # as compile() sets it, without tracking it as a part of the model
+        vars(model)[name] = None  # like compile(), which does not track it as a part of the model
     try:
         yield
     except BaseException:
@@ -273,16 +272,16 @@ def metrics_forgotten(model: keras.Model) -> Iterator[None]:
 
 
 def metrics_are_built(model: keras.Model) -> bool:
-    """Whether a model's losses and metrics have seen what targets and outputs look like; False if unknown."""
+    """Whether a model's losses and metrics are built, from targets and outputs; False if unknown."""
     parts = (private(model, name, UNKNOWN) for name in ("Model._compile_loss", "Model._compile_metrics"))
     return all(part is None or getattr(part, "built", False) for part in parts)
 
 
-UNKNOWN = object()  # a part of a model that cannot be found, and so is not known to be Keras's
+UNKNOWN = object()  # stands for a part of a model that cannot be found, so that it does not count as Keras's
 
 
 def consists_of_keras(model: keras.Model) -> bool:
-    """Whether layers, metrics, losses and the optimizer of a model are all Keras's own."""
+    """Whether the layers, metrics, losses and optimizer of a model are all Keras's own."""
     parts = [*all_layers(model), *model.metrics]
     if model.compiled:
         metrics = private(model, "Model._compile_metrics", UNKNOWN)
@@ -294,7 +293,7 @@ def consists_of_keras(model: keras.Model) -> bool:
 
 
 def is_of_keras(part: Any) -> bool:
-    """Whether a part of a model, and the function that it wraps if any, is Keras's."""
+    """Whether a part of a model, and the function that it wraps, if any, are Keras's own."""
     if part is None or isinstance(part, str):
         return True
     function = part if inspect.isfunction(part) else wrapped_function(part)
@@ -306,12 +305,12 @@ def is_of_keras(part: Any) -> bool:
 
 
 def wrapped_function(part: Any) -> Any:
-    """The function that a loss or metric, or any other part of a model, wraps; None if there is none."""
+    """Return the function that a loss, metric or other part of a model wraps; None if there is none."""
     missing = UNKNOWN if isinstance(part, keras.metrics.MeanMetricWrapper) else None
     return getattr(part, "fn", private(part, "MeanMetricWrapper._fn", missing))
 
 
-# Layers of Keras that compute each sample's outputs from that sample alone, when they do not train.
+# Layers of Keras that compute each sample's outputs from that sample alone, except in training mode.
 SEPARATE_ROWS = """
 Functional Sequential InputLayer Dense EinsumDense Embedding Identity Masking Activation ReLU LeakyReLU
 PReLU ELU Softmax Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose DepthwiseConv1D
@@ -330,8 +329,8 @@ Attention
 def rows_are_separate(model: keras.Model) -> bool:
     """Whether a model's prediction for a sample does not depend on the other samples of its batch.
 
-    So it is for models that consist of Keras's own layers, with Keras's own functions in them, none of which
-    looks along the first axis, is in training mode, or keeps a state; and whose batches have no fixed size.
+    True for models without a fixed batch size that consist of Keras's own layers with Keras's own functions,
+    if no layer operates along the first axis, is in training mode, or keeps a state.
     """
     own_step = "predict_step" in vars(model) or type(model).predict_step is not keras.Model.predict_step
     inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
@@ -349,10 +348,10 @@ def row_is_separate(layer: keras.layers.Layer) -> bool:
     if type(layer).__name__ not in SEPARATE_ROWS or package_of(type(layer)) != "keras":
         return False
     if isinstance(layer, keras.Model):
-        # other operations, as keras.ops has them, may do anything
+        # other operations, such as those of keras.ops, may do anything
         operations = getattr(layer, "operations", [])
         are_layers = all(isinstance(operation, keras.layers.Layer) for operation in operations)
-        return "call" not in vars(layer) and are_layers and not any(map(is_told_something, operations))
+        return "call" not in vars(layer) and are_layers and not any(map(is_called_with_flag, operations))
     if getattr(layer, "stateful", False) or not all(
         is_of_keras(f) for f in vars(layer).values() if callable(f)
     ):
@@ -367,8 +366,8 @@ def row_is_separate(layer: keras.layers.Layer) -> bool:
     return all(axis is None or axis > 0 or axis == -1 for axis in axes)
 
 
-def is_told_something(layer: keras.layers.Layer) -> bool:
-    """Whether a model calls a layer with a flag that is on, such as ``training=True``; or may do so."""
+def is_called_with_flag(layer: keras.layers.Layer) -> bool:
+    """Whether a model calls, or may call, a layer with a true flag such as ``training=True``."""
     nodes = private(layer, "Layer._inbound_nodes")
     if nodes is None:
         return True
@@ -378,9 +377,9 @@ def is_told_something(layer: keras.layers.Layer) -> bool:
 
 @contextmanager
 def unknown_batch_size(model: keras.Model) -> Iterator[None]:
-    """Let the metrics of each output's loss count batches alike, although their size is known to a trace.
+    """Make the loss metric of each output weight all batches equally, also if a trace knows their size.
 
-    Keras weights them by a batch's size where its trace knows it, and so not in TensorFlow's graphs.
+    Keras weights batches by their size if it is known when tracing, which it is not in TensorFlow's graphs.
     """
     metrics = list(getattr(private(model, "Model._compile_loss"), "metrics", []))
     for metric in metrics:
@@ -397,12 +396,12 @@ def unweighted_update(metric: keras.metrics.Metric, values: Any, sample_weight: 
 
 
 def put(variable: keras.Variable, value: Any) -> None:
-    """Assign a value that is of the backend, and of the variable's shape and type, without a look at it."""
+    """Assign a backend tensor of the variable's shape and type without checks."""
     private(variable, "Variable._direct_assign", variable.assign)(value)
 
 
 def adam_moments(optimizer: keras.optimizers.Adam, variable: Any) -> tuple[Any, Any] | None:
-    """Adam's two moments of a variable, as the backend's variables; None if they cannot be found."""
+    """Return Adam's two moments of a variable as backend variables; None if they cannot be found."""
     index_of = private(optimizer, "Optimizer._get_variable_index")
     moments = private(optimizer, "Adam._momentums"), private(optimizer, "Adam._velocities")
     if index_of is None or None in moments:
@@ -411,17 +410,17 @@ def adam_moments(optimizer: keras.optimizers.Adam, variable: Any) -> tuple[Any, 
 
 
 def sgd_momentum(optimizer: keras.optimizers.SGD, variable: Any) -> Any | None:
-    """SGD's momentum of a variable, as the backend's variable; None if it cannot be found."""
+    """Return SGD's momentum of a variable as a backend variable; None if it cannot be found."""
     index_of = private(optimizer, "Optimizer._get_variable_index")
     return optimizer.momentums[index_of(variable)].value if index_of else None
 
 
 def compiles_with_xla(model: keras.Model) -> bool:
-    """Whether XLA compiles all layers of a model, with TensorFlow, and does with them what TensorFlow does.
+    """Whether XLA can compile all layers of a model with TensorFlow, with the same results.
 
-    An index that an embedding does not have is an error to TensorFlow and nothing to XLA; ``indices`` has
-    looked at those that come straight from the data. Keras says of recurrent layers that XLA does not
-    compile them, because of a kernel for GPUs.
+    An index out of range of an embedding is an error in TensorFlow but not in XLA; ``indices`` checks those
+    that come directly from the data. Keras declares recurrent layers as not supported by XLA only because of
+    a kernel for GPUs.
     """
     embeddings = {id(layer) for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding)}
     calls = list(embedding_calls(model, own_inputs(model)))
@@ -434,10 +433,10 @@ def compiles_with_xla(model: keras.Model) -> bool:
 
 
 def xla_pays_after(model: keras.Model) -> int:
-    """After how many steps XLA has saved the time that it takes to compile them, with TensorFlow on CPUs.
+    """Return the number of steps after which XLA has saved its compile time, with TensorFlow on CPUs.
 
-    About: dense layers take a third to one millisecond less for each step, others more than that; small ones
-    less than that.
+    A rough estimate: XLA saves a third to one millisecond per step with dense layers, less with small ones,
+    and more with other layers.
     """
     if has_long_steps(model):
         return 100
@@ -456,16 +455,16 @@ def is_stateful(model: keras.Model) -> bool:
 
 
 def stateful_batch_size(model: keras.Model) -> int | None:
-    """The size of the batches that a model with stateful recurrent layers takes, and no others."""
+    """Return the only batch size that a model with stateful recurrent layers accepts; None for others."""
     size = fixed_batch_size(model)
     return size if size and is_stateful(model) else None
 
 
 def fixed_batch_size(model: keras.Model) -> int | None:
-    """The number of samples that the inputs of a model say each batch has, if they do.
+    """Return the fixed batch size of a model's inputs, if any.
 
-    A Sequential model may have the size of the first batch that it was called on there, which means nothing
-    unless a layer keeps a state for each sample.
+    A Sequential model may record the size of the first batch that it was called on, which is ignored unless
+    a layer keeps a state for each sample.
     """
     sizes = {tensor.shape[0] for tensor in getattr(model, "inputs", None) or []} - {None}
     if len(sizes) != 1 or (isinstance(model, keras.Sequential) and not is_stateful(model)):
@@ -474,9 +473,9 @@ def fixed_batch_size(model: keras.Model) -> int | None:
 
 
 def input_embeddings(model: keras.Model) -> list[tuple[int, keras.layers.Embedding]]:
-    """The embeddings in a model that take values of one of its inputs, with the number of that input.
+    """Return the embeddings in a model that get values of an input unchanged, with that input's number.
 
-    An embedding may take several inputs, one after the other, and may be in a model within the model.
+    An embedding may be called on several inputs, and may be in a nested model.
     """
     calls = embedding_calls(model, own_inputs(model))
     found = {(number, id(layer)): layer for layer, inputs in calls for number in inputs}
@@ -484,11 +483,11 @@ def input_embeddings(model: keras.Model) -> list[tuple[int, keras.layers.Embeddi
 
 
 def own_inputs(model: keras.Model) -> dict[int, set[int]]:
-    """The numbers of a model's inputs by the ids of their tensors."""
+    """Return the numbers of a model's inputs by the ids of their tensors."""
     return {id(tensor): {number} for number, tensor in enumerate(getattr(model, "inputs", None) or [])}
 
 
-# Layers whose outputs are values of their inputs in another order or form.
+# Layers that only reorder or reshape the values of their inputs.
 KEEP_VALUES = (
     keras.layers.Concatenate,
     keras.layers.Flatten,
@@ -502,9 +501,9 @@ KEEP_VALUES = (
 def embedding_calls(
     model: keras.Model, inputs: dict[int, set[int]]
 ) -> Iterator[tuple[keras.layers.Embedding, set[int]]]:
-    """Each call of an embedding in a model, with the numbers of the inputs whose values it takes.
+    """Yield each call of an embedding in a model, with the numbers of the inputs whose values it gets.
 
-    The inputs are given by the ids of the tensors that are known to have their values. Calls that take other
+    ``inputs`` maps the ids of tensors to the numbers of the inputs whose values they contain. Calls on other
     tensors have no number.
     """
     inputs = dict(inputs)
@@ -524,7 +523,7 @@ def embedding_calls(
 
 
 def optional_inputs(model: keras.Model) -> set[int | str]:
-    """The numbers and names of the inputs that a model can do without."""
+    """Return the numbers and names of a model's optional inputs."""
     optional: set[int | str] = set()
     for number, tensor in enumerate(getattr(model, "inputs", None) or []):
         history = private(tensor, "KerasTensor._keras_history")
@@ -539,7 +538,7 @@ def is_convolutional(model: keras.Model) -> bool:
 
 
 def changes_of_trainable_weights(model: keras.Model) -> tuple[int, int]:
-    """How many weights are trainable that the optimizer was not built for, and how many no longer are."""
+    """Count the weights that have become trainable, or not trainable, since the optimizer was built."""
     optimizer = model.optimizer
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
@@ -557,13 +556,12 @@ def has_rate_schedule(model: keras.Model) -> bool:
 
 
 def profiles(callback: keras.callbacks.TensorBoard) -> bool:
-    """Whether a callback profiles steps, or may do so."""
+    """Whether a callback profiles steps; True if unknown."""
     return private(callback, "TensorBoard._should_trace", True)
 
 
-# Attributes of a model's parts in which Keras, or the backend's class below, keeps account of what it has
-# done. No step computes with them, and some change at each step. A name that a version of Keras does not have
-# does no harm here.
+# Bookkeeping attributes of Keras, or of the backend's base class, on the parts of a model. No step computes
+# with them, and some change in each step. Names that a version of Keras does not have are harmless.
 BOOKKEEPING = frozenset(
     """
     _tracker _inbound_nodes _outbound_nodes _losses _loss_ids _losses_override _called _lock _path
@@ -587,21 +585,21 @@ BOOKKEEPING = frozenset(
     _jit_compile _compute_loss_has_training_arg
     """.split()  # noqa: SIM905
 )
-# Objects that steps do not look into: they never change, or what they were made for is over.
+# Objects that steps do not read: they never change, or were needed only to build the model.
 OPAQUE = (keras.KerasTensor, keras.initializers.Initializer, keras.layers.InputLayer, keras.layers.InputSpec)
 
 VARIABLE_SETTINGS = ("_trainable", "_regularizer", "_constraint", "_overwrite_with_gradient")
 
 
 def is_bookkeeping(name: Any) -> bool:
-    """Whether an attribute is one by which Keras or its backend keeps account, and no step computes."""
+    """Whether an attribute is used by Keras or its backend only for bookkeeping, not in steps."""
     if not isinstance(name, str):
         return False
     return name in BOOKKEEPING or name.startswith(("_self_", "_tf_", "_obj_reference", "_kerasfit"))
 
 
 def has_settings(value: Any) -> bool:
-    """Whether an object of Keras's has attributes that steps may read."""
+    """Whether a Keras object has attributes that steps may read."""
     if isinstance(value, (type, *OPAQUE)) or package_of(type(value)) != "keras":
         return False
     kinds = ("Node", "KerasHistory", "SymbolicArguments", "Tracker", "SeedGenerator")
@@ -609,13 +607,13 @@ def has_settings(value: Any) -> bool:
 
 
 def settings_of_variable(variable: keras.Variable) -> list[str]:
-    """The names of those attributes of a variable that steps read."""
+    """Return the names of a variable's attributes that steps read."""
     return [name for name in VARIABLE_SETTINGS if name in vars(variable)]
 
 
 def is_container(part: Any) -> bool:
-    """Whether a loss or metric is Keras's container for those that the user gave to ``compile()``."""
+    """Whether a loss or metric is Keras's container for those that the user passed to ``compile()``."""
     return type(part).__name__ in ("CompileLoss", "CompileMetrics")
 
 
-CALLBACK_MODEL = "_model"  # the attribute in which a callback has its model
+CALLBACK_MODEL = "_model"  # the attribute of a callback with its model

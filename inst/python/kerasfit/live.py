@@ -1,7 +1,7 @@
-"""Training as others can watch it while it goes on: a page that this process serves, or a folder.
+"""Shows a run while it trains: on a web page that this process serves, or in a folder.
 
-``View`` keeps the state of a run where other threads can read it. A page that shows it lies in the view's
-folder with all that it needs, and asks for ``state.json`` again and again.
+``View`` holds the state of a run for other threads. The page and its files are in the view's folder; the page
+requests ``state.json`` periodically.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ from kerasfit.runtime.own_folder import UnusableFolder, open_own_folder
 
 FOLDER, FORMAT = "kerasfit-view", b"kerasfit: training in progress, format 1\n"
 STATE = "state.json"
-STOP = "stop"  # a file of this name in the folder stops training too
+STOP = "stop"  # creating a file of this name in the folder stops training too
 WRITE_SECONDS = 0.5
-KEPT_VIEWS = 20  # of this process, for pages that are opened late
-MAX_CONNECTIONS = 32  # at once; a page has six at most
-IDLE_SECONDS = 30  # without a request
-SAFETY = {  # the page reaches nothing but this server, whatever gets into it
+KEPT_VIEWS = 20  # number of this process's latest views to serve, for pages that are opened late
+MAX_CONNECTIONS = 32  # simultaneous ones; a page has six at most
+IDLE_SECONDS = 30  # timeout of a connection without a request
+SAFETY = {  # headers that restrict the page to this server, also if malicious content gets into it
     "Content-Security-Policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; "
     "connect-src 'self' http://127.0.0.1:*; base-uri 'none'; form-action 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-RECENT_EPOCHS = 5  # their mean duration is what the epochs to come are expected to take
+RECENT_EPOCHS = 5  # their mean duration estimates that of the remaining epochs
 
 
 class View:
-    """One run as it is watched.
+    """The state of one run, for the page that shows it.
 
     Parameters
     ----------
     folder
-        Where the page is: a folder of our own.
+        The folder with the page, owned by kerasfit.
     writing
-        Whether to keep ``state.json`` in the folder, for who serves the folder himself.
+        Whether to write ``state.json`` to the folder, for users who serve the folder themselves.
     opened
         Called with the page's URL when training begins.
     """
@@ -82,14 +82,14 @@ class View:
 
     @classmethod
     def in_folder(cls, given: str | Path) -> View:
-        """A view that keeps its state for others in ``kerasfit-view``, our folder inside a user's."""
+        """Create a view that writes its state to ``kerasfit-view``, our folder inside a user's folder."""
         try:
             folder = open_own_folder(given, FOLDER, FORMAT)
         except UnusableFolder as error:
             reason = f"`view_metrics` names a folder that cannot be used: {error}"
             raise ArgumentError("view_metrics", reason, "Give another folder.") from error
         with contextlib.suppress(OSError):
-            (folder / STOP).unlink()  # of a run before
+            (folder / STOP).unlink()  # left by a previous run
         view = cls(folder, writing=True)
         view._write()
         return view
@@ -100,10 +100,10 @@ class View:
 
     @property
     def stop_url(self) -> str:
-        """Where a POST stops training."""
+        """The URL to which a POST request stops training."""
         return f"{self.url}{STOP}?key={self.stop_key}"
 
-    # ---- what the loop tells ----------------------------------------------------------------------
+    # ---- called by the training loop --------------------------------------------------------------
 
     def begin(self, model: keras.Model, history: History) -> None:
         self._model, self._history, self._name = model, history, model.name
@@ -118,7 +118,7 @@ class View:
     def epoch_begin(self, epoch: int, steps: int | None) -> None:
         self._epoch, self._step, self._steps = epoch, 0, steps
         self._epoch_began = time.monotonic()
-        if self.stopped:  # before training had begun
+        if self.stopped:  # the user stopped it before training began
             self._model.stop_training = True
 
     def epoch_done(self, epoch: int) -> None:
@@ -128,7 +128,7 @@ class View:
         self._step = done
 
     def end(self, status: str, message: str = "") -> None:
-        """Training is over: "ended", "stopped", "interrupted" or "failed"."""
+        """Record the end of training, with the status "ended", "stopped", "interrupted" or "failed"."""
         self._status, self._message = status, message
         self._ended.set()
         self._model = None
@@ -136,24 +136,24 @@ class View:
             self._writer.join(timeout=5)
 
     def close(self) -> None:
-        """``fit()`` has returned: if it has not begun to train, say that there was a mistake."""
+        """Set the status "failed" if ``fit()`` returned before training began."""
         if self._status == "starting":
             self.end("failed", "Training did not begin: fit() has said why.")
             if self.writing:
                 self._write()
 
-    # ---- what those who watch ask -------------------------------------------------------------------
+    # ---- called by the server -----------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End training after the step."""
+        """Stop training after the current step."""
         self.stopped = True
         if (model := self._model) is not None:
             model.stop_training = True
 
     def state(self, after: int = 0) -> dict[str, Any]:
-        """The run as plain values: where it is, and the rows of its history but for the first ``after``."""
+        """Return the run as plain values: its progress, and its history without the first ``after`` rows."""
         history = self._history
-        rows = len(history.seconds)  # the last of a row's values to be there
+        rows = len(history.seconds)  # seconds are added last, so these rows are complete
         seconds = [round(value, 4) for value in history.seconds[max(0, rows - RECENT_EPOCHS) : rows]]
         return {
             "status": self._status,
@@ -177,7 +177,7 @@ class View:
         }
 
     def _seconds_left(self, recent: list[float]) -> float | None:
-        """How long training is likely to go on; None where there is nothing to tell it from."""
+        """Estimate the remaining seconds of training; None if nothing was measured yet."""
         epochs = self._history.params.get("epochs") or 0
         elapsed = time.monotonic() - self._epoch_began
         if recent:
@@ -189,7 +189,7 @@ class View:
         return round(max(0.0, (epochs - self._epoch + 1) * epoch_seconds - elapsed), 1)
 
     def _keep_writing(self) -> None:
-        """Write the state until training has ended; with pauses that make it cost no more than 1 %."""
+        """Write the state repeatedly until training ends, with pauses that keep the cost below 1 %."""
         pause = 0.0
         while not self._ended.wait(pause):
             if os.path.lexists(self.folder / STOP):
@@ -200,7 +200,7 @@ class View:
         self._write()
 
     def _write(self) -> None:
-        with contextlib.suppress(OSError):  # a folder that is gone or full is no reason to end training
+        with contextlib.suppress(OSError):  # a folder that was deleted or is full must not end training
             descriptor, new = tempfile.mkstemp(prefix=f"{STATE}-", dir=self.folder)  # mode 0600
             try:
                 with open(descriptor, "wb") as file:
@@ -213,7 +213,7 @@ class View:
 
 @contextmanager
 def viewed(view: View | None, model: keras.Model, history: History) -> Iterator[None]:
-    """Let a view know of a run's beginning and end."""
+    """Record the beginning and the end of a run in a view."""
     if view is None:
         yield
         return
@@ -231,7 +231,7 @@ def viewed(view: View | None, model: keras.Model, history: History) -> Iterator[
 
 
 def finite(values: list[float | None]) -> list[float | None]:
-    """Values as JSON can have them: None where it cannot."""
+    """Replace non-finite values, which JSON does not support, by None."""
     return [value if value is not None and math.isfinite(value) else None for value in values]
 
 
@@ -241,18 +241,18 @@ def finite(values: list[float | None]) -> list[float | None]:
 class Server(ThreadingHTTPServer):
     """Serves the folders of views on the loopback interface, each under a path that cannot be guessed.
 
-    There is a thread for each connection, and a limit to them: one more ends another, if there is one that
-    has never asked for a view, else the one whose last question is oldest.
+    Each connection has a thread, and their number is limited. One more closes another: one that has never
+    requested a view, or else the one whose last request is oldest.
     """
 
     daemon_threads = True
-    allow_reuse_address = os.name == "posix"  # Windows would let another process take the port over
-    block_on_close = False  # which would keep a list of all threads that there were
+    allow_reuse_address = os.name == "posix"  # on Windows, another process could take over the port
+    block_on_close = False  # True would keep a list of all threads ever started
     request_queue_size = 64
 
     def __init__(self):
         self._slots = threading.Semaphore(MAX_CONNECTIONS)
-        # which have asked for a view; in the order of their last questions
+        # connection → whether it has requested a view, ordered by the last request
         self._connections: dict[socket.socket, bool] = {}
         self._lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), Handler)
@@ -261,7 +261,7 @@ class Server(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, name="kerasfit-server", daemon=True).start()
 
     def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # HTTPServer's asks for the name of this machine, for seconds on some
+        TCPServer.server_bind(self)  # HTTPServer's looks up the host name, which can take seconds
         self.server_name, self.server_port = self.server_address[:2]
 
     def add(self, view: View) -> str:
@@ -282,13 +282,12 @@ class Server(ThreadingHTTPServer):
     def _end_one(self) -> None:
         with self._lock, contextlib.suppress(OSError):
             if self._connections:
-                chosen = min(
-                    self._connections, key=self._connections.get
-                )  # the first of those that are equal
-                chosen.shutdown(socket.SHUT_RDWR)  # which wakes its thread
+                # the first one without a request for a view, or else the first one
+                chosen = min(self._connections, key=self._connections.get)
+                chosen.shutdown(socket.SHUT_RDWR)  # this wakes its thread
 
-    def note_question(self, request: socket.socket) -> None:
-        """A connection has asked for a view, whose path it knows."""
+    def record_request(self, request: socket.socket) -> None:
+        """Record that a connection has requested a view by its secret path."""
         with self._lock:
             if self._connections.pop(request, None) is not None:
                 self._connections[request] = True
@@ -301,11 +300,11 @@ class Server(ThreadingHTTPServer):
             self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # a browser that went away
+        pass  # for example a browser that closed the connection
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers for the view whose path it is; with 404 to all others."""
+    """Answers requests whose path is that of a view; others get 404."""
 
     server: Server
     protocol_version = "HTTP/1.1"
@@ -315,10 +314,10 @@ class Handler(BaseHTTPRequestHandler):
         return "kerasfit"
 
     def _find(self) -> tuple[View, str, dict[str, list[str]]] | None:
-        """The view, the path behind the view's, the query; None for no view, or a host that is not ours."""
+        """Return the view, the rest of the path, and the query; None for no view or a foreign host name."""
         hosts = {f"{host}:{self.server.server_port}" for host in ("127.0.0.1", "localhost")}
         if self.headers.get_all("Host") is None or not hosts.issuperset(self.headers.get_all("Host")):
-            return None  # also where somebody lets a name of theirs point here
+            return None  # prevents DNS rebinding, where a foreign host name resolves to this machine
         try:
             address = urlsplit(self.path)
             _, path, rest = address.path.split("/", 2)
@@ -327,7 +326,7 @@ class Handler(BaseHTTPRequestHandler):
             return None
         if (view := self.server.views.get(path)) is None:
             return None
-        self.server.note_question(self.connection)
+        self.server.record_request(self.connection)
         return view, rest, query
 
     def do_GET(self) -> None:
@@ -348,7 +347,7 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def do_POST(self) -> None:
-        self.close_connection = True  # whatever else there is in the request
+        self.close_connection = True  # the body of the request is not read
         found = self._find()
         if found and found[1] == STOP:
             view, _, query = found
@@ -380,21 +379,21 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def file_in(folder: Path, path: str) -> Path | None:
-    """The regular file at a path of a URL, if it is in the folder, where links may lead elsewhere."""
+    """Return the regular file at a URL path, if it is in the folder after links are resolved."""
     try:
         file = (folder / (unquote(path) or "index.html")).resolve(strict=True)
         return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
-    except (OSError, ValueError, RuntimeError):  # a name that is too long or has a NUL; links in a circle
+    except (OSError, ValueError, RuntimeError):  # a name that is too long or has a NUL, or cyclic links
         return None
 
 
 def media_type(file: Path) -> str:
-    """What a browser takes a file for. Windows may know other types of these."""
+    """Return the media type of a file. Windows may have other types registered for the first three."""
     known = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css"}
     return known.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
 
 
 @functools.cache
 def server() -> Server:
-    """The one of this process."""
+    """Return the server of this process, started at the first call."""
     return Server()

@@ -1,7 +1,7 @@
-"""The order of events: epochs, executions, callbacks, validation, history.
+"""The training loop: runs epochs, steps, callbacks and validation in order, and records the history.
 
-The steps of an epoch run in executions, whose length ``execution_size`` chooses. Where an engine can, several
-short epochs share one execution if nothing needs to happen between them.
+The steps of an epoch run in executions (several steps in one call), whose length ``execution_size`` chooses.
+Several short epochs share one execution if the engine supports it and nothing needs to happen between them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from kerasfit import interrupts, keras_private, timing
 from kerasfit.arguments import Schedule, ValidationSchedule
-from kerasfit.callbacks.callback_list import Callbacks
+from kerasfit.callbacks.callback_list import CallbackList
 from kerasfit.callbacks.monitors import Monitors
 from kerasfit.checkpoint import Backup, Position
 from kerasfit.checks.shapes import shapes_explained
@@ -43,7 +43,7 @@ class Training:
     stream: Stream
     validation: Validation | None
     schedule: Schedule
-    callbacks: Callbacks
+    callbacks: CallbackList
     display: RunDisplay
     history: History
     monitors: Monitors
@@ -51,9 +51,9 @@ class Training:
     options: ExecutionOptions = DEFAULTS
 
     def run(self) -> None:
-        """Train epoch after epoch, record each in the history, and go on where the backup has found a run.
+        """Train all epochs and record them in the history, resuming from a checkpoint if there is one.
 
-        An interrupt ends training, after a step; ``history.params["interrupted"]`` says so.
+        An interrupt ends training after the current step and sets ``history.params["interrupted"]``.
         """
         model, backup, history = self.engine.model, self.backup, self.history
         model.stop_training = False
@@ -62,10 +62,10 @@ class Training:
         try:
             for logs in self._epochs():  # noqa: B007
                 pass
-            interrupts.check()  # one that came after the last step
+            interrupts.check()  # an interrupt after the last step
             if backup:
-                backup.completed(to_be_kept=self.callbacks.users_hear("on_train_end"))
-        except interrupts.AtOnce:
+                backup.completed(keep=self.callbacks.has_user_hook("on_train_end"))
+        except interrupts.ImmediateInterrupt:
             raise
         except KeyboardInterrupt:
             self.display.console.close()
@@ -80,17 +80,17 @@ class Training:
             backup.ended()
 
     def _epochs(self) -> Iterator[dict[str, Any]]:
-        """Train, and yield the logs of each epoch."""
+        """Train and yield the logs of each epoch."""
         model, backup = self.engine.model, self.backup
         found = backup.found.position if backup and backup.found else None
-        with backup.training_begins() if backup else nullcontext():
+        with backup.continuing_logs() if backup else nullcontext():
             self.callbacks.begin("train")
         first = keras_private.restored_epoch(model)
         if found:
             first = found.epoch + (not found.is_within_epoch)
         if found and not found.is_within_epoch:
             backup.found.restore()
-            backup.reached(found)
+            backup.set_position(found)
             yield found.logs
         epochs = self.schedule.starting_at(first)
         while epochs and not model.stop_training:
@@ -107,16 +107,19 @@ class Training:
     def _unobserved_epochs(self, epochs: range) -> list[dict[str, Any]]:
         """Train several short epochs in one execution, if the engine can and nothing happens between them.
 
-        Returns the logs of each; none if that cannot be done.
+        Returns the logs of each epoch, or an empty list if that is not possible.
         """
         engine, stream = self.engine, self.stream
         observed = (
-            self.validation or self.backup or self.callbacks.see_epochs or not self.display.console.may_buffer
+            self.validation
+            or self.backup
+            or self.callbacks.has_epoch_hooks
+            or not self.display.console.may_buffer
         )
         if observed or not stream.steps:
             return []
         self.display.page_epoch_begin(epochs[0], stream.steps)
-        if engine.model.stop_training:  # on the page
+        if engine.model.stop_training:  # the user pressed stop on the live page
             return []
         sizer, began = execution_sizer(engine, "train", stream.source.batch_size), time.perf_counter()
         with timing.part("steps"), shapes_explained(engine.model, stream.source, "train"):
@@ -131,13 +134,13 @@ class Training:
         return logs_of_each
 
     def _epoch(self, epoch: int, resumed: Position | None) -> dict[str, Any] | None:
-        """Train one epoch, from its beginning or from where it is resumed.
+        """Train one epoch, from its beginning or from the position where it resumes.
 
-        Returns its logs, or None if there are no data.
+        Returns its logs, or None if the data have ended.
         """
         engine, stream, callbacks, backup = self.engine, self.stream, self.callbacks, self.backup
         engine.reset_metrics()
-        if backup and callbacks.users_hear("on_epoch_begin"):
+        if backup and callbacks.has_user_hook("on_epoch_begin"):
             backup.before_next_epoch()
         callbacks.epoch_begin(epoch)
         if resumed:
@@ -145,7 +148,7 @@ class Training:
         else:
             stream.reset_epoch()
         if backup and not callbacks.cut_short:
-            backup.reached(resumed or Position(epoch, "steps"))
+            backup.set_position(resumed or Position(epoch, "steps"))
         interrupts.check()
         if not stream.taken:
             stream.begin_epoch()
@@ -155,17 +158,17 @@ class Training:
             return None
         if stage != "callbacks" and self.validation and self.validation.schedule.due(epoch):
             logs = logs | self._validate(epoch, logs)
-        if backup and callbacks.users_hear("on_epoch_end"):
+        if backup and callbacks.has_user_hook("on_epoch_end"):
             backup.before_callbacks(epoch, logs)
         self._end_epoch(epoch, logs)
         return logs
 
     def _end_epoch(self, epoch: int, logs: dict[str, Any], seconds: float | None = None) -> None:
-        """Pass the end of an epoch on to callbacks, history, checkpoint and display.
+        """Notify callbacks, history, checkpoint and display that an epoch has ended.
 
-        ``seconds`` is how long it took, if it shared an execution with others.
+        ``seconds`` is the duration of an epoch that shared an execution with others.
         """
-        with self.monitors.seeing(logs):
+        with self.monitors.checking(logs):
             self.callbacks.epoch_end(epoch, logs)
         self.history.record(epoch, logs, seconds)
         if self.backup and not self.callbacks.cut_short:
@@ -173,7 +176,7 @@ class Training:
         self.display.epoch_end(epoch, logs, seconds)
 
     def _train(self, epoch: int, step_logs: dict[str, Any]) -> dict[str, Any] | None:
-        """Make the steps of an epoch, or the rest of them: the metrics, or None if there are no data."""
+        """Run the (remaining) steps of an epoch; return the metrics, or None if the data have ended."""
         engine, stream = self.engine, self.stream
         step_logs = step_logs | run_steps(
             "train", engine.train, stream, engine, self.callbacks, self.display, self.backup, self.options
@@ -188,9 +191,9 @@ class Training:
         return engine.results(step_logs)
 
     def _validate(self, epoch: int, logs: dict[str, Any]) -> dict[str, Any]:
-        """Loss and metrics on the validation data, by the names that the history has for them."""
+        """Evaluate on the validation data; return loss and metrics with the prefix ``val_``."""
         if self.backup:
-            self.backup.before_validation(epoch, logs, hooks=self.callbacks.hear_phase("test"))
+            self.backup.before_validation(epoch, logs, hooks=self.callbacks.has_phase_hooks("test"))
         with timing.part("validation"):
             val_logs = evaluate(self.engine, self.validation.stream, self.callbacks)
         return {f"val_{name}": value for name, value in val_logs.items()}
@@ -199,10 +202,10 @@ class Training:
 def evaluate(
     engine: Engine,
     stream: Stream,
-    callbacks: Callbacks,
+    callbacks: CallbackList,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Loss and metrics over one epoch of a stream."""
+    """Return loss and metrics over one pass of a stream."""
     engine.model.stop_evaluating = False
     callbacks.begin("test")
     engine.reset_metrics()
@@ -218,8 +221,8 @@ def evaluate(
     return logs
 
 
-def predict(engine: Engine, stream: Stream, callbacks: Callbacks, progress: Progress | None = None) -> Any:
-    """A model's outputs for one epoch of a stream: numpy arrays, samples along the first axis."""
+def predict(engine: Engine, stream: Stream, callbacks: CallbackList, progress: Progress | None = None) -> Any:
+    """Return a model's outputs for one pass of a stream: numpy arrays with samples along the first axis."""
     outputs: list[Any] = []
 
     def execute(stream: Stream, steps: int, _: ExecutionOptions) -> dict[str, Any]:
@@ -240,14 +243,14 @@ def predict(engine: Engine, stream: Stream, callbacks: Callbacks, progress: Prog
 
 
 @contextmanager
-def ended_if_interrupted(phase: str, engine: Engine, callbacks: Callbacks) -> Iterator[None]:
-    """Call the callbacks' hook for the end of a phase also where an interrupt ends it.
+def ended_if_interrupted(phase: str, engine: Engine, callbacks: CallbackList) -> Iterator[None]:
+    """Call the callbacks' end hook of a phase even if an interrupt ends the phase.
 
-    Some change the model for a phase, and back again.
+    Some callbacks change the model at the beginning of a phase and change it back at the end.
     """
     try:
         yield
-    except interrupts.AtStep:
+    except interrupts.GracefulInterrupt:
         engine.sync()
         callbacks.end(phase, numbers(engine.model.get_metrics_result()) if phase == "test" else None)
         raise
@@ -258,22 +261,22 @@ def run_steps(
     execute: Callable[[Stream, int, ExecutionOptions], dict[str, Any]],
     stream: Stream,
     engine: Engine,
-    callbacks: Callbacks,
+    callbacks: CallbackList,
     display: RunDisplay | Progress | None,
     backup: Backup | None = None,
     options: ExecutionOptions = DEFAULTS,
 ) -> dict[str, Any]:
-    """Run a stream's epoch in executions, up to its end or until a callback says stop.
+    """Run one pass of a stream in executions, until the data end or a callback stops it.
 
     Returns the logs of the last execution.
     """
-    fixed = engine.model.steps_per_execution if callbacks.watch_batches(phase) else None
+    fixed = engine.model.steps_per_execution if callbacks.needs_every_batch(phase) else None
     sizer = execution_sizer(engine, phase, stream.source.batch_size, fixed)
-    told = callbacks.hear_batches(phase)
-    options = replace(options, async_steps=not told)
+    has_hooks = callbacks.has_batch_hooks(phase)
+    options = replace(options, async_steps=not has_hooks)
     logs: dict[str, Any] = {}
     while not stream.exhausted:
-        if told:
+        if has_hooks:
             callbacks.batch_begin(phase, stream.taken)
         steps = sizer.steps
         if backup:
@@ -284,11 +287,11 @@ def run_steps(
             with timing.part("steps"), shapes_explained(engine.model, stream.source, phase):
                 logs = execute(stream, steps, options) or logs
         except BaseException as error:
-            if stream.taken <= taken + 1:  # else it is one of several
+            if stream.taken <= taken + 1:  # else the batch that failed is one of several
                 add_error_context(error, batch=taken + 1)
             raise
         sizer.record(stream.taken - taken, time.perf_counter() - began)
-        if told:
+        if has_hooks:
             callbacks.batch_end(phase, stream.taken - 1, logs)
         if display:
             display.step(stream.taken, logs)
@@ -304,7 +307,7 @@ def run_steps(
 
 @interrupts.uninterrupted
 def end_run(engine: Engine, progress: Progress, backup: Backup | None = None) -> None:
-    """Copy the engine's state to the model's variables, and close progress and backup."""
+    """Copy the engine's state to the model's variables, then close progress and backup."""
     try:
         engine.sync()
     finally:
@@ -315,7 +318,7 @@ def end_run(engine: Engine, progress: Progress, backup: Backup | None = None) ->
 
 @dataclass
 class Validation:
-    """What to validate on, and after which epochs."""
+    """The validation data, and the epochs after which to validate."""
 
     stream: Stream
     schedule: ValidationSchedule

@@ -1,4 +1,4 @@
-"""What a model is made of, by the names that Keras exports."""
+"""Properties of a model, read through Keras's public names."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import keras
 
 
 def output_names(model: keras.Model) -> list[str]:
-    """The names of a model's outputs, in the order of ``model.outputs``; none where they are not known.
+    """Return the names of a model's outputs, in the order of ``model.outputs``; empty if unknown.
 
-    Outputs in a dict have its keys as names, as in Keras's losses and predictions; others those of the layers
-    that they come from.
+    Outputs in a dict are named by its keys, as in Keras's losses and predictions; others by the layers that
+    they come from.
     """
     names = list(getattr(model, "output_names", None) or [])
     return (keys_of(getattr(model, "output", None)) or names) if names else []
 
 
 def input_names(model: keras.Model) -> list[str]:
-    """The names of a model's inputs, in the order of ``model.inputs``; none where they are not known.
+    """Return the names of a model's inputs, in the order of ``model.inputs``; empty if unknown.
 
-    Inputs in a dict have its keys as names, others those of their tensors.
+    Inputs in a dict are named by its keys, others by their tensors.
     """
     tensors = list(getattr(model, "inputs", None) or [])
     return (keys_of(getattr(model, "input", None)) or [tensor.name for tensor in tensors]) if tensors else []
 
 
 def has_nested_inputs(model: keras.Model) -> bool:
-    """Whether a model was made of inputs in lists or dicts within a dict."""
+    """Whether the inputs of a model are a dict that contains lists or dicts."""
     inputs = getattr(model, "input", None) if getattr(model, "inputs", None) else None
     return isinstance(inputs, Mapping) and not keys_of(inputs)
 
 
 def keys_of(tensors: Any) -> list[str]:
-    """The keys of a dict of tensors in the order in which Keras takes them; none of other structures."""
+    """Return the keys of a dict of tensors in the order that Keras uses; empty for other structures."""
     if not isinstance(tensors, Mapping):
         return []
     paths = [path for path, _ in keras.tree.flatten_with_path(tensors)]
@@ -42,7 +42,7 @@ def keys_of(tensors: Any) -> list[str]:
 
 
 def has_keras_losses(model: keras.Model) -> bool:
-    """Whether a model's losses are computed by Keras's own steps, which take a target for each output."""
+    """Whether Keras's own steps compute a model's losses, so that each output needs a target."""
     return all(
         getattr(type(model), method) is getattr(keras.Model, method) and method not in vars(model)
         for method in ("train_step", "test_step", "compute_loss")
@@ -50,14 +50,14 @@ def has_keras_losses(model: keras.Model) -> bool:
 
 
 def first_input_spec(model: keras.Model) -> Any:
-    """What the first layer of a Sequential model that is not built yet says of its input, if anything."""
+    """Return the input spec of the first layer of an unbuilt Sequential model; None for other models."""
     if isinstance(model, keras.Sequential) and not model.built and model.layers:
         return model.layers[0].input_spec
     return None
 
 
 def starts_with_text(model: keras.Model) -> bool:
-    """Whether a Sequential model that is not built yet begins with a layer that takes text only."""
+    """Whether the first layer of an unbuilt Sequential model accepts only text."""
     takes_text = (keras.layers.TextVectorization, keras.layers.StringLookup)
     return (
         isinstance(model, keras.Sequential) and bool(model.layers) and isinstance(model.layers[0], takes_text)
@@ -69,6 +69,6 @@ def is_string(tensor: Any) -> bool:
 
 
 def has_own_steps(model: keras.Model) -> bool:
-    """Whether a model has a step of its own, which may do with its data what it likes."""
+    """Whether a model overrides one of Keras's steps, and may use its data in any way."""
     steps = ("train_step", "test_step", "predict_step")
     return any(getattr(type(model), step) is not getattr(keras.Model, step) for step in steps)

@@ -1,4 +1,4 @@
-"""Where a class or a function was defined."""
+"""Finds the module and the package in which a class or function was defined."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 
 def module_of(defined: Any) -> str:
-    """The module of a class or function; "" if it has none, as the classes that R makes."""
+    """Return the module of a class or function; "" if it has none, for example a class made by R."""
     return getattr(defined, "__module__", None) or ""
 
 
 def is_of_r(function: Any) -> bool:
-    """Whether a function is written in R, which runs on the main thread only."""
-    return module_of(function) == "rpytools.call"  # of reticulate
+    """Whether a function is written in R, and so can run only on the main thread."""
+    return module_of(function) == "rpytools.call"  # a module of reticulate
 
 
 def package_of(defined: Any) -> str:
-    """The package at the top of that module's name."""
+    """Return the top-level package of a class or function."""
     return module_of(defined).partition(".")[0]

@@ -1,4 +1,4 @@
-"""Standard output that cannot be written, as after ``python train.py | head -1``: no reason to lose a run."""
+"""Ignores errors on standard output, for example after ``python train.py | head -1``, to not lose a run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 
-class Forgiving:
-    """A stream that takes what another one cannot write, and forgets it."""
+class ErrorIgnoringStream:
+    """Wraps a stream and drops text that it cannot write."""
 
     def __init__(self, stream: Any):
         self._stream = stream
@@ -35,9 +35,9 @@ class Forgiving:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        """Have what is still in the stream written nowhere, once nobody is left to read it.
+        """Redirect the stream to the null device after a broken pipe.
 
-        Python would fail at its end otherwise.
+        Otherwise Python would fail to flush the stream when it exits.
         """
         if isinstance(error, BrokenPipeError):
             with suppress(OSError):
@@ -47,16 +47,16 @@ class Forgiving:
 
 
 def with_forgiving_output(function: Callable) -> Callable:
-    """A function during which the process's own standard output is forgiving.
+    """Decorate a function to ignore errors on the process's own standard output.
 
-    A stream that somebody has put in its place is left alone.
+    A stream that has replaced ``sys.stdout`` is left alone.
     """
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if sys.stdout is None or sys.stdout is not sys.__stdout__:
             return function(*args, **kwargs)
-        with redirect_stdout(Forgiving(sys.stdout)):
+        with redirect_stdout(ErrorIgnoringStream(sys.stdout)):
             return function(*args, **kwargs)
 
     return call
@@ -64,9 +64,10 @@ def with_forgiving_output(function: Callable) -> Callable:
 
 @contextmanager
 def sigpipe_ignored() -> Iterator[None]:
-    """Ignore the signal of a pipe that nobody reads, of which R makes an error wherever it comes.
+    """Ignore SIGPIPE, the signal of a broken pipe, which R turns into an error at any point.
 
-    That jumps over Python's frames. What writes finds that it cannot, and R's ``cat()`` does not mind.
+    That error would jump over Python's frames. Without the signal, Python's writes raise ``BrokenPipeError``,
+    and R's ``cat()`` ignores the failure.
     """
     get = getattr(ctypes.pythonapi, "PyOS_getsig", None)
     put = getattr(ctypes.pythonapi, "PyOS_setsig", None)

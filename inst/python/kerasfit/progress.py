@@ -1,7 +1,7 @@
-"""What training looks like in a console.
+"""Shows the progress of training in the console.
 
-``Progress`` decides what is shown and when; a *writer* puts it on the screen. R brings a writer of its
-own, made of cli's progress bar and ``cat()``; ``TerminalWriter`` serves Python.
+``Progress`` decides what is shown and when; a *writer* prints it. R passes its own writer, made of cli's
+progress bar and ``cat()``; Python uses ``TerminalWriter``.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ REFRESH_SECONDS = 0.1
 
 
 class Writer(Protocol):
-    """Where progress is shown."""
+    """Prints progress bars and lines."""
 
     def bar_begin(self, label: str, total: int | None) -> None:
-        """Show a bar that disappears again; ``total`` is None where the steps are not known."""
+        """Show a bar, which is removed later; ``total`` is None if the number of steps is unknown."""
 
     def bar_update(self, done: int, metrics: str) -> None: ...
 
     def bar_end(self) -> None: ...
 
     def line(self, text: str) -> None:
-        """Write a line that stays, or several."""
+        """Write one or several lines that stay."""
 
 
 class Progress:
-    """Shows epochs: nothing (verbose 0), a bar and a line that stays (1), the line only (2).
+    """Shows the progress of epochs: nothing (verbose 0), a bar and a final line (1), or only the line (2).
 
-    After an epoch that took less than ``REFRESH_SECONDS``, the next one has no bar before it takes so long.
-    Lines of such epochs are written together, unless they are to be ``prompt``, because others write too.
+    After an epoch shorter than ``REFRESH_SECONDS``, the bar of the next one appears only once it has taken
+    that long. Lines of such epochs are buffered and written together. With ``prompt``, each line is written
+    immediately, because other code writes too.
     """
 
     def __init__(
@@ -59,11 +60,11 @@ class Progress:
 
     @property
     def may_buffer(self) -> bool:
-        """Whether the lines of several short epochs may be written together."""
+        """Whether the lines of several short epochs may be buffered and written together."""
         return not (self.verbose and self.prompt)
 
     def begin(self, label: str, steps: int | None) -> None:
-        """Show that a run of steps begins: an epoch, an evaluation, a prediction."""
+        """Show the beginning of an epoch, an evaluation or a prediction."""
         self._began = time.monotonic()
         self._bar = (label, steps) if self.verbose == 1 and self.style.bar else None
         if self._bar and self._was_long:
@@ -73,7 +74,7 @@ class Progress:
         self.begin(self._label(epoch), steps)
 
     def step(self, done: int, logs: dict[str, Any]) -> None:
-        """Show that ``done`` steps are done. The logs are read only when it is time to show them."""
+        """Show that ``done`` steps are done. The logs are read only when the bar is refreshed."""
         if self._bar is None:
             return
         now = time.monotonic()
@@ -84,7 +85,7 @@ class Progress:
             self._bar_shown_at = now
 
     def close(self) -> None:
-        """Write the lines that are waiting, and remove the bar."""
+        """Flush pending lines and remove the bar."""
         self._close_bar()
         self._write()
 
@@ -105,7 +106,7 @@ class Progress:
             self._written_at = time.monotonic()
 
     def epoch_end(self, epoch: int, logs: dict[str, Any], seconds: float | None = None) -> None:
-        """Show the line of an epoch; ``seconds`` is what it took, if its beginning was not shown."""
+        """Show the line of an epoch; ``seconds`` is its duration, if its beginning was not shown."""
         if seconds is not None:
             self._began = time.monotonic() - seconds
         if epoch % self.style.every == 0 or epoch == self.epochs:
@@ -115,7 +116,7 @@ class Progress:
             self._was_long = time.monotonic() - self._began >= REFRESH_SECONDS
 
     def end(self, label: str, logs: dict[str, Any]) -> None:
-        """Show the line of a run of steps that is over."""
+        """Show the final line of an epoch, an evaluation or a prediction."""
         self._close_bar()
         now = time.monotonic()
         self._was_long = now - self._began >= REFRESH_SECONDS
@@ -135,7 +136,7 @@ class Progress:
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration in at most three words: 12ms, 3.4s, 2m 05s, 1h 02m."""
+    """Format a duration: 12ms, 3.4s, 2m 05s, 1h 02m."""
     if seconds < 1:
         return f"{seconds * 1000:.0f}ms"
     if seconds < 60:
@@ -145,7 +146,7 @@ def format_seconds(seconds: float) -> str:
 
 
 class TerminalWriter:
-    """Lines on standard output; a bar by rich where that is a terminal or a notebook."""
+    """Writes lines to standard output, and shows rich's progress bar in terminals and notebooks."""
 
     def __init__(self):
         self._bar = None
@@ -183,7 +184,9 @@ class TerminalWriter:
 
 
 def printable(text: str) -> str:
-    """A text with escapes for letters that standard output cannot write, as in the C locale."""
-    stream = getattr(sys.stdout, "rich_proxied_file", sys.stdout)  # rich replaces it while there is a bar
+    """Escape characters that standard output cannot encode, for example in the C locale."""
+    stream = getattr(
+        sys.stdout, "rich_proxied_file", sys.stdout
+    )  # rich replaces sys.stdout while there is a bar
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -1,4 +1,4 @@
-"""What shows a training run: the console and, if it is open, the live page."""
+"""Shows a training run in the console and, if it is open, on the live page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kerasfit.progress import Progress
 
 @dataclass
 class RunDisplay:
-    """Passes the events of a training run on to the console and to the live page."""
+    """Passes the events of a training run to the console and to the live page."""
 
     console: Progress
     page: View | None = None
@@ -21,7 +21,7 @@ class RunDisplay:
         self.page_epoch_begin(epoch, steps)
 
     def page_epoch_begin(self, epoch: int, steps: int | None) -> None:
-        """Show on the page that an epoch begins. The page may stop training here."""
+        """Show the beginning of an epoch on the page. The page may stop training here."""
         if self.page:
             self.page.epoch_begin(epoch, steps)
 
@@ -31,7 +31,7 @@ class RunDisplay:
         self.console.step(done, logs)
 
     def epoch_end(self, epoch: int, logs: dict[str, Any], seconds: float | None = None) -> None:
-        """Show that an epoch has ended; ``seconds`` is what it took, if its beginning was not shown."""
+        """Show the end of an epoch; ``seconds`` is its duration, if its beginning was not shown."""
         if self.page and seconds is not None:
             self.page.epoch_done(epoch)
         self.console.epoch_end(epoch, logs, seconds)

@@ -1,4 +1,4 @@
-"""Where the time of an epoch goes: what the loop does is timed part by part while somebody wants to know."""
+"""Measures the time spent in each part of an epoch, while a ``Profile`` callback is active."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 PARTS = ("data", "steps", "callbacks", "validation")
 
 _clock: Clock | None = None
-_nobody_asks = nullcontext()
+_untimed = nullcontext()
 
 
 class Clock:
-    """Seconds by part. The inner one of two parts counts, but all within validation is validation."""
+    """Counts seconds by part. In nested parts the inner one counts, except within validation."""
 
     def __init__(self):
         self._open: list[str] = []
@@ -43,7 +43,7 @@ class Clock:
             self.leave()
 
     def lap(self) -> dict[str, float]:
-        """The seconds since the last lap."""
+        """Return the seconds of each part since the last lap."""
         self._pass()
         lap, self.seconds = self.seconds, dict.fromkeys(self.seconds, 0.0)
         return lap
@@ -61,5 +61,5 @@ def stop() -> None:
 
 
 def part(name: str) -> AbstractContextManager[None]:
-    """A block that is a part of the epoch: one of ``PARTS``."""
-    return _nobody_asks if _clock is None else _clock.part(name)
+    """Time the block as one of ``PARTS``."""
+    return _untimed if _clock is None else _clock.part(name)

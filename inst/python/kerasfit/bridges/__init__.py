@@ -1,6 +1,6 @@
-"""Values of R as numpy, pandas and plain Python values: the only place in the core that knows about R.
+"""Converts R values to numpy, pandas and plain Python values: the only part of the core that knows about R.
 
-``reticulate`` serves R that holds Python, ``rpy2`` Python that holds R.
+``reticulate`` is for R sessions that embed Python, ``rpy2`` for Python processes that embed R.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["accepting_r"]
 
 
 def accepting_r(function: Callable) -> Callable:
-    """A function of the core that takes values of R too, if Python holds any through rpy2."""
+    """Decorate a function of the core to accept R values too, which Python has through rpy2."""
     names = list(inspect.signature(function).parameters)
 
     @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""What Python prints while R waits for it: Keras's callbacks, and functions of the user's."""
+"""Passes the output of Python code that R calls, such as Keras's callbacks, to R's console."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 
 
-class Printed(io.TextIOBase):
-    """A stream of text that ``write``, a function that only this thread may call, gets line by line."""
+class LineStream(io.TextIOBase):
+    """A text stream that passes lines to ``write``, a function that only the creating thread may call."""
 
     encoding = "utf-8"
 
@@ -30,7 +30,7 @@ class Printed(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Hand over what there is. What other threads print waits for this one."""
+        """Write the buffered text. Text from other threads stays buffered until this thread flushes."""
         if threading.get_ident() == self._thread:
             text = "".join(self._waiting.popleft() for _ in range(len(self._waiting)))
             if text:
@@ -38,12 +38,12 @@ class Printed(io.TextIOBase):
 
 
 @contextmanager
-def printing_by(write: Callable[[str], None]) -> Iterator[None]:
-    """Give a function what is printed, unless somebody else has that already."""
+def capturing_stdout(write: Callable[[str], None]) -> Iterator[None]:
+    """Pass text printed in the block to a function, unless ``sys.stdout`` is already redirected."""
     if sys.stdout is not sys.__stdout__:
         yield
         return
-    output = Printed(write)
+    output = LineStream(write)
     with redirect_stdout(output):
         try:
             yield

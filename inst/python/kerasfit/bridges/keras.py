@@ -1,4 +1,4 @@
-"""Importing this module gives Keras itself, loaded quietly. R's ``keras`` is imported through here."""
+"""Replaces itself with Keras, loaded without messages. R imports its ``keras`` through this module."""
 
 import sys
 

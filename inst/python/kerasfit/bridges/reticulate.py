@@ -1,4 +1,4 @@
-"""What the R package hands over that plain conversion by reticulate cannot say, and what it gets back."""
+"""Functions that the R package calls through reticulate, beyond reticulate's own conversions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rpycall import call_r_function
 
 from kerasfit import interrupts
 from kerasfit.arguments import compile_arguments, nearest_argument
-from kerasfit.bridges.captured_stdout import printing_by
+from kerasfit.bridges.captured_stdout import capturing_stdout
 from kerasfit.bridges.values import Generator, data_frame, factor, named, random_state, sparse_matrix
 from kerasfit.callbacks.callback_list import FunctionCallback, counting_from_1
 from kerasfit.custom_fit import overrides
@@ -70,18 +70,18 @@ __all__ = [
 
 
 def set_random_seed(seed: int) -> None:
-    """Seed Python, numpy and the backend; Keras loads TensorFlow for it where that is installed."""
+    """Seed Python, numpy and the backend. If TensorFlow is installed, Keras loads it for this."""
     with quiet():
         keras.utils.set_random_seed(seed)
 
 
 def writer(functions: dict[str, Callable]) -> SimpleNamespace:
-    """A progress writer made of R functions; and ``printed``, which takes what Python prints meanwhile."""
+    """Return a progress writer made of R functions; its function ``printed`` gets what Python prints."""
     return SimpleNamespace(**functions)
 
 
 def session(get_state: Callable, set_state: Callable) -> SimpleNamespace:
-    """R's random generator, whose state is an array of integers, or None if it has not been used."""
+    """Return R's random generator, whose state is an integer array, or None if it has not been used."""
 
     def set_random_state(state: Any) -> bool:
         is_integers = isinstance(state, np.ndarray) and state.dtype == np.int32 and state.ndim == 1
@@ -91,54 +91,55 @@ def session(get_state: Callable, set_state: Callable) -> SimpleNamespace:
 
 
 def schedule(function: Callable) -> Callable:
-    """A learning-rate schedule of R, whose epochs count from 1, as Keras calls it."""
+    """Return a Keras learning-rate schedule that calls an R function with epochs that count from 1."""
     return lambda epoch, lr: float(function(epoch + 1, lr))
 
 
 def metric(function: Callable, name: str) -> Callable | keras.metrics.Metric:
-    """A metric that is a function of R's, and gets targets of the rank of the outputs, as a loss does.
+    """Return a metric that calls an R function with targets of the same rank as the outputs, as for losses.
 
-    A saved model names the function: by the name, with ``_`` for what names of functions cannot have.
+    A saved model contains the name of the function: ``name``, with ``_`` for characters that are not allowed.
     """
 
-    value_of = of_equal_ranks(function)
+    value_of = with_equal_ranks(function)
 
     @functools.wraps(function)
     def explained(y_true: Any, y_pred: Any) -> Any:
         try:
             return value_of(y_true, y_pred)
         except Exception as error:
-            if mistake := mistake_of_types(name, y_true, y_pred, error):
+            if mistake := dtype_mismatch(name, y_true, y_pred, error):
                 raise mistake from error
             raise
 
     explained.__name__ = re.sub(r"\W+", "_", name)
     if re.fullmatch("[a-z_0-9]+", name):
         return explained
-    # Keras would write another name; where it loads this, it takes a name that is the function's for that
+    # Keras would change the name of a plain function. Other names need no wrapper, and must have none: when
+    # loading a wrapper whose name is that of its function, Keras takes the name for the function
     return keras.metrics.MeanMetricWrapper(explained, name)
 
 
 def metric_of_r(value: Any) -> Any:
-    """A metric as ``metric()`` makes it, if it is a Python function that calls one of R's; else as it is.
+    """Convert a Python function that calls an R function with ``metric()``; return other values unchanged.
 
-    keras3's ``custom_metric()`` makes such functions.
+    keras3's ``custom_metric()`` returns such Python functions.
     """
     return metric(value, value.__name__) if calls_r(value) else value
 
 
 def calls_r(function: Any) -> bool:
-    """Whether a Python function is one that reticulate makes of R's, or has such a one in its closure."""
+    """Whether a Python function is reticulate's wrapper of an R function, or has one in its closure."""
     if not inspect.isfunction(function):
         return False
     inner = inspect.getclosurevars(function).nonlocals.values()
     return any(type(each).__name__ == "PyCapsule" or calls_r(each) for each in inner)
 
 
-def of_equal_ranks(function: Callable) -> Callable:
-    """A function of targets and outputs that gets a vector of targets as a column, as the outputs are.
+def with_equal_ranks(function: Callable) -> Callable:
+    """Decorate a function of targets and outputs to get a vector of targets as a column, like the outputs.
 
-    Keras does so for losses that are functions. Others would compare each target with each output.
+    Keras does this itself for loss functions. Without it, each target would be compared with each output.
     """
 
     @functools.wraps(function)
@@ -151,16 +152,16 @@ def of_equal_ranks(function: Callable) -> Callable:
     return call
 
 
-def give_columns(model: keras.Model) -> None:
-    """Have losses of classes that are the user's get vectors of targets as columns, as R's matrices are."""
+def pass_targets_as_columns(model: keras.Model) -> None:
+    """Make losses of the user's classes get vectors of targets as columns, as R's matrices are."""
     for loss in keras.tree.flatten(getattr(model, "loss", None)):
         is_users = isinstance(loss, keras.losses.Loss) and package_of(type(loss)) != "keras"
         if is_users and "call" not in vars(loss):
-            vars(loss)["call"] = of_equal_ranks(loss.call)
+            vars(loss)["call"] = with_equal_ranks(loss.call)
 
 
-def mistake_of_types(name: str, y_true: Any, y_pred: Any, error: Exception) -> DataError | None:
-    """What is wrong where a metric of R's has put numbers of two types together, as TensorFlow does not."""
+def dtype_mismatch(name: str, y_true: Any, y_pred: Any, error: Exception) -> DataError | None:
+    """Return an error if an R metric combined tensors of two types, which TensorFlow does not support."""
     types = [keras.backend.standardize_dtype(tensor.dtype) for tensor in (y_true, y_pred)]
     if types[0] == types[1] or not re.search(r"\btypes?\b|dtype", str(error)):
         return None
@@ -172,14 +173,14 @@ def mistake_of_types(name: str, y_true: Any, y_pred: Any, error: Exception) -> D
 
 
 def nearest_name(module: str, name: str) -> str | None:
-    """What Keras has for a name of ``keras.optimizers``, ``losses`` or ``metrics`` that it does not know.
+    """Suggest a name of ``keras.optimizers``, ``losses`` or ``metrics`` for an unknown one.
 
-    None if it knows the name, "" if nothing is like it.
+    None if Keras knows the name, "" if no name is similar.
     """
     there = getattr(keras, module)
     known = {other for other in dir(there) if not other.startswith("_")}
     if module != "optimizers":
-        known |= {"mse", "mae", "mape", "msle"}  # names that the modules do not show
+        known |= {"mse", "mae", "mape", "msle"}  # aliases that dir() does not list
     if module == "metrics":
         known |= {"accuracy", "acc", "crossentropy", "ce"}
     if name in known or name.lower() in {other.lower() for other in known if module == "optimizers"}:
@@ -189,7 +190,7 @@ def nearest_name(module: str, name: str) -> str | None:
     except Exception:
         if module == "optimizers":
             known = {other.lower() for other in known}
-        return nearest(name, sorted(known, key=str.islower)) or ""  # of two, the name of a function
+        return nearest(name, sorted(known, key=str.islower)) or ""  # prefer names of functions
     return None
 
 
@@ -205,7 +206,7 @@ def callback(
     args: list[Any],
     kwargs: dict[str, Any],
 ) -> keras.callbacks.Callback:
-    """A callback of a new class with R functions as hooks, whose epochs and batches count from 1."""
+    """Create a callback of a new class with R functions as hooks, whose epochs and batches count from 1."""
 
     methods = {hook: ignoring_self(counting_from_1(function)) for hook, function in hooks.items()}
     methods |= {name: ignoring_self(function) for name, function in state.items()}
@@ -213,26 +214,27 @@ def callback(
 
 
 def ignoring_self(function: Callable) -> Callable:
-    """A function as a method that does not need the object it belongs to."""
+    """Return a method that calls a function without ``self``."""
     return lambda self, *args, **kwargs: function(*args, **kwargs)
 
 
 def call_hook(cls: type, callback: keras.callbacks.Callback, hook: str, args: list[Any]) -> None:
-    """A hook of a class, for a callback of a class that inherits from it; numbers count from 1."""
+    """Call the hook of a callback's base class, with epochs and batches that count from 1."""
     *number, logs = args
     getattr(cls, hook)(callback, *(int(n) - 1 for n in number), dict(logs or {}))
 
 
 class Guards:
-    """What watches over R functions that Python calls.
+    """Catches R errors and jumps in R functions that Python calls, and checks for R interrupts.
 
     Parameters
     ----------
     guard, guard_unconverted
-        Call an R function, the first argument, with the others, and end in no other way than by its value or
-        an exception. The one converts arguments to R's values, as ``r_to_py(convert=TRUE)`` makes functions.
+        Call the R function in the first argument with the other arguments, and always return its value or
+        raise an exception. ``guard`` converts the arguments to R values, as for functions made by
+        ``r_to_py(convert=TRUE)``.
     poll
-        Raises ``KeyboardInterrupt`` if R has a reason to end what runs.
+        Raises ``KeyboardInterrupt`` if R has a reason to stop.
     """
 
     def __init__(self, guard: Callable, guard_unconverted: Callable, poll: Callable[[], None]):
@@ -241,7 +243,7 @@ class Guards:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Guard all R functions that Python calls, those of classes that the user has written in R too."""
+        """Guard all R functions that Python calls in the block, including methods of classes written in R."""
         unguarded = rpytools.call.call_r_function
 
         def call_guarded(capsule: Any, *args: Any, **kwargs: Any) -> Any:
@@ -255,7 +257,7 @@ class Guards:
 
 
 def capsule_of(function: Callable) -> Any:
-    """The pointer to R's function in what reticulate makes of it."""
+    """Return the pointer to the R function in reticulate's wrapper."""
     return inspect.getclosurevars(function).nonlocals["f"]
 
 
@@ -266,16 +268,17 @@ def is_converting(capsule: Any) -> bool:
 
 
 def call(guards: Guards, function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str], bool]:
-    """A function's value; what users were warned of meanwhile, each warning once; whether it was interrupted.
+    """Call a function; return its value, its warnings for users, and whether it was interrupted.
 
-    A step that is compiled for several sizes of batch warns of the same with other sizes in it. R has its
-    interrupts suspended meanwhile, but for functions of the user's.
+    Each warning is returned once. Those that differ only in numbers count as the same: a step compiled for
+    several batch sizes repeats its warnings with each size. R suspends its interrupts during the call, except
+    in the user's functions.
     """
     value, interrupted = None, False
     if args and isinstance(args[0], keras.Model):
-        give_columns(args[0])
+        pass_targets_as_columns(args[0])
     writer = kwargs.get("writer")
-    printing = printing_by(writer.printed) if writer else nullcontext()
+    printing = capturing_stdout(writer.printed) if writer else nullcontext()
     watched = guards.watching(), interrupts.hosted(guards.host)
     with (
         sigpipe_ignored(),
@@ -296,14 +299,14 @@ def call(guards: Guards, function: Callable, *args: Any, **kwargs: Any) -> tuple
 
 
 def take_interrupt() -> bool:
-    """Whether R has an interrupt that is not dealt with, which it has no longer then."""
+    """Return whether R has a pending interrupt, and clear it."""
     flag = r_interrupts_pending()
     return flag is not None and interrupts.test_and_clear(flag)
 
 
 @functools.cache
 def r_interrupts_pending() -> ctypes.c_int | None:
-    """R's own flag of an interrupt to come, or None if R does not show it."""
+    """Return R's flag of a pending interrupt, or None if R does not export it."""
     library, name = ("R.dll", "UserBreak") if IS_WINDOWS else (None, "R_interrupts_pending")
     try:
         return ctypes.c_int.in_dll(ctypes.CDLL(library), name)
@@ -312,7 +315,10 @@ def r_interrupts_pending() -> ctypes.c_int | None:
 
 
 def summary(model: keras.Model, show_trainable: bool | None, layer_range: list[str], **options: Any) -> str:
-    """The table of a model's layers, with a column of what is trained; if None, where not all is."""
+    """Return the table of a model's layers.
+
+    ``show_trainable`` adds a column with which layers are trained; None adds it if not all are.
+    """
     if show_trainable is None:
         show_trainable = bool(model.built and model.non_trainable_weights)
     printed: list[str] = []
@@ -326,15 +332,15 @@ def summary(model: keras.Model, show_trainable: bool | None, layer_range: list[s
 
 
 def compile_model(model: keras.Model, **arguments: Any) -> None:
-    """Compile a model; without metrics it has none, where Keras keeps those of an earlier ``compile()``."""
-    if not overrides(model, "compile"):  # one of the model's own may mean something else by them
+    """Compile a model; without metrics, it forgets those of an earlier ``compile()``, which Keras keeps."""
+    if not overrides(model, "compile"):  # a model's own compile() may use the arguments differently
         arguments = compile_arguments(arguments)
     with metrics_forgotten(model):
         model.compile(**arguments)
 
 
 def compiled_with(model: keras.Model) -> dict[str, Any]:
-    """The name and the learning rate of a model's optimizer, and its loss as ``compile()`` got it."""
+    """Return the name and learning rate of a model's optimizer, and the loss passed to ``compile()``."""
     optimizer = model.optimizer
     return {
         "optimizer": optimizer.name,
@@ -344,12 +350,12 @@ def compiled_with(model: keras.Model) -> dict[str, Any]:
 
 
 def has_metrics(model: keras.Model) -> bool:
-    """Whether a model was compiled with metrics, beside the mean of its loss."""
+    """Whether a model was compiled with metrics besides the mean of its loss."""
     return len(model.metrics) > 1
 
 
 def output_values(outputs: Any) -> Any:
-    """A model's outputs with half-precision floats, which R does not know, as 32-bit ones."""
+    """Convert half-precision outputs of a model, which R does not support, to 32-bit floats."""
 
     def widen(array: np.ndarray) -> np.ndarray:
         return array.astype(np.float32) if array.dtype.itemsize == 2 else array
@@ -358,13 +364,13 @@ def output_values(outputs: Any) -> Any:
 
 
 def place(error: BaseException) -> dict[str, Any]:
-    """Where in a run an exception came up: in words and numbers, with the history of the epochs before."""
+    """Return where in a run an exception was raised, as text and numbers, with the history before."""
     context = error_context_of(error)
     return {"text": str(context), **vars(context)}
 
 
 def explain(error: BaseException) -> str:
-    """What an exception of Keras or a backend says, without the source lines and arguments around it."""
+    """Return the message of a Keras or backend exception, without source lines and argument listings."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     text = re.sub(r'^ *File ".*\n.*\n', "", text, flags=re.MULTILINE)
     text = text.partition("Arguments received by")[0]
@@ -381,19 +387,19 @@ def explain(error: BaseException) -> str:
 
 
 def dims_in_r(shape: re.Match) -> str:
-    """A shape as Python writes it, in R's words: NA where any size will do."""
+    """Write a Python shape in R's notation: NA for dimensions of any size."""
     return f"({shape[1].replace('None', 'NA')})"
 
 
 def history_values(history: History) -> dict[str, Any]:
-    """A history in values that reticulate makes into R vectors.
+    """Convert a history to values that reticulate converts to R vectors.
 
     Returns
     -------
     dict
-        params: as in the history. epoch, seconds: the 1-based epoch of each row, and how long it took.
-        values: metric → floats, NaN where not measured. measured: metric → booleans, which tell a NaN from
-        what R calls NA.
+        params: as in the history. epoch, seconds: the 1-based number and the duration of each epoch.
+        values: metric → floats, NaN where not measured. measured: metric → booleans, which distinguish NaN
+        from NA in R.
     """
     return {
         "params": history.params,

@@ -1,6 +1,6 @@
-"""R values that Python holds through rpy2, as the core takes them; and a history as R's value.
+"""Converts R values from rpy2 to values of the core, and a history to an R object.
 
-``kerasfit.fit()`` itself takes such values as arguments: they mean what they mean in R.
+``kerasfit.fit()`` accepts R values as arguments, with the same meaning as in R.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ def is_of_r(value: Any) -> bool:
 
 
 def from_r(name: str, value: Any) -> Any:
-    """An argument of that name as the core takes it; what is no value of R stays as it is."""
+    """Convert the argument of a name for the core; values that are not R's are returned unchanged."""
     return data_from_r(name, value) if name in DATA else plain_from_r(name, value)
 
 
 def data_from_r(label: str, value: Any) -> Any:
-    """Data: vectors and arrays as numpy's, factors and data frames as pandas's, lists as lists and dicts.
+    """Convert data: vectors and arrays to numpy, factors and data frames to pandas, lists to lists or dicts.
 
-    Arrays share R's memory where R has the numbers as the core wants them.
+    Arrays share R's memory if R stores the numbers in the type that the core needs.
 
     Raises
     ------
     ArgumentError, DataError
-        If something cannot be trained on, or integers, logicals or text are missing (NA).
+        If a value cannot be trained on, or integers, logicals or text are missing (NA).
     """
     if isinstance(value, Iterator):
-        return Converted(label, value)
+        return ConvertedBatches(label, value)
     if not is_of_r(value):
         return within_containers(label, value, data_from_r)
     classes = set(value.rclass)
@@ -90,7 +90,7 @@ def data_from_r(label: str, value: Any) -> Any:
 
 
 def plain_from_r(argument: str, value: Any) -> Any:
-    """An argument that is no data: a vector of length 1 as a scalar, others as lists and dicts."""
+    """Convert an argument other than data: a vector of length 1 to a scalar, others to lists or dicts."""
     if not is_of_r(value):
         return within_containers(argument, value, plain_from_r)
     if value.typeof == ri.RTYPES.NILSXP:
@@ -113,7 +113,7 @@ def plain_from_r(argument: str, value: Any) -> Any:
 
 
 def within_containers(label: str, value: Any, convert: Callable[[str, Any], Any]) -> Any:
-    """A Python list, tuple or dict with the values of R in it converted."""
+    """Convert the R values in a Python list, tuple or dict."""
     if isinstance(value, dict):
         return {name: convert(f"{label}${name}", element) for name, element in value.items()}
     if type(value) in (list, tuple):
@@ -132,7 +132,7 @@ def list_from_r(label: str, value: ri.ListSexpVector, convert: Callable[[str, An
 
 
 def names_of(value: ri.Sexp) -> list[str]:
-    names = ro.r["names"](value)  # of a table too, where they are its dimnames
+    names = ro.r["names"](value)  # R's names() also works for tables, whose names are their dimnames
     return [] if names.typeof == ri.RTYPES.NILSXP else [str(name) for name in names]
 
 
@@ -146,7 +146,7 @@ def check_once(argument: str, names: list[str]) -> None:
 
 
 class Memory:
-    """R's memory for numpy, with the R object that owns it."""
+    """Gives numpy access to R's memory, and keeps the R object that owns it alive."""
 
     def __init__(self, owner: ri.SexpVector):
         view = np.asarray(owner.memoryview())
@@ -155,8 +155,8 @@ class Memory:
 
 
 def array_from_r(value: ri.SexpVector) -> np.ndarray:
-    """A vector or array of R as numpy's: a view of R's memory, in which logicals are made into booleans."""
-    if isinstance(value, ri.ByteSexpVector):  # of which rpy2 has no view
+    """Return an R vector or array as a numpy view of R's memory; logicals are converted to booleans."""
+    if isinstance(value, ri.ByteSexpVector):  # rpy2 has no view of raw vectors
         return np.frombuffer(bytes(value), np.uint8).astype(np.int32).reshape(dim_of(value), order="F")
     array = np.asarray(Memory(value)) if len(value) else np.empty(dim_of(value), np.float64)
     return array.astype(bool) if isinstance(value, ri.BoolSexpVector) else array
@@ -175,7 +175,7 @@ def is_missing(value: ri.Sexp) -> np.ndarray:
 
 
 def check_missing(label: str, value: ri.SexpVector) -> None:
-    """Count missing values where numpy has none; of doubles, the core finds them."""
+    """Raise a ``DataError`` for missing values in types without NA in numpy; the core checks doubles."""
     if isinstance(value, (ri.FloatSexpVector, ri.ByteSexpVector)):
         return
     if ro.r["anyNA"](value)[0] and (missing := int(is_missing(value).sum())):
@@ -187,13 +187,13 @@ def check_missing(label: str, value: ri.SexpVector) -> None:
 
 
 def doubles_of_integer64(value: ri.FloatSexpVector) -> ri.FloatSexpVector:
-    """64-bit integers of the R package bit64 as doubles: R keeps them as the bits of other ones."""
+    """Convert 64-bit integers of the R package bit64, which are stored in the bits of doubles, to doubles."""
     load_r_package()
     return ro.r("kerasfit:::plain_numbers")(value)
 
 
 def check_missing_in_columns(label: str, frame: ri.ListSexpVector) -> None:
-    """Count the missing values of all columns, if one has some that numpy would not have."""
+    """Raise an error with the missing values of all columns, if a column without NA in numpy has some."""
     columns = {
         name: column
         for name, column in zip(names_of(frame), frame, strict=True)
@@ -226,7 +226,7 @@ def data_frame_from_r(label: str, frame: ri.ListSexpVector) -> Any:
 
 
 def columns_of_matrix(name: str, matrix: ri.Sexp) -> dict[str, ri.Sexp]:
-    """The columns of a matrix in a data frame, named as the R package does."""
+    """Return the columns of a matrix in a data frame, named as in the R package."""
     load_r_package()
     columns = ro.r("kerasfit:::split_matrix_column")(matrix, name)
     return dict(zip(names_of(columns), columns, strict=True))
@@ -246,14 +246,14 @@ def refused(label: str, value: ri.Sexp, hint: str) -> DataError:
     )
 
 
-class Converted:
-    """An iterator of Python's whose batches may have values of R in them."""
+class ConvertedBatches:
+    """Wraps a Python iterator and converts the R values in its batches."""
 
     def __init__(self, label: str, batches: Iterator[Any]):
         self.label, self.batches = f"{label}()", batches
         self.endless = never_ends(batches)
 
-    def __iter__(self) -> Converted:
+    def __iter__(self) -> ConvertedBatches:
         return self
 
     def __next__(self) -> Any:
@@ -264,20 +264,23 @@ class Converted:
 
 
 def generator_from_r(label: str, next_batch: ri.SexpClosure) -> Generator:
-    """An R function that makes batches; the R package kerasfit knows whether it can end a pass."""
+    """Return a generator that calls an R function; the R package finds out whether it can end a pass."""
     load_r_package()
     can_return_null = ro.r("kerasfit:::can_return_null")
     return Generator(lambda: data_from_r(f"{label}()", next_batch()), not can_return_null(next_batch)[0])
 
 
 def load_r_package() -> None:
-    """Load the R package kerasfit, which knows R's functions and prints and plots histories."""
+    """Load the R package kerasfit, which inspects R functions, and prints and plots histories."""
     if not ro.r["requireNamespace"]("kerasfit", quietly=True)[0]:
         raise ImportError("This needs the R package kerasfit, which R does not find in its .libPaths().")
 
 
 def function_from_r(function: ri.SexpClosure, hook: str) -> Callable:
-    """An R function that a callback calls: with those of numbers and logs, a named list, that it takes."""
+    """Wrap an R function for a callback; it gets those of epoch or batch and logs that it has arguments for.
+
+    Logs are passed as a named list.
+    """
     if hook in HOOKS:
         load_r_package()
         function = ro.r(f"function(f) kerasfit:::match_arguments(f, kerasfit:::callback_hooks${hook})")(
@@ -296,7 +299,7 @@ def function_from_r(function: ri.SexpClosure, hook: str) -> Callable:
 
 
 def history_to_r(history: History) -> ri.ListSexpVector:
-    """A history as the R package's ``keras_training_history``, which is loaded to print and plot it."""
+    """Convert a history to the R package's ``keras_training_history``, and load the package to print it."""
     load_r_package()
 
     def vector(value: Any) -> Any:

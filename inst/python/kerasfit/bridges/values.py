@@ -1,4 +1,4 @@
-"""R values that have no plain counterpart, as the core takes them. Both bridges make them."""
+"""Python counterparts of R factors, data frames, sparse matrices and generators, made by both bridges."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from kerasfit.errors import DataError
 
 
 def factor(codes: np.ndarray, levels: list[str]) -> pd.Categorical:
-    """A factor from R's codes: 1-based, with R's smallest integer for NA."""
+    """Return a factor from R's 1-based codes, where NA is the smallest integer."""
     return pd.Categorical.from_codes(np.where(codes < 0, -1, codes - 1), categories=levels)
 
 
 def named(names: list[str], values: list[Any]) -> dict[str, Any]:
-    """A list with names."""
+    """Return a named list as a dict."""
     return dict(zip(names, values, strict=True))
 
 
 def data_frame(
     names: list[str], columns: list[Any], rows: int, matrices: dict[str, list[str]] | None = None
 ) -> pd.DataFrame:
-    """A data frame of columns that are numpy arrays or categoricals, which it does not copy.
+    """Return a data frame of numpy arrays or categoricals, without copying the columns.
 
-    ``matrices`` are the names of the columns that were one matrix in R, by the name of that.
+    ``matrices`` maps the name of each matrix column in R to the names of its columns here.
     """
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -38,22 +38,22 @@ def data_frame(
 
 
 def sparse_matrix(values: np.ndarray, rows: np.ndarray, starts: np.ndarray, shape: list[int]) -> Any:
-    """A sparse matrix from what R keeps of one, column by column."""
+    """Return a sparse matrix from the components of R's compressed column format."""
     from scipy.sparse import csc_matrix
 
     return csc_matrix((values, rows, starts), shape=tuple(map(int, shape)))
 
 
 def random_state(state: Any) -> np.ndarray | None:
-    """The state of R's random generator, which is integers; None if it has not been used."""
+    """Return the state of R's random generator as integers; None if it has not been used."""
     return None if state is None else np.asarray(state, np.int32)
 
 
 class Generator:
     """An R function that returns a batch when called, and None at the end of a pass.
 
-    ``endless`` says that R has seen no way for the function to return NULL. ``random_before`` returns the
-    state that R's random generator had before the last call, where R keeps that.
+    ``endless`` means that, according to R, the function can never return NULL. ``random_before`` returns the
+    state that R's random generator had before the last call, if R records it.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""Keras callbacks: the list that a run calls, and callbacks of kerasfit's own."""
+"""Keras callbacks: the list that a run calls, and kerasfit's own callbacks."""

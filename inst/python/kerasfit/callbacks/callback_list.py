@@ -1,4 +1,4 @@
-"""Who is told what happens: the user's Keras callbacks."""
+"""Calls the user's Keras callbacks in order."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith("on_"
 
 
 class FunctionCallback(keras.callbacks.Callback):
-    """Functions as a callback, by the name of its hook: on_epoch_end, on_train_batch_begin and so on.
+    """A callback made of functions, given by hook name: on_epoch_end, on_train_batch_begin and so on.
 
-    They are called with what Keras gives a hook, except that epochs and batches count from 1.
+    A function gets the arguments that Keras passes to the hook, but epochs and batches count from 1.
 
     Raises
     ------
     ArgumentError
-        If there is no hook of a name, or no function for it.
+        If a name is not that of a hook, or its value is not a function.
     """
 
     def __init__(self, functions: Mapping[str, Callable]):
@@ -54,9 +54,9 @@ class FunctionCallback(keras.callbacks.Callback):
 
 
 def counting_from_1(function: Callable) -> Callable:
-    """A function as a hook, which Keras calls with an epoch or batch that counts from 0, and logs.
+    """Return a Keras hook that calls a function with epochs and batches that count from 1.
 
-    If it returns a mapping, the logs get its values, which the callbacks after it and the history see.
+    If the function returns a mapping, its values are added to the logs, for later callbacks and the history.
     """
 
     def hook(*args: Any, logs: Any = None) -> None:
@@ -70,7 +70,7 @@ def counting_from_1(function: Callable) -> Callable:
 
 
 def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
-    """Callbacks as a flat list; one callback may stand for a list of one, and named functions for one."""
+    """Return a flat list of callbacks; a single callback becomes a list, named functions a callback."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks = callbacks.callbacks
     elements = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
@@ -92,7 +92,10 @@ def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
 
 
 def check_paths(callbacks: list[keras.callbacks.Callback]) -> None:
-    """Raise an ``ArgumentError`` if the path of a checkpoint has a metric of validation: there is none."""
+    """Raise an ``ArgumentError`` if the path of a checkpoint has a validation metric.
+
+    For runs without validation.
+    """
     for callback in callbacks:
         if isinstance(callback, keras.callbacks.ModelCheckpoint):
             for _, name, *_ in string.Formatter().parse(callback.filepath):
@@ -104,11 +107,11 @@ def check_paths(callbacks: list[keras.callbacks.Callback]) -> None:
                     )
 
 
-class Callbacks:
-    """Keras callbacks, told of each event in the order in which they were given.
+class CallbackList:
+    """Calls the hooks of Keras callbacks, in the order in which the callbacks were given.
 
-    Epochs are 1-based here and 0-based where a callback sees them; batches are 0-based. Callbacks run on
-    the caller's thread, one after the other. What they put into the logs of an epoch is kept.
+    Epochs are 1-based here and 0-based in the arguments of hooks; batches are 0-based. Callbacks run on the
+    caller's thread, one after the other. Values that they add to the logs of an epoch are kept.
 
     Parameters
     ----------
@@ -117,14 +120,14 @@ class Callbacks:
     model
         The model that they are attached to.
     sync
-        Called before those that may look at the model: after it, the model's variables hold the state so far.
+        Copies the current state to the model's variables; called before callbacks that may read them.
     params
-        What they see as ``self.params``: verbose, epochs, steps.
+        The values of ``self.params`` in callbacks: verbose, epochs, steps.
 
     Attributes
     ----------
     cut_short
-        Whether an interrupt came up in a callback, which has not done all that it does.
+        Whether an interrupt ended a callback before it was finished.
     """
 
     def __init__(
@@ -140,36 +143,36 @@ class Callbacks:
         for callback in self.callbacks:
             callback.set_model(model)
             callback.set_params(params)
-        self._heard: dict[str, bool] = {}
+        self._batch_hooks: dict[str, bool] = {}
 
-    def hear_batches(self, phase: str) -> bool:
-        """Whether a callback overrides a per-batch hook of a phase: "train", "test" or "predict"."""
-        if phase not in self._heard:
-            self._heard[phase] = any(
+    def has_batch_hooks(self, phase: str) -> bool:
+        """Whether a callback overrides a batch hook of a phase: "train", "test" or "predict"."""
+        if phase not in self._batch_hooks:
+            self._batch_hooks[phase] = any(
                 overrides_any(callback, BATCH_HOOKS[phase]) for callback in self.callbacks
             )
-        return self._heard[phase]
+        return self._batch_hooks[phase]
 
-    def watch_batches(self, phase: str) -> bool:
-        """Whether one of them must be told of each batch, not only of the last one of an execution."""
-        return self.hear_batches(phase) and any(
-            overrides_any(callback, BATCH_HOOKS[phase]) and not bears_executions(callback)
+    def needs_every_batch(self, phase: str) -> bool:
+        """Whether a callback must be called for every batch, not only for the last one of an execution."""
+        return self.has_batch_hooks(phase) and any(
+            overrides_any(callback, BATCH_HOOKS[phase]) and not supports_steps_per_execution(callback)
             for callback in self.callbacks
         )
 
-    def hear_phase(self, phase: str) -> bool:
-        """Whether one of them hears anything of a phase."""
+    def has_phase_hooks(self, phase: str) -> bool:
+        """Whether a callback overrides any hook of a phase."""
         hooks = (f"on_{phase}_begin", f"on_{phase}_end", *BATCH_HOOKS[phase])
         return any(overrides_any(callback, hooks) for callback in self.callbacks)
 
-    def users_hear(self, hook: str) -> bool:
-        """Whether code of the user's is called at a hook."""
+    def has_user_hook(self, hook: str) -> bool:
+        """Whether a hook runs the user's code."""
         return any(is_of_user(callback) for callback in self.callbacks if overrides(callback, hook))
 
     @property
-    def see_epochs(self) -> bool:
-        """Whether one of them hears of epochs or batches, other than Keras's history."""
-        return self.hear_batches("train") or any(
+    def has_epoch_hooks(self) -> bool:
+        """Whether a callback other than Keras's history overrides an epoch or batch hook of training."""
+        return self.has_batch_hooks("train") or any(
             overrides_any(callback, EPOCH_HOOKS)
             for callback in self.callbacks
             if type(callback) is not keras.callbacks.History
@@ -177,44 +180,44 @@ class Callbacks:
 
     @property
     def halt_on_nan(self) -> bool:
-        """Whether training must stop after the step that makes the loss infinite or not a number."""
+        """Whether training must stop after a step whose loss is NaN or infinite."""
         return any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in self.callbacks)
 
     def begin(self, phase: str) -> None:
-        self._tell(f"on_{phase}_begin", {})
+        self._call_hook(f"on_{phase}_begin", {})
 
     def end(self, phase: str, logs: dict[str, Any] | None = None) -> None:
-        self._tell(f"on_{phase}_end", {} if logs is None else logs)
+        self._call_hook(f"on_{phase}_end", {} if logs is None else logs)
 
     def epoch_begin(self, epoch: int) -> None:
-        self._tell("on_epoch_begin", epoch - 1, {})
+        self._call_hook("on_epoch_begin", epoch - 1, {})
 
     def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        self._tell("on_epoch_end", epoch - 1, logs)
+        self._call_hook("on_epoch_end", epoch - 1, logs)
 
     def batch_begin(self, phase: str, batch: int) -> None:
-        self._tell(f"on_{phase}_batch_begin", batch, {})
+        self._call_hook(f"on_{phase}_batch_begin", batch, {})
 
     def batch_end(self, phase: str, batch: int, logs: dict[str, Any]) -> None:
-        self._tell(f"on_{phase}_batch_end", batch, logs if phase == "predict" else numbers(logs))
+        self._call_hook(f"on_{phase}_batch_end", batch, logs if phase == "predict" else numbers(logs))
 
-    def _tell(self, hook: str, *args: Any) -> None:
+    def _call_hook(self, hook: str, *args: Any) -> None:
         with timing.part("callbacks"):
-            self._tell_all(hook, *args)
+            self._call_all(hook, *args)
 
-    def _tell_all(self, hook: str, *args: Any) -> None:
+    def _call_all(self, hook: str, *args: Any) -> None:
         for callback in self.callbacks:
-            if not hears(callback, hook):
+            if not implements(callback, hook):
                 continue
-            if not looks_at_logs_only(callback):
+            if not reads_only_logs(callback):
                 self.sync()
             try:
                 getattr(callback, hook)(*args)
-            except interrupts.AtOnce:
+            except interrupts.ImmediateInterrupt:
                 raise
             except KeyboardInterrupt:
                 self.cut_short = True
-                if not interrupts.request():  # it ends the run when all callbacks have been told
+                if not interrupts.request():  # the interrupt ends the run once all callbacks were called
                     raise
             except BaseException as error:
                 batch = args[0] + 1 if "batch" in hook else None
@@ -225,30 +228,30 @@ class Callbacks:
 
 
 def is_of_user(callback: keras.callbacks.Callback) -> bool:
-    """Whether code of the user's runs in a callback. A class of callbacks may say so in ``is_of_user``."""
+    """Whether a callback runs the user's code. A callback class may declare it as ``is_of_user``."""
     kind = type(callback)
     if package_of(kind) not in ("keras", "kerasfit") or vars(kind).get("is_of_user"):
         return True
     return isinstance(callback, (FunctionCallback, keras.callbacks.LambdaCallback))
 
 
-def looks_at_logs_only(callback: keras.callbacks.Callback) -> bool:
-    """Whether a callback of Keras, as it was made, looks at no variable."""
+def reads_only_logs(callback: keras.callbacks.Callback) -> bool:
+    """Whether a callback is one of Keras's that, with its arguments, reads no variable of the model."""
     kind = type(callback)
     if kind is keras.callbacks.EarlyStopping:
         return not callback.restore_best_weights
     return kind in (keras.callbacks.CSVLogger, keras.callbacks.History, keras.callbacks.TerminateOnNaN)
 
 
-def bears_executions(callback: keras.callbacks.Callback) -> bool:
-    """Whether a callback of Keras, as it was made, does the same when told of the last batch of executions
-    only.
+def supports_steps_per_execution(callback: keras.callbacks.Callback) -> bool:
+    """Whether it is enough to call a callback's batch hooks for the last batch of each execution.
 
-    TerminateOnNaN does because an execution ends where the loss is no longer finite. A class of callbacks
-    may say so of itself, in the attribute ``bears_executions``.
+    True for those of Keras's callbacks that, with their arguments, then do the same. TerminateOnNaN does,
+    because an execution ends where the loss is no longer finite. Other classes may set the attribute
+    ``supports_steps_per_execution``.
     """
     kind = type(callback)
-    if kind is keras.callbacks.TerminateOnNaN or vars(kind).get("bears_executions"):
+    if kind is keras.callbacks.TerminateOnNaN or vars(kind).get("supports_steps_per_execution"):
         return True
     if kind in (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore):
         return callback.save_freq == "epoch"
@@ -265,14 +268,14 @@ def overrides_any(callback: keras.callbacks.Callback, hooks: tuple[str, ...]) ->
     return any(overrides(callback, hook) for hook in hooks)
 
 
-def hears(callback: keras.callbacks.Callback, hook: str) -> bool:
-    """Whether a callback does anything at a hook. Keras's own for batches call those of old names."""
+def implements(callback: keras.callbacks.Callback, hook: str) -> bool:
+    """Whether a callback implements a hook, also under its old name, which Keras's batch hooks call."""
     return overrides(callback, hook) or (
         "train_batch" in hook and overrides(callback, hook.replace("train_", ""))
     )
 
 
 def overrides(callback: keras.callbacks.Callback, hook: str) -> bool:
-    """Whether a callback has a hook of its own, by its class or set on the instance."""
+    """Whether a callback overrides a hook, in its class or on the instance."""
     method = getattr(callback, hook)
     return getattr(method, "__func__", method) is not getattr(keras.callbacks.Callback, hook)

@@ -1,4 +1,4 @@
-"""Callbacks that Keras does not have, or not so."""
+"""Callbacks that set the learning rate: a range test and the one-cycle policy."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from kerasfit.errors import ArgumentError
 
 
 class LearningRateFinder(keras.callbacks.Callback):
-    """The learning rate range test: trains with a rate that grows with each step, and records the loss.
+    """The learning rate range test: increases the rate with each step and records the loss.
 
     The rate grows exponentially from ``min_lr`` to ``max_lr``. Training ends after ``steps`` steps, or when
-    the smoothed loss is four times its smallest value or not finite. Model and optimizer are then what they
-    were.
+    the smoothed loss exceeds four times its minimum or is not finite. The variables of model and optimizer
+    are then restored.
 
     Source: L. N. Smith (2017), Cyclical learning rates for training neural networks, arXiv:1506.01186.
 
     Attributes
     ----------
     rates, losses
-        The rate and the loss of each step.
+        The learning rate and the loss of each step.
     """
 
     def __init__(self, min_lr: float = 1e-7, max_lr: float = 1.0, steps: int = 100):
@@ -51,7 +51,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         share = len(self.rates) / (self.steps - 1)
         self.rates.append(self.min_lr * (self.max_lr / self.min_lr) ** share)
         self.model.optimizer.learning_rate = self.rates[-1]
-        self._loss.reset_state()  # so that the loss is that of this batch
+        self._loss.reset_state()  # so that the loss in the logs is that of this batch
 
     def on_train_batch_end(self, batch, logs=None):
         self.losses.append(logs["loss"])
@@ -67,7 +67,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         self._before = []
 
     def smoothed(self) -> np.ndarray:
-        """The losses as an exponential moving average of weight 0.1, without the bias of its beginning."""
+        """Return the bias-corrected exponential moving average of the losses, with weight 0.1."""
         average, smoothed = 0.0, []
         for number, loss in enumerate(self.losses, start=1):
             average += 0.1 * (loss - average)
@@ -78,7 +78,7 @@ class LearningRateFinder(keras.callbacks.Callback):
     def suggestion(self) -> float | None:
         """The rate around which the smoothed loss falls fastest; None if it never falls.
 
-        That is over a tenth of the steps, the first tenth left out.
+        The slope is measured over a tenth of the steps; the first tenth of the steps is left out.
         """
         smoothed, width = self.smoothed(), max(2, self.steps // 10)
         if not np.isfinite(smoothed).any():
@@ -90,7 +90,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         return self.rates[width + int(np.argmin(slopes)) + width // 2]
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row for each step: learning_rate, loss, smoothed."""
+        """Return a data frame with one row for each step: learning_rate, loss, smoothed."""
         steps = len(self.losses)
         return pd.DataFrame(
             {"learning_rate": self.rates[:steps], "loss": self.losses, "smoothed": self.smoothed()}
@@ -98,10 +98,10 @@ class LearningRateFinder(keras.callbacks.Callback):
 
 
 class OneCycle(keras.callbacks.Callback):
-    """One cycle of the learning rate: up to ``max_lr``, and down to nearly nothing, step by step.
+    """The one-cycle policy: the learning rate rises to ``max_lr`` and falls to nearly 0, step by step.
 
-    From ``max_lr / start_factor`` the rate rises to ``max_lr`` in the share ``warmup`` of all steps, and
-    falls to ``max_lr / end_factor`` in the rest, along half a cosine each. Each step is a call of its own.
+    The rate rises from ``max_lr / start_factor`` to ``max_lr`` during the fraction ``warmup`` of all steps,
+    and falls to ``max_lr / end_factor`` in the rest, each along half a cosine. Each execution has one step.
 
     Source: L. N. Smith and N. Topin (2019), Super-convergence: very fast training of neural networks using
     large learning rates, arXiv:1708.07120.
@@ -139,7 +139,7 @@ class OneCycle(keras.callbacks.Callback):
         self.step += 1
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         peak = self.warmup * (self.total - 1)
         start, end = self.max_lr / self.start_factor, self.max_lr / self.end_factor
         if step < peak:
@@ -148,7 +148,7 @@ class OneCycle(keras.callbacks.Callback):
 
 
 def between(first: float, last: float, share: float) -> float:
-    """A value on half a cosine from one to another."""
+    """Interpolate between two values along half a cosine."""
     return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
 
 

@@ -1,4 +1,4 @@
-"""A file with the metrics of each epoch."""
+"""A callback that writes the metrics of each epoch to a file."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from kerasfit.runtime.files import new_file, replace
 class MetricsLog(keras.callbacks.Callback):
     """Writes the metrics of each epoch to a file, as CSV or as JSON lines.
 
-    A row has the 1-based ``epoch``, ``seconds`` since training began, and the metrics; one that is called
-    epoch or seconds itself is ``epoch_metric`` or ``seconds_metric``. A CSV file gets a column for a metric
-    that comes up later, as with validation in some epochs only; what was not measured is empty there, and
-    what is not finite is null in JSON. The text is UTF-8. In a run that is resumed, the file goes on from the
-    rows that it had at the stored state.
+    A row has the 1-based ``epoch``, ``seconds`` since training began, and the metrics; a metric named epoch
+    or seconds becomes ``epoch_metric`` or ``seconds_metric``. A CSV file gets a new column for a metric that
+    first appears in a later epoch, for example with validation in some epochs only. Values that were not
+    measured are empty in CSV; non-finite values are null in JSON. The encoding is UTF-8. When a run is
+    resumed, rows written after the checkpoint are removed and new rows are appended.
 
     Parameters
     ----------
     filename
         The file: JSON lines if it ends in .jsonl, .ndjson or .json, else CSV.
     append
-        Whether to go on with a file that is there. If not, the first epoch's row replaces what is in it.
+        Whether to append to an existing file. If not, the row of the first epoch replaces its content.
     """
 
     def __init__(self, filename: str, append: bool = False):
@@ -45,9 +45,9 @@ class MetricsLog(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._began = time.monotonic()
-        self._names, self._rows = [], 0  # columns, and rows of the file that stay
+        self._names, self._rows = [], 0  # the file's columns, and the number of its rows to keep
         try:
-            with self._open("a"):  # as it would be after the first epoch
+            with self._open("a"):  # fails now rather than after the first epoch
                 pass
             if not self.filename.is_file():
                 raise OSError(0, "It is no regular file")
@@ -96,7 +96,7 @@ class MetricsLog(keras.callbacks.Callback):
         return open(self.filename, mode, encoding="utf-8", newline="")
 
     def _read(self, count: int | None) -> tuple[list[str], list[Any]]:
-        """The columns of the file, and its first rows or all; a row of JSON is its line."""
+        """Return the file's columns and its first ``count`` rows (None: all). A JSON row is its line."""
         with self._open("r") as file:
             if self.is_json:
                 return [], list(islice(file, count))
@@ -104,7 +104,7 @@ class MetricsLog(keras.callbacks.Callback):
             return list(reader.fieldnames or []), list(islice(reader, count))
 
     def _rewrite(self, names: list[str]) -> None:
-        """Give the file these columns, and of its rows those that stay."""
+        """Rewrite the file with these columns and the rows to keep."""
         rows = self._read(self._rows)[1] if self.filename.exists() else []
         target = os.path.realpath(self.filename)
         with new_file(os.path.dirname(target)) as (binary, name):
@@ -116,7 +116,7 @@ class MetricsLog(keras.callbacks.Callback):
                     writer.writeheader()
                     writer.writerows(rows)
             binary.close()
-            with contextlib.suppress(OSError):  # there is no file yet, or nothing that has modes
+            with contextlib.suppress(OSError):  # no file yet, or a file system without modes
                 shutil.copymode(target, name)
             replace(name, target)
         self._names, self._rows = names, len(rows)

@@ -1,4 +1,4 @@
-"""Metrics that Keras's callbacks monitor. A name that the logs never have is a mistake in the callback."""
+"""Checks that the metrics that Keras's callbacks monitor are in the logs of epochs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from kerasfit.engines.engine import logs_are_metrics
 from kerasfit.errors import ArgumentError
 from kerasfit.messages import listed, quoted
 
-CLOSE = 0.5  # of 1, for two names that are the same
+CLOSE = 0.5  # minimum similarity of a suggestion; equal names have 1
 
 
 class Monitors:
-    """The callbacks whose metric cannot be known before an epoch has shown its logs.
+    """Raises an error for callbacks that monitor a metric that the logs never have.
+
+    Checks what can be checked before training; the remaining callbacks are checked with the logs of epochs.
 
     Parameters
     ----------
     model
-        One with all the state that it has in training.
+        A model with all variables that it has in training.
     callbacks
         All callbacks.
     validates
@@ -34,65 +36,64 @@ class Monitors:
     Raises
     ------
     ArgumentError
-        If the logs of an epoch cannot have the metric of a callback, before anything happens. So it is where
-        the model's steps report what its metrics say, and where no callback is the user's, who may put
-        anything into the logs.
+        Before training, if the logs cannot have the metric of a callback. This is known if the model's steps
+        report its metrics, and no callback runs the user's code, which may add anything to the logs.
     """
 
     def __init__(self, model: keras.Model, callbacks: list[keras.callbacks.Callback], *, validates: bool):
         self.validates = validates
-        self.users_add = any(map(is_of_user, callbacks))
+        self.has_user_code = any(map(is_of_user, callbacks))
         self.known = ["loss", "val_loss"] if validates else ["loss"]
-        self.undecided = [
+        self.unchecked = [
             callback for callback in callbacks if monitored(callback) not in (None, *self.known)
         ]
-        if not self.undecided:
+        if not self.unchecked:
             return
         train, test = (metrics_of_steps(model, kind) for kind in ("train", "test"))
-        self.known = [*(train or []), *(name for callback in callbacks for name in added_by(callback))]
+        self.known = [*(train or []), *(name for callback in callbacks for name in names_added_by(callback))]
         if validates:
             self.known += [f"val_{name}" for name in test or []]
-        self.undecided = [callback for callback in self.undecided if monitored(callback) not in self.known]
-        for callback in self.undecided:
+        self.unchecked = [callback for callback in self.unchecked if monitored(callback) not in self.known]
+        for callback in self.unchecked:
             from_test = validates and monitored(callback).startswith("val_")
-            if not (self.users_add or train is None or (test is None and from_test)):
+            if not (self.has_user_code or train is None or (test is None and from_test)):
                 raise self.mistake(callback)
 
     @contextmanager
-    def seeing(self, logs: dict[str, Any]) -> Iterator[None]:
-        """Decide by the logs of an epoch, of which the block tells the callbacks.
+    def checking(self, logs: dict[str, Any]) -> Iterator[None]:
+        """Check the logs of an epoch; the block calls the callbacks' ``on_epoch_end``.
 
         Raises
         ------
         ArgumentError
-            If a metric is not there, and no callback can put it there in a later epoch. A callback that is to
-            find out itself whether its metric should grow fails without it.
+            If the logs lack a metric, and no callback can add it in a later epoch; or if a callback fails
+            without it, when it infers from the metric whether to minimize or maximize it.
         """
         try:
             yield
         except ValueError as error:
-            for callback in self.undecided:
+            for callback in self.unchecked:
                 if monitored(callback) not in logs and monitored(callback) in str(error):
                     raise self.mistake(callback, logs) from error
             raise
-        if self.undecided:
+        if self.unchecked:
             self._decide(logs)
 
     def _decide(self, logs: dict[str, Any]) -> None:
         has_validated = any(name.startswith("val_") for name in logs) or not self.validates
-        for callback in list(self.undecided):
+        for callback in list(self.unchecked):
             if not has_validated and monitored(callback).startswith("val_"):
                 continue
-            self.undecided.remove(callback)
+            self.unchecked.remove(callback)
             if monitored(callback) in logs:
                 continue
             mistake = self.mistake(callback, logs)
-            if not self.users_add:
+            if not self.has_user_code:
                 raise mistake
             warnings.warn(str(mistake), stacklevel=2)
 
     def mistake(self, callback: keras.callbacks.Callback, logs: Iterable[str] = ()) -> ArgumentError:
-        """The error that says that there is no such metric, and which one may have been meant."""
+        """Return the error for a metric that does not exist, with a suggestion."""
         name, known = monitored(callback), list(dict.fromkeys([*self.known, *logs]))
         hint = None
         if name.startswith("val_") and not self.validates:
@@ -108,7 +109,7 @@ class Monitors:
 
 
 def monitored(callback: keras.callbacks.Callback) -> str | None:
-    """The metric that a callback of Keras, as it was made, reads in the logs of each epoch."""
+    """Return the metric that a callback of Keras reads in the logs of every epoch, given its arguments."""
     kind = type(callback)
     if kind is keras.callbacks.ModelCheckpoint:
         return callback.monitor if callback.save_best_only and callback.save_freq == "epoch" else None
@@ -117,16 +118,16 @@ def monitored(callback: keras.callbacks.Callback) -> str | None:
     return None
 
 
-def added_by(callback: keras.callbacks.Callback) -> tuple[str, ...]:
-    """The names that a callback of Keras puts into the logs."""
+def names_added_by(callback: keras.callbacks.Callback) -> tuple[str, ...]:
+    """Return the names that a callback of Keras adds to the logs."""
     sets_rate = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
     return ("learning_rate",) if isinstance(callback, sets_rate) else ()
 
 
 def metrics_of_steps(model: keras.Model, kind: str) -> list[str] | None:
-    """The names of what steps of a kind report; None if only such a step can tell."""
+    """Return the names that steps of a kind report; None if they are unknown before the first step."""
     if not logs_are_metrics(model, kind) or not keras_private.metrics_are_built(model):
         return None
-    with suppress(Exception):  # of a metric of the user's that has seen no data
+    with suppress(Exception):  # raised by a user's metric that has seen no data
         return list(model.get_metrics_result())
     return None

@@ -1,4 +1,4 @@
-"""A callback that measures where the time of training goes."""
+"""A callback that measures the time spent in each part of training."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from kerasfit import timing
 
 
 class Profile(keras.callbacks.Callback):
-    """Where the time of each epoch went.
+    """Measures the time that each epoch spends on data, steps, callbacks and validation.
 
     Attributes
     ----------
     epochs
-        The 1-based epochs.
+        The 1-based numbers of the epochs.
     seconds
-        For each epoch, seconds by part: data (making batches that are not made inside compiled steps), steps,
-        callbacks, validation (its data and callbacks included), other.
+        For each epoch, seconds by part: data (making batches outside compiled steps), steps, callbacks,
+        validation (including its data and callbacks), other.
     """
 
     def __init__(self):
@@ -46,7 +46,7 @@ class Profile(keras.callbacks.Callback):
             self.seconds.append(lap)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row for each epoch: epoch, and seconds by part."""
+        """Return a data frame with one row for each epoch: epoch, and seconds by part."""
         return pd.DataFrame(
             {"epoch": self.epochs, **pd.DataFrame(self.seconds, columns=[*timing.PARTS, "other"])}
         )

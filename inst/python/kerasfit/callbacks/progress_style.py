@@ -1,4 +1,4 @@
-"""What the lines and the bar of a training run show."""
+"""A callback that configures the progress lines and the progress bar."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from kerasfit.messages import describe
 
 
 class ProgressStyle(keras.callbacks.Callback):
-    """How progress is shown, for ``verbose`` of 1 and 2.
+    """Configures how progress is shown with ``verbose`` of 1 and 2.
 
     Parameters
     ----------
     metrics
-        The names of those shown, in this order; all by default.
+        The names of the metrics to show, in this order; all by default.
     digits
-        Decimals of metrics.
+        The number of decimals of metrics.
     every
-        After how many epochs there is a line; the last one has one always.
+        Print a line after every so many epochs, and after the last one.
     bar
-        Whether there is a bar while an epoch runs.
+        Whether to show a progress bar during an epoch.
     """
 
     def __init__(self, metrics: list[str] | None = None, digits: int = 4, every: int = 1, bar: bool = True):

@@ -10,9 +10,9 @@ from kerasfit import arguments
 
 
 class MaxTime(keras.callbacks.Callback):
-    """Ends training after a time, within about a tenth of a second or a step.
+    """Ends training after a time limit, within about a tenth of a second or a step.
 
-    A run that is resumed goes on with what was left.
+    A run that is resumed has the remaining time left.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class MaxTime(keras.callbacks.Callback):
         Seconds from the beginning of training.
     """
 
-    bears_executions = True
+    supports_steps_per_execution = True
 
     def __init__(self, seconds: float):
         super().__init__()
@@ -44,9 +44,9 @@ class MaxTime(keras.callbacks.Callback):
 
 
 class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
-    """Keras's, but for its message, in which batches count from 1."""
+    """Keras's ``TerminateOnNaN`` with a message in which batches count from 1."""
 
-    bears_executions = True
+    supports_steps_per_execution = True
 
     def on_batch_end(self, batch, logs=None):
         super().on_batch_end(batch + 1, logs)

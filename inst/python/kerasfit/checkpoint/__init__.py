@@ -1,14 +1,14 @@
-"""The state of a run in a folder, from which another process goes on exactly where this one stopped.
+"""Checkpoints: saves the state of a run to a folder, so that another process can resume it exactly.
 
-``settings``        what the user asks for: the callback ``BackupAndRestore``
-``backup``          when the state is stored, and when it is deleted
-``resume``          how a run goes on from a stored state
-``run_state``       the state of a run as a plain value
-``fingerprint``     what must be the same when a run goes on
-``callback_state``  what training has changed in callbacks, and the files that they append to
-``random_state``    the generators of random numbers
-``run_folder``      the folder: private to the user, and used by one process at a time
-``store``           plain values in one file, which is whole or known to be damaged
+``settings``        the callback ``BackupAndRestore``, with which the user configures checkpoints
+``backup``          decides when a checkpoint is saved and when it is deleted
+``resume``          reads, checks and restores a checkpoint
+``run_state``       the state of a run as plain values
+``fingerprint``     the properties of a run that must not change when it is resumed
+``callback_state``  the state of callbacks, and the log files that they append to
+``random_state``    the states of random number generators
+``run_folder``      the folder, private to the user and locked by one process at a time
+``store``           a file of plain values, with a checksum that reveals damage
 """
 
 from kerasfit.checkpoint.backup import Backup

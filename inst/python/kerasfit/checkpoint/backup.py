@@ -1,4 +1,4 @@
-"""When the state of a run is stored, in which folder, and when it is deleted."""
+"""Decides when the checkpoint of a run is saved and when it is deleted."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from kerasfit.errors import KerasfitError, StateError
 from kerasfit.history import History
 from kerasfit.sources import BatchStream, IteratorSource, Stream
 
-MAX_TIME_SHARE = 0.015  # of the time, for storing: half of what users are told, as it slows steps too
+MAX_TIME_SHARE = 0.015  # of the run's time, for saving: half of the documented 3 %, as saving slows steps too
 
 
 class Backup:
-    """Stores the state of one run, and lets the run go on from the state that it finds.
+    """Saves checkpoints of one run, and finds the checkpoint from which the run resumes.
 
     Parameters
     ----------
     settings
-        What the user asked for.
+        The user's settings.
     engine, stream, validation, callbacks, history
         The parts of the run.
     fingerprint
-        A function that says what must be the same when the run goes on; it is called with the callbacks that
-        have a state.
+        Called with the callbacks that have a state; returns the properties that must not change when the run
+        is resumed.
     epochs
         The last epoch to train.
 
     Attributes
     ----------
     found
-        The state that the run goes on from, if any.
+        The checkpoint from which the run resumes, if any.
     in_step
-        Whether a step may be half done, so that no state can be stored.
+        Whether a step may be half done, so that no state can be saved.
 
     Raises
     ------
     ArgumentError
-        If the folder cannot be used, or has a state that is damaged or that of another run.
+        If the folder cannot be used, or has a checkpoint that is damaged or belongs to another run.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Backup:
         self._random_at_first = self.run.random_states()
         self._position: Position | None = None
         self.in_step = False
-        self._is_stored = True  # the state at this position
+        self._is_stored = True  # whether the state at this position is saved
         self._steps = self._unsaved = 0
         self._has_saved, self._seconds = False, 0.0  # how long all saving took
         self._is_released = False
@@ -85,7 +85,7 @@ class Backup:
             self.found = find_state(self.folder, self.run, settings)
             if self.found:
                 self.found.check(self._fingerprint, epochs)
-                self.found.go_to_batch()
+                self.found.restore_data()
         except BaseException:
             self.abandon()
             raise
@@ -93,42 +93,43 @@ class Backup:
     # ---- the beginning -----------------------------------------------------------------------------
 
     def check_variables(self) -> None:
-        """Create the variables of the model, and see whether the state found has values for them."""
+        """Create the variables of the model, and check that the checkpoint has values for them."""
         resume.build(self.run)
         if self.found:
             self.found.check_variables()
 
     @contextmanager
-    def training_begins(self) -> Iterator[None]:
-        """While callbacks are told that training begins: let files that they write go on.
+    def continuing_logs(self) -> Iterator[None]:
+        """Let callbacks continue their log files; the block calls their ``on_train_begin``.
 
         Raises
         ------
         ArgumentError
-            After that, if the state of a callback cannot be stored.
+            After the block, if the state of a callback cannot be saved.
         """
         states = self.found and self.found.state["callbacks"]
         with continued_logs(self.run.callbacks, states) if states else nullcontext():
             yield
         self.run.callback_states()
 
-    # ---- where the run is --------------------------------------------------------------------------
+    # ---- the position of the run -------------------------------------------------------------------
 
-    def reached(self, position: Position) -> None:
-        """The run is at a point from which it can go on."""
+    def set_position(self, position: Position) -> None:
+        """Record that the run is at a position from which it can be resumed."""
         self._position = position
         self.in_step = self._is_stored = False
 
     def before_next_epoch(self) -> None:
-        """Keep a copy of the state before the user's callbacks are called at the beginning of an epoch."""
+        """Copy the state before the user's callbacks are called at the beginning of an epoch."""
         if self._position and not self._position.before:
             self._position.before = self.run.before_user_code()
 
     def steps_at_once(self, steps: int, *, fixed: bool) -> int:
-        """How many of so many steps to make before ``steps_done`` is called.
+        """Return how many of the ``steps`` to run before ``steps_done`` is called.
 
-        One, where the user's code makes the batches: an interrupt may come up in it. The state must be stored
-        between two calls then, unless callbacks expect a ``fixed`` number of steps in each.
+        If the user's code makes the batches, this is 1: an interrupt may occur in that code, and the state
+        must then be saved between two executions. Not if callbacks expect a ``fixed`` number of steps in each
+        execution.
         """
         if isinstance(self.run.stream.source, IteratorSource) and not fixed:
             return 1
@@ -136,41 +137,41 @@ class Backup:
         return min(steps, max(1, until_due))
 
     def steps_done(self, steps: int, logs: dict[str, Any]) -> dict[str, Any]:
-        """So many steps more have been made; store the state if it is time. Returns the logs."""
+        """Record that ``steps`` more steps were run; save the state if it is due. Returns the logs."""
         self._steps += steps
         self._unsaved += steps
-        self.reached(Position(self._position.epoch, "steps", logs))
+        self.set_position(Position(self._position.epoch, "steps", logs))
         if self.settings.steps is not None and self._unsaved >= self.settings.steps:
             self._position.logs = logs = self.run.engine.latest(logs)
             self.save()
         return logs
 
     def before_validation(self, epoch: int, logs: dict[str, Any], *, hooks: bool) -> None:
-        """Keep what validation may change; with ``hooks``, callbacks are called in it and may change all."""
-        self.reached(Position(epoch, "validation", logs, self.run.before_validation(hooks=hooks)))
+        """Copy the state that validation may change: all of it with ``hooks``, when it calls callbacks."""
+        self.set_position(Position(epoch, "validation", logs, self.run.before_validation(hooks=hooks)))
 
     def before_callbacks(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Keep a copy of the state before the user's callbacks are called at the end of an epoch."""
-        self.reached(Position(epoch, "callbacks", dict(logs), self.run.before_user_code()))
+        """Copy the state before the user's callbacks are called at the end of an epoch."""
+        self.set_position(Position(epoch, "callbacks", dict(logs), self.run.before_user_code()))
 
     def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        """An epoch is over, its callbacks and its row in the history too; store the state if it is time."""
-        self.reached(Position(epoch, "done", logs))
+        """Record that an epoch, its callbacks and its history row are done; save the state if it is due."""
+        self.set_position(Position(epoch, "done", logs))
         is_last = epoch == self._epochs or self.run.model.stop_training  # ``completed`` will be called
         spent, elapsed = self._seconds + self._writer.seconds, time.monotonic() - self._began
         is_cheap = not self._has_saved or spent <= MAX_TIME_SHARE * elapsed
         if self.settings.steps is None and is_cheap and not is_last:
             self.save()
 
-    # ---- storing -----------------------------------------------------------------------------------
+    # ---- saving ------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Store the state at this position.
+        """Save the state at this position.
 
         Raises
         ------
         StateError
-            If that, or the storing before, has failed.
+            If this save or the previous one failed.
         """
         began = time.monotonic()
         about = {"format": resume.FORMAT, "run": self._fingerprint, "folder_is_ours": self.folder.is_ours}
@@ -196,7 +197,7 @@ class Backup:
     # ---- the end -----------------------------------------------------------------------------------
 
     def interrupted(self) -> None:
-        """An interrupt ends the run: store the state if the last one is older. Warns if that cannot be."""
+        """Save the state of an interrupted run unless it is saved already. Warns if that fails."""
         stream = self.run.stream
         in_draw = isinstance(stream, BatchStream) and stream.is_drawing
         try:
@@ -208,26 +209,26 @@ class Backup:
         except KerasfitError as error:
             warnings.warn(str(error), stacklevel=2)
 
-    def completed(self, *, to_be_kept: bool) -> None:
-        """All epochs have been trained: store the last state if it is to be kept. Warns if that cannot be."""
-        if to_be_kept or not self.settings.delete_checkpoint:
+    def completed(self, *, keep: bool) -> None:
+        """Save the final state after the last epoch if it is to be kept. Warns if that fails."""
+        if keep or not self.settings.delete_checkpoint:
             self.interrupted()
 
     def ended(self) -> None:
-        """The run has ended well, so that its state is not needed any more."""
+        """Delete the checkpoint of a run that has ended successfully, if the settings say so."""
         with suppress(OSError):
             self._writer.finish()
         if self.settings.delete_checkpoint and self._steps:
             self.folder.delete_states()
 
     def close(self) -> None:
-        """The run is over in whatever way: let the last state get to the disk, and others use the folder."""
+        """Finish writing and unlock the folder, however the run has ended."""
         if not self._is_released:
-            resume.note_rates(self.run.model)
+            resume.remember_rates(self.run.model)
             self._release()
 
     def abandon(self) -> None:
-        """The run does not begin: let random generators be as they were before."""
+        """Restore random generators and unlock the folder of a run that does not begin."""
         set_random_states(self._random_at_first, self.settings.session)
         self._release()
 

@@ -1,4 +1,4 @@
-"""What training has changed in callbacks, as plain values, and the files that they append to."""
+"""Saves and restores the state of callbacks, and continues their log files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OF_THE_RUN = {keras_private.CALLBACK_MODEL, "params", "validation_data"}  # attr
 
 
 def check_callback_methods(callback: keras.callbacks.Callback) -> None:
-    """Raise an ``ArgumentError`` for a callback with one of ``get_state()`` and ``set_state()`` only."""
+    """Raise an ``ArgumentError`` if a callback has only one of ``get_state()`` and ``set_state()``."""
     has = [method for method in ("get_state", "set_state") if callable(getattr(callback, method, None))]
     if len(has) == 1:
         missing = {"get_state": "set_state", "set_state": "get_state"}[has[0]]
@@ -33,19 +33,20 @@ def check_callback_methods(callback: keras.callbacks.Callback) -> None:
 
 
 def keeps_own_state(callback: keras.callbacks.Callback) -> bool:
-    """Whether a callback says itself what its state is."""
+    """Whether a callback has a method ``get_state()``."""
     return callable(getattr(callback, "get_state", None))
 
 
 def callback_state(callback: keras.callbacks.Callback, first: dict[str, Any]) -> dict[str, Any]:
-    """The state of a callback: what ``get_state()`` returns, and attributes that are not as at ``first``.
+    """Return the state of a callback: ``get_state()``, and the attributes that differ from ``first``.
 
-    Of a callback with ``get_state()``, attributes are stored if Keras's own code has set them.
+    For a callback with ``get_state()``, attributes are included only if its class is one of Keras's or
+    derived from one.
 
     Raises
     ------
     ArgumentError
-        If ``get_state()`` returns something that is not plain.
+        If ``get_state()`` returns a value that cannot be stored.
     """
     state: dict[str, Any] = {"attributes": {}, "own": None, "size": None}
     if keeps_own_state(callback):
@@ -79,7 +80,7 @@ def restore_callback_state(callback: keras.callbacks.Callback, state: dict[str, 
 
 
 def is_callback_state(state: Any) -> bool:
-    """Whether a value from a file has the form of what ``callback_state`` returns."""
+    """Whether a value from a file has the form of a callback's state."""
     return (
         isinstance(state, dict)
         and isinstance(state.get("attributes"), dict)
@@ -88,7 +89,7 @@ def is_callback_state(state: Any) -> bool:
 
 
 def plain_attributes(callback: keras.callbacks.Callback, *, copied: bool = True) -> dict[str, Any]:
-    """The attributes of a callback that may be stored."""
+    """Return the attributes of a callback that may be stored."""
     plain = {
         name: value
         for name, value in vars(callback).items()
@@ -98,10 +99,10 @@ def plain_attributes(callback: keras.callbacks.Callback, *, copied: bool = True)
 
 
 def may_be_restored(callback: keras.callbacks.Callback, name: Any, value: Any) -> bool:
-    """Whether an attribute is one that training changes, and a file may say what it is.
+    """Whether an attribute may be restored from a file: one that training changes, not a user's setting.
 
-    What the caller has given when making a callback never comes from a file: of Keras's callbacks no
-    argument, and of others no argument that has text in it, such as the path of a file.
+    Arguments of the constructor are never restored for Keras's callbacks, and for others never if they
+    contain text, such as the path of a file.
     """
     if not isinstance(name, str) or not name.isidentifier() or name.startswith("__") or name in OF_THE_RUN:
         return False
@@ -117,7 +118,7 @@ def is_method_or_property(callback: keras.callbacks.Callback, name: str) -> bool
 
 
 def argument_names(kind: type) -> tuple[set[str], set[str]]:
-    """The names of the arguments that make a callback: those of Keras's and our classes, and of others."""
+    """Return the names of a callback's constructor arguments: those of Keras's or our classes, and others."""
     own: set[str] = set()
     others: set[str] = set()
     for cls in kind.__mro__:
@@ -129,7 +130,7 @@ def argument_names(kind: type) -> tuple[set[str], set[str]]:
 
 
 def is_keras_callback(callback: keras.callbacks.Callback) -> bool:
-    """Whether a callback is of one of Keras's classes, or of a class made from one."""
+    """Whether the class of a callback is one of Keras's, or derived from one."""
     return any(
         package_of(cls) == "keras" and cls is not keras.callbacks.Callback for cls in type(callback).__mro__
     )
@@ -155,7 +156,7 @@ def same(a: Any, b: Any) -> bool:
 def continued_logs(
     callbacks: Sequence[keras.callbacks.Callback], states: Sequence[dict[str, Any]]
 ) -> Iterator[None]:
-    """Let a ``CSVLogger`` go on with its file, cut to what it had at a stored state."""
+    """Make each ``CSVLogger`` append to its file, truncated to its size at the checkpoint."""
     loggers = [
         (callback, state["size"], callback.append)
         for callback, state in zip(callbacks, states, strict=True)
@@ -172,7 +173,7 @@ def continued_logs(
 
 
 def cut(path: str, size: Any) -> None:
-    """Cut a file to a size. It never becomes longer."""
+    """Truncate a file to a size; a shorter file is left as it is."""
     with suppress(OSError), open(path, "r+b") as file:
         if type(size) is int and 0 <= size < os.fstat(file.fileno()).st_size:
             file.truncate(size)

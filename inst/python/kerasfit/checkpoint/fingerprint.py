@@ -1,4 +1,4 @@
-"""What must be the same when a run goes on: data, model, optimizer, loss, metrics, validation, callbacks."""
+"""The properties of a run that must not change when it is resumed: data, model, optimizer, callbacks etc."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import keras
 import numpy as np
 
 from kerasfit import keras_private
-from kerasfit.callbacks.progress_style import ProgressStyle
 from kerasfit.checkpoint import store
 from kerasfit.checkpoint.callback_state import argument_names, keeps_own_state
 from kerasfit.messages import listed
@@ -22,15 +21,8 @@ from kerasfit.sources import ArraySource, Source
 from kerasfit.variables import own_optimizers
 
 CHECKED_BYTES = 2**26  # of each array
-SHOWN_ONLY = {
-    "verbose",
-    "filepath",
-    "filename",
-    "log_dir",
-    "root",
-    "path",
-    "headers",
-}  # arguments of callbacks
+# Arguments of callbacks that may change when a run is resumed
+SHOWN_ONLY = {"verbose", "filepath", "filename", "log_dir", "root", "path", "headers"}
 
 
 def run_fingerprint(
@@ -40,10 +32,10 @@ def run_fingerprint(
     callbacks: Sequence[keras.callbacks.Callback],
     given: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What must be the same when a run goes on, as plain values, by the names that errors use.
+    """Return the properties of a run that must not change when it is resumed, by the names used in errors.
 
-    ``given`` are further ones. Learning rates are not among them: see
-    ``learning_rates``. What has a key "checksum" is one.
+    Includes the additional properties ``given``, but not learning rates: see ``learning_rates``. A checksum
+    is a dict with the key "checksum".
     """
     compiled = json_of(model.get_compile_config) or {}
     return {
@@ -77,7 +69,7 @@ def run_fingerprint(
 
 
 def difference(stored: Any, now: Any) -> str | None:
-    """The first difference between two fingerprints, in words; None if there is none."""
+    """Describe the first difference between two fingerprints; None if they are equal."""
     if not isinstance(stored, dict):
         return "it has no description of the run"
     for name, value in now.items():
@@ -90,7 +82,7 @@ def difference(stored: Any, now: Any) -> str | None:
 
 
 def differences(stored: Any, now: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Where two plain values differ, with both values there: the innermost name, or a path of names."""
+    """Yield the path of names at which two plain values differ, and both values."""
     if isinstance(stored, dict) and isinstance(now, dict) and not is_checksum(now):
         for key in [*now, *(key for key in stored if key not in now)]:
             yield from differences(stored.get(key), now.get(key), joined(where, key))
@@ -106,7 +98,7 @@ def is_checksum(value: Any) -> bool:
 
 
 def joined(where: str, key: Any) -> str:
-    """A path of names as R writes it, without those that all of Keras's configurations have."""
+    """Append a name to a path in R's notation, except names that occur in all Keras configurations."""
     if key in ("config", "class_name", "registered_name", "module"):
         return where
     step = f"[[{key}]]" if isinstance(key, int) else f"{key}"
@@ -137,20 +129,20 @@ def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
 
 
 def inner_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """The optimizer itself, without what scales the loss around it."""
+    """Return the optimizer within any ``LossScaleOptimizer``."""
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
     return optimizer
 
 
 def rate_variable(optimizer: keras.optimizers.Optimizer) -> keras.Variable | None:
-    """The variable that is the learning rate of an optimizer; None if a schedule says what it is."""
+    """Return the learning-rate variable of an optimizer; None if it follows a schedule."""
     rate = getattr(inner_optimizer(optimizer), "learning_rate", None)
     return rate if isinstance(rate, keras.Variable) else None
 
 
 def learning_rates(model: keras.Model) -> list[Any]:
-    """The learning rate of each optimizer: a number, or the configuration of its schedule."""
+    """Return the learning rate of each optimizer: a number, or the configuration of its schedule."""
     rates: list[Any] = []
     for optimizer in optimizers(model):
         variable = rate_variable(optimizer)
@@ -172,7 +164,7 @@ def optimizer_config(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
 
 
 def callback_names(callbacks: Sequence[keras.callbacks.Callback]) -> list[str]:
-    """What errors call each callback: by its class, and its number where there are several of that."""
+    """Return the name of each callback in errors: its class, with its number if several have that class."""
     kinds = [type(callback).__name__ for callback in callbacks]
     return [
         f"the callback {kind}" + (f" (element {number})" if kinds.count(kind) > 1 else "")
@@ -181,31 +173,26 @@ def callback_names(callbacks: Sequence[keras.callbacks.Callback]) -> list[str]:
 
 
 def callback_config(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """The arguments of one of Keras's callbacks that are numbers or text, as its attributes have them.
+    """Return the arguments of one of Keras's callbacks that are numbers or text, read from its attributes.
 
-    Those that only say where to write, or what to show, may change.
+    Arguments that only determine where to write or what to show may change, and are left out.
     """
     names = argument_names(type(callback))[0] - SHOWN_ONLY
     config = {name: vars(callback)[name] for name in sorted(names) if name in vars(callback)}
     if "min_delta" in config:
-        config["min_delta"] = abs(config["min_delta"])  # Keras gives it the sign of the direction
+        config["min_delta"] = abs(config["min_delta"])  # Keras sets its sign by the direction
     config = {name: value for name, value in config.items() if isinstance(value, store.PLAIN)}
     return config | {"get_state()": keeps_own_state(callback)}
 
 
-def with_a_state(callbacks: Sequence[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:
-    """Those of the callbacks whose state belongs to a run."""
-    return [callback for callback in callbacks if not isinstance(callback, ProgressStyle)]
-
-
 def class_weights(source: Source) -> Any:
-    """The class weights of a source whose batches are not known yet; those of arrays are in their weights."""
+    """Return the class weights of a source of batches; those of arrays are part of the sample weights."""
     weights = getattr(getattr(source, "class_weight", None), "class_weight", None)
     return json_of(lambda: weights)
 
 
 def kind_of(source: Source | None) -> str | None:
-    """What data are, as errors call it."""
+    """Return the kind of data as errors name it."""
     if source is None:
         return None
     return (
@@ -214,7 +201,7 @@ def kind_of(source: Source | None) -> str | None:
 
 
 def checksum_of_data(source: Source | None, parts: Sequence[int]) -> dict[str, int] | None:
-    """A checksum of parts of the data, x, y and weights, if they are arrays: of all rows, or some spread."""
+    """Return a checksum of parts of the data (x, y, weights) if they are arrays; large ones are sampled."""
     if not isinstance(source, ArraySource):
         return None
     value = 0
@@ -231,9 +218,9 @@ def checksum_of(config: Any) -> dict[str, int] | None:
 
 
 def json_of(config: Callable[[], Any]) -> Any:
-    """A configuration of Keras's as plain values, without the numbers that make automatic names unique.
+    """Return a Keras configuration as plain values, without the numbers that make automatic names unique.
 
-    None for a model, loss or metric of the user's that has no configuration.
+    None for a user's model, loss or metric without a configuration.
     """
     with suppress(Exception):
         text = json.dumps(config(), default=jsonable)

@@ -1,4 +1,7 @@
-"""The generators of random numbers that a run may draw from, beside those that belong to model or engine."""
+"""Saves and restores the global random generators: those of Keras, numpy, Python and the host (R).
+
+Generators that belong to the model or the engine are saved with these.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,24 @@ from kerasfit import keras_private
 
 
 class Session(Protocol):
-    """The generator of the program that hosts Python: R's."""
+    """The random generator of the program that hosts Python: R's."""
 
     def get_state(self) -> Any:
-        """Its state as a plain value; None if it has not been used."""
+        """Return the state as a plain value; None if the generator has not been used."""
 
     def set_state(self, state: Any) -> bool:
-        """Give it a state; False, and nothing has changed, if that is none."""
+        """Set the state; return False and change nothing if it is not valid."""
 
 
 class BadRandomState(Exception):
-    """Something is no state of a generator of random numbers."""
+    """A value is not a valid state of a random generator."""
 
 
 def get_random_states(session: Session | None = None) -> dict[str, Any]:
-    """The states of all generators, as plain values. Leaves each as it is.
+    """Return the states of all generators as plain values, without changing them.
 
-    Keras makes its generator when it is first used, with a seed from Python's: so it is not made here.
+    Keras creates its generator at first use, with a seed drawn from Python's generator, so it is not created
+    here.
     """
     seed = keras_private.global_seed()
     return {
@@ -40,15 +44,16 @@ def get_random_states(session: Session | None = None) -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any], session: Session | None = None) -> None:
-    """Give all generators the states that ``get_random_states`` has returned.
+    """Set all generators to states from ``get_random_states``.
 
     Raises
     ------
     BadRandomState
-        If there is one that is none.
+        If a state is not valid.
     """
     try:
-        keras_private.set_global_seed(states["keras"])  # first: Keras may draw a seed from Python's
+        # First, as Keras may draw a seed from Python's generator
+        keras_private.set_global_seed(states["keras"])
         np.random.set_state(states["numpy"])
         random.setstate(states["python"])
     except Exception as error:

@@ -1,4 +1,4 @@
-"""How a run goes on from a stored state."""
+"""Resumes a run: reads, checks and restores a saved state."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from kerasfit.variables import own_optimizers
 FORMAT = 2
 RANDOM = {"keras", "numpy", "python", "session"}
 
-# the learning rates that runs in this process have left in models
-_rates_left: WeakKeyDictionary[keras.Model, list[Any]] = WeakKeyDictionary()
+# The learning rates of models at the end of runs in this process
+_final_rates: WeakKeyDictionary[keras.Model, list[Any]] = WeakKeyDictionary()
 
 
-def note_rates(model: keras.Model) -> None:
-    """A run of this process ends: the learning rate that it leaves is its own, and not one that was given."""
-    _rates_left[model] = learning_rates(model)
+def remember_rates(model: keras.Model) -> None:
+    """Remember the learning rates at the end of a run, to tell them from rates that the user has set."""
+    _final_rates[model] = learning_rates(model)
 
 
 class StoredRun:
-    """The state that a folder has of a run, to go on from.
+    """A saved state from which a run resumes.
 
     Parameters
     ----------
     file
-        The file that the state was read from, which errors name.
+        The file of the state, named in errors.
     state
         Its content.
     run
-        The run that is to go on from it.
+        The run that resumes from it.
     settings
-        What the user asked for.
+        The user's settings.
     """
 
     def __init__(self, file: Any, state: dict[str, Any], run: RunState, settings: BackupAndRestore):
@@ -55,10 +55,10 @@ class StoredRun:
         self.settings = settings
         self.position = Position(state["epoch"], state["stage"], state["logs"])
 
-    # ---- is it one of this run? --------------------------------------------------------------------
+    # ---- checking that the state belongs to this run -----------------------------------------------
 
     def check(self, fingerprint: dict[str, Any], epochs: int) -> None:
-        """Raise an ``ArgumentError`` if the state is that of another run, or of more epochs."""
+        """Raise an ``ArgumentError`` if the state is that of another run, or has more epochs."""
         if how := difference(self.state["run"], fingerprint):
             raise self._of_another_run(how)
         if len(self.state["callbacks"]) != len(self.run.callbacks):
@@ -75,9 +75,12 @@ class StoredRun:
             self._check_rates()
 
     def _check_rates(self) -> None:
-        """See whether the model's learning rate is the run's: at its beginning, at its end, or as stored."""
+        """Raise an ``ArgumentError`` if the learning rate was changed.
+
+        Valid are the run's first rate, the saved one, and one that a run of this process left in the model.
+        """
         stored, rates = self.state["learning_rates"], self.run.rates
-        if rates not in (stored["first"], stored["now"], _rates_left.get(self.run.model)):
+        if rates not in (stored["first"], stored["now"], _final_rates.get(self.run.model)):
             then, now = (", ".join(map(in_words, each)) for each in (stored["now"], rates))
             raise ArgumentError(
                 "callbacks",
@@ -87,7 +90,7 @@ class StoredRun:
         self.run.rates = stored["first"]
 
     def check_variables(self) -> None:
-        """The same, for the variables that the model has once it is built."""
+        """Raise an ``ArgumentError`` if the built model's variables have other shapes than the state's."""
         values = [variable.value for variable in stored_variables(self.run.model)]
         shapes = [(tuple(value.shape), keras.backend.standardize_dtype(value.dtype)) for value in values]
         if shapes != [(value.shape, value.dtype.name) for value in self.state["variables"]]:
@@ -100,10 +103,10 @@ class StoredRun:
             f"Delete {self.file} to begin anew, or give this run a folder of its own.",
         )
 
-    # ---- going on ----------------------------------------------------------------------------------
+    # ---- restoring ---------------------------------------------------------------------------------
 
-    def go_to_batch(self) -> None:
-        """Go to where the data were. Batches that are made again are made with the same random numbers."""
+    def restore_data(self) -> None:
+        """Move the data to the saved position, drawing batches again with the same random numbers."""
         run, state = self.run, self.state
         run.stream.restore(state["stream"])
         if isinstance(run.validation, BatchStream):
@@ -116,7 +119,7 @@ class StoredRun:
         self._set_random_states(state["random"])
 
     def _draw_again(self, stream: BatchStream, there: dict[str, Any]) -> None:
-        """Draw the batch that was ahead, if there was one; otherwise the next one is drawn at its time."""
+        """Draw the batch again that had been drawn ahead, if any."""
         if there["before_draw"]:
             self._set_random_states(there["before_draw"])
             stream.peek()
@@ -124,7 +127,7 @@ class StoredRun:
             stream.stand_in = batch_like(there["shapes"])
 
     def restore(self) -> None:
-        """Make all as it was when the state was stored."""
+        """Restore model, optimizers, callbacks, history, engine and random generators."""
         run, state, model = self.run, self.state, self.run.model
         run.engine.sync()
         for variable, value in zip(stored_variables(model), state["variables"], strict=True):
@@ -152,12 +155,13 @@ class StoredRun:
 
 
 def find_state(folder: RunFolder, run: RunState, settings: BackupAndRestore) -> StoredRun | None:
-    """The state in a folder; the one before where that is damaged; None if there is none.
+    """Return the state in a folder, or the previous one if it is damaged; None if there is no state.
 
     Raises
     ------
     ArgumentError
-        If there is a state, and it is damaged.
+        If every state in the folder is damaged; or if the previous state would replace a file that is not
+        kerasfit's.
     """
     if settings.double_checkpoint and store.is_foreign(folder.previous):
         raise ArgumentError(
@@ -208,7 +212,7 @@ FORM: dict[str, Any] = {
 
 
 def check_form(state: Any) -> None:
-    """Raise ``CorruptFile`` if a value from a file has not the form of a state."""
+    """Raise ``CorruptFile`` if a value from a file does not have the form of a state."""
     if (
         not has_form(state, FORM)
         or state["format"] != FORMAT
@@ -227,16 +231,16 @@ def has_form(value: Any, form: Any) -> bool:
 
 
 def build(run: RunState) -> None:
-    """Create the variables of a run's model and optimizers, so that a state can be put into them."""
+    """Create the variables of a run's model and optimizers, so that a state can be restored."""
     if (batch := run.stream.example() or some_batch(run.stream.source)) is not None:
         keras_private.build_state(run.model, to_backend(tuple(batch)))
     for optimizer in own_optimizers(run.model):
-        if not optimizer.built:  # by its first step, which may come after the state is restored
+        if not optimizer.built:  # else its first step builds it, maybe after the state is restored
             optimizer.build(run.model.trainable_variables)
 
 
 def some_batch(source: Source) -> Batch | None:
-    """A batch that may have been drawn before."""
+    """Return any batch of a source; a generator's was drawn before, and may be None."""
     if isinstance(source, IteratorSource):
         return source.example
     return next(iter(source), None) if isinstance(source, DatasetSource) else source.batch(None, 0)

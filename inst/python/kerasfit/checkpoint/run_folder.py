@@ -1,4 +1,4 @@
-"""The folder of a run: private to the user, and used by one process at a time."""
+"""The checkpoint folder of a run: private to the user, and locked by one process at a time."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ except ImportError:  # Windows
     import msvcrt
 
 LOCKED_BYTE = 2**20
-_warned: set[Path] = set()  # folders that others can write to
+_warned: set[Path] = set()  # folders with a warning that others can write to them
 
 
 class RunFolder:
-    """A folder with the state of a run, and a lock.
+    """A folder with the checkpoint of a run, locked by this process.
 
-    While the folder is in use, a file in it is locked, which the system undoes when the process ends in
-    whatever way. It names the process.
+    The lock is on a file in the folder that names the process. The system releases it when the process ends,
+    even after a crash.
 
     Raises
     ------
     ArgumentError
-        If the folder cannot be made or written, or another process uses it.
+        If the folder cannot be created or written, or another process uses it.
     """
 
     def __init__(self, path: Path):
-        self.is_ours = False  # made by this run, or by the one that it goes on with
+        self.is_ours = False  # created by this run, or by the one that it resumes
         self.descriptor: int | None = None
         self._lock: int | None = None
         self.path = path
@@ -65,19 +65,19 @@ class RunFolder:
         delete_leftovers(path)
 
     def check(self) -> None:
-        """Raise an ``OSError`` if something else is at the folder's path now: a state would get there."""
+        """Raise an ``OSError`` if the folder's path now leads elsewhere, where a state would be written."""
         if not os.path.samestat(self.path.lstat(), self._status):
             raise OSError(0, "Something else is in the place of the folder")
 
     def delete_states(self) -> None:
-        """Delete the states that this run, or the one that it has gone on with, has stored."""
-        with contextlib.suppress(OSError):  # of a folder that is not there any more, or cannot be written
+        """Delete the states saved by this run or by the run that it resumed."""
+        with contextlib.suppress(OSError):  # the folder no longer exists or cannot be written
             self.check()
             for file in filter(is_state, (self.state, self.previous)):
                 file.unlink()
 
     def release(self) -> None:
-        """Let others use the folder; delete it if it is ours and empty."""
+        """Unlock the folder; delete it if kerasfit created it and it is empty."""
         if self._lock is not None:
             if fcntl:
                 with contextlib.suppress(OSError):
@@ -85,18 +85,18 @@ class RunFolder:
                         self._lock_file.unlink()
             os.close(self._lock)
             self._lock = None
-            if not fcntl:  # Windows deletes no open file, and so none that another process has locked
+            if not fcntl:  # Windows does not delete open files, so a file locked by another process stays
                 with contextlib.suppress(OSError):
                     self._lock_file.unlink()
         if self.descriptor is not None:
             os.close(self.descriptor)
             self.descriptor = None
         if self.is_ours:
-            with contextlib.suppress(OSError):  # it is not empty
+            with contextlib.suppress(OSError):  # not empty
                 self.path.rmdir()
 
     def _acquire(self) -> None:
-        """Lock the folder. The process that had the lock before may have deleted its file meanwhile."""
+        """Lock the folder; try again if the previous owner of the lock has deleted its file meanwhile."""
         while self._lock is None:
             descriptor = open_no_link(self._lock_file, os.O_RDWR | os.O_CREAT)
             try:
@@ -105,7 +105,7 @@ class RunFolder:
                 os.close(descriptor)
                 if isinstance(error, (BlockingIOError, PermissionError)):
                     raise self._in_use() from error
-                return  # a file system that has no locks
+                return  # a file system without locks
             with contextlib.suppress(FileNotFoundError):
                 if not fcntl or os.path.samestat(os.fstat(descriptor), os.stat(self._lock_file)):
                     os.ftruncate(descriptor, 0)
@@ -126,17 +126,17 @@ class RunFolder:
 
 
 def lock(descriptor: int) -> None:
-    """Lock a file for this process, without waiting: ``OSError`` if another one has it."""
+    """Lock a file without waiting; raise ``OSError`` if another process has locked it."""
     if fcntl:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     else:
-        os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)  # behind what others may read
+        os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)  # after the bytes that others may read
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
 
 
 def warn_if_shared(folder: Path) -> None:
-    """Warn once of a folder that other users can write to: they could replace the state in it."""
+    """Warn once about a folder that other users can write to, as they could replace the state in it."""
     status = folder.stat()
     if folder in _warned:
         return

@@ -1,4 +1,4 @@
-"""The state of a run as a plain value, and the points at which it is one to go on from."""
+"""Collects the state of a run as plain values, and defines the positions at which it can be resumed."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ STAGES = ("steps", "validation", "callbacks", "done")
 
 @dataclass
 class Position:
-    """A point of a run from which it can go on.
+    """A position of a run from which it can be resumed.
 
     Attributes
     ----------
     epoch
         1-based.
     stage
-        "steps": after the steps of the epoch that the stream has given, perhaps none. "validation": after all
-        steps and before validation. "callbacks": before the callbacks are told that the epoch ends. "done":
-        after all that belongs to the epoch.
+        "steps": after the steps whose batches were taken from the stream, possibly none. "validation": after
+        all steps and before validation. "callbacks": before ``on_epoch_end`` of the callbacks. "done": after
+        the end of the epoch.
     logs
-        Those of the last step, or of the epoch.
+        The logs of the last step or of the epoch.
     before
-        Parts of the state as they were at this point, where what comes after it may change them.
+        Copies of those parts of the state, as of this position, that later code may change.
     """
 
     epoch: int
@@ -55,16 +55,16 @@ class Position:
 
 
 class RunState:
-    """The parts of a run, and their state.
+    """The parts of a run, and their state as plain values.
 
     Attributes
     ----------
     model, engine, stream, validation, history, session
         The parts; ``validation`` is the stream of the validation data or None.
     callbacks
-        Those whose state is stored.
+        The callbacks whose state is saved.
     rates
-        The learning rates with which the run has begun.
+        The learning rates at the beginning of the run.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class RunState:
                 each.before_draw = self._keep_state_before_draw(each)
 
     def _keep_state_before_draw(self, stream: BatchStream) -> Callable[[], None]:
-        """A function to be called before a batch is made, so that the same one can be made again."""
+        """Return a function that is called before a batch is drawn, so that it can be drawn again."""
 
         kept = getattr(stream.source, "random_before", None)
 
@@ -104,14 +104,14 @@ class RunState:
         return before_draw
 
     def _random_before_draw(self, stream: BatchStream) -> dict[str, Any]:
-        """The states of random generators before the last batch was made."""
+        """Return the states of random generators before the last batch was drawn."""
         kept, random = getattr(stream.source, "random_before", None), self._before_draw[stream]["random"]
         return random | {"session": kept()} if kept and self.session else random
 
-    # ---- the whole ---------------------------------------------------------------------------------
+    # ---- the complete state ------------------------------------------------------------------------
 
     def at(self, position: Position) -> dict[str, Any]:
-        """The state at a position, as a plain value."""
+        """Return the state at a position as a plain value."""
         self.engine.sync()
         logs = self.engine.latest(position.logs) if position.stage == "steps" else position.logs
         before = dict(position.before)
@@ -137,9 +137,9 @@ class RunState:
         return state | before
 
     def before_validation(self, *, hooks: bool) -> dict[str, Any]:
-        """The parts of the state that validation may change.
+        """Return the parts of the state that validation may change.
 
-        With ``hooks``, callbacks are called in validation, and may change anything; so may a model's own
+        Callbacks called during validation (``hooks``) may change anything, as may a model's own
         ``test_step``.
         """
         if hooks or not logs_are_metrics(self.model, "test"):
@@ -153,7 +153,7 @@ class RunState:
         return parts
 
     def before_user_code(self) -> dict[str, Any]:
-        """The parts of the state that code of the user's may change."""
+        """Return the parts of the state that the user's code may change."""
         return self._parts(all_variables(self.model)) | {
             "random": self.random_states(),
             "rates": self._rates(),
@@ -163,7 +163,7 @@ class RunState:
         }
 
     def _parts(self, variables: list[keras.Variable]) -> dict[str, Any]:
-        """The values of variables, and where validation and the engine are."""
+        """Return the values of variables, and the states of validation and engine."""
         if variables:
             self.engine.sync()
         return {
@@ -193,10 +193,10 @@ class RunState:
         return {"epochs": list(history.epochs), "metrics": metrics, "seconds": list(history.seconds)}
 
     def _stream_state(self, position: Position) -> dict[str, Any]:
-        """Where the training data are, and the states of random generators.
+        """Return the position in the training data, and the states of random generators.
 
-        A batch that has been drawn and not taken is drawn again when the run goes on, with the random numbers
-        that it was drawn with; one whose drawing was interrupted, from the beginning.
+        A batch that was drawn ahead but not used is drawn again in the resumed run, with the same random
+        numbers; a batch whose drawing was interrupted is drawn from its beginning.
         """
         stream = self.stream
         shapes = shapes_of_batch(stream.source)
@@ -209,7 +209,7 @@ class RunState:
         return {"stream": where, "before_draw": before, "random": self.random_states(), "shapes": shapes}
 
     def _validation_state(self) -> dict[str, Any] | None:
-        """Where validation data are that never begin anew, or of which a batch has been drawn ahead."""
+        """Return the position in validation data that never restart, or of which a batch was drawn ahead."""
         stream = self.validation
         if not isinstance(stream, BatchStream):
             return None
@@ -221,13 +221,13 @@ class RunState:
 
 
 def stored_variables(model: keras.Model) -> list[keras.Variable]:
-    """The variables of a model but for learning rates, which are stored by themselves."""
+    """Return the variables of a model without the learning rates, which are stored separately."""
     rates = [rate_variable(optimizer) for optimizer in optimizers(model)]
     return [variable for variable in all_variables(model) if not any(variable is rate for rate in rates)]
 
 
 def shapes_of_batch(source: Source) -> dict[str, Any] | None:
-    """What the batches of a generator are like: how many rows, and arrays without any. None if not known."""
+    """Return the number of rows of a generator's batches, and empty arrays like them; None if unknown."""
     example = source.example if isinstance(source, IteratorSource) else None
     if example is None:
         return None
@@ -239,7 +239,7 @@ def shapes_of_batch(source: Source) -> dict[str, Any] | None:
 
 
 def batch_like(shapes: dict[str, Any]) -> Batch:
-    """A batch of zeros with the shapes and types that ``shapes_of_batch`` has returned."""
+    """Return a batch of zeros with the shapes and types from ``shapes_of_batch``."""
 
     def zeros(empty: Any) -> Any:
         return None if empty is None else np.zeros((shapes["rows"], *empty.shape[1:]), empty.dtype)

@@ -1,4 +1,4 @@
-"""What the user asks for: the callback that keeps the state of a run."""
+"""The callback with which the user configures checkpoints of a run."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from kerasfit.errors import ArgumentError
 
 
 class BackupAndRestore(keras.callbacks.Callback):
-    """Keeps the state of a run in a folder, and lets ``fit()`` go on from there after a crash of any kind.
+    """Saves the state of a run to a folder, and resumes ``fit()`` from it after a crash of any kind.
 
-    If the folder has a state when ``fit()`` begins, training continues from it, and the final weights,
-    optimizer and history are those of a run that was never interrupted, bit for bit on the same machine:
-    with shuffling, dropout, callbacks and validation. Stored are all variables of model, optimizer and
-    metrics, the states of random generators, the order of the samples, the history, and the state of
-    callbacks: what ``get_state()`` of a callback returns, which ``set_state()`` gets back; or else those of
-    its attributes that are plain values and have changed since training began. What was given to a callback
-    when it was made is never taken from the folder.
+    If the folder has a saved state when ``fit()`` begins, training continues from it. The final weights,
+    optimizer and history then equal those of an uninterrupted run, bit for bit on the same machine, also with
+    shuffling, dropout, callbacks and validation. The saved state comprises all variables of model, optimizer
+    and metrics, the states of random generators, the order of the samples, the history, and the state of
+    callbacks. The latter is the result of a callback's ``get_state()``, which is passed to ``set_state()``;
+    without these methods, it consists of the attributes with plain values that have changed since training
+    began. Arguments of a callback's constructor are never read from the folder.
 
-    A ``PyDataset`` or a ``tf.data.Dataset`` that gives the same batches at each pass, and a generator that
-    starts anew in the new process, are exact too: the batches that have been drawn are drawn again and
-    dropped. What a generator keeps elsewhere, and the order of a dataset that shuffles itself, cannot be
-    restored.
+    Resuming is also exact for a ``PyDataset`` or ``tf.data.Dataset`` that yields the same batches in each
+    pass, and for a generator that starts from its beginning in the new process: the batches drawn before are
+    drawn again and discarded. State that a generator keeps elsewhere, and the order of a dataset that
+    shuffles its own batches, cannot be restored.
 
-    The state is deleted when a run has ended well that began without one, or went on from it, and has made
-    at least one step. Files of others in the folder are never touched.
+    The saved state is deleted when a run ends successfully that began without one or resumed from it, and
+    has run at least one step. Other files in the folder are never touched.
 
     Parameters
     ----------
     backup_dir
-        The folder, made if it is not there, for its owner only. It is for one run, and for one process at a
-        time.
+        The folder. If it does not exist, it is created, for its owner only. It serves one run, and one
+        process at a time.
     save_freq
-        "epoch": after epochs, but not after all if they are so short that storing would take more than 3 % of
-        the time. Or a number of steps after which the state is stored. An interrupt stores it too.
+        "epoch": save after epochs, but skip some if they are so short that saving would take more than 3 % of
+        the time. Or the number of steps between saves. An interrupt saves the state too.
     double_checkpoint
-        Whether to keep the state before the last one too, for the case that the disk damages the last one.
+        Whether to keep the previous state too, in case the disk damages the last one.
     delete_checkpoint
-        Whether to delete the state when training has ended by itself.
+        Whether to delete the state when training ends without an interrupt or error.
     learning_rate
-        What a run goes on with: "stored", the learning rate in the state; "model", that of the model that
-        ``fit()`` is called with. With "stored", another learning rate of the model is an error.
+        The learning rate of a resumed run: "stored", the saved one; "model", that of the model passed to
+        ``fit()``. With "stored", it is an error if the model has another learning rate.
     session
         The random generator of the program that hosts Python, with ``get_state()`` and ``set_state(state)``.
 
     Raises
     ------
     ArgumentError
-        By ``fit()``, before the first step, if the folder has a state that is damaged, or that of a run with
-        other data or settings, or of more epochs than ``epochs``; or if another process uses the folder.
+        By ``fit()``, before the first step, if the saved state is damaged, belongs to a run with other data
+        or settings, or has more epochs than ``epochs``; or if another process uses the folder.
     StateError
-        By ``fit()``, if a state cannot be stored. The one before is still there.
+        By ``fit()``, if a state cannot be saved. The previous one is kept.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class BackupAndRestore(keras.callbacks.Callback):
 
 
 def backup_among(callbacks: list[keras.callbacks.Callback]) -> BackupAndRestore | None:
-    """The one of the callbacks that keeps the state of the run, if any."""
+    """Return the callback that saves the state of the run, if any."""
     found = [callback for callback in callbacks if isinstance(callback, BackupAndRestore)]
     if len(found) > 1:
         raise ArgumentError("callbacks", "`callbacks` has two that keep the state of the run: one is enough.")

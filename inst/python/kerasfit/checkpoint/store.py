@@ -1,9 +1,9 @@
-"""Plain values and arrays in one file, which is whole or known to be damaged.
+"""Reads and writes plain values and arrays in one file, with a checksum that reveals damage.
 
-A value is made of None, booleans, numbers, text, bytes, numpy arrays, and lists, tuples and dicts of them.
-The file is numpy's uncompressed ``.npz``: the arrays, and the rest as JSON, so that nothing in it is code.
-Its last bytes, the comment of the zip archive, are a SHA-256 of all that comes before them: a file that was
-cut or changed is recognized before any of it is interpreted.
+A value consists of None, booleans, numbers, text, bytes, numpy arrays, and lists, tuples and dicts of them.
+The file is numpy's uncompressed ``.npz``: the arrays, and the rest as JSON, so that it contains no code.
+Its last bytes, the comment of the zip archive, are the SHA-256 of all bytes before them: a file that was
+truncated or changed is recognized before any of it is interpreted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 from kerasfit.runtime.files import is_own, new_file, open_no_link, replace, sync, sync_folder
 
 PLAIN = (type(None), bool, int, float, str)
-NATIVE = "biufcSU"  # kinds of types that numpy has itself
+NATIVE = "biufcSU"  # kinds of dtypes that numpy defines itself
 MARK = b"kerasfit state 2\n"
 TRAILER = len(MARK) + hashlib.sha256().digest_size
 TEMPORARY = re.compile(r"\.kerasfit-[a-z0-9_]+\.tmp")
@@ -35,11 +35,11 @@ BLOCK = 2**20
 
 
 class CorruptFile(Exception):
-    """A file cannot be read, or is not one that ``write`` has written, or not all of it."""
+    """A file cannot be read, or is not a complete file written by ``write``."""
 
 
 class NotPlain(TypeError):
-    """A value, or the element of it at ``path``, cannot be stored."""
+    """A value, or its element at ``path``, has a type that cannot be stored."""
 
     def __init__(self, kind: str, path: str = ""):
         super().__init__(kind, path)
@@ -56,9 +56,9 @@ class NotPlain(TypeError):
 
 
 class Writer:
-    """Writes a value as it is now, while the caller goes on.
+    """Writes a copy of a value in a background thread.
 
-    ``write`` and ``finish`` raise what the write before has raised. ``seconds`` is how long all took.
+    ``write`` and ``finish`` raise the exception of the previous write. ``seconds`` is the time of all writes.
     """
 
     def __init__(self):
@@ -78,7 +78,7 @@ class Writer:
         self.seconds += time.monotonic() - began
 
     def finish(self) -> None:
-        """Wait until all is written."""
+        """Wait until the last write is done."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
@@ -88,16 +88,16 @@ class Writer:
 
 
 def write(path: Path, value: Any, previous: Path | None = None) -> None:
-    """Put a value into a file, which is the old one until the new one is on the disk.
+    """Write a value to a file; the old file is replaced only when the new one is on the disk.
 
-    The old one becomes ``previous``, if that is given. The file is readable by its owner only.
+    The old file becomes ``previous``, if that is given. The file is readable by its owner only.
 
     Raises
     ------
     NotPlain
-        If there is something in the value that is not plain.
+        If an element of the value has a type that cannot be stored.
     OSError
-        If it cannot be written. The old file is as it was.
+        If the file cannot be written. The old file is unchanged.
     """
     arrays: list[np.ndarray] = []
     write_encoded(path, json.dumps(encoded(value, arrays)), arrays, previous)
@@ -106,9 +106,9 @@ def write(path: Path, value: Any, previous: Path | None = None) -> None:
 def write_encoded(
     path: Path, text: str, arrays: list[np.ndarray], previous: Path | None = None, folder: int | None = None
 ) -> None:
-    """Write what ``encoded`` has returned.
+    """Write the text and arrays of an encoded value.
 
-    With the descriptor of the ``folder``, nothing is replaced in another one that has taken its place.
+    With the descriptor of the ``folder``, no file is replaced in another folder that has taken its place.
     """
     content = archive(text, arrays)
     with new_file(path.parent) as (file, name):
@@ -128,7 +128,7 @@ def write_encoded(
 
 
 def archive(text: str, arrays: list[np.ndarray]) -> memoryview:
-    """The content of a file."""
+    """Return the content of a file."""
     buffer = io.BytesIO()
     entries = {str(number): raw(array) for number, array in enumerate(arrays)}
     np.savez(buffer, value=np.frombuffer(text.encode(), np.uint8), **entries)
@@ -140,7 +140,7 @@ def archive(text: str, arrays: list[np.ndarray]) -> memoryview:
 
 
 def delete_leftovers(folder: Path) -> None:
-    """Delete the new files that processes which were killed have left in a folder that nobody else uses."""
+    """Delete temporary files left by killed processes in a folder that no other process uses."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if TEMPORARY.fullmatch(entry.name) and is_own_file(entry.stat(follow_symlinks=False)):
@@ -149,7 +149,7 @@ def delete_leftovers(folder: Path) -> None:
 
 
 def is_own_file(status: os.stat_result) -> bool:
-    """Whether a file is a regular one of this user's."""
+    """Whether a file is a regular file that belongs to this user."""
     return stat.S_ISREG(status.st_mode) and is_own(status)
 
 
@@ -157,26 +157,26 @@ def is_own_file(status: os.stat_result) -> bool:
 
 
 def read(path: Path) -> Any:
-    """The value in a file.
+    """Read the value in a file.
 
     Raises
     ------
     CorruptFile
-        If the file is damaged, or none of ours, or cannot be read.
+        If the file is damaged, was not written by ``write``, or cannot be read.
     FileNotFoundError
-        If there is none.
+        If there is no file.
     """
     with open_regular(path) as file:
         check_digest(file)
         try:
             arrays = dict(entries(file))
             return decoded(json.loads(arrays.pop("value").tobytes()), arrays)
-        except Exception as error:  # of a file that was made to look like one of ours
+        except Exception as error:  # a file that was made to look like one of ours
             raise CorruptFile("is damaged") from error
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether there is something at a path that ``write`` has not written, not even in part."""
+    """Whether there is a file at a path that ``write`` has not written, not even partly."""
     try:
         with open_regular(path) as file:
             return not has_mark(file)
@@ -187,14 +187,14 @@ def is_foreign(path: Path) -> bool:
 
 
 def has_mark(file: BinaryIO) -> bool:
-    """Whether a file ends as ours do. Leaves it at what is behind the mark."""
+    """Whether a file ends with our mark and a digest. Leaves the file position after the mark."""
     size = file.seek(0, os.SEEK_END) - TRAILER
     file.seek(max(size, 0))
     return size >= 0 and file.read(len(MARK)) == MARK
 
 
 def is_state(path: Path) -> bool:
-    """Whether a file is one that ``write`` has written, and whole."""
+    """Whether a file was written by ``write`` and is complete."""
     try:
         with open_regular(path) as file:
             check_digest(file)
@@ -205,7 +205,7 @@ def is_state(path: Path) -> bool:
 
 @contextlib.contextmanager
 def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """A file to read, which must be a regular one: no folder, no pipe, no link."""
+    """Open a file for reading; raise ``CorruptFile`` if it is a folder, a pipe or a link."""
     try:
         descriptor = open_no_link(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -240,7 +240,7 @@ def check_digest(file: BinaryIO) -> None:
 
 
 def entries(file: BinaryIO) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays in a file by their names. None takes more memory than the file has bytes."""
+    """Yield the names and arrays in a file. No array takes more memory than the file has bytes."""
     with zipfile.ZipFile(file) as archived:
         for info in archived.infolist():
             if info.compress_type != zipfile.ZIP_STORED:
@@ -263,7 +263,7 @@ def entries(file: BinaryIO) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value can be written."""
+    """Whether a value can be stored."""
     try:
         encoded(value, [])
     except (NotPlain, RecursionError):
@@ -272,7 +272,7 @@ def is_plain(value: Any) -> bool:
 
 
 def encoded(value: Any, arrays: list[np.ndarray]) -> Any:
-    """A value as JSON has it; its arrays are added to ``arrays``."""
+    """Convert a value for JSON, and add its arrays to ``arrays``."""
     if type(value) in PLAIN:
         return value
     if (
@@ -280,7 +280,7 @@ def encoded(value: Any, arrays: list[np.ndarray]) -> Any:
         and not value.dtype.hasobject
         and value.dtype.names is None
     ):
-        arrays.append(np.array(value, order="C"))  # a copy: it may be written later
+        arrays.append(np.array(value, order="C"))  # a copy, as it may be written later
         kind = "scalar" if isinstance(value, np.generic) else "array"
         dtype = value.dtype.str if value.dtype.kind in NATIVE else value.dtype.name
         return {kind: len(arrays) - 1, "dtype": dtype, "shape": list(value.shape)}
@@ -326,6 +326,6 @@ def decoded(value: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def raw(array: np.ndarray) -> np.ndarray:
-    """An array in a type that numpy's format knows: half-precision types of others as bytes."""
+    """Return an array in a dtype that numpy's format supports; other dtypes, such as bfloat16, as bytes."""
     array = np.ascontiguousarray(array)
     return array if array.dtype.kind in NATIVE else array.reshape(-1).view(np.uint8)

@@ -1,1 +1,1 @@
-"""The process: loading Keras, the cache of compiled programs, BLAS, processor, memory and files."""
+"""Process-level services: loading Keras, the cache of compiled programs, BLAS, CPU, memory and files."""

@@ -1,18 +1,19 @@
-"""Compiled programs kept on disk, so that the next session need not compile them again.
+"""Caches compiled programs on disk, so that later sessions need not compile them again.
 
-JAX and TensorFlow can both do that; each wants to be told in the environment before it loads. Where, says the
-environment variable ``KERASFIT_CACHE``, which R sets. Without it nothing is kept. JAX reads its variables as
-it loads, and they are restored then; TensorFlow reads its own when it compiles first, so it stays set.
+JAX and TensorFlow both support this, and are configured by environment variables before they load. The
+environment variable ``KERASFIT_CACHE``, which R sets, names the folder; without it nothing is cached. JAX
+reads its variables when it loads, after which they are restored. TensorFlow reads its variable when it
+compiles for the first time, so it stays set.
 
-It may name any folder, also one with files of the user's. Everything that is written or deleted here lies in
-one folder of our own inside it, which is recognised by the file ``FORMAT``::
+``KERASFIT_CACHE`` may name any folder, also one with the user's files. All files written or deleted here are
+in kerasfit's own folder inside it, which is recognized by the file ``FORMAT``::
 
     <KERASFIT_CACHE>/kerasfit-programs/            made with mode 0700
         CACHEDIR.TAG  FORMAT  checked
         <16 hexadecimal digits: the processor>/jax/         jit_step-<64 hexadecimal digits>-cache
                                                tensorflow/  xla_compile_cache__<number>__<number>__<device>.pb
 
-Deleted are only regular files at that depth whose names are as those backends make them.
+Only regular files at that depth with names as these backends create them are deleted.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
 # Compiled programs that kerasfit keeps. The folder may be deleted, and need not be in a backup.
 # About such files: https://bford.info/cachedir/
 """
-CHECKED = "checked"  # its time is that of the last look for damaged programs
-KEPT_DAYS = 60  # since a program was used last
+CHECKED = "checked"  # the time of this file is that of the last check for damaged programs
+KEPT_DAYS = 60  # since the last use of a program
 KEPT_BYTES = 500_000_000
 PROCESSOR = re.compile("[0-9a-f]{16}")
 PROGRAMS = {
@@ -49,14 +50,14 @@ PROGRAMS = {
     "tensorflow": re.compile(r"xla_compile_cache__[0-9]+__[0-9]+__.+\.pb(\.tmp)?"),
 }
 
-_folder: Path | None = None  # ours, once it has been found to be so
-_refusals: dict[str, str] = {}  # why a backend keeps none although they were wanted; until that has been said
-_before: dict[str, str | None] = {}  # the environment variables that are set here, as they were
+_folder: Path | None = None  # our folder, once it has passed the checks
+_refusals: dict[str, str] = {}  # backend → why its programs cannot be cached, until the user is warned
+_before: dict[str, str | None] = {}  # the previous values of the environment variables that are set here
 XLA_FLAG = "--tf_xla_persistent_cache_directory="
 
 
 def keep_programs() -> None:
-    """Have backends that load from now on keep what they compile, unless they have been told already."""
+    """Make backends that load later cache their compiled programs, unless they are configured already."""
     global _folder
     forget_inherited_folder()
     given = os.environ.get("KERASFIT_CACHE")
@@ -79,7 +80,7 @@ def keep_programs() -> None:
     }.items():
         set_variable(name, os.environ.get(name, value))
     flags = os.environ.get("TF_XLA_FLAGS", "").strip()
-    if "persistent_cache" in flags or flags[:1] not in ("", "-"):  # or it is the name of a file with flags
+    if "persistent_cache" in flags or flags[:1] not in ("", "-"):  # the latter names a file with flags
         return
     if not is_utf8_in_c(str(tensorflow)):
         _refusals["tensorflow"] = f"TensorFlow cannot read the name {tensorflow} in this system's code page."
@@ -94,10 +95,10 @@ def set_variable(name: str, value: str) -> None:
 
 
 def restore_variables(backend: str) -> None:
-    """Take back, once a backend has loaded, the environment variables that it needs no more.
+    """Restore the environment variables that a backend no longer needs once it has loaded.
 
-    Child processes would inherit them, and Python programs that have nothing to do with kerasfit keep their
-    programs in our folder. TensorFlow reads its flags when it compiles first.
+    Otherwise child processes would inherit them, and unrelated Python programs would cache their programs in
+    our folder. TensorFlow still needs its flags until it first compiles.
     """
     needed = {"TF_XLA_FLAGS"} if backend == "tensorflow" else set()
     for name in _before.keys() - needed:
@@ -109,7 +110,7 @@ def restore_variables(backend: str) -> None:
 
 
 def forget_inherited_folder() -> None:
-    """Drop TensorFlow's flag if it comes from a parent process: this one may keep programs elsewhere."""
+    """Drop TensorFlow's flag if it was inherited from a parent process, whose cache may be elsewhere."""
     flags = os.environ.get("TF_XLA_FLAGS", "")
     if FOLDER in flags:
         value = r'"(?:[^"\\]|\\.)*"|\S*'
@@ -118,7 +119,7 @@ def forget_inherited_folder() -> None:
 
 
 def warn_if_refused(backend: str) -> None:
-    """Say once why the programs that a backend compiles are not kept, if they should be."""
+    """Warn once if the compiled programs of a backend should be cached but cannot be."""
     if reason := _refusals.pop(backend, None):
         warnings.warn(
             f"Compiled programs are not kept for the next session: {reason} "
@@ -128,7 +129,7 @@ def warn_if_refused(backend: str) -> None:
 
 
 def is_text(path: str) -> bool:
-    """Whether a path consists of letters, as JAX wants it; in the C locale, some bytes of names are none."""
+    """Whether a path is valid text, as JAX requires; in the C locale, some bytes of names are not."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -137,12 +138,12 @@ def is_text(path: str) -> bool:
 
 
 def is_utf8_in_c(text: str) -> bool:
-    """Whether C code finds a text in UTF-8, as TensorFlow wants paths, in an environment variable."""
+    """Whether C code reads this text as UTF-8, as TensorFlow requires, from an environment variable."""
     return text.isascii() or not IS_WINDOWS or text.encode("mbcs", "replace") == text.encode()
 
 
 def quoted(value: str) -> str:
-    """The value of a flag in TF_XLA_FLAGS, which would end at a space."""
+    """Quote the value of a flag in TF_XLA_FLAGS, which would otherwise end at a space."""
     if re.fullmatch(r"[\w:/.,=@%+-]+", value, re.ASCII):
         return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -152,14 +153,14 @@ def quoted(value: str) -> str:
 
 
 def backend_folder(folder: Path, backend: str) -> Path:
-    """Where a backend keeps programs for this processor."""
+    """Return the folder of a backend's programs for this processor."""
     for name in (processor(), backend):
         folder = make_private(folder / name)
     return folder
 
 
 def programs() -> Iterator[tuple[Path, os.stat_result]]:
-    """The compiled programs in our folder, each with what the file system says of it."""
+    """Yield the compiled programs in our folder, each with its ``lstat()`` result."""
     for folder in entries(_folder):
         for backend, name in PROGRAMS.items() if PROCESSOR.fullmatch(folder.name) else ():
             for file in entries(folder / backend):
@@ -170,18 +171,18 @@ def programs() -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def entries(folder: Path | None) -> list[Path]:
-    """What is in a folder; nothing if it is none, or a link to one."""
+    """Return the entries of a folder; empty if it is not a folder, or a link to one."""
     try:
         return list(folder.iterdir()) if folder and stat.S_ISDIR(folder.lstat().st_mode) else []
     except OSError:
         return []
 
 
-# ---- what is deleted -----------------------------------------------------------------------------------
+# ---- deletion ------------------------------------------------------------------------------------------
 
 
 def remove_unused() -> None:
-    """Delete programs that were used long ago, and the least recently used of those that are too much."""
+    """Delete programs not used for ``KEPT_DAYS``, and the least recently used ones above ``KEPT_BYTES``."""
     oldest, size = time.time() - KEPT_DAYS * 24 * 3600, 0
     newest_first = sorted(programs(), key=lambda program: last_use(program[1]), reverse=True)
     for file, info in newest_first:
@@ -196,22 +197,22 @@ def last_use(info: os.stat_result) -> float:
 
 
 def remove_damaged() -> bool:
-    """Delete programs that are not whole, and say whether there were any.
+    """Delete incomplete programs; return whether there were any.
 
-    What a process that was killed, or one that still writes, has left of one is an error of TensorFlow's and
-    a warning of JAX's each time that they would compile it. Looked at are those that have been written since
-    the last time.
+    An incomplete program, left by a process that was killed or is still writing, causes an error in
+    TensorFlow and a warning in JAX whenever they would compile it. Only programs written since the last check
+    are examined.
     """
     if _folder is None:
         return False
     now, last, damaged = time.time(), last_check(), False
     for file, info in programs():
         with contextlib.suppress(OSError):
-            is_written = file.suffix != ".tmp"  # TensorFlow renames it when it is
+            is_written = file.suffix != ".tmp"  # TensorFlow renames it when it is complete
             if is_written and info.st_mtime >= last and not WHOLE[file.parent.name](file):
                 file.unlink()
                 damaged = True
-    note_check(now)
+    store_check_time(now)
     return damaged
 
 
@@ -222,8 +223,8 @@ def last_check() -> float:
         return 0.0
 
 
-def note_check(when: float) -> None:
-    """Keep a time as that of a file, which replaces the one before."""
+def store_check_time(when: float) -> None:
+    """Store a time as the modification time of the file ``CHECKED``."""
     with contextlib.suppress(OSError):
         descriptor, new = tempfile.mkstemp(prefix=f"{CHECKED}-", dir=_folder)
         os.close(descriptor)
@@ -235,9 +236,9 @@ def note_check(when: float) -> None:
 
 
 def is_whole_message(file: Path) -> bool:
-    """Whether a file is a message of Protocol Buffers to its end.
+    """Whether a file is a complete Protocol Buffers message, judged by its outermost fields.
 
-    Source: https://protobuf.dev/programming-guides/encoding/, of which the outermost fields are read.
+    Source: https://protobuf.dev/programming-guides/encoding/
     """
     fixed_sizes = {1: 8, 5: 4}
     with file.open("rb") as content:
@@ -263,7 +264,7 @@ def is_whole_message(file: Path) -> bool:
 
 
 def is_whole_stream(file: Path) -> bool:
-    """Whether a file that zlib has compressed, as JAX does without the package zstandard, has its end."""
+    """Whether a zlib-compressed file is complete. JAX uses zlib without the package zstandard."""
     content = file.read_bytes()
     if content[:1] != b"x" or not file.name.endswith("-cache"):
         return True
@@ -277,7 +278,7 @@ WHOLE = {"tensorflow": is_whole_message, "jax": is_whole_stream}
 
 
 def processor() -> str:
-    """A name for what this processor can do: a program compiled for another one may crash on it."""
+    """Return a hash of this processor's features: a program compiled for others may crash on it."""
     known = sorted(abilities()) or [platform.processor()]
     described = "\n".join([platform.system(), platform.machine(), *known])
     return hashlib.sha256(described.encode()).hexdigest()[:16]

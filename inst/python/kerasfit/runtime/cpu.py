@@ -1,4 +1,4 @@
-"""What the processor can do, as far as Linux tells."""
+"""The features of the processor, as reported by Linux."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @functools.cache
 def abilities() -> frozenset[str]:
-    """The names that Linux has for them, such as "avx512f", with the processor's own; none elsewhere."""
+    """Return the CPU flags, for example "avx512f", and the CPU's model name; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""File operations that some systems lack, or that Windows does in another way."""
+"""File operations that some systems lack, or that work differently on Windows."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from typing import BinaryIO
 IS_WINDOWS = sys.platform == "win32"
 WINDOWS_JUNCTION = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT
 BUSY_SECONDS = 1.0
-NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # what file systems answer that cannot do it
+NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # errors of file systems without fsync
 
 
 def is_link(info: os.stat_result) -> bool:
-    """Whether ``lstat()`` has found a symbolic link, or a junction, as Windows has them."""
+    """Whether an ``lstat()`` result is a symbolic link, or a junction on Windows."""
     return stat.S_ISLNK(info.st_mode) or getattr(info, "st_reparse_tag", 0) == WINDOWS_JUNCTION
 
 
 def is_own(info: os.stat_result) -> bool:
-    """Whether this user is the owner; yes where the system does not say, as on Windows."""
+    """Whether this user is the owner; True if the system does not report it, for example on Windows."""
     return not hasattr(os, "geteuid") or info.st_uid == os.geteuid()
 
 
 def open_no_link(path: str | Path, flags: int) -> int:
-    """A descriptor of a file for its owner only.
+    """Open a file without following links, and return its descriptor. New files are for their owner only.
 
-    Does not wait for the other end of a pipe.
+    Does not block on a pipe whose other end is not open.
 
     Raises
     ------
@@ -47,9 +47,10 @@ def open_no_link(path: str | Path, flags: int) -> int:
 
 
 def open_folder(path: str | Path) -> int | None:
-    """A descriptor of a folder, which stays that of this folder when another one takes its place.
+    """Return a descriptor of a folder, which stays valid when another folder takes its place.
 
-    None where the system opens no folders. Windows does not, nor does it rename one with an open file in it.
+    None if the system does not open folders. Windows does not, but there a folder with an open file cannot be
+    renamed.
     """
     try:
         return os.open(path, os.O_RDONLY)
@@ -58,11 +59,11 @@ def open_folder(path: str | Path) -> int | None:
 
 
 def replace(new: str | Path, path: str | Path, folder: int | None = None) -> None:
-    """Rename a closed file to a name that there may be already.
+    """Rename a closed file, replacing an existing file of the new name.
 
-    Relative paths are in ``folder``, if the descriptor of one is given.
+    Relative paths are in ``folder``, if its descriptor is given.
 
-    Windows refuses while somebody reads the old file, as virus scanners do with each new one: then once more.
+    Windows refuses while another process reads the old file, as virus scanners do; then this tries again.
     """
     give_up = time.monotonic() + BUSY_SECONDS
     while True:
@@ -76,7 +77,7 @@ def replace(new: str | Path, path: str | Path, folder: int | None = None) -> Non
 
 
 def sync(descriptor: int) -> None:
-    """Put what has been written on the disk, where the file system can."""
+    """Flush a file to the disk, if the file system supports it."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -85,7 +86,7 @@ def sync(descriptor: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put a folder's names on the disk, where the system has a way to."""
+    """Flush a folder's entries to the disk, if the system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -96,9 +97,9 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def new_file(folder: str | Path) -> Iterator[tuple[BinaryIO, str]]:
-    """A new file in a folder, for its owner only; the block gives it its final name, or it is deleted.
+    """Create a temporary file, for its owner only; the block renames it. It is deleted after an exception.
 
-    The block closes it before: Windows renames and deletes no open file.
+    The block must close it before renaming, as Windows cannot rename or delete open files.
     """
     descriptor, name = tempfile.mkstemp(prefix=".kerasfit-", suffix=".tmp", dir=folder)
     with open(descriptor, "wb") as file:

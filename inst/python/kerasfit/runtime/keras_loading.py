@@ -1,10 +1,10 @@
-"""Loading Keras, without its backend's chatter and in less time.
+"""Loads Keras faster, and without the messages of its backend.
 
-TensorFlow writes lines about CPU features and missing GPUs to the process's standard error while it loads,
-some of them before its own log level (``TF_CPP_MIN_LOG_LEVEL``) is looked at. Whoever has set that variable
-to less than 3 wants to see them.
+TensorFlow writes messages about CPU features and missing GPUs to the process's standard error while it loads,
+some of them before it reads its log level (``TF_CPP_MIN_LOG_LEVEL``). They are shown if the user has set that
+variable to less than 3.
 
-Python looks for garbage again and again while half a million objects come to be: a fifth of the time.
+Loading creates half a million objects, and Python's repeated garbage collections take a fifth of the time.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from kerasfit.runtime.compilation_cache import keep_programs, restore_variables
 from kerasfit.runtime.torch_blas import load_torch_library
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-FATAL = "3"  # other errors are exceptions too
+FATAL = "3"  # the other errors are raised as exceptions too
 INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Drop what is written to the file descriptor of standard error, unless the user has set a log level."""
+    """Discard output to the file descriptor of standard error, unless the user has set a log level."""
     if os.environ.setdefault(LOG_LEVEL, FATAL) != FATAL:
         yield
         return
     with contextlib.suppress(AttributeError, ValueError, OSError):
         sys.stderr.flush()
     with contextlib.ExitStack() as afterwards:
-        with contextlib.suppress(OSError):  # a process without standard error, as that of Rgui
+        with contextlib.suppress(OSError):  # a process without standard error, for example Rgui
             stderr = os.dup(2)
             afterwards.callback(os.close, stderr)
             afterwards.callback(os.dup2, stderr, 2)
@@ -43,9 +43,9 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_collection() -> Iterator[None]:
-    """Have Python look for garbage once, at the end; later collections pass over all that is there by then.
+    """Collect garbage only once, at the end of the block; later collections skip the objects that then exist.
 
-    What there is by then are modules, unless Keras had been loaded before.
+    Those are only modules, unless Keras was loaded before; then this does nothing.
     """
     if "keras" in sys.modules or not gc.isenabled():
         yield
@@ -61,9 +61,9 @@ def one_collection() -> Iterator[None]:
 
 @contextlib.contextmanager
 def no_empty_folder() -> Iterator[None]:
-    """Remove the folder for ``torch.compile()`` that PyTorch makes among temporary files when it loads.
+    """Remove the temporary folder for ``torch.compile()`` that PyTorch creates when it loads.
 
-    PyTorch makes it again where it needs it. A folder that the user names, or one with files, stays.
+    PyTorch creates it again when needed. A folder named by the user, or one with files, is kept.
     """
     given = os.environ.get(INDUCTOR_CACHE)
     try:

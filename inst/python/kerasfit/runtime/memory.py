@@ -1,8 +1,8 @@
-"""Memory of arrays, and for arrays that backends use as it is.
+"""Aligned memory for arrays that backends use without copying, and reuse of freed memory.
 
 The system takes several times as long to provide memory as it takes to write it, and longer in a virtual
-machine that asks its host. So what a large array leaves is kept for the next one, and the system told that it
-may take it back whenever memory is short.
+machine. So the memory of a large array is kept for the next one, and the system may take it back whenever
+memory is short.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-ALIGNMENT = 64  # bytes: what TensorFlow and JAX want of memory that they use as it is
-LARGE = 2**24  # bytes: what smaller arrays leave, malloc() keeps
-KEPT = 2**30  # bytes, in all
+ALIGNMENT = 64  # bytes, required by TensorFlow and JAX to use memory without copying
+LARGE = 2**24  # bytes; malloc() itself keeps the memory of smaller arrays
+KEPT = 2**30  # bytes in total
 
 _kept: list[mmap.mmap] = []
 
@@ -26,8 +26,8 @@ def is_aligned(array: np.ndarray) -> bool:
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array in row-major order, with any values, that backends can use without copying it."""
-    if dtype.hasobject:  # bytes that are no text, which only Python may write
+    """Return an uninitialized array in row-major order that backends can use without copying."""
+    if dtype.hasobject:  # Python objects, for example bytes, which only Python may write
         return np.empty(shape, dtype)
     size = math.prod(shape) * dtype.itemsize
     memory = large_memory(size) if size >= LARGE and hasattr(mmap, "MADV_FREE") else None
@@ -38,13 +38,13 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def large_memory(size: int) -> np.ndarray | None:
-    """At least so many bytes, which are kept when no array uses them any more; None if the system refuses."""
+    """Return at least ``size`` bytes, kept when no array uses them any more; None if the system refuses."""
     block = None
     for kept in sorted(_kept, key=len):
         if size <= len(kept) <= 2 * size:
             try:
                 _kept.remove(kept)
-            except ValueError:  # another thread has it now
+            except ValueError:  # another thread has taken it
                 continue
             block = kept
             break
@@ -60,7 +60,7 @@ def large_memory(size: int) -> np.ndarray | None:
 
 
 def advise(block: mmap.mmap, advice: str) -> bool:
-    """Tell the system how memory will be used. False if it does not listen, as kernels without huge pages."""
+    """Advise the system how memory will be used. Returns False if it does not support the advice."""
     try:
         block.madvise(getattr(mmap, advice))
     except (AttributeError, OSError):
@@ -70,17 +70,17 @@ def advise(block: mmap.mmap, advice: str) -> bool:
 
 def keep(block: mmap.mmap) -> None:
     if not advise(block, "MADV_FREE"):
-        return  # the system could not take it back
+        return  # the system could not take the memory back
     _kept.append(block)
     while sum(map(len, _kept)) > KEPT:
         del _kept[:1]
 
 
 def elements_around(array: np.ndarray) -> tuple[np.ndarray, int] | None:
-    """The memory of an array from the aligned address before it, flat, and where in it the array begins.
+    """Return a flat view that starts at the aligned address before an array, and the array's offset in it.
 
-    Or None if the array is not in row-major order, or begins in the middle of an element. What lies before it
-    is on the same page of memory, and may be read.
+    None if the array is not in row-major order, or the offset is not a whole number of elements. The bytes
+    before the array are on the same page of memory, so they may be read.
     """
     address, readonly = array.__array_interface__["data"]
     before, rest = divmod(address % ALIGNMENT, array.itemsize)

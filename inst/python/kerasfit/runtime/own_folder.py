@@ -1,7 +1,7 @@
-"""Folders of our own inside a folder of the user's, in which files may be replaced and deleted.
+"""Opens kerasfit's own folder inside a folder of the user, where files may be replaced and deleted.
 
-Such a folder has a fixed name, and a file ``FORMAT`` that tells it from a folder of the user's of that name.
-It is a real folder, no link, and nobody but this user may write to it: what has been checked stays so.
+The folder has a fixed name, and a file ``FORMAT`` that distinguishes it from a user's folder of that name.
+It is a real folder, not a link, and only this user may write to it, so the checks remain valid.
 """
 
 from __future__ import annotations
@@ -18,30 +18,34 @@ MARKER = "FORMAT"
 
 
 class UnusableFolder(Exception):
-    """A folder that is not to be written to, with the reason as a sentence."""
+    """A folder must not be written to; the message is the reason as a sentence."""
 
     def __init__(self, reason: str):
-        super().__init__(reason.encode("utf-8", "backslashreplace").decode("utf-8"))  # names in the C locale
+        # Escape what file names in the C locale may contain
+        super().__init__(reason.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def open_own_folder(
     given: str | Path, name: str, format: bytes, others: Mapping[str, bytes] | None = None
 ) -> Path:
-    """Our folder of a name inside the folder that was given; both are made if there are none.
+    """Return our folder inside the user's folder; both are created if they do not exist.
 
     Parameters
     ----------
     given
-        The user's folder. If it is a link, the folder that it leads to.
+        The user's folder. If it is a link, its target is used.
+    name
+        The name of our folder.
     format
-        What is in ``FORMAT``.
+        The content of ``FORMAT``.
     others
-        More files that a new folder has, by name.
+        More files for a new folder: name → content.
 
     Raises
     ------
     UnusableFolder
-        If the folder cannot be made, may not be ours alone, or has another format or none.
+        If the folder cannot be created, others may be able to write to it, or its format is missing or
+        different.
     """
     try:
         given = Path(os.path.realpath(given))
@@ -59,7 +63,7 @@ def open_own_folder(
 
 
 def make_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Make a folder under another name and rename it, so that no process sees it without its contents."""
+    """Create a folder under another name and rename it, so that no process sees it without its contents."""
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))  # mode 0700
     try:
         for name, content in contents.items():
@@ -74,7 +78,7 @@ def make_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def make_private(folder: Path) -> Path:
-    """A folder that only this user can use, made if there is none."""
+    """Create a folder that only this user can use, if it does not exist, and return it."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         check_owner(folder)
@@ -84,9 +88,9 @@ def make_private(folder: Path) -> Path:
 
 
 def check_owner(folder: Path, shared: bool = False) -> None:
-    """An error unless a folder is a real one that only its owner, this user, may write to.
+    """Raise ``UnusableFolder`` unless this is a real folder that only its owner, this user, may write to.
 
-    A ``shared`` one may be root's, as /tmp is, where others cannot rename what is ours.
+    A ``shared`` folder may belong to root, as /tmp does, where others cannot rename our files.
     """
     info = folder.lstat()
     if is_link(info):
@@ -100,9 +104,9 @@ def check_owner(folder: Path, shared: bool = False) -> None:
 
 
 def others_may_write(info: os.stat_result) -> bool:
-    """Whether a folder's mode lets anybody but this user write to it; the user's own group is nobody else.
+    """Whether a folder's mode lets other users write to it; a group with only this user does not count.
 
-    Windows has other permissions, which are not looked at.
+    Permissions on Windows are different, and are not checked.
     """
     if not hasattr(os, "geteuid"):
         return False
@@ -121,7 +125,7 @@ def others_may_write(info: os.stat_result) -> bool:
 
 
 def read_marker(file: Path) -> bytes:
-    """The content of a small regular file; nothing for whatever else there is."""
+    """Return the content of a small regular file; empty if there is none."""
     try:
         descriptor = open_no_link(file, os.O_RDONLY)
     except OSError:
