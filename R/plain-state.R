@@ -12,16 +12,18 @@ state_to_core <- function(value, owner, element = "") {
   if (isS4(value) || reticulate::is_py_object(value)) {
     abort_unsupported_state(value, owner, element)
   }
+  # methods of its class, such as those of bit64, may convert it; an environment cannot be unclassed
+  plain <- if (is.atomic(value) || is.list(value)) unclass(value)
   elements <- switch(
     typeof(value),
     "NULL" = NULL,
     logical = ,
-    integer = array(as.integer(value)),
-    double = array(as.double(value)),
-    complex = array(as.complex(value)),
-    character = lapply(enc2utf8(as.vector(value)), function(string) if (!is.na(string)) string),
-    raw = array(as.integer(value)),
-    list = elements_to_core(unclass(value), owner, element),
+    integer = array(as.integer(plain)),
+    double = array(as.double(plain)),
+    complex = array(as.complex(plain)),
+    character = lapply(enc2utf8(as.vector(plain)), function(string) if (!is.na(string)) string),
+    raw = array(as.integer(plain)),
+    list = elements_to_core(plain, owner, element),
     abort_unsupported_state(value, owner, element)
   )
   attributes <- attributes(value)

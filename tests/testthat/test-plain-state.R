@@ -36,6 +36,9 @@ test_that("plain R values are restored from a stored state unchanged", {
     structure(list(1), class = c("own", "list"), extra = list(more = 1L)),
     structure(1:2, class = "integer64")
   )
+  if (requireNamespace("bit64", quietly = TRUE)) {
+    values <- c(values, list(bit64::as.integer64(c(1, NA, 2^40))))
+  }
   for (value in values) {
     expect_identical(stored_and_read(value), value)
   }
