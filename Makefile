@@ -39,6 +39,7 @@ test-all: lint
 lint: setup
 	$(VENV_PYTHON) -m ruff check inst/python tests benchmarks tools
 	$(VENV_PYTHON) -m ruff format --check inst/python tests benchmarks tools
+	$(VENV_PYTHON) -m mypy
 	.venv/bin/air format --check R tests tools inst/examples
 	Rscript tools/lint.R
 

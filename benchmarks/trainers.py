@@ -43,7 +43,7 @@ def train(trainer: str, work: Work, epochs: int | None = None) -> None:
 def warm_run(trainer: str, work: Work) -> Callable[[], None]:
     """A function that trains a work; kerasfit first trains until XLA has taken over."""
     if trainer == "kerasfit":
-        from kerasfit.keras_private import xla_pays_after
+        from kerasfit.layer_traits import xla_pays_after
 
         train(trainer, work, epochs=math.ceil(xla_pays_after(work.model) * work.epochs / work.steps) + 1)
     return partial(train, trainer, work)

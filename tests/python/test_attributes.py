@@ -12,7 +12,7 @@ import pytest
 from keras import layers
 
 import kerasfit
-from kerasfit import keras_private
+from kerasfit import keras_private, layer_traits
 from kerasfit.engines import engine_for
 from kerasfit.engines.attributes import Attributes
 
@@ -259,7 +259,7 @@ def test_recording_becomes_rarer_when_attributes_change_at_every_step():
 @on_tensorflow
 def test_xla_does_not_take_over_a_step_whose_attributes_changed(monkeypatch):
     """XLA would trace the step with the new attributes, whereas Keras keeps using what it has traced."""
-    monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 8)
+    monkeypatch.setattr(layer_traits, "xla_pays_after", lambda model: 8)
     assert_as_in_keras(lambda model: setattr(model.optimizer, "clipnorm", 1e-4), epochs=4)
 
 

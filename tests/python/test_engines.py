@@ -13,7 +13,7 @@ import pytest
 from keras import layers, ops
 
 import kerasfit
-from kerasfit import keras_private
+from kerasfit import keras_private, layer_traits
 from kerasfit.engines import engine_class, engine_for, kernels
 from kerasfit.engines.kernels import convolution, dropout, matmul, pooling, recurrent, replace
 from kerasfit.live import View
@@ -67,7 +67,7 @@ def model_xla_cannot_compile():
 @pytest.fixture
 def xla_after_three_steps(monkeypatch):
     """Make XLA take over from TensorFlow's graph after 3 steps."""
-    monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 3)
+    monkeypatch.setattr(layer_traits, "xla_pays_after", lambda model: 3)
 
 
 @on_tensorflow
@@ -124,12 +124,14 @@ def test_xla_takes_over_at_the_same_step_with_and_without_breaks(xla_after_three
     ],
 )
 def test_xla_compiles_in_the_background_without_changing_results(monkeypatch, build, few):
-    from kerasfit.engines.tensorflow import engine, steps
+    from kerasfit.engines.tensorflow import compiled_loop, engine
 
-    monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 40)
+    monkeypatch.setattr(layer_traits, "xla_pays_after", lambda model: 40)
     monkeypatch.setattr(engine, "FEW_BATCHES", few)
-    ahead, submit = [], steps.COMPILER.submit
-    monkeypatch.setattr(steps.COMPILER, "submit", lambda compile: ahead.append(submit(compile)) or ahead[-1])
+    ahead, submit = [], compiled_loop.COMPILER.submit
+    monkeypatch.setattr(
+        compiled_loop.COMPILER, "submit", lambda compile: ahead.append(submit(compile)) or ahead[-1]
+    )
     weights = []
     monkeypatch.setattr(engine, "abilities", set)  # no features that keep convolutions from XLA
     for copied in (0, 10_000):  # parameters; these models have fewer
@@ -146,7 +148,7 @@ def test_xla_compiles_in_the_background_without_changing_results(monkeypatch, bu
 
 @on_tensorflow
 def test_xla_does_not_compile_what_training_will_not_reach(monkeypatch):
-    monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 40)
+    monkeypatch.setattr(layer_traits, "xla_pays_after", lambda model: 40)
     model, x, y = models.dense()
     kerasfit.fit(model, x, y, epochs=8, batch_size=16, verbose=0)
     assert engine_for(model)._ahead is None
@@ -724,7 +726,7 @@ def test_a_loss_may_use_the_derivative_of_a_recurrent_layer(monkeypatch, kind, j
             loss = super().compute_loss(x, y, y_pred, sample_weight, training)
             return loss + ops.mean(slope(lambda x: ops.sum(self(x)), x) ** 2)
 
-    monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 2)
+    monkeypatch.setattr(layer_traits, "xla_pays_after", lambda model: 2)
     seen = recurrent_kernel_calls(monkeypatch, kind)
     x = np.random.default_rng(0).normal(size=(20, 4, 3)).astype("float32")
     losses = []

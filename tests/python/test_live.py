@@ -18,9 +18,10 @@ import models
 import pytest
 
 import kerasfit
-from kerasfit import live
+from kerasfit import live, live_server
 from kerasfit.errors import ArgumentError
-from kerasfit.live import View, server
+from kerasfit.live import View
+from kerasfit.live_server import server
 from kerasfit.runtime import own_folder
 
 
@@ -374,7 +375,7 @@ def test_idle_connections_neither_exhaust_threads_nor_block_the_page(view):
             if number % 20 == 0:
                 polling.request("GET", f"/{view.path}/state.json")
                 assert json.loads(polling.getresponse().read())["status"] == "starting"
-            assert connections_of_server() <= live.MAX_CONNECTIONS
+            assert connections_of_server() <= live_server.MAX_CONNECTIONS
         assert get(view.url) == "the page"
     finally:
         polling.close()
@@ -389,7 +390,7 @@ def test_idle_connections_neither_exhaust_threads_nor_block_the_page(view):
 
 
 def test_a_connection_without_requests_is_closed(view, monkeypatch):
-    monkeypatch.setattr(live.Handler, "timeout", 0.2)
+    monkeypatch.setattr(live_server.Handler, "timeout", 0.2)
     assert answer_to(b"") == answer_to(b"GET / HT") == b""  # the server closes both
 
 

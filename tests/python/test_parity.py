@@ -11,7 +11,7 @@ import pytest
 from oracle import cached_answer
 
 import kerasfit
-from kerasfit import keras_private
+from kerasfit import layer_traits
 from kerasfit.engines import engine_class
 
 BACKEND = keras.backend.backend()
@@ -39,7 +39,7 @@ OPTIMIZERS_WHERE_COMPILED = [
 
 @pytest.fixture(autouse=True)
 def xla_at_once(monkeypatch):
-    monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 0)
+    monkeypatch.setattr(layer_traits, "xla_pays_after", lambda model: 0)
 
 
 def assert_same(ours, theirs, what=""):

@@ -243,7 +243,7 @@ class TestStreams:
         assert self.epochs(open_source(lambda: None), 2) == [[]] * 3
 
     def test_an_epoch_can_restart_the_data(self):
-        assert self.epochs(ArraySource(ten(), batch_size=2), 2, anew=True) == [[0, 2]] * 3
+        assert self.epochs(ArraySource(ten(), batch_size=2), 2, new_pass=True) == [[0, 2]] * 3
 
     def test_minus_one_step_is_a_whole_pass(self):
         assert self.epochs(ArraySource(ten(), batch_size=5), -1) == [[0, 5]] * 3
@@ -276,7 +276,7 @@ class TestStreams:
         stream = stream_of(open_source(pairs(3)), 5)
         stream.begin_epoch()
         list(stream.take(5))
-        assert stream.ran_dry
+        assert stream.ended_early
 
 
 def test_a_dataset_of_known_shapes_has_an_example_of_its_batches():

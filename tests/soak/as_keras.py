@@ -19,7 +19,7 @@ import pytest
 import zoo
 
 import kerasfit
-from kerasfit import keras_private
+from kerasfit import layer_traits
 
 BATCH = 16
 
@@ -31,7 +31,7 @@ def share_of(names: Collection[str]) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def xla_at_once(monkeypatch):
-    monkeypatch.setattr(keras_private, "xla_pays_after", lambda model: 0)
+    monkeypatch.setattr(layer_traits, "xla_pays_after", lambda model: 0)
 
 
 class Verbs:
@@ -109,7 +109,7 @@ def test_a_sequence_of_calls_gives_the_results_of_keras(name):
         model.set_weights([w * 0.9 if w.dtype.kind == "f" else w for w in model.get_weights()])
         yield "evaluated with other weights", verbs.evaluate(x, y, **size)
         yield "predicted with other weights", verbs.predict(x, **size)
-        other = size if keras_private.stateful_batch_size(model) else {"batch_size": 20}
+        other = size if layer_traits.stateful_batch_size(model) else {"batch_size": 20}
         yield "trained in other batches", verbs.fit(x, y, epochs=2, **weights, **other)
         yield "predicted in other batches", verbs.predict(x, **other)
         if not name.endswith("Decay"):

@@ -20,7 +20,7 @@ from choices import Choices
 from random_data import arguments_of, reorder_samples, source_of
 
 import kerasfit
-from kerasfit import keras_private
+from kerasfit import layer_traits
 from kerasfit.engines import engine_class
 
 BACKEND = keras.backend.backend()
@@ -255,8 +255,8 @@ def run(seed: int, fixed: dict[str, str]) -> dict[str, Any]:
 def xla_at_once(c: Choices) -> Any:
     """In half of the cases, make XLA compile TensorFlow's loop from the first step."""
     at_once = c.of("XLA", ["when it pays", "at once"], 0.2) == "at once"
-    pays = (lambda model: 0) if at_once else keras_private.xla_pays_after
-    return patch.object(keras_private, "xla_pays_after", pays)
+    pays = (lambda model: 0) if at_once else layer_traits.xla_pays_after
+    return patch.object(layer_traits, "xla_pays_after", pays)
 
 
 def compared(c: Choices, theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,9 @@ Each module imports only from those below it:
 ``data``            converts data frames, factors and arrays to a model's inputs, targets and weights
 ``arguments``, ``messages``  check scalar arguments, and describe values in errors
 ``error_context``   the user's function, the epoch and the batch of an exception
-``history``, ``timing``, ``interrupts``, ``output``  record, time and stop a run; standard output
-``tensors``, ``variables``, ``model_traits``, ``keras_private``, ``object_origin``  helpers for Keras objects
+``history``, ``logs``, ``timing``, ``interrupts``, ``output``  record, time and stop a run; standard output
+``tensors``, ``variables``, ``keras_private``, ``object_origin``  helpers for objects of Keras
+``model_traits``, ``layer_traits``  properties of a model that decide how it is run
 ``errors``          exception classes
 ``runtime``         the process: loading Keras, caches, BLAS, memory, files
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -230,7 +230,7 @@ def compile_arguments(given: dict[str, Any]) -> dict[str, Any]:
     ArgumentError
         For an invalid value that Keras would accept, to fail later or ignore it.
     """
-    checks = {
+    checks: dict[str, Callable[[str, Any], Any]] = {
         "run_eagerly": flag,
         "auto_scale_loss": flag,
         "jit_compile": flag_or_auto,

@@ -14,10 +14,10 @@ import keras
 from kerasfit import interrupts
 from kerasfit.errors import ArgumentError
 from kerasfit.history import History
+from kerasfit.logs import Logs, logs_to_floats
 from kerasfit.object_origin import package_of
 from kerasfit.run_display import RunDisplay
 from kerasfit.sources import ArraySource, DatasetSource, IteratorSource, LazyArray, Source
-from kerasfit.tensors import numbers
 
 OVERRIDES = {
     "fit": ("fit", "evaluate", "make_train_function", "make_test_function"),
@@ -164,10 +164,10 @@ def check_steps(source: Source | None, argument: str, steps: int | None) -> None
 class InterruptCheck(keras.callbacks.Callback):
     """Ends an evaluation or prediction after the step in which an interrupt occurred."""
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         interrupts.check()
 
-    def on_predict_batch_end(self, batch, logs=None):
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         interrupts.check()
 
 
@@ -178,17 +178,17 @@ class EpochRecorder(keras.callbacks.Callback):
         super().__init__()
         self.record, self.display = history, display
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.display.epoch_begin(epoch + 1, self.params.get("steps"))
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if interrupts.requested():
             self.model.stop_training = self.record.params["interrupted"] = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.record.params["interrupted"]:
             return
-        logs = numbers(logs)
+        logs = logs_to_floats(logs)
         self.record.record(epoch + 1, logs)
         self.record.params["steps"] = self.params.get("steps")
         self.display.epoch_end(epoch + 1, logs)

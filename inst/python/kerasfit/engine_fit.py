@@ -41,12 +41,12 @@ def fit_by_engine(
     if not any(isinstance(callback, keras.callbacks.History) for callback in callbacks):
         callbacks.append(keras.callbacks.History())
     model.history = next(c for c in callbacks if isinstance(c, keras.callbacks.History))
-    validation_stream = validation and validation.stream
+    validation_stream = validation.stream if validation else None
     backup = None
     try:
         with error_context(epoch=schedule.initial_epoch), shapes_explained(model, stream.source):
             if settings := backup_among(callbacks):
-                sources = stream.source, validation_stream and validation_stream.source
+                sources = stream.source, validation_stream.source if validation_stream else None
                 backup = Backup(
                     settings,
                     engine,

@@ -36,7 +36,7 @@ class ArgumentError(KerasfitError, ValueError):
 
     def __init__(self, label: str, reason: str, hint: str | None = None):
         """``label`` is the argument or a part of it: x, x$a, validation_data[[2]]."""
-        super().__init__(reason, argument=re.match(r"[\w.]*", label)[0], hint=hint)
+        super().__init__(reason, argument=re.split(r"[^\w.]", label, maxsplit=1)[0], hint=hint)
 
 
 class StateError(KerasfitError):

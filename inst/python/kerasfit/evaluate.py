@@ -17,7 +17,7 @@ from kerasfit.custom_fit import evaluate_by_model, has_its_own, overrides, predi
 from kerasfit.data.reader import ModelData
 from kerasfit.engines import Engine, engine_for
 from kerasfit.error_context import annotate_error
-from kerasfit.history import columns
+from kerasfit.logs import flatten_metrics
 from kerasfit.nesting import may_be_nested
 from kerasfit.output import with_forgiving_output
 from kerasfit.progress import Progress, Writer
@@ -61,7 +61,7 @@ def evaluate(
     if not takes_any_data:
         check_number_of_inputs(model, source)
     if has_its_own("evaluate", model):
-        return columns(evaluate_by_model(model, source, steps, callbacks))
+        return flatten_metrics(evaluate_by_model(model, source, steps, callbacks))
     engine = engine_for(model, plan, kernels)
     stream = engine.open(source, steps)
     with shapes_explained(model, source):
@@ -74,7 +74,7 @@ def evaluate(
             progress,
         )
         progress.end("Evaluate", logs)
-    return columns(logs)
+    return flatten_metrics(logs)
 
 
 @may_be_nested

@@ -21,7 +21,7 @@ from kerasfit.checks.model import check_compiled, check_trainable
 from kerasfit.checks.shapes import check_shapes
 from kerasfit.custom_fit import fit_by_model, has_its_own, overrides
 from kerasfit.engine_fit import fit_by_engine
-from kerasfit.engines import engine_for
+from kerasfit.engines import Engine, engine_for
 from kerasfit.error_context import annotate_error
 from kerasfit.errors import ArgumentError
 from kerasfit.fit_data import FitData, open_fit_data
@@ -188,37 +188,9 @@ def fit(
     display = RunDisplay(console_for(settings, writer, prompt=own_fit), view)
     with viewed(view, model, history), data.reader.schema_kept():
         if own_fit:
-            fit_by_model(
-                model,
-                history,
-                display,
-                data.training,
-                data.validation,
-                initial_epoch=settings.schedule.initial_epoch,
-                epochs=settings.schedule.epochs,
-                callbacks=settings.callbacks,
-                validation_steps=settings.validation_steps,
-                validation_freq=settings.validation_schedule.for_keras(),
-                shuffle=settings.shuffle,
-                steps_per_epoch=settings.steps_per_epoch,
-                **extra,
-            )
+            train_by_model(model, history, display, data, settings, extra)
         else:
-            engine = engine_for(model, plan, kernels)
-            fit_by_engine(
-                engine,
-                history,
-                display,
-                engine.open(data.training, settings.steps_per_epoch),
-                data.validation
-                and loop.Validation(
-                    engine.open(data.validation, settings.validation_steps), settings.validation_schedule
-                ),
-                reader=data.reader,
-                schedule=settings.schedule,
-                callbacks=settings.callbacks,
-                resume_arguments=resume_arguments(settings, data),
-            )
+            train_by_engine(engine_for(model, plan, kernels), history, display, data, settings)
     if data.levels is None and data.reader.levels:  # in the batches of a generator
         history.params["levels"] = data.reader.levels
     if settings.on_interrupt == "error":
@@ -238,6 +210,53 @@ class FitSettings:
     steps_per_epoch: int | None
     validation_steps: int | None
     on_interrupt: str
+
+
+def train_by_engine(
+    engine: Engine, history: History, display: RunDisplay, data: FitData, settings: FitSettings
+) -> None:
+    """Train with kerasfit's loop."""
+    validation = None
+    if data.validation is not None:
+        stream = engine.open(data.validation, settings.validation_steps)
+        validation = loop.Validation(stream, settings.validation_schedule)
+    fit_by_engine(
+        engine,
+        history,
+        display,
+        engine.open(data.training, settings.steps_per_epoch),
+        validation,
+        reader=data.reader,
+        schedule=settings.schedule,
+        callbacks=settings.callbacks,
+        resume_arguments=resume_arguments(settings, data),
+    )
+
+
+def train_by_model(
+    model: keras.Model,
+    history: History,
+    display: RunDisplay,
+    data: FitData,
+    settings: FitSettings,
+    extra: Mapping[str, Any],
+) -> None:
+    """Train with the model's own ``fit()``."""
+    fit_by_model(
+        model,
+        history,
+        display,
+        data.training,
+        data.validation,
+        initial_epoch=settings.schedule.initial_epoch,
+        epochs=settings.schedule.epochs,
+        callbacks=settings.callbacks,
+        validation_steps=settings.validation_steps,
+        validation_freq=settings.validation_schedule.for_keras(),
+        shuffle=settings.shuffle,
+        steps_per_epoch=settings.steps_per_epoch,
+        **extra,
+    )
 
 
 def unknown_arguments(extra: Mapping[str, Any]) -> ArgumentError:

@@ -77,7 +77,7 @@ def open_fit_data(
     weights = class_weights(class_weight, x, levels, reader)
     if validation_data is not None and is_array_like(validation_data):
         validation_data = validation_arrays(model, validation_data, x, y, reader)
-    opened = {"batch_size": batch_size, "steps": steps_per_epoch, "shuffle": shuffle}
+    training: Source
     validation: Source | None = None
     if validation_data is None and validation_split:
         training, validation = open_split(
@@ -87,10 +87,21 @@ def open_fit_data(
             weights,
             validation_batch_size,
             validation_steps,
-            **opened,
+            batch_size=batch_size,
+            steps=steps_per_epoch,
+            shuffle=shuffle,
         )
     else:
-        training = open_source(x, y, sample_weight, class_weight=weights, reader=reader, **opened)
+        training = open_source(
+            x,
+            y,
+            sample_weight,
+            batch_size=batch_size,
+            steps=steps_per_epoch,
+            shuffle=shuffle,
+            class_weight=weights,
+            reader=reader,
+        )
     check_end(training, "steps_per_epoch", steps_per_epoch)
     if validation_data is not None:
         validation = open_validation(

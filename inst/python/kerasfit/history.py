@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from kerasfit.logs import Logs, flatten_metrics
 
 
 @dataclass
@@ -35,12 +36,12 @@ class History:
     seconds: list[float] = field(default_factory=list)
     _since: float = field(default_factory=time.monotonic, repr=False, compare=False)
 
-    def record(self, epoch: int, logs: dict[str, Any], seconds: float | None = None) -> None:
+    def record(self, epoch: int, logs: Logs, seconds: float | None = None) -> None:
         """Add an epoch with its duration, by default the time since the previous epoch was added.
 
         An array metric gets a column for each element: name_1, name_2, …
         """
-        for name, value in columns(logs).items():
+        for name, value in flatten_metrics(logs).items():
             self.metrics.setdefault(name, [None] * len(self.epochs)).append(value)
         self.epochs.append(epoch)
         now = time.monotonic()
@@ -73,30 +74,3 @@ class History:
         )
         span = f"epochs {self.epochs[0]} to {self.epochs[-1]}" if self.epochs else "no epochs"
         return f"<History of {span}{': ' + last if last else ''}>"
-
-
-def columns(logs: dict[str, Any]) -> dict[str, float]:
-    """Convert logs to floats: one for each element of an array; non-numeric values are dropped."""
-    flat: dict[str, float] = {}
-    for name, value in logs.items():
-        if isinstance(value, float):
-            flat[name] = value
-            continue
-        try:
-            values = np.asarray(value, dtype=float).ravel().tolist()
-        except (TypeError, ValueError):
-            continue
-        names = [name] if len(values) == 1 else [f"{name}_{i}" for i in range(1, len(values) + 1)]
-        flat.update(zip(names, values, strict=True))
-    return flat
-
-
-def format_number(value: float, digits: int = 4) -> str:
-    """Format a metric with fixed decimals, or in scientific notation if it is too small or large for them."""
-    if not math.isfinite(value) or value == 0 or 10.0 ** (-0.75 * digits) <= abs(value) < 1e6:
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}e}"
-
-
-def format_metrics(logs: dict[str, Any], digits: int = 4) -> str:
-    return " - ".join(f"{name}: {format_number(value, digits)}" for name, value in columns(logs).items())

@@ -70,6 +70,7 @@ class deferring_sigint:
     def __init__(self) -> None:
         self.requested = self._asking = False
         self.inner = 0  # nested calls within the one that handles signals
+        self._before: Any = None  # the previous handler
         self._caller: FrameType | None = None
         self._outer: deferring_sigint | None = None
 
@@ -87,7 +88,10 @@ class deferring_sigint:
         _current = self
         if callable(before):  # else the process ignores SIGINT, for example a background job of a shell
             missed = install(self._handle, self._before_in_c)
-            if missed and not _host.flag.value:  # else the handler will be called for this signal
+            flag = flag_of_host()
+            if missed and not (
+                flag is not None and flag.value
+            ):  # else the handler will be called for this signal
                 self.requested = True
 
     def __exit__(self, *exception: object) -> None:
@@ -101,15 +105,15 @@ class deferring_sigint:
         _current = self._caller = None
         if callable(self._before) and install(self._before, self._before_in_c):
             self.requested = True
-        if self.requested and _host is not None and _host.flag is not None:
-            _host.flag.value = 1  # the request was not raised here, so it is the host's again
+        if self.requested and (flag := flag_of_host()) is not None:
+            flag.value = 1  # the request was not raised here, so it is the host's again
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._caller is not None and not self._is_below(frame):
             self._end()
             self._before(number, frame)
-        elif _host is not None and _host.flag is not None:
-            self._request(test_and_clear(_host.flag), frame)
+        elif (flag := flag_of_host()) is not None:
+            self._request(test_and_clear(flag), frame)
         elif not self._asking:  # the previous handler may send the signal again
             self._asking = True
             try:
@@ -194,6 +198,10 @@ def let_threads_call_host() -> None:
     _host.threads_may_call = True
 
 
+def flag_of_host() -> ctypes.c_int | None:
+    return None if _host is None else _host.flag
+
+
 def requested() -> bool:
     """Whether an interrupt has been requested and not been raised yet."""
     if _host is not None and time.monotonic() - _host.polled >= POLL_SECONDS and in_main_thread():
@@ -224,7 +232,7 @@ def take_request() -> bool:
 
     An interrupt that ends a nested call ends the calls around it too.
     """
-    if not requested():
+    if not requested() or _current is None:
         return False
     _current.requested = _current.inner > 0
     return True

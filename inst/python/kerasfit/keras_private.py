@@ -9,7 +9,6 @@ the installed Keras, and each fallback with the name removed.
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -245,17 +244,6 @@ def layers_within(part: Any, seen: dict[int, Any]) -> Iterator[keras.layers.Laye
         yield from layers_within(each, seen)
 
 
-def metrics_reset_variables_only(model: keras.Model) -> bool:
-    """Whether resetting a model's metrics only assigns variables: model and metrics use Keras's methods."""
-    metrics = list(model.metrics)
-    while metrics:
-        metric = metrics.pop()
-        if package_of(type(metric).reset_state) != "keras":
-            return False
-        metrics.extend(getattr(metric, "metrics", None) or [])
-    return "reset_metrics" not in vars(type(model))
-
-
 @contextmanager
 def metrics_forgotten(model: keras.Model) -> Iterator[None]:
     """Drop the metrics of the previous ``compile()`` while the block compiles; restore them if it fails."""
@@ -310,65 +298,14 @@ def wrapped_function(part: Any) -> Any:
     return getattr(part, "fn", private(part, "MeanMetricWrapper._fn", missing))
 
 
-# Layers of Keras that compute each sample's outputs from that sample alone, except in training mode.
-SEPARATE_ROWS = """
-Functional Sequential InputLayer Dense EinsumDense Embedding Identity Masking Activation ReLU LeakyReLU
-PReLU ELU Softmax Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose DepthwiseConv1D
-DepthwiseConv2D SeparableConv1D SeparableConv2D MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D
-AveragePooling2D AveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D
-GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D SimpleRNN LSTM GRU SimpleRNNCell
-LSTMCell GRUCell Bidirectional TimeDistributed BatchNormalization LayerNormalization RMSNormalization
-GroupNormalization UnitNormalization Normalization Rescaling Dropout SpatialDropout1D SpatialDropout2D
-SpatialDropout3D GaussianDropout GaussianNoise ActivityRegularization Add Subtract Multiply Average
-Maximum Minimum Concatenate Flatten Reshape Permute RepeatVector Cropping1D Cropping2D Cropping3D
-UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D MultiHeadAttention
-Attention
-""".split()  # noqa: SIM905
-
-
-def rows_are_separate(model: keras.Model) -> bool:
-    """Whether a model's prediction for a sample does not depend on the other samples of its batch.
-
-    True for models without a fixed batch size that consist of Keras's own layers with Keras's own functions,
-    if no layer operates along the first axis, is in training mode, or keeps a state.
-    """
-    own_step = "predict_step" in vars(model) or type(model).predict_step is not keras.Model.predict_step
-    inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
-    if own_step or not inputs or any(tensor.shape[0] is not None for tensor in inputs):
-        return False
-    return layers_separate_rows(model)
-
-
-def layers_separate_rows(model: keras.Model) -> bool:
-    """Whether each layer of a model computes a sample's outputs from that sample alone."""
-    return all(map(row_is_separate, all_layers(model)))
-
-
-def row_is_separate(layer: keras.layers.Layer) -> bool:
-    if type(layer).__name__ not in SEPARATE_ROWS or package_of(type(layer)) != "keras":
-        return False
-    if isinstance(layer, keras.Model):
-        # other operations, such as those of keras.ops, may do anything
-        operations = getattr(layer, "operations", [])
-        are_layers = all(isinstance(operation, keras.layers.Layer) for operation in operations)
-        return "call" not in vars(layer) and are_layers and not any(map(is_called_with_flag, operations))
-    if getattr(layer, "stateful", False) or not all(
-        is_of_keras(f) for f in vars(layer).values() if callable(f)
-    ):
-        return False
-    if isinstance(layer, keras.layers.EinsumDense):
-        inputs, kernel, outputs = re.split(",|->", layer.equation.replace(" ", ""))
-        return inputs[0] == outputs[0] and inputs[0] not in kernel.replace(".", "")
-    if isinstance(layer, keras.layers.MultiHeadAttention):
-        axes = keras.tree.flatten(layer.get_config()["attention_axes"])
-    else:
-        axes = keras.tree.flatten(getattr(layer, "axis", None))
-    return all(axis is None or axis > 0 or axis == -1 for axis in axes)
+def nodes_of(layer: keras.layers.Layer) -> list[Any] | None:
+    """Return a node for each call of a layer, with tensors and arguments; None if unknown."""
+    return private(layer, "Layer._inbound_nodes")
 
 
 def is_called_with_flag(layer: keras.layers.Layer) -> bool:
     """Whether a model calls, or may call, a layer with a true flag such as ``training=True``."""
-    nodes = private(layer, "Layer._inbound_nodes")
+    nodes = nodes_of(layer)
     if nodes is None:
         return True
     values = [value for node in nodes for value in (*node.arguments.args, *node.arguments.kwargs.values())]
@@ -415,113 +352,6 @@ def sgd_momentum(optimizer: keras.optimizers.SGD, variable: Any) -> Any | None:
     return optimizer.momentums[index_of(variable)].value if index_of else None
 
 
-def compiles_with_xla(model: keras.Model) -> bool:
-    """Whether XLA can compile all layers of a model with TensorFlow, with the same results.
-
-    An index out of range of an embedding is an error in TensorFlow but not in XLA; ``indices`` checks those
-    that come directly from the data. Keras declares recurrent layers as not supported by XLA only because of
-    a kernel for GPUs.
-    """
-    embeddings = {id(layer) for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding)}
-    calls = list(embedding_calls(model, own_inputs(model)))
-    return all(
-        layer.supports_jit
-        or isinstance(layer, (keras.layers.LSTM, keras.layers.GRU, keras.layers.Bidirectional))
-        for layer in all_layers(model)
-        if not isinstance(layer, keras.Model)
-    ) and (embeddings == {id(layer) for layer, _ in calls} and all(inputs for _, inputs in calls))
-
-
-def xla_pays_after(model: keras.Model) -> int:
-    """Return the number of steps after which XLA has saved its compile time, with TensorFlow on CPUs.
-
-    A rough estimate: XLA saves a third to one millisecond per step with dense layers, less with small ones,
-    and more with other layers.
-    """
-    if has_long_steps(model):
-        return 100
-    return 1000 if model.count_params() > 50_000 else 5000
-
-
-def has_long_steps(model: keras.Model) -> bool:
-    """Whether a model has convolutions or recurrent layers."""
-    recurrent = (keras.layers.RNN, keras.layers.Bidirectional)
-    return is_convolutional(model) or any(isinstance(layer, recurrent) for layer in all_layers(model))
-
-
-def is_stateful(model: keras.Model) -> bool:
-    """Whether a layer of a model keeps a state for each sample of a batch, as recurrent layers may."""
-    return any(getattr(layer, "stateful", False) for layer in all_layers(model))
-
-
-def stateful_batch_size(model: keras.Model) -> int | None:
-    """Return the only batch size that a model with stateful recurrent layers accepts; None for others."""
-    size = fixed_batch_size(model)
-    return size if size and is_stateful(model) else None
-
-
-def fixed_batch_size(model: keras.Model) -> int | None:
-    """Return the fixed batch size of a model's inputs, if any.
-
-    A Sequential model may record the size of the first batch that it was called on, which is ignored unless
-    a layer keeps a state for each sample.
-    """
-    sizes = {tensor.shape[0] for tensor in getattr(model, "inputs", None) or []} - {None}
-    if len(sizes) != 1 or (isinstance(model, keras.Sequential) and not is_stateful(model)):
-        return None
-    return sizes.pop()
-
-
-def input_embeddings(model: keras.Model) -> list[tuple[int, keras.layers.Embedding]]:
-    """Return the embeddings in a model that get values of an input unchanged, with that input's number.
-
-    An embedding may be called on several inputs, and may be in a nested model.
-    """
-    calls = embedding_calls(model, own_inputs(model))
-    found = {(number, id(layer)): layer for layer, inputs in calls for number in inputs}
-    return [(number, layer) for (number, _), layer in found.items()]
-
-
-def own_inputs(model: keras.Model) -> dict[int, set[int]]:
-    """Return the numbers of a model's inputs by the ids of their tensors."""
-    return {id(tensor): {number} for number, tensor in enumerate(getattr(model, "inputs", None) or [])}
-
-
-# Layers that only reorder or reshape the values of their inputs.
-KEEP_VALUES = (
-    keras.layers.Concatenate,
-    keras.layers.Flatten,
-    keras.layers.Identity,
-    keras.layers.Permute,
-    keras.layers.RepeatVector,
-    keras.layers.Reshape,
-)
-
-
-def embedding_calls(
-    model: keras.Model, inputs: dict[int, set[int]]
-) -> Iterator[tuple[keras.layers.Embedding, set[int]]]:
-    """Yield each call of an embedding in a model, with the numbers of the inputs whose values it gets.
-
-    ``inputs`` maps the ids of tensors to the numbers of the inputs whose values they contain. Calls on other
-    tensors have no number.
-    """
-    inputs = dict(inputs)
-    for layer in model.layers:
-        within: dict[int, set[int]] = {}
-        for node in private(layer, "Layer._inbound_nodes", ()):
-            numbers = [inputs.get(id(tensor), set()) for tensor in node.input_tensors]
-            if isinstance(layer, keras.layers.Embedding):
-                yield layer, numbers[0] if numbers else set()
-            elif isinstance(layer, KEEP_VALUES) and all(numbers):
-                inputs |= {id(tensor): set().union(*numbers) for tensor in node.output_tensors}
-            elif isinstance(layer, keras.Model):
-                for tensor, known in zip(getattr(layer, "inputs", None) or [], numbers, strict=False):
-                    within.setdefault(id(tensor), set()).update(known)
-        if within:
-            yield from embedding_calls(layer, within)
-
-
 def optional_inputs(model: keras.Model) -> set[int | str]:
     """Return the numbers and names of a model's optional inputs."""
     optional: set[int | str] = set()
@@ -530,11 +360,6 @@ def optional_inputs(model: keras.Model) -> set[int | str]:
         if getattr(getattr(history, "operation", None), "optional", False):
             optional |= {number, tensor.name}
     return optional
-
-
-def is_convolutional(model: keras.Model) -> bool:
-    """Whether a model has convolutions."""
-    return any("Conv" in type(layer).__name__ for layer in all_layers(model))
 
 
 def changes_of_trainable_weights(model: keras.Model) -> tuple[int, int]:
@@ -558,57 +383,6 @@ def has_rate_schedule(model: keras.Model) -> bool:
 def profiles(callback: keras.callbacks.TensorBoard) -> bool:
     """Whether a callback profiles steps; True if unknown."""
     return private(callback, "TensorBoard._should_trace", True)
-
-
-# Bookkeeping attributes of Keras, or of the backend's base class, on the parts of a model. No step computes
-# with them, and some change in each step. Names that a version of Keras does not have are harmless.
-BOOKKEEPING = frozenset(
-    """
-    _tracker _inbound_nodes _outbound_nodes _losses _loss_ids _losses_override _called _lock _path
-    _parent_path _build_shapes_dict _call_signature _call_context_args _call_has_context_arg
-    call_signature_parameters _call_has_training_arg _call_has_mask_arg _supports_masking
-    _allow_non_tensor_positional_args _convert_input_args _auto_config _saved_model_inputs_spec
-    _saved_model_arg_spec _api_export_path _input_spec name build quantize built autocast supports_jit
-    quantization_config _dtype _direction _tracked _trainable_variables _non_trainable_variables
-    _trainable_variables_indices _variables _metrics _seed_generators _exclude_from_weight_decay_cache
-    _distribution_strategy _iterations _momentums _velocities _user_metrics _user_weighted_metrics
-    _user_loss output_name output_names _resolved_output_names _y_pred_build_structure
-    _y_true_build_structure _backward_hooks _backward_pre_hooks _buffers _forward_hooks
-    _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks
-    _forward_pre_hooks_with_kwargs _is_full_backward_hook _load_state_dict_post_hooks
-    _load_state_dict_pre_hooks _non_persistent_buffers_set _parameters _state_dict_hooks
-    _state_dict_pre_hooks _torch_params training _nodes _nodes_by_depth _operations _operations_by_depth
-    _inputs _outputs _inputs_struct _outputs_struct _input_shape history stop_training stop_evaluating
-    stop_predicting train_function test_function predict_function _compile_config
-    _compiled_trainable_state _eval_epoch_iterator _initial_epoch compiled steps_per_execution
-    unrolled_steps_per_execution _distribute_strategy _jax_state _jax_state_synced _run_eagerly
-    _jit_compile _compute_loss_has_training_arg
-    """.split()  # noqa: SIM905
-)
-# Objects that steps do not read: they never change, or were needed only to build the model.
-OPAQUE = (keras.KerasTensor, keras.initializers.Initializer, keras.layers.InputLayer, keras.layers.InputSpec)
-
-VARIABLE_SETTINGS = ("_trainable", "_regularizer", "_constraint", "_overwrite_with_gradient")
-
-
-def is_bookkeeping(name: Any) -> bool:
-    """Whether an attribute is used by Keras or its backend only for bookkeeping, not in steps."""
-    if not isinstance(name, str):
-        return False
-    return name in BOOKKEEPING or name.startswith(("_self_", "_tf_", "_obj_reference", "_kerasfit"))
-
-
-def has_settings(value: Any) -> bool:
-    """Whether a Keras object has attributes that steps may read."""
-    if isinstance(value, (type, *OPAQUE)) or package_of(type(value)) != "keras":
-        return False
-    kinds = ("Node", "KerasHistory", "SymbolicArguments", "Tracker", "SeedGenerator")
-    return not type(value).__name__.endswith(("DTypePolicy", "DTypePolicyMap", *kinds))
-
-
-def settings_of_variable(variable: keras.Variable) -> list[str]:
-    """Return the names of a variable's attributes that steps read."""
-    return [name for name in VARIABLE_SETTINGS if name in vars(variable)]
 
 
 def is_container(part: Any) -> bool:

@@ -20,17 +20,17 @@ from kerasfit import interrupts, keras_private, timing
 from kerasfit.arguments import Schedule, ValidationSchedule
 from kerasfit.callbacks.callback_list import CallbackList
 from kerasfit.callbacks.monitors import Monitors
-from kerasfit.checkpoint import Backup, Position
+from kerasfit.checkpoint import Backup, Position, StoredRun
 from kerasfit.checks.shapes import shapes_explained
 from kerasfit.engines import DEFAULTS, Engine, ExecutionOptions
 from kerasfit.error_context import add_error_context, error_context
 from kerasfit.errors import DataError
 from kerasfit.execution_size import execution_sizer
 from kerasfit.history import History
+from kerasfit.logs import Logs, logs_to_floats
 from kerasfit.progress import Progress
 from kerasfit.run_display import RunDisplay
 from kerasfit.sources import Stream
-from kerasfit.tensors import numbers
 
 STOP_FLAGS = {"train": "stop_training", "test": "stop_evaluating", "predict": "stop_predicting"}
 
@@ -58,7 +58,7 @@ class Training:
         model, backup, history = self.engine.model, self.backup, self.history
         model.stop_training = False
         self.options = ExecutionOptions(halt_on_nan=self.callbacks.halt_on_nan)
-        logs: dict[str, Any] = {}
+        logs: Logs = {}
         try:
             for logs in self._epochs():  # noqa: B007
                 pass
@@ -82,26 +82,28 @@ class Training:
     def _epochs(self) -> Iterator[dict[str, Any]]:
         """Train and yield the logs of each epoch."""
         model, backup = self.engine.model, self.backup
-        found = backup.found.position if backup and backup.found else None
+        found = backup.found if backup else None
         with backup.continuing_logs() if backup else nullcontext():
             self.callbacks.begin("train")
         first = keras_private.restored_epoch(model)
         if found:
-            first = found.epoch + (not found.is_within_epoch)
-        if found and not found.is_within_epoch:
-            backup.found.restore()
-            backup.set_position(found)
-            yield found.logs
+            first = found.position.epoch + (not found.position.is_within_epoch)
+        if backup and found and not found.position.is_within_epoch:
+            found.restore()
+            backup.set_position(found.position)
+            yield found.position.logs
         epochs = self.schedule.starting_at(first)
         while epochs and not model.stop_training:
             interrupts.check()
-            resumed = found if found and found.is_within_epoch and epochs[0] == first else None
+            resumed = found if found and found.position.is_within_epoch and epochs[0] == first else None
             self.options = replace(self.options, planned_steps=len(epochs) * (self.stream.steps or 0))
             with error_context(epoch=epochs[0], history=self.history):
-                done = self._unobserved_epochs(epochs) or [self._epoch(epochs[0], resumed)]
-                if (logs := done[-1]) is None:
-                    break
-            yield logs
+                if not (done := self._unobserved_epochs(epochs)):
+                    logs = self._epoch(epochs[0], resumed)
+                    if logs is None:
+                        break
+                    done = [logs]
+            yield done[-1]
             epochs = epochs[len(done) :]
 
     def _unobserved_epochs(self, epochs: range) -> list[dict[str, Any]]:
@@ -133,8 +135,8 @@ class Training:
             self._end_epoch(epoch, logs, seconds / len(logs_of_each))
         return logs_of_each
 
-    def _epoch(self, epoch: int, resumed: Position | None) -> dict[str, Any] | None:
-        """Train one epoch, from its beginning or from the position where it resumes.
+    def _epoch(self, epoch: int, resumed: StoredRun | None) -> Logs | None:
+        """Train one epoch, from its beginning or from a position within it.
 
         Returns its logs, or None if the data have ended.
         """
@@ -144,26 +146,29 @@ class Training:
             backup.before_next_epoch()
         callbacks.epoch_begin(epoch)
         if resumed:
-            backup.found.restore()
+            resumed.restore()
         else:
             stream.reset_epoch()
         if backup and not callbacks.cut_short:
-            backup.set_position(resumed or Position(epoch, "steps"))
+            backup.set_position(resumed.position if resumed else Position(epoch, "steps"))
         interrupts.check()
         if not stream.taken:
             stream.begin_epoch()
         self.display.epoch_begin(epoch, stream.steps)
-        logs, stage = (dict(resumed.logs), resumed.stage) if resumed else ({}, "steps")
-        if stage == "steps" and (logs := self._train(epoch, logs)) is None:
-            return None
+        logs, stage = (dict(resumed.position.logs), resumed.position.stage) if resumed else ({}, "steps")
+        if stage == "steps":
+            trained = self._train(epoch, logs)
+            if trained is None:
+                return None
+            logs = trained
         if stage != "callbacks" and self.validation and self.validation.schedule.due(epoch):
-            logs = logs | self._validate(epoch, logs)
+            logs = logs | self._validate(epoch, logs, self.validation.stream)
         if backup and callbacks.has_user_hook("on_epoch_end"):
             backup.before_callbacks(epoch, logs)
         self._end_epoch(epoch, logs)
         return logs
 
-    def _end_epoch(self, epoch: int, logs: dict[str, Any], seconds: float | None = None) -> None:
+    def _end_epoch(self, epoch: int, logs: Logs, seconds: float | None = None) -> None:
         """Notify callbacks, history, checkpoint and display that an epoch has ended.
 
         ``seconds`` is the duration of an epoch that shared an execution with others.
@@ -175,7 +180,7 @@ class Training:
             self.backup.epoch_end(epoch, logs)
         self.display.epoch_end(epoch, logs, seconds)
 
-    def _train(self, epoch: int, step_logs: dict[str, Any]) -> dict[str, Any] | None:
+    def _train(self, epoch: int, step_logs: Logs) -> Logs | None:
         """Run the (remaining) steps of an epoch; return the metrics, or None if the data have ended."""
         engine, stream = self.engine, self.stream
         step_logs = step_logs | run_steps(
@@ -190,12 +195,12 @@ class Training:
             warn_of_missing_steps(stream, f"epoch {epoch}")
         return engine.results(step_logs)
 
-    def _validate(self, epoch: int, logs: dict[str, Any]) -> dict[str, Any]:
+    def _validate(self, epoch: int, logs: Logs, stream: Stream) -> Logs:
         """Evaluate on the validation data; return loss and metrics with the prefix ``val_``."""
         if self.backup:
             self.backup.before_validation(epoch, logs, hooks=self.callbacks.has_phase_hooks("test"))
         with timing.part("validation"):
-            val_logs = evaluate(self.engine, self.validation.stream, self.callbacks)
+            val_logs = evaluate(self.engine, stream, self.callbacks)
         return {f"val_{name}": value for name, value in val_logs.items()}
 
 
@@ -204,12 +209,12 @@ def evaluate(
     stream: Stream,
     callbacks: CallbackList,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Logs:
     """Return loss and metrics over one pass of a stream."""
     engine.model.stop_evaluating = False
     callbacks.begin("test")
     engine.reset_metrics()
-    stream.begin_epoch(anew=True)
+    stream.begin_epoch(new_pass=True)
     with ended_if_interrupted("test", engine, callbacks):
         step_logs = run_steps("test", engine.evaluate, stream, engine, callbacks, progress)
     if not stream.taken:
@@ -231,7 +236,7 @@ def predict(engine: Engine, stream: Stream, callbacks: CallbackList, progress: P
 
     engine.model.stop_predicting = False
     callbacks.begin("predict")
-    stream.begin_epoch(anew=True)
+    stream.begin_epoch(new_pass=True)
     with ended_if_interrupted("predict", engine, callbacks):
         run_steps("predict", execute, stream, engine, callbacks, progress)
     if not outputs:
@@ -252,7 +257,7 @@ def ended_if_interrupted(phase: str, engine: Engine, callbacks: CallbackList) ->
         yield
     except interrupts.GracefulInterrupt:
         engine.sync()
-        callbacks.end(phase, numbers(engine.model.get_metrics_result()) if phase == "test" else None)
+        callbacks.end(phase, logs_to_floats(engine.model.get_metrics_result()) if phase == "test" else None)
         raise
 
 
@@ -274,7 +279,7 @@ def run_steps(
     sizer = execution_sizer(engine, phase, stream.source.batch_size, fixed)
     has_hooks = callbacks.has_batch_hooks(phase)
     options = replace(options, async_steps=not has_hooks)
-    logs: dict[str, Any] = {}
+    logs: Logs = {}
     while not stream.exhausted:
         if has_hooks:
             callbacks.batch_begin(phase, stream.taken)
@@ -325,7 +330,7 @@ class Validation:
 
 
 def warn_of_missing_steps(stream: Stream, what: str) -> None:
-    if stream.ran_dry:
+    if stream.ended_early:
         warnings.warn(f"The data ended: {what} has {stream.taken} of {stream.limit} steps.", stacklevel=3)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from kerasfit.object_origin import package_of
+
 
 def output_names(model: keras.Model) -> list[str]:
     """Return the names of a model's outputs, in the order of ``model.outputs``; empty if unknown.
@@ -72,3 +74,14 @@ def has_own_steps(model: keras.Model) -> bool:
     """Whether a model overrides one of Keras's steps, and may use its data in any way."""
     steps = ("train_step", "test_step", "predict_step")
     return any(getattr(type(model), step) is not getattr(keras.Model, step) for step in steps)
+
+
+def metrics_reset_variables_only(model: keras.Model) -> bool:
+    """Whether resetting a model's metrics only assigns variables: model and metrics use Keras's methods."""
+    metrics = list(model.metrics)
+    while metrics:
+        metric = metrics.pop()
+        if package_of(type(metric).reset_state) != "keras":
+            return False
+        metrics.extend(getattr(metric, "metrics", None) or [])
+    return "reset_metrics" not in vars(type(model))

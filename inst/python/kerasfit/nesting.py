@@ -67,10 +67,10 @@ def save_outer_call(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
         engine.sync()
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        for name, value in settings.items():
-            setattr(engine, name, value)
+        for name, setting in settings.items():
+            setattr(engine, name, setting)
         exchange_sizers(engine, sizers)
-        for name, value in stopped.items():
-            setattr(model, name, value)
+        for name, flag in stopped.items():
+            setattr(model, name, flag)
 
     return restore

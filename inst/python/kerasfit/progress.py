@@ -12,8 +12,7 @@ import time
 from typing import Any, Protocol
 
 from kerasfit.callbacks.progress_style import ProgressStyle
-from kerasfit.history import format_metrics
-from kerasfit.tensors import numbers
+from kerasfit.logs import Logs, format_metrics, logs_to_floats
 
 REFRESH_SECONDS = 0.1
 
@@ -53,6 +52,7 @@ class Progress:
         self.writer = writer or TerminalWriter()
         self.epochs = epochs
         self.prompt = prompt
+        self._bar: tuple[str, int | None] | None = None
         self._lines: list[str] = []
         self._written_at = -math.inf
         self._bar_shown_at: float | None = None
@@ -73,7 +73,7 @@ class Progress:
     def epoch_begin(self, epoch: int, steps: int | None) -> None:
         self.begin(self._label(epoch), steps)
 
-    def step(self, done: int, logs: dict[str, Any]) -> None:
+    def step(self, done: int, logs: Logs) -> None:
         """Show that ``done`` steps are done. The logs are read only when the bar is refreshed."""
         if self._bar is None:
             return
@@ -81,7 +81,7 @@ class Progress:
         if now - (self._bar_shown_at or self._began) >= REFRESH_SECONDS:
             if self._bar_shown_at is None:
                 self._show_bar()
-            self.writer.bar_update(done, self._metrics(numbers(logs)))
+            self.writer.bar_update(done, self._metrics(logs_to_floats(logs)))
             self._bar_shown_at = now
 
     def close(self) -> None:
@@ -91,7 +91,8 @@ class Progress:
 
     def _show_bar(self) -> None:
         self._write()
-        self.writer.bar_begin(*self._bar)
+        if self._bar is not None:
+            self.writer.bar_begin(*self._bar)
         self._bar_shown_at = time.monotonic()
 
     def _close_bar(self) -> None:
@@ -105,7 +106,7 @@ class Progress:
             self.writer.line("\n".join(lines))
             self._written_at = time.monotonic()
 
-    def epoch_end(self, epoch: int, logs: dict[str, Any], seconds: float | None = None) -> None:
+    def epoch_end(self, epoch: int, logs: Logs, seconds: float | None = None) -> None:
         """Show the line of an epoch; ``seconds`` is its duration, if its beginning was not shown."""
         if seconds is not None:
             self._began = time.monotonic() - seconds
@@ -115,7 +116,7 @@ class Progress:
             self._close_bar()
             self._was_long = time.monotonic() - self._began >= REFRESH_SECONDS
 
-    def end(self, label: str, logs: dict[str, Any]) -> None:
+    def end(self, label: str, logs: Logs) -> None:
         """Show the final line of an epoch, an evaluation or a prediction."""
         self._close_bar()
         now = time.monotonic()
@@ -126,7 +127,7 @@ class Progress:
             if self.prompt or now - self._written_at >= REFRESH_SECONDS:
                 self._write()
 
-    def _metrics(self, logs: dict[str, Any]) -> str:
+    def _metrics(self, logs: Logs) -> str:
         if self.style.metrics is not None:
             logs = {name: logs[name] for name in self.style.metrics if name in logs}
         return format_metrics(logs, self.style.digits)
@@ -148,8 +149,8 @@ def format_seconds(seconds: float) -> str:
 class TerminalWriter:
     """Writes lines to standard output, and shows rich's progress bar in terminals and notebooks."""
 
-    def __init__(self):
-        self._bar = None
+    def __init__(self) -> None:
+        self._bar: Any = None
 
     def bar_begin(self, label: str, total: int | None) -> None:
         from rich.console import Console

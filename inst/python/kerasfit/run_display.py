@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from kerasfit.live import View
+from kerasfit.logs import Logs
 from kerasfit.progress import Progress
 
 
@@ -25,12 +25,12 @@ class RunDisplay:
         if self.page:
             self.page.epoch_begin(epoch, steps)
 
-    def step(self, done: int, logs: dict[str, Any]) -> None:
+    def step(self, done: int, logs: Logs) -> None:
         if self.page:
             self.page.step(done)
         self.console.step(done, logs)
 
-    def epoch_end(self, epoch: int, logs: dict[str, Any], seconds: float | None = None) -> None:
+    def epoch_end(self, epoch: int, logs: Logs, seconds: float | None = None) -> None:
         """Show the end of an epoch; ``seconds`` is its duration, if its beginning was not shown."""
         if self.page and seconds is not None:
             self.page.epoch_done(epoch)

@@ -67,7 +67,7 @@ def to_model_dtype(array: np.ndarray, label: str | None = None) -> np.ndarray:
 
     if look or not as_it_is:
         parallel_over_rows(work, len(array), array.size)
-    if suspicious:
+    if suspicious and label is not None:
         check_finite(label, array)
     return result
 
@@ -203,20 +203,3 @@ def numbers_or_tensors(batch: Any) -> Any:
 def pack_batch(batch: tuple) -> Any:
     """Pack (x, y, sample_weight) for a model's step methods, without None at the end."""
     return keras.utils.pack_x_y_sample_weight(*batch)
-
-
-def numbers(logs: dict[str, Any] | None) -> dict[str, Any]:
-    """Flatten logs and convert scalars to Python floats. The loss is first, the others keep their order.
-
-    Keras itself sorted logs alphabetically up to 3.9.
-    """
-    flat: dict[str, Any] = {}
-    for name, value in sorted((logs or {}).items(), key=lambda item: item[0] != "loss"):
-        if isinstance(value, dict):
-            flat.update(numbers(value))
-            continue
-        try:
-            flat[name] = float(value if np.ndim(value) == 0 else to_numpy(value))
-        except (TypeError, ValueError):
-            flat[name] = value
-    return flat

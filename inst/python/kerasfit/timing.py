@@ -15,7 +15,7 @@ _untimed = nullcontext()
 class Clock:
     """Counts seconds by part. In nested parts the inner one counts, except within validation."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._open: list[str] = []
         self._since = time.perf_counter()
         self.seconds = dict.fromkeys((*PARTS, "other"), 0.0)

@@ -23,7 +23,7 @@ def accepting_r(function: Callable) -> Callable:
         if "rpy2.robjects" in sys.modules:
             from kerasfit.bridges.rpy2 import from_r
 
-            args = [from_r(name, value) for name, value in zip(names, args, strict=False)]
+            args = tuple(from_r(name, value) for name, value in zip(names, args, strict=False))
             kwargs = {name: from_r(name, value) for name, value in kwargs.items()}
         return function(*args, **kwargs)
 

@@ -11,9 +11,9 @@ import pandas as pd
 from kerasfit.errors import DataError
 
 
-def factor(codes: np.ndarray, levels: list[str]) -> pd.Categorical:
+def factor(codes: np.ndarray, levels: list[str]) -> pd.Categorical[str]:
     """Return a factor from R's 1-based codes, where NA is the smallest integer."""
-    return pd.Categorical.from_codes(np.where(codes < 0, -1, codes - 1), categories=levels)
+    return pd.Categorical.from_codes(np.where(codes < 0, -1, codes - 1), categories=pd.Index(levels))
 
 
 def named(names: list[str], values: list[Any]) -> dict[str, Any]:

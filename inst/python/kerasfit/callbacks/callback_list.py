@@ -11,9 +11,9 @@ import keras
 from kerasfit import interrupts, keras_private, timing
 from kerasfit.error_context import add_error_context
 from kerasfit.errors import ArgumentError
+from kerasfit.logs import Logs, logs_to_floats
 from kerasfit.messages import describe, listed, quoted
 from kerasfit.object_origin import package_of
-from kerasfit.tensors import numbers
 
 BATCH_HOOKS = {
     "train": ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"),
@@ -186,20 +186,20 @@ class CallbackList:
     def begin(self, phase: str) -> None:
         self._call_hook(f"on_{phase}_begin", {})
 
-    def end(self, phase: str, logs: dict[str, Any] | None = None) -> None:
+    def end(self, phase: str, logs: Logs | None = None) -> None:
         self._call_hook(f"on_{phase}_end", {} if logs is None else logs)
 
     def epoch_begin(self, epoch: int) -> None:
         self._call_hook("on_epoch_begin", epoch - 1, {})
 
-    def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+    def epoch_end(self, epoch: int, logs: Logs) -> None:
         self._call_hook("on_epoch_end", epoch - 1, logs)
 
     def batch_begin(self, phase: str, batch: int) -> None:
         self._call_hook(f"on_{phase}_batch_begin", batch, {})
 
-    def batch_end(self, phase: str, batch: int, logs: dict[str, Any]) -> None:
-        self._call_hook(f"on_{phase}_batch_end", batch, logs if phase == "predict" else numbers(logs))
+    def batch_end(self, phase: str, batch: int, logs: Logs) -> None:
+        self._call_hook(f"on_{phase}_batch_end", batch, logs if phase == "predict" else logs_to_floats(logs))
 
     def _call_hook(self, hook: str, *args: Any) -> None:
         with timing.part("callbacks"):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from kerasfit import arguments, keras_private
 from kerasfit.errors import ArgumentError
+from kerasfit.logs import Logs
 
 
 class LearningRateFinder(keras.callbacks.Callback):
@@ -37,7 +38,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         self.rates: list[float] = []
         self.losses: list[float] = []
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         check_rate_is_settable(self.model)
         self.rates, self.losses = [], []
         self._lowest = math.inf
@@ -47,21 +48,21 @@ class LearningRateFinder(keras.callbacks.Callback):
         ]
         self._loss = next(metric for metric in self.model.metrics if metric.name == "loss")
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         share = len(self.rates) / (self.steps - 1)
         self.rates.append(self.min_lr * (self.max_lr / self.min_lr) ** share)
         self.model.optimizer.learning_rate = self.rates[-1]
         self._loss.reset_state()  # so that the loss in the logs is that of this batch
 
-    def on_train_batch_end(self, batch, logs=None):
-        self.losses.append(logs["loss"])
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.losses.append((logs or {})["loss"])
         smoothed = self.smoothed()[-1]
         self._lowest = min(self._lowest, smoothed)
         diverges = not math.isfinite(smoothed) or smoothed > 4 * self._lowest
         if diverges or len(self.rates) == self.steps:
             self.model.stop_training = True
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         for variable, value in self._before:
             variable.assign(value)
         self._before = []
@@ -119,22 +120,22 @@ class OneCycle(keras.callbacks.Callback):
         self.warmup = arguments.fraction("warmup", warmup)
         self.start_factor = arguments.positive("start_factor", start_factor)
         self.end_factor = arguments.positive("end_factor", end_factor)
-        self.total: int | None = None
+        self.total = 0  # steps; known when the first epoch begins
         self.step = 0
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         check_rate_is_settable(self.model)
         if self.params.get("steps") is None:
             raise ArgumentError(
                 "steps_per_epoch", "`steps_per_epoch` is missing: a cycle must know how many steps there are."
             )
-        self.total, self.step = None, 0
+        self.total, self.step = 0, 0
 
-    def on_epoch_begin(self, epoch, logs=None):
-        if self.total is None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        if not self.total:
             self.total = (self.params["epochs"] - epoch) * self.params["steps"]
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         self.model.optimizer.learning_rate = self.rate(self.step)
         self.step += 1
 

@@ -10,13 +10,13 @@ import os
 import shutil
 import time
 from itertools import islice
-from typing import Any, TextIO
+from typing import IO, Any
 
 import keras
 
 from kerasfit import arguments
 from kerasfit.errors import ArgumentError
-from kerasfit.history import columns
+from kerasfit.logs import Logs, flatten_metrics
 from kerasfit.runtime.files import new_file, replace
 
 
@@ -43,9 +43,10 @@ class MetricsLog(keras.callbacks.Callback):
         self.append = arguments.flag("append", append)
         self.is_json = self.filename.suffix in (".jsonl", ".ndjson", ".json")
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self._began = time.monotonic()
-        self._names, self._rows = [], 0  # the file's columns, and the number of its rows to keep
+        self._names: list[str] = []  # the file's columns
+        self._rows = 0  # the number of its rows to keep
         try:
             with self._open("a"):  # fails now rather than after the first epoch
                 pass
@@ -66,12 +67,11 @@ class MetricsLog(keras.callbacks.Callback):
                 "filename", f"The file {self.filename} cannot be written: {error.strerror}."
             ) from error
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         seconds = round(time.monotonic() - self._began, 3)
-        row = {"epoch": epoch + 1, "seconds": seconds}
-        row |= {
-            f"{name}_metric" if name in row else name: value for name, value in columns(logs or {}).items()
-        }
+        row: dict[str, Any] = {"epoch": epoch + 1, "seconds": seconds}
+        for name, value in flatten_metrics(logs or {}).items():
+            row[f"{name}_metric" if name in row else name] = value
         new = [name for name in row if name not in self._names and not self.is_json]
         if new or not self._rows:
             self._rewrite([*self._names, *new])
@@ -92,7 +92,7 @@ class MetricsLog(keras.callbacks.Callback):
         if self._rows:
             self._rewrite(state["names"])
 
-    def _open(self, mode: str) -> TextIO:
+    def _open(self, mode: str) -> IO[str]:
         return open(self.filename, mode, encoding="utf-8", newline="")
 
     def _read(self, count: int | None) -> tuple[list[str], list[Any]]:

@@ -6,7 +6,6 @@ import difflib
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import keras
 
@@ -14,6 +13,7 @@ from kerasfit import keras_private
 from kerasfit.callbacks.callback_list import is_of_user
 from kerasfit.engines.engine import logs_are_metrics
 from kerasfit.errors import ArgumentError
+from kerasfit.logs import Logs
 from kerasfit.messages import listed, quoted
 
 CLOSE = 0.5  # minimum similarity of a suggestion; equal names have 1
@@ -44,23 +44,25 @@ class Monitors:
         self.validates = validates
         self.has_user_code = any(map(is_of_user, callbacks))
         self.known = ["loss", "val_loss"] if validates else ["loss"]
-        self.unchecked = [
-            callback for callback in callbacks if monitored(callback) not in (None, *self.known)
-        ]
+        self.unchecked = {  # callback → the metric that it monitors
+            callback: name
+            for callback in callbacks
+            if (name := monitored(callback)) is not None and name not in self.known
+        }
         if not self.unchecked:
             return
         train, test = (metrics_of_steps(model, kind) for kind in ("train", "test"))
         self.known = [*(train or []), *(name for callback in callbacks for name in names_added_by(callback))]
         if validates:
             self.known += [f"val_{name}" for name in test or []]
-        self.unchecked = [callback for callback in self.unchecked if monitored(callback) not in self.known]
-        for callback in self.unchecked:
-            from_test = validates and monitored(callback).startswith("val_")
+        self.unchecked = {each: name for each, name in self.unchecked.items() if name not in self.known}
+        for callback, name in self.unchecked.items():
+            from_test = validates and name.startswith("val_")
             if not (self.has_user_code or train is None or (test is None and from_test)):
-                raise self.mistake(callback)
+                raise self.mistake(callback, name)
 
     @contextmanager
-    def checking(self, logs: dict[str, Any]) -> Iterator[None]:
+    def checking(self, logs: Logs) -> Iterator[None]:
         """Check the logs of an epoch; the block calls the callbacks' ``on_epoch_end``.
 
         Raises
@@ -72,29 +74,31 @@ class Monitors:
         try:
             yield
         except ValueError as error:
-            for callback in self.unchecked:
-                if monitored(callback) not in logs and monitored(callback) in str(error):
-                    raise self.mistake(callback, logs) from error
+            for callback, name in self.unchecked.items():
+                if name not in logs and name in str(error):
+                    raise self.mistake(callback, name, logs) from error
             raise
         if self.unchecked:
             self._decide(logs)
 
-    def _decide(self, logs: dict[str, Any]) -> None:
+    def _decide(self, logs: Logs) -> None:
         has_validated = any(name.startswith("val_") for name in logs) or not self.validates
-        for callback in list(self.unchecked):
-            if not has_validated and monitored(callback).startswith("val_"):
+        for callback, name in list(self.unchecked.items()):
+            if not has_validated and name.startswith("val_"):
                 continue
-            self.unchecked.remove(callback)
-            if monitored(callback) in logs:
+            del self.unchecked[callback]
+            if name in logs:
                 continue
-            mistake = self.mistake(callback, logs)
+            mistake = self.mistake(callback, name, logs)
             if not self.has_user_code:
                 raise mistake
             warnings.warn(str(mistake), stacklevel=2)
 
-    def mistake(self, callback: keras.callbacks.Callback, logs: Iterable[str] = ()) -> ArgumentError:
+    def mistake(
+        self, callback: keras.callbacks.Callback, name: str, logs: Iterable[str] = ()
+    ) -> ArgumentError:
         """Return the error for a metric that does not exist, with a suggestion."""
-        name, known = monitored(callback), list(dict.fromkeys([*self.known, *logs]))
+        known = list(dict.fromkeys([*self.known, *logs]))
         hint = None
         if name.startswith("val_") and not self.validates:
             hint = "Nothing is validated: give `validation_data` or `validation_split`."

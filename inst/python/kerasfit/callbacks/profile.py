@@ -6,6 +6,7 @@ import keras
 import pandas as pd
 
 from kerasfit import timing
+from kerasfit.logs import Logs
 
 
 class Profile(keras.callbacks.Callback):
@@ -20,27 +21,27 @@ class Profile(keras.callbacks.Callback):
         validation (including its data and callbacks), other.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.epochs: list[int] = []
         self.seconds: list[dict[str, float]] = []
+        self._epoch: int | None = None
         self._clock: timing.Clock | None = None
 
-    def on_train_begin(self, logs=None):
-        self.epochs, self.seconds = [], []
-        self._epoch: int | None = None
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.epochs, self.seconds, self._epoch = [], [], None
         self._clock = timing.start()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._lap()
         self._epoch = epoch + 1
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         self._lap()
         timing.stop()
 
     def _lap(self) -> None:
-        lap = self._clock.lap()
+        lap = self._clock.lap() if self._clock else {}
         if self._epoch is not None:
             self.epochs.append(self._epoch)
             self.seconds.append(lap)

@@ -7,6 +7,7 @@ import time
 import keras
 
 from kerasfit import arguments
+from kerasfit.logs import Logs
 
 
 class MaxTime(keras.callbacks.Callback):
@@ -26,14 +27,14 @@ class MaxTime(keras.callbacks.Callback):
         super().__init__()
         self.seconds = arguments.positive("seconds", seconds)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self._began = time.monotonic()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if time.monotonic() - self._began >= self.seconds:
             self.model.stop_training = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.on_train_batch_end(0)
 
     def get_state(self) -> float:
@@ -48,5 +49,5 @@ class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
 
     supports_steps_per_execution = True
 
-    def on_batch_end(self, batch, logs=None):
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         super().on_batch_end(batch + 1, logs)

@@ -13,7 +13,8 @@
 
 from kerasfit.checkpoint.backup import Backup
 from kerasfit.checkpoint.fingerprint import run_fingerprint
+from kerasfit.checkpoint.resume import StoredRun
 from kerasfit.checkpoint.run_state import Position
 from kerasfit.checkpoint.settings import BackupAndRestore, backup_among
 
-__all__ = ["Backup", "BackupAndRestore", "Position", "backup_among", "run_fingerprint"]
+__all__ = ["Backup", "BackupAndRestore", "Position", "StoredRun", "backup_among", "run_fingerprint"]

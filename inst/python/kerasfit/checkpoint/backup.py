@@ -21,6 +21,7 @@ from kerasfit.checkpoint.settings import BackupAndRestore
 from kerasfit.engines import Engine
 from kerasfit.errors import KerasfitError, StateError
 from kerasfit.history import History
+from kerasfit.logs import Logs
 from kerasfit.sources import BatchStream, IteratorSource, Stream
 
 MAX_TIME_SHARE = 0.015  # of the run's time, for saving: half of the documented 3 %, as saving slows steps too
@@ -114,6 +115,12 @@ class Backup:
 
     # ---- the position of the run -------------------------------------------------------------------
 
+    @property
+    def position(self) -> Position:
+        """Where the run is; known once training has begun."""
+        assert self._position is not None
+        return self._position
+
     def set_position(self, position: Position) -> None:
         """Record that the run is at a position from which it can be resumed."""
         self._position = position
@@ -136,25 +143,25 @@ class Backup:
         until_due = steps if self.settings.steps is None else self.settings.steps - self._unsaved
         return min(steps, max(1, until_due))
 
-    def steps_done(self, steps: int, logs: dict[str, Any]) -> dict[str, Any]:
+    def steps_done(self, steps: int, logs: Logs) -> Logs:
         """Record that ``steps`` more steps were run; save the state if it is due. Returns the logs."""
         self._steps += steps
         self._unsaved += steps
-        self.set_position(Position(self._position.epoch, "steps", logs))
+        self.set_position(Position(self.position.epoch, "steps", logs))
         if self.settings.steps is not None and self._unsaved >= self.settings.steps:
-            self._position.logs = logs = self.run.engine.latest(logs)
+            self.position.logs = logs = self.run.engine.latest(logs)
             self.save()
         return logs
 
-    def before_validation(self, epoch: int, logs: dict[str, Any], *, hooks: bool) -> None:
+    def before_validation(self, epoch: int, logs: Logs, *, hooks: bool) -> None:
         """Copy the state that validation may change: all of it with ``hooks``, when it calls callbacks."""
         self.set_position(Position(epoch, "validation", logs, self.run.before_validation(hooks=hooks)))
 
-    def before_callbacks(self, epoch: int, logs: dict[str, Any]) -> None:
+    def before_callbacks(self, epoch: int, logs: Logs) -> None:
         """Copy the state before the user's callbacks are called at the end of an epoch."""
         self.set_position(Position(epoch, "callbacks", dict(logs), self.run.before_user_code()))
 
-    def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+    def epoch_end(self, epoch: int, logs: Logs) -> None:
         """Record that an epoch, its callbacks and its history row are done; save the state if it is due."""
         self.set_position(Position(epoch, "done", logs))
         is_last = epoch == self._epochs or self.run.model.stop_training  # ``completed`` will be called
@@ -175,7 +182,7 @@ class Backup:
         """
         began = time.monotonic()
         about = {"format": resume.FORMAT, "run": self._fingerprint, "folder_is_ours": self.folder.is_ours}
-        state = about | self.run.at(self._position)
+        state = about | self.run.at(self.position)
         previous = self.folder.previous if self.settings.double_checkpoint else None
         try:
             self.folder.check()

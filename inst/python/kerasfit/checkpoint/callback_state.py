@@ -125,7 +125,7 @@ def argument_names(kind: type) -> tuple[set[str], set[str]]:
         if "__init__" in vars(cls) and cls is not object:
             names = own if package_of(cls) in ("keras", "kerasfit") else others
             with suppress(TypeError, ValueError):
-                names.update(inspect.signature(cls.__init__).parameters)
+                names.update(inspect.signature(vars(cls)["__init__"]).parameters)
     return own, others - own
 
 

@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import keras
@@ -46,8 +47,7 @@ def run_fingerprint(
         "the optimizer": [optimizer_config(optimizer) for optimizer in optimizers(model)],
         "the model's compile()": {name: value for name, value in compiled.items() if name != "optimizer"},
         "the loss": [
-            json_of(lambda loss=loss: keras_private.loss_arguments(loss))
-            for loss in keras.tree.flatten(model.loss)
+            json_of(partial(keras_private.loss_arguments, loss)) for loss in keras.tree.flatten(model.loss)
         ],
         "`x`": kind_of(source),
         "`validation_data`": kind_of(validation),
@@ -209,7 +209,7 @@ def checksum_of_data(source: Source | None, parts: Sequence[int]) -> dict[str, i
         if leaf is not None:
             rows = max(1, CHECKED_BYTES // (leaf.dtype.itemsize * math.prod(leaf.shape[1:])))
             chosen = np.linspace(0, source.samples - 1, min(rows, source.samples)).astype(int)
-            value = zlib.crc32(np.ascontiguousarray(leaf[chosen]), value)
+            value = zlib.crc32(leaf[chosen].tobytes(), value)
     return {"checksum": value}
 
 

@@ -17,7 +17,7 @@ from kerasfit.checkpoint.run_folder import RunFolder
 from kerasfit.checkpoint.run_state import STAGES, Position, RunState, batch_like, stored_variables
 from kerasfit.checkpoint.settings import BackupAndRestore
 from kerasfit.errors import ArgumentError
-from kerasfit.sources import Batch, BatchStream, DatasetSource, IteratorSource, Source
+from kerasfit.sources import ArraySource, Batch, BatchStream, IteratorSource, Source
 from kerasfit.tensors import to_backend
 from kerasfit.variables import own_optimizers
 
@@ -134,8 +134,8 @@ class StoredRun:
             variable.assign(value)
         if self.settings.learning_rate == "stored":
             for optimizer, value in zip(optimizers(model), state["rates"], strict=True):
-                if value is not None:
-                    rate_variable(optimizer).assign(value)
+                if value is not None and (rate := rate_variable(optimizer)) is not None:
+                    rate.assign(value)
         for callback, of_callback in zip(run.callbacks, state["callbacks"], strict=True):
             restore_callback_state(callback, of_callback)
         run.history.epochs[:] = state["history"]["epochs"]
@@ -243,4 +243,4 @@ def some_batch(source: Source) -> Batch | None:
     """Return any batch of a source; a generator's was drawn before, and may be None."""
     if isinstance(source, IteratorSource):
         return source.example
-    return next(iter(source), None) if isinstance(source, DatasetSource) else source.batch(None, 0)
+    return source.batch(None, 0) if isinstance(source, ArraySource) else next(iter(source), None)

@@ -7,12 +7,15 @@ import os
 import platform
 import warnings
 from pathlib import Path
+from typing import Any
 
 from kerasfit.checkpoint.store import CorruptFile, delete_leftovers, is_state, new_file, open_regular
 from kerasfit.errors import ArgumentError
 from kerasfit.runtime.files import is_own, open_folder, open_no_link
 from kerasfit.runtime.own_folder import others_may_write
 
+fcntl: Any
+msvcrt: Any
 try:
     import fcntl
 except ImportError:  # Windows

@@ -19,8 +19,9 @@ from kerasfit.data.arrays import labelled_leaves
 from kerasfit.engines import Engine
 from kerasfit.engines.engine import logs_are_metrics
 from kerasfit.history import History
+from kerasfit.logs import Logs, logs_to_floats
 from kerasfit.sources import Batch, BatchStream, IteratorSource, Source, Stream
-from kerasfit.tensors import numbers, to_numpy
+from kerasfit.tensors import to_numpy
 from kerasfit.variables import all_variables
 
 STAGES = ("steps", "validation", "callbacks", "done")
@@ -46,7 +47,7 @@ class Position:
 
     epoch: int
     stage: str
-    logs: dict[str, Any] = field(default_factory=dict)
+    logs: Logs = field(default_factory=dict)
     before: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -99,7 +100,7 @@ class RunState:
 
         def before_draw() -> None:
             random = get_random_states(None if kept else self.session)
-            self._before_draw[stream] = {"stream": stream.state(inside=True), "random": random}
+            self._before_draw[stream] = {"stream": stream.state(within_epoch=True), "random": random}
 
         return before_draw
 
@@ -121,7 +122,7 @@ class RunState:
             "epoch": position.epoch,
             "stage": position.stage,
             "stopped": bool(self.model.stop_training),
-            "logs": {name: value for name, value in numbers(logs).items() if store.is_plain(value)},
+            "logs": {name: value for name, value in logs_to_floats(logs).items() if store.is_plain(value)},
             "history": self._history(),
             "variables": [
                 kept[id(variable)] if id(variable) in kept else keras.ops.convert_to_numpy(variable.value)
@@ -148,7 +149,7 @@ class RunState:
         trained = [*model.trainable_variables, *chain(*(each.variables for each in optimizers(model)))]
         unchanged = set(map(id, [*trained, *model.metrics_variables]))
         parts = self._parts([each for each in all_variables(model) if id(each) not in unchanged])
-        if isinstance(self.validation.source, IteratorSource):
+        if self.validation and isinstance(self.validation.source, IteratorSource):
             parts["random"] = self.random_states()
         return parts
 
@@ -201,7 +202,7 @@ class RunState:
         stream = self.stream
         shapes = shapes_of_batch(stream.source)
         if not isinstance(stream, BatchStream) or not (stream.has_batch_ahead or stream.is_drawing):
-            where = stream.state(inside=position.is_within_epoch)
+            where = stream.state(within_epoch=position.is_within_epoch)
             return {"stream": where, "before_draw": None, "random": self.random_states(), "shapes": shapes}
         where, before = self._before_draw[stream]["stream"], self._random_before_draw(stream)
         if stream.is_drawing:
@@ -214,7 +215,7 @@ class RunState:
         if not isinstance(stream, BatchStream):
             return None
         return {
-            "drawn": stream.drawn_before if stream.source.goes_on else 0,
+            "drawn": stream.drawn_before if stream.source.passes_continue else 0,
             "before_draw": self._random_before_draw(stream) if stream.has_batch_ahead else None,
             "shapes": shapes_of_batch(stream.source),
         }

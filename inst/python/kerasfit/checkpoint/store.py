@@ -61,7 +61,7 @@ class Writer:
     ``write`` and ``finish`` raise the exception of the previous write. ``seconds`` is the time of all writes.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kerasfit-store")
         self._writing: Future | None = None
         self.seconds = 0.0
@@ -116,14 +116,14 @@ def write_encoded(
         file.flush()
         sync(file.fileno())
         file.close()
-        new, old, older = (
-            each if each is None or folder is None else os.path.basename(each)
-            for each in (name, path, previous)
-        )
-        if older is not None:
+
+        def within(each: str | Path) -> str | Path:
+            return each if folder is None else os.path.basename(each)
+
+        if previous is not None:
             with contextlib.suppress(FileNotFoundError):  # the first state
-                replace(old, older, folder)
-        replace(new, old, folder)
+                replace(within(path), within(previous), folder)
+        replace(within(name), within(path), folder)
     sync_folder(path.parent)
 
 
@@ -131,7 +131,7 @@ def archive(text: str, arrays: list[np.ndarray]) -> memoryview:
     """Return the content of a file."""
     buffer = io.BytesIO()
     entries = {str(number): raw(array) for number, array in enumerate(arrays)}
-    np.savez(buffer, value=np.frombuffer(text.encode(), np.uint8), **entries)
+    np.savez(buffer, allow_pickle=False, value=np.frombuffer(text.encode(), np.uint8), **entries)
     with zipfile.ZipFile(buffer, "a") as end:
         end.comment = bytes(TRAILER)
     content = buffer.getbuffer()

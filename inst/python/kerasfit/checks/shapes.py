@@ -70,7 +70,9 @@ def metric_errors(
     """Errors for targets that the loss accepts and a metric does not: a vector for an output with columns."""
     outputs = list(getattr(model, "outputs", None) or [])
     y = source.example.y if source.example else None
-    if metric is None or len(outputs) != 1 or len(getattr(y, "shape", ())) != len(outputs[0].shape) - 1:
+    if metric is None or y is None or len(outputs) != 1:
+        return
+    if len(getattr(y, "shape", ())) != len(outputs[0].shape) - 1:
         return
     label = source.names.y
     hint = f"Give a matrix of one column: as.matrix({label if '()' not in label else 'y'})."

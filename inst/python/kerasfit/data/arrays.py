@@ -125,7 +125,7 @@ def copy_of_tensor(tensor: Any) -> Any:
     return tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
-def as_array(label: str, value: Any) -> np.ndarray:
+def as_array(label: str, value: Any) -> np.ndarray | LazyArray:
     if isinstance(value, LazyArray):
         return value
     if isinstance(value, pd.Categorical):

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kerasfit import keras_private
+from kerasfit import layer_traits
 from kerasfit.arguments import DEFAULT_BATCH_SIZE
 from kerasfit.data.arrays import labelled_leaves
 from kerasfit.errors import ArgumentError, DataError
@@ -17,14 +17,14 @@ def batch_size_of_model(model: keras.Model, given: int | None) -> int | None:
 
     A stateful model that is not built yet requires batches as large as the first one.
     """
-    if not model.built and keras_private.is_stateful(model):
+    if not model.built and layer_traits.is_stateful(model):
         return given or DEFAULT_BATCH_SIZE
-    return keras_private.fixed_batch_size(model)
+    return layer_traits.fixed_batch_size(model)
 
 
 def needs_whole_batches(model: keras.Model) -> bool:
     """Whether a batch of another size than the model's would fail, or change the results for its samples."""
-    return not keras_private.layers_separate_rows(model)
+    return not layer_traits.layers_separate_rows(model)
 
 
 def check_batch_size(label: str, given: int | None, size: int) -> None:

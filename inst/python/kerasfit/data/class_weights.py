@@ -60,14 +60,12 @@ class ClassWeights:
         levels: Iterable[str] | None = None,
         label: str = "class_weight",
         is_codes: Callable[[np.ndarray], bool] = lambda y: False,
-    ) -> ClassWeights | None:
+    ) -> ClassWeights:
         """Class weights from a mapping of class codes, or levels of a factor, to weights.
 
         If all names are levels, they are taken as levels; otherwise all must be class codes. Targets that are
         not a factor may be logical, with the classes FALSE and TRUE.
         """
-        if class_weight is None:
-            return None
         levels = [] if levels is None else [str(level) for level in levels]
         if not isinstance(class_weight, Mapping) or not class_weight:
             raise ArgumentError(
@@ -145,7 +143,8 @@ class ClassWeightsByOutput:
                 raise ArgumentError(
                     label, f"`{label}` names an output that the model does not have: {known}."
                 )
-            weights[name] = ClassWeights.of(of_output, levels.get(name), label, partial(is_codes, name))
+            if of_output is not None:
+                weights[name] = ClassWeights.of(of_output, levels.get(name), label, partial(is_codes, name))
         return cls(tuple(outputs), weights)
 
     def sample_weights(self, y: Any) -> Any:
@@ -177,6 +176,7 @@ class ClassWeightsByBatch:
             self.resolved = class_weights_of(
                 self.class_weight, self.current_levels(), self.outputs, self.is_codes
             )
+            assert self.resolved is not None  # as class_weight is not None
         return self.resolved.sample_weights(y)
 
 
@@ -191,6 +191,8 @@ def class_weights_of(
     ``levels`` are what ``levels_of`` returns for the targets. ``is_codes`` is called with an output and its
     targets; for what it returns, see ``ClassWeights``.
     """
+    if class_weight is None:
+        return None
     if isinstance(class_weight, Mapping):
         of_outputs = levels.values() if isinstance(levels, Mapping) else [levels or ()]
         known = {str(level) for each in of_outputs for level in each} - set(outputs)

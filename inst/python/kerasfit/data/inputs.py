@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from kerasfit import keras_private
+from kerasfit import layer_traits
 from kerasfit.data.frames import (
     USE_NUMBERS,
     align_columns,
@@ -141,7 +141,7 @@ class InputReader(ModelReader):
     def _input_embeddings(self) -> list[tuple[int, keras.layers.Embedding]]:
         if self._embeddings is not None:
             return self._embeddings
-        found = keras_private.input_embeddings(self.model)
+        found = layer_traits.input_embeddings(self.model)
         self._embeddings = found if self.model.built else None
         return found
 

@@ -72,7 +72,7 @@ def levels_of(y: Any) -> list[str] | dict[str, list[str]] | None:
     if not isinstance(y, Mapping):
         return None
     found = {str(name): levels_of(value) for name, value in y.items()}
-    return {name: levels for name, levels in found.items() if levels} or None
+    return {name: levels for name, levels in found.items() if levels and isinstance(levels, list)} or None
 
 
 def check_levels(label: str, factor: pd.Categorical, needed: int, units: tuple[int | None, ...]) -> None:

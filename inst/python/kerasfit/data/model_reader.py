@@ -45,7 +45,7 @@ class ModelReader(Reader):
         self.named_inputs = dict(zip(input_names(model), getattr(model, "inputs", None) or [], strict=True))
         self.outputs = output_names(model)
         self._schema = DataSchema()
-        self._output_shapes: list[Sequence[int | None]] = []
+        self._output_shapes: Sequence[Sequence[int | None]] = []
         self._embeddings: list[tuple[int, keras.layers.Embedding]] | None = None
         self._checked_weight_shapes: list[list[tuple]] = []
 
@@ -101,7 +101,7 @@ class ModelReader(Reader):
 
     def _matrix(self, label: str, frame: pd.DataFrame) -> np.ndarray:
         """The columns of a data frame as a matrix of the model's float type, shape (rows, columns)."""
-        columns = {name: to_numbers(f"{label}${name}", column) for name, column in frame.items()}
+        columns = {str(name): to_numbers(f"{label}${name}", column) for name, column in frame.items()}
         if not columns:
             raise DataError(label, f"`{label}` is a data frame without columns.")
         matrix = matrix_of_columns(list(columns.values()), np.dtype(keras.config.floatx()))

@@ -19,7 +19,10 @@ class Reader:
     """
 
     allow_missing = False
-    samples_in_batch: int | None = None
+
+    @property
+    def samples_in_batch(self) -> int | None:
+        return None
 
     def inputs(self, label: str, x: Any) -> Any:
         return x

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasfit import keras_private
+from kerasfit import keras_private, layer_traits
 from kerasfit.data.arrays import is_text, labelled_leaves
 from kerasfit.data.batch_size import (
     batch_size_of_model,
@@ -70,7 +70,7 @@ class ModelData(InputReader, TargetReader, WeightReader):
 
     @cached_property
     def samples_in_batch(self) -> int | None:
-        size = keras_private.fixed_batch_size(self.model)
+        size = layer_traits.fixed_batch_size(self.model)
         return size if size and needs_whole_batches(self.model) else None
 
     def batch_size_for(self, names: Names, given: int | None, samples: int) -> int | None:
@@ -90,7 +90,7 @@ class ModelData(InputReader, TargetReader, WeightReader):
     def knows_outputs(self) -> bool:
         return bool(self._output_shapes)
 
-    def _find_output_shapes(self, x: Any) -> list[Sequence[int | None]]:
+    def _find_output_shapes(self, x: Any) -> Sequence[Sequence[int | None]]:
         if outputs := getattr(self.model, "outputs", None):
             return [output.shape for output in outputs]
         # only JAX trains silently on classes out of range

@@ -34,8 +34,9 @@ def store_schema(model: Any, schema: dict[str, Any]) -> None:
     owner = weakref.ref(model)
 
     def get_build_config() -> dict[str, Any] | None:
-        config = type(owner()).get_build_config(owner())
-        return config and {**config, KEY: schema_of(owner())}
+        model: Any = owner()
+        config = type(model).get_build_config(model)
+        return config and {**config, KEY: schema_of(model)}
 
     vars(model)["get_build_config"] = get_build_config
 
@@ -63,7 +64,7 @@ def wrap_load_model(load_model: Callable) -> Callable:
                 store_schema(model, schema)
         return model
 
-    load.restores_schema = True
+    vars(load)["restores_schema"] = True
     return load
 
 

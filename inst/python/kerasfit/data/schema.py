@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import keras
 import numpy as np
@@ -70,5 +71,5 @@ def from_plain(kept: Any) -> DataSchema:
     return schema
 
 
-def is_names(value: Any) -> bool:
+def is_names(value: Any) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, (list, tuple)) and all(isinstance(name, PLAIN) for name in value)

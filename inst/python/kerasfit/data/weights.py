@@ -68,8 +68,9 @@ class WeightReader(ModelReader):
         if not is_vector or not has_a_value_for_each_row(self._loss(output)):
             return weights
         outputs, place = getattr(self.model, "outputs", None) or [], self._output_key(output)
-        known = isinstance(place, int) and place < len(outputs)
-        rank = max(len(outputs[place].shape) if known else 0, getattr(y, "ndim", 0))
+        rank = getattr(y, "ndim", 0)
+        if isinstance(place, int) and place < len(outputs):
+            rank = max(rank, len(outputs[place].shape))
         return weights.reshape(-1, *[1] * (rank - 2))
 
     def _weights_by_output(self, label: str, sample_weight: Any) -> Any:

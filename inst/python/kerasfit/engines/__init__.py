@@ -12,7 +12,7 @@ from importlib import import_module
 import keras
 
 from kerasfit.arguments import flag
-from kerasfit.engines.engine import DEFAULTS, Engine, ExecutionOptions
+from kerasfit.engines.engine import DEFAULTS, BaseEngine, Engine, ExecutionOptions
 from kerasfit.engines.kernels import kernels_wanted
 from kerasfit.errors import KerasfitError
 from kerasfit.runtime import compilation_cache
@@ -38,7 +38,7 @@ def engine_for(model: keras.Model, plan: str = "auto", kernels: bool | None = No
     return engine
 
 
-def engine_class() -> type[Engine]:
+def engine_class() -> type[BaseEngine]:
     """The engine class for this session's backend."""
     backend = keras.backend.backend()
     if backend not in ENGINES:

@@ -11,8 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasfit import keras_private
-from kerasfit.keras_private import is_bookkeeping
+from kerasfit.engines.bookkeeping import has_settings, is_bookkeeping, settings_of_variable
 
 PARTS = (
     keras.layers.Layer,
@@ -43,7 +42,7 @@ class Attributes:
         self._tensors = [(value, value.requires_grad) for value in values if hasattr(value, "requires_grad")]
         waiting: list[Any] = [model]
         for variable in model.variables:
-            names = keras_private.settings_of_variable(variable)
+            names = settings_of_variable(variable)
             waiting.extend(self._note_mapping(vars(variable), names, None))
         seen: dict[int, Any] = {}
         while waiting:
@@ -102,4 +101,4 @@ def has_attributes(value: Any) -> bool:
     """Whether a value is a part of a model, or belongs to a part, and has attributes that steps read."""
     if isinstance(value, keras.Variable) or not hasattr(value, "__dict__"):
         return False
-    return keras_private.has_settings(value) or (isinstance(value, PARTS) and not isinstance(value, type))
+    return has_settings(value) or (isinstance(value, PARTS) and not isinstance(value, type))

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import keras
 
 from kerasfit.errors import ArgumentError
+from kerasfit.logs import Logs, logs_to_floats
 from kerasfit.sources import IteratorSource, Source, Stream, stream_of
-from kerasfit.tensors import numbers, pack_batch, to_backend, to_numpy
-
-Logs = dict[str, Any]
+from kerasfit.tensors import pack_batch, to_backend, to_numpy
 
 # Trains on a batch while the main thread makes the next one. Only the main thread may call R: the worker
 # never does, since it only runs steps that are already compiled.
@@ -107,7 +106,10 @@ class Engine(Protocol):
         """End training: set variables to their final values (such as an optimizer's moving averages)."""
 
 
-class BaseEngine:
+StepT = TypeVar("StepT")  # how an engine represents a compiled step
+
+
+class BaseEngine(Generic[StepT]):
     """Runs the model's ``train_step``, ``test_step`` and ``predict_step`` on one batch after another.
 
     Subclasses define how a step is compiled.
@@ -120,7 +122,7 @@ class BaseEngine:
         self.plan, self.plan_is_chosen = "step", True  # chosen by the engine, not by the caller
         self.kernels = True
         self._at_work: Future | None = None  # the step that the worker is running
-        self._steps: dict[tuple[str, str, bool], tuple[Any, Callable]] = {}
+        self._steps: dict[tuple[str, str, bool], tuple[Any, StepT]] = {}
         self._traits: tuple[Any, dict[Callable, Any]] = None, {}
 
     def use_plan(self, plan: str) -> None:
@@ -141,7 +143,7 @@ class BaseEngine:
     def choose_plan(self) -> str:
         return "step"
 
-    def compiled(self, kind: str, step: Callable) -> Callable:
+    def compiled(self, kind: str, step: Callable) -> StepT:
         raise NotImplementedError
 
     def reset_metrics(self) -> None:
@@ -150,7 +152,7 @@ class BaseEngine:
     def sync(self) -> None:
         self.finish_running()
 
-    def step(self, kind: str) -> Callable:
+    def step(self, kind: str) -> StepT:
         """The compiled step of a kind: "train", "test" or "predict"."""
         # Keras discards its own function when compile(), a change of layers or loading makes it invalid. Ours
         # is valid as long as Keras's is.
@@ -188,7 +190,8 @@ class BaseEngine:
     def train_epochs(self, stream: Stream, epochs: int) -> list[Logs]:
         return []
 
-    def _last(self, step: Callable, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
+    def _last(self, step: Any, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
+        """Call a step for each batch; return the last logs. For engines whose steps can be called."""
         logs: Logs = {}
         overlap = options.async_steps and isinstance(stream.source, IteratorSource) and stream.taken
         for data in self._batches(stream, steps):
@@ -218,7 +221,7 @@ class BaseEngine:
             wait_for(self._at_work)
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
-        step = self.step("predict")
+        step: Any = self.step("predict")
         return [keras.tree.map_structure(to_numpy, step(data)) for data in self._batches(stream, steps)]
 
     def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
@@ -238,7 +241,7 @@ class BaseEngine:
         if len(logs) > 2 and list(logs) == sorted(logs):  # older versions of Keras sort them
             first = [name for name in self.cached_trait(metric_names) if name in logs]
             logs = {name: logs[name] for name in dict.fromkeys([*first, *logs])}
-        return numbers(logs)
+        return logs_to_floats(logs)
 
     def state(self) -> Any:
         return None

@@ -205,32 +205,32 @@ def remove_damaged() -> bool:
     """
     if _folder is None:
         return False
-    now, last, damaged = time.time(), last_check(), False
+    now, last, damaged = time.time(), last_check(_folder), False
     for file, info in programs():
         with contextlib.suppress(OSError):
             is_written = file.suffix != ".tmp"  # TensorFlow renames it when it is complete
             if is_written and info.st_mtime >= last and not WHOLE[file.parent.name](file):
                 file.unlink()
                 damaged = True
-    store_check_time(now)
+    store_check_time(_folder, now)
     return damaged
 
 
-def last_check() -> float:
+def last_check(folder: Path) -> float:
     try:
-        return (_folder / CHECKED).lstat().st_mtime
+        return (folder / CHECKED).lstat().st_mtime
     except OSError:
         return 0.0
 
 
-def store_check_time(when: float) -> None:
+def store_check_time(folder: Path, when: float) -> None:
     """Store a time as the modification time of the file ``CHECKED``."""
     with contextlib.suppress(OSError):
-        descriptor, new = tempfile.mkstemp(prefix=f"{CHECKED}-", dir=_folder)
+        descriptor, new = tempfile.mkstemp(prefix=f"{CHECKED}-", dir=folder)
         os.close(descriptor)
         try:
             os.utime(new, (when, when))
-            replace(new, _folder / CHECKED)
+            replace(new, folder / CHECKED)
         except OSError:
             os.unlink(new)
 

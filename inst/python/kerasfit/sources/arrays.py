@@ -40,7 +40,7 @@ class ArraySource:
         Whether each pass has a new random order.
     """
 
-    endless = goes_on = False
+    endless = passes_continue = False
 
     def __init__(
         self,

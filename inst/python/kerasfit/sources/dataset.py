@@ -34,7 +34,7 @@ class DatasetSource:
 
     samples = None
     batch_size = None
-    goes_on = False
+    passes_continue = False
 
     def __init__(
         self,

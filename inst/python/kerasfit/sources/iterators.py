@@ -92,8 +92,8 @@ class IteratorSource:
         self.batches = None if self.endless else length_of(value)
 
     @property
-    def goes_on(self) -> bool:
-        return getattr(self.start_pass, "goes_on", self._is_iterator)
+    def passes_continue(self) -> bool:
+        return getattr(self.start_pass, "passes_continue", self._is_iterator)
 
     def __iter__(self) -> Iterator[Batch]:
         with error_context(function=f"the generator `{self.label}`"):
@@ -135,12 +135,12 @@ class FunctionPasses:
 
     def __init__(self, function: Callable[[], Any]):
         self._function = function
-        self.goes_on = True  # until it has returned an iterator
+        self.passes_continue = True  # until it has returned an iterator
 
     def __call__(self) -> Iterator[Any]:
         batch = self._function()
         if isinstance(batch, Iterator):
-            self.goes_on = False
+            self.passes_continue = False
             yield from batch
             return
         while batch is not None:
@@ -191,10 +191,10 @@ def never_ends(value: Any) -> bool:
         return bool(value.endless)
     if isinstance(value, (itertools.cycle, itertools.count)):
         return True
-    code = getattr(value, "gi_code", None) or (inspect.isgeneratorfunction(value) and value.__code__)
-    return bool(code) and not any(
-        op.opname in ("RETURN_VALUE", "RETURN_CONST") for op in dis.get_instructions(code)
-    )
+    code = value.__code__ if inspect.isgeneratorfunction(value) else getattr(value, "gi_code", None)
+    if code is None:
+        return False
+    return not any(op.opname in ("RETURN_VALUE", "RETURN_CONST") for op in dis.get_instructions(code))
 
 
 def length_of(value: Any) -> int | None:

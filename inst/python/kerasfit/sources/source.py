@@ -47,7 +47,7 @@ class Source(Protocol):
         Samples in a batch, or None if unknown.
     endless
         Whether a pass is known never to end.
-    goes_on
+    passes_continue
         Whether the next pass continues where the last one was left, rather than from the beginning.
     shuffling
         The order of each pass, if the source determines it.
@@ -57,14 +57,29 @@ class Source(Protocol):
         A batch, or specifications with the shapes of one; None if there is none yet.
     """
 
-    samples: int | None
-    batches: int | None
-    batch_size: int | None
-    endless: bool
-    goes_on: bool
-    shuffling: Shuffling
-    names: Names
-    example: Batch | None
+    @property
+    def samples(self) -> int | None: ...
+
+    @property
+    def batches(self) -> int | None: ...
+
+    @property
+    def batch_size(self) -> int | None: ...
+
+    @property
+    def endless(self) -> bool: ...
+
+    @property
+    def passes_continue(self) -> bool: ...
+
+    @property
+    def shuffling(self) -> Shuffling: ...
+
+    @property
+    def names(self) -> Names: ...
+
+    @property
+    def example(self) -> Batch | None: ...
 
     def __iter__(self) -> Iterator[Batch]: ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -14,8 +14,10 @@ from kerasfit.error_context import error_context
 from kerasfit.sources.arrays import ArraySource
 from kerasfit.sources.source import Source
 
+SourceT = TypeVar("SourceT", bound=Source)
 
-class Stream:
+
+class Stream(Generic[SourceT]):
     """Takes batches from a source and divides them into epochs.
 
     An epoch is one pass over the source; or, with ``steps_per_epoch``, so many steps, and the next epoch
@@ -31,7 +33,7 @@ class Stream:
         Batches taken in the current pass, by this and earlier epochs.
     """
 
-    def __init__(self, source: Source, steps_per_epoch: int | None = None):
+    def __init__(self, source: SourceT, steps_per_epoch: int | None = None):
         self.source = source
         self.limit = steps_per_epoch if steps_per_epoch and steps_per_epoch > 0 else None
         self.steps = self.limit or source.batches
@@ -45,7 +47,7 @@ class Stream:
         """A batch with the shapes and types of the data: the next one, or another like it."""
         return self.peek()
 
-    def leave_pass(self) -> None:
+    def end_pass(self) -> None:
         """End the pass: the next batch is the first of a new one."""
         raise NotImplementedError
 
@@ -56,9 +58,9 @@ class Stream:
     def take(self, steps: int) -> Iterator[Batch]:
         """Take the next ``steps`` batches of this epoch, or fewer if it ends before."""
         for _ in range(steps):
-            if self.exhausted:
+            batch = None if self.taken == self.limit else self.peek()
+            if batch is None:
                 return
-            batch = self.peek()
             self.advance()
             yield batch
 
@@ -67,25 +69,25 @@ class Stream:
         self.taken += 1
         self.passed += 1
 
-    def begin_epoch(self, *, anew: bool = False) -> None:
-        """Start an epoch: in a new pass, or in the one that ``steps_per_epoch`` cut off, unless ``anew``."""
-        self.reset_epoch(anew=anew)
+    def begin_epoch(self, *, new_pass: bool = False) -> None:
+        """Start an epoch. It continues a pass that ``steps_per_epoch`` cut off, unless ``new_pass``."""
+        self.reset_epoch(new_pass=new_pass)
         if not self.has_next():
-            self.leave_pass()  # the last epoch took the last batch
+            self.end_pass()  # the last epoch took the last batch
 
-    def reset_epoch(self, *, anew: bool = False) -> None:
+    def reset_epoch(self, *, new_pass: bool = False) -> None:
         """Do the part of ``begin_epoch`` that draws no batch."""
-        if self.taken and (anew or self.limit is None):
-            self.leave_pass()
+        if self.taken and (new_pass or self.limit is None):
+            self.end_pass()
         self.taken = 0
 
-    def state(self, *, inside: bool) -> dict[str, Any]:
-        """The position of the stream for ``restore``, ``inside`` an epoch or between two."""
-        goes_on = self.in_pass and (inside or self.limit is not None)
+    def state(self, *, within_epoch: bool) -> dict[str, Any]:
+        """The position of the stream for ``restore``, within an epoch or between two."""
+        in_pass = self.in_pass and (within_epoch or self.limit is not None)
         return {
-            "taken": self.taken if inside else 0,
-            "passed": self.passed if goes_on else 0,
-            "in_pass": goes_on,
+            "taken": self.taken if within_epoch else 0,
+            "passed": self.passed if in_pass else 0,
+            "in_pass": in_pass,
             "steps": self.steps,
             "shuffling": vars(self.source.shuffling).copy(),
         }
@@ -93,7 +95,7 @@ class Stream:
     def restore(self, state: dict[str, Any]) -> None:
         """Move to the position that another stream of an equal source saved with ``state``."""
         if self.source.shuffling.seed is not None:
-            self.leave_pass()
+            self.end_pass()
         vars(self.source.shuffling).update(state["shuffling"])
         self.taken, self.steps = state["taken"], state["steps"]
         if state["in_pass"]:
@@ -115,7 +117,7 @@ class Stream:
         return self.taken == self.limit or not self.has_next()
 
     @property
-    def ran_dry(self) -> bool:
+    def ended_early(self) -> bool:
         """Whether the source ended before this epoch had ``steps_per_epoch`` steps."""
         return self.limit is not None and self.taken < self.limit and not self.has_next()
 
@@ -124,7 +126,7 @@ class Stream:
         self.steps = self.steps or self.taken
 
 
-class BatchStream(Stream):
+class BatchStream(Stream[Source]):
     """A stream of batches that the source makes one after the other.
 
     Attributes
@@ -134,7 +136,7 @@ class BatchStream(Stream):
     is_drawing
         Whether a batch is being made, or was when an exception was raised.
     drawn
-        Batches made so far, if the source's passes continue each other (``goes_on``).
+        Batches made so far, if the source's passes continue each other (``passes_continue``).
     stand_in
         A batch used for its shapes and types, so that no real one is made too early.
     """
@@ -167,7 +169,7 @@ class BatchStream(Stream):
             with error_context(batch=self.taken + 1), timing.part("data"):
                 self._ahead = next(self._pass, None)
             self.is_drawing = False
-            self.drawn = 0 if self._ahead is None else self.drawn + self.source.goes_on
+            self.drawn = 0 if self._ahead is None else self.drawn + self.source.passes_continue
         return self._ahead
 
     def example(self) -> Batch | None:
@@ -177,12 +179,13 @@ class BatchStream(Stream):
         super().advance()
         self._ahead = None
 
-    def leave_pass(self) -> None:
+    def end_pass(self) -> None:
         self._pass = self._ahead = None
         self.passed = 0
 
-    def state(self, *, inside: bool) -> dict[str, Any]:
-        return super().state(inside=inside) | {"drawn": self.drawn_before if self.source.goes_on else None}
+    def state(self, *, within_epoch: bool) -> dict[str, Any]:
+        drawn = self.drawn_before if self.source.passes_continue else None
+        return super().state(within_epoch=within_epoch) | {"drawn": drawn}
 
     def restore(self, state: dict[str, Any]) -> None:
         drawn = state["drawn"]
@@ -230,34 +233,33 @@ class Rows:
             yield replace(self, start=start, stop=min(start + steps * self.batch_size, self.stop))
 
 
-class RowStream(Stream):
+class RowStream(Stream[ArraySource]):
     """A stream of batches of arrays, which an engine can also take as ranges of row numbers."""
-
-    source: ArraySource
 
     def __init__(self, source: ArraySource, steps_per_epoch: int | None = None):
         super().__init__(source, steps_per_epoch)
         self._order: np.ndarray | None = None
-        self._at: int | None = None  # None before a pass begins
+        self._at = 0  # the next row
+        self._in_pass = False
 
     def peek(self) -> Batch | None:
         return self.source.batch(self._order, self._at) if self.has_next() else None
 
     @property
     def in_pass(self) -> bool:
-        return self._at is not None
+        return self._in_pass
 
     def has_next(self) -> bool:
-        if self._at is None:
-            self._order, self._at = self.source.begin_pass(), 0
+        if not self._in_pass:
+            self._order, self._at, self._in_pass = self.source.begin_pass(), 0, True
         return self._at < self.source.samples
 
     def advance(self) -> None:
         super().advance()
         self._at += self.size
 
-    def leave_pass(self) -> None:
-        self._order = self._at = None
+    def end_pass(self) -> None:
+        self._order, self._at, self._in_pass = None, 0, False
         self.passed = 0
 
     def skip(self, steps: int) -> None:
@@ -265,7 +267,7 @@ class RowStream(Stream):
             self._at += steps * self.size
             self.passed += steps
 
-    def give_back(self, steps: int) -> None:
+    def return_batches(self, steps: int) -> None:
         """Untake the last ``steps`` batches: they are the next ones again."""
         self.taken -= steps
         self.passed -= steps
@@ -297,5 +299,6 @@ class RowStream(Stream):
 
 def stream_of(source: Source, steps_per_epoch: int | None = None) -> Stream:
     """Make the stream for a source."""
-    kind = RowStream if isinstance(source, ArraySource) else BatchStream
-    return kind(source, steps_per_epoch)
+    if isinstance(source, ArraySource):
+        return RowStream(source, steps_per_epoch)
+    return BatchStream(source, steps_per_epoch)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from itertools import starmap
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,19 +13,20 @@ import keras
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from kerasfit import keras_private
-from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, Logs, finite_loss
-from kerasfit.engines.jax.steps import OUTPUTS, Loop, RowsWithin, State, Steps
+from kerasfit import keras_private, layer_traits
+from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, finite_loss
+from kerasfit.engines.jax.device_data import Chunks, DeviceData, padded, rounded_up
+from kerasfit.engines.jax.steps import OUTPUTS, Loop, State, Steps
 from kerasfit.engines.kernels import replaced
-from kerasfit.runtime.memory import aligned_empty, elements_around, is_aligned
+from kerasfit.logs import Logs
+from kerasfit.model_traits import metrics_reset_variables_only
 from kerasfit.sources import Rows, RowStream, Source, Stream
-from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack_batch, to_backend, to_numpy
+from kerasfit.tensors import numbers_or_tensors, pack_batch, to_backend, to_numpy
 
 # The number of steps that may be unfinished while the next batch from an iterator is made.
 AHEAD = 2
 
 SMALL = 2**16  # bytes: numpy copies smaller arrays ten times as fast as JAX
-LARGE = 2**20  # bytes: smaller arrays are copied to aligned memory, which needs a simpler program
 
 
 def run_no_kept_programs() -> None:
@@ -43,7 +43,7 @@ if jax.__version_info__ < (0, 6):
     run_no_kept_programs()
 
 
-class JaxEngine(BaseEngine):
+class JaxEngine(BaseEngine[Steps]):
     """Runs an execution as one compiled loop over rows of arrays on the device.
 
     Between executions the engine holds the state; ``sync`` writes it to the model's variables. There are two
@@ -55,7 +55,7 @@ class JaxEngine(BaseEngine):
 
     def __init__(self, model: keras.Model):
         super().__init__(model)
-        self._device_data: WeakKeyDictionary[Stream, DeviceData] = WeakKeyDictionary()
+        self._device_data: WeakKeyDictionary[RowStream, DeviceData] = WeakKeyDictionary()
         self._metrics_at_zero: tuple[list[int], list[np.ndarray]] = [], []
         self._held = State()  # returned by programs, or values of variables that they do not change
         self._unsynced: set[str] = set()  # the parts of it that are not in the variables
@@ -68,7 +68,7 @@ class JaxEngine(BaseEngine):
         if not self._compiles:
             return "step"
         on_cpu = jax.default_backend() == "cpu"
-        return "step" if on_cpu and keras_private.is_convolutional(self.model) else "loop"
+        return "step" if on_cpu and layer_traits.is_convolutional(self.model) else "loop"
 
     @property
     def _compiles(self) -> bool:
@@ -79,8 +79,8 @@ class JaxEngine(BaseEngine):
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
-        if self.plan == "loop" and isinstance(stream, RowStream) and source.in_memory:
-            self._device_data[stream] = DeviceData(source.data)
+        if self.plan == "loop" and isinstance(stream, RowStream) and stream.source.in_memory:
+            self._device_data[stream] = DeviceData(stream.source.data)
         return stream
 
     def prepare(self, stream: Stream) -> None:
@@ -128,7 +128,7 @@ class JaxEngine(BaseEngine):
         self._held, self._unsynced = State(), set()
 
     def reset_metrics(self) -> None:
-        if self.cached_trait(keras_private.metrics_reset_variables_only):
+        if self.cached_trait(metrics_reset_variables_only):
             self._collect_returned()
             self._held = self._held._replace(metrics=self._reset_values())
             self._unsynced.add("metrics")
@@ -158,8 +158,9 @@ class JaxEngine(BaseEngine):
         return self._run("test", stream, steps, options)
 
     def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
-        step, logs, halting = self.step(kind), {}, options.halt_on_nan
-        if device_data := self._device_data.get(stream):
+        step, halting = self.step(kind), options.halt_on_nan
+        logs: Logs = {}
+        if isinstance(stream, RowStream) and (device_data := self._device_data.get(stream)):
             if kind == "test":
                 step.limit_programs((stream.size, stream.source.samples))
             device_data.compile(step, stream, halting, self._state(step))
@@ -168,7 +169,7 @@ class JaxEngine(BaseEngine):
                 if rows.steps:
                     done, logs = self._advance(step, *device_data.program(step, rows, halting))
                     if halting and done < rows.steps:
-                        stream.give_back(taken.steps - int(done))
+                        stream.return_batches(taken.steps - int(done))
                         break
         else:
             for data in self._batches(stream, steps):
@@ -186,21 +187,32 @@ class JaxEngine(BaseEngine):
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         self._build_for_prediction(stream)
         step = self.step("predict")
-        device_data = self._device_data.get(stream)
-        if step.may_add_rows and device_data:
-            outputs = self._outputs_of_chunks(step, device_data, stream, steps)
+        if isinstance(stream, RowStream) and (device_data := self._device_data.get(stream)):
+            outputs = self._outputs_of_data(step, device_data, stream, steps)
         elif step.may_add_rows:
             outputs = self._outputs_of_padded(step, stream, steps)
-        elif device_data and step.outputs_join(*self._state(step), device_data.data, stream.size):
-            step.limit_programs((stream.size, stream.source.samples))
-            outputs = self._outputs_of_rows(step, device_data, stream.take_rows(steps))
         else:
-            outputs = []
-            for data in self._batches(stream, steps):
-                step.limit_programs(shapes_of(data))
-                outputs.append(self._advance(step, step.single_step, data))
+            outputs = self._outputs_of_batches(step, stream, steps)
         self.sync()
         return [keras.tree.map_structure(to_numpy, output) for output in outputs]
+
+    def _outputs_of_data(
+        self, step: Steps, device_data: DeviceData, stream: RowStream, steps: int
+    ) -> list[Any]:
+        """Outputs for data on the device, of many batches at once if that is possible."""
+        if step.may_add_rows:
+            return self._outputs_of_chunks(step, device_data, stream, steps)
+        if step.outputs_join(*self._state(step), device_data.data, stream.size):
+            step.limit_programs((stream.size, stream.source.samples))
+            return self._outputs_of_rows(step, device_data, stream.take_rows(steps))
+        return self._outputs_of_batches(step, stream, steps)
+
+    def _outputs_of_batches(self, step: Steps, stream: Stream, steps: int) -> list[Any]:
+        outputs = []
+        for data in self._batches(stream, steps):
+            step.limit_programs(shapes_of(data))
+            outputs.append(self._advance(step, step.single_step, data))
+        return outputs
 
     def _outputs_of_chunks(
         self, step: Steps, device_data: DeviceData, stream: RowStream, steps: int
@@ -219,12 +231,14 @@ class JaxEngine(BaseEngine):
 
     def _outputs_of_padded(self, step: Steps, stream: Stream, steps: int) -> list[Any]:
         """Outputs of one batch after another; the last batch of arrays is padded."""
-        several = isinstance(stream, RowStream) and stream.source.samples > stream.size
+        size_of_all = None
+        if isinstance(stream, RowStream) and stream.source.samples > stream.size:
+            size_of_all = stream.size
         outputs = []
         for batch in stream.take(steps):
             x = numbers_or_tensors(batch.x)
             samples = next(len(leaf) for leaf in keras.tree.flatten(x) if leaf is not None)
-            size = stream.size if several else rounded_up(samples)
+            size = size_of_all or rounded_up(samples)
             data = pack_batch((padded(x, size),))
             step.limit_programs(shapes_of(data))
             answer = self._advance(step, step.single_step, data)
@@ -259,112 +273,11 @@ class JaxEngine(BaseEngine):
     def _build_for_prediction(self, stream: Stream) -> None:
         """Build the layers that are not built, from a batch of inputs only."""
         model = self.model
-        if (not model.built or not all(layer.built for layer in model.layers)) and stream.peek() is not None:
-            with keras.StatelessScope():
-                model(to_backend(stream.peek().x))
-
-
-class DeviceData:
-    """The arrays of a source on the device, and the order of rows in the current pass."""
-
-    def __init__(self, data: tuple):
-        self._arrays = data
-        self._order: tuple[np.ndarray | None, np.ndarray | None] = None, None  # as given, and as int32
-        self._begun: set[tuple[Steps, bool]] = set()
-        self.chunks: Chunks | None = None  # for prediction
-
-    @cached_property
-    def data(self) -> Any:
-        return pack_batch(keras.tree.map_structure(to_device, self._arrays))
-
-    def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
-        """The loop for these rows, and its arguments other than the state."""
-        return step.over_rows(self._kind(rows, halting)), *self._arguments(rows)
-
-    def compile(self, step: Steps, stream: RowStream, halting: bool, state: tuple[State, State]) -> None:
-        """Start compiling the loops that a pass over the stream needs, unless they exist."""
-        if (step, halting) in self._begun:
+        if model.built and all(layer.built for layer in model.layers):
             return
-        self._begun.add((step, halting))
-        for rows in stream.whole_pass().split():
-            if rows.steps:
-                step.compile_over_rows(self._kind(rows, halting), *state, *self._arguments(rows))
-
-    def _kind(self, rows: Rows, halting: bool) -> Loop:
-        size = min(rows.batch_size, rows.stop - rows.start)
-        return Loop(size, halting, rare=size < rows.batch_size)
-
-    def _arguments(self, rows: Rows) -> tuple:
-        if self._order[0] is not rows.order:
-            order = None if rows.order is None else rows.order.astype(np.int32)
-            self._order = rows.order, order
-        return self.data, self._order[1], np.int32(rows.start), np.int32(rows.steps)
-
-
-class Chunks:
-    """Inputs for prediction in chunks of one shape, so that few programs serve all numbers of samples.
-
-    A chunk has ``steps`` batches of ``size`` rows, and the last chunk is padded. The caller drops the outputs
-    for padding rows.
-    """
-
-    def __init__(self, x: Any, samples: int, batch_size: int):
-        self.size = batch_size if samples > batch_size else rounded_up(samples)
-        self.steps = min(OUTPUTS, power_of_two(-(-samples // self.size)))
-        self._x = x
-        self._at: tuple[int | None, Any] = None, None
-
-    def of(self, rows: Rows) -> Iterator[tuple[Any, int, int]]:
-        """For each chunk with some of these rows: its data, the first of the rows in it, and their number."""
-        length, at = self.size * self.steps, rows.start
-        while at < rows.stop:
-            begin = at - at % length
-            end = min(rows.stop, begin + length)
-            yield self._part(begin, length), at - begin, end - at
-            at = end
-
-    def _part(self, begin: int, length: int) -> Any:
-        if self._at[0] != begin:
-
-            def part(leaf: Any) -> Any:
-                return None if leaf is None else leaf[begin : begin + length]
-
-            data = padded(keras.tree.map_structure(part, self._x), length)
-            self._at = begin, pack_batch((keras.tree.map_structure(to_device_aligned, data),))
-        return self._at[1]
-
-
-def power_of_two(number: int) -> int:
-    """The smallest power of two that is at least ``number``."""
-    return 1 << (number - 1).bit_length()
-
-
-def rounded_up(rows: int) -> int:
-    """Round a number of rows up to a power of two or, above 64, to one of three values between two powers."""
-    power = power_of_two(rows)
-    unit = power if power <= 64 else power // 8
-    return -(-rows // unit) * unit
-
-
-def padded(data: Any, size: int) -> Any:
-    """Pad arrays to ``size`` rows by repeating the last row."""
-
-    def fill(leaf: Any) -> Any:
-        if leaf is None or len(leaf) == size:
-            return leaf
-        array = np.asarray(leaf)
-        filled = aligned_empty((size, *array.shape[1:]), array.dtype)
-        filled[: len(array)], filled[len(array) :] = array, array[-1]
-        return filled
-
-    return keras.tree.map_structure(fill, data)
-
-
-def to_device_aligned(leaf: Any) -> Any:
-    """Put an array on the device. On CPUs it shares the memory of aligned arrays."""
-    if leaf is None or jax.default_backend() != "cpu":
-        return to_backend(leaf)
-    return jax.device_put(leaf if is_aligned(leaf) else aligned_copy(leaf), may_alias=True)
+        if (batch := stream.peek()) is not None:
+            with keras.StatelessScope():
+                model(to_backend(batch.x))
 
 
 def shapes_of(data: Any) -> tuple:
@@ -389,14 +302,3 @@ def copy_of(value: jax.Array) -> jax.Array | np.ndarray:
     if value.nbytes < SMALL and jax.default_backend() == "cpu":
         return np.array(value)
     return jax.device_put(value, may_alias=False)
-
-
-def to_device(leaf: Any) -> Any:
-    """Put an array on the device. On CPUs it shares the memory of large or aligned arrays."""
-    if not isinstance(leaf, np.ndarray) or jax.default_backend() != "cpu":
-        return to_backend(leaf)
-    if leaf.nbytes >= LARGE and jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype:
-        elements, first = elements_around(leaf) or (None, 0)
-        if elements is not None and elements.size <= np.iinfo(np.int32).max:
-            return RowsWithin(jax.device_put(elements, may_alias=True), np.int32(first), leaf.shape)
-    return to_device_aligned(leaf)

@@ -16,9 +16,10 @@ import keras
 import numpy as np
 from jax import lax
 
-from kerasfit import keras_private
-from kerasfit.engines.engine import Logs, logs_are_metrics, wait_for
+from kerasfit import keras_private, layer_traits
+from kerasfit.engines.engine import logs_are_metrics, wait_for
 from kerasfit.engines.kernels import jax_kernels
+from kerasfit.logs import Logs
 
 Values = list[jax.Array]
 
@@ -144,7 +145,7 @@ class Steps:
         self._names: tuple[str, ...] = ()  # of the logs
         self._step = step
         self._compiles = compiles
-        self.may_add_rows = compiles and kind == "predict" and keras_private.rows_are_separate(model)
+        self.may_add_rows = compiles and kind == "predict" and layer_traits.rows_are_separate(model)
         self._compiling: dict[Loop, Future] = {}
         self._forget_programs()
 
@@ -152,7 +153,7 @@ class Steps:
         # A new function each time: JAX keeps the programs of a function, and shares them with equal
         # functions.
         self.single_step = self._compile(functools.partial(self._traced, self._one), rare=False)
-        self._loops: dict[Loop, Callable] = {}
+        self._loops: dict[Loop, Any] = {}
         self._shapes: set[tuple] = set()
 
     def limit_programs(self, shapes: tuple) -> None:
@@ -161,7 +162,7 @@ class Steps:
             self._forget_programs()
         self._shapes.add(shapes)
 
-    def _compile(self, python: Callable, *, rare: bool) -> Callable:
+    def _compile(self, python: Callable, *, rare: bool) -> Any:
         if not self._compiles:
             return python
         return jax.jit(python, donate_argnums=0, **compiler_options(rare))
@@ -194,7 +195,7 @@ class Steps:
         """Logs in the order in which the step returned them; JAX sorts them by name."""
         return {name: logs[name] for name in self._names if name in logs}
 
-    def over_rows(self, kind: Loop) -> Callable:
+    def over_rows(self, kind: Loop) -> Any:
         """A loop over batches of rows: a function of state (both parts), data, order, first row and steps.
 
         ``order`` has the numbers of all rows in the order of this pass, or is None if rows are not shuffled.
@@ -242,7 +243,8 @@ class Steps:
         def report(state: State, logs: Logs) -> Logs:
             if not from_metrics:
                 return logs
-            with keras.StatelessScope(list(zip(self.model.metrics_variables, state.metrics, strict=True))):
+            metrics = zip(self.model.metrics_variables, state.metrics or (), strict=True)
+            with keras.StatelessScope(list(metrics)):
                 return self.model.get_metrics_result()
 
         def continues(carry: tuple) -> Any:

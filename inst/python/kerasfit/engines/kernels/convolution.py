@@ -34,7 +34,7 @@ def convolution(computed: Callable) -> Callable[[Callable], Callable]:
             padding: str = "valid",
             data_format: Any = None,
             dilation_rate: Any = 1,
-        ):
+        ) -> Any:
             def original_conv(inputs: Any, kernel: Any) -> Any:
                 return original(inputs, kernel, strides, padding, data_format, dilation_rate)
 
@@ -219,7 +219,7 @@ def tensorflow_separable_convolution(original: Callable) -> Callable:
         padding: str = "valid",
         data_format: Any = None,
         dilation_rate: Any = 1,
-    ):
+    ) -> Any:
         options = strides, padding, data_format, dilation_rate
         if not is_supported(data_format, inputs, depthwise_kernel):
             return original(inputs, depthwise_kernel, pointwise_kernel, *options)
@@ -243,7 +243,7 @@ def jax_transposed_convolution(original: Callable) -> Callable:
         output_padding: Any = None,
         data_format: Any = None,
         dilation_rate: Any = 1,
-    ):
+    ) -> Any:
         def original_conv(inputs: Any, kernel: Any) -> Any:
             return original(inputs, kernel, strides, padding, output_padding, data_format, dilation_rate)
 

@@ -67,7 +67,8 @@ def jax_bernoulli(key: Any, p: Any, shape: tuple[int, ...]) -> Any:
     ):
         draws = bits(key, shape, jnp.uint32)
     else:
-        high, low = threefry(*key, jnp.zeros(size, jnp.uint32), jnp.arange(size, dtype=jnp.uint32))
+        counter = jnp.arange(size, dtype=jnp.uint32)
+        high, low = threefry(key[0], key[1], jnp.zeros_like(counter), counter)
         draws = jnp.reshape(high ^ low, shape)
     one = jnp.uint32(0x3F800000)  # 1.0 as a float; the bits after it are the fraction
     drawn = jax.lax.bitcast_convert_type((draws >> 9) | one, jnp.float32) - 1.0 < p

@@ -29,9 +29,9 @@ def narrow_matmul(original: Callable) -> Callable:
         @ops.custom_gradient
         def narrow(x1: Any, x2: Any) -> Any:
             def gradient(*upstream: Any) -> Any:
-                (upstream,) = upstream
-                rows, of_rows = (ops.reshape(x, (-1, x.shape[-1])) for x in (x1, upstream))
-                return original(upstream, ops.transpose(x2)), transposed_product(rows, of_rows)
+                (of_product,) = upstream
+                rows, of_rows = (ops.reshape(x, (-1, x.shape[-1])) for x in (x1, of_product))
+                return original(of_product, ops.transpose(x2)), transposed_product(rows, of_rows)
 
             return original(x1, x2), gradient
 

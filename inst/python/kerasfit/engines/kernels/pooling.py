@@ -37,7 +37,7 @@ def average_pool_of_jax_3_9(original: Callable) -> Callable:
     """Average pooling for Keras 3.9 on JAX, where only the last argument has a default."""
     average = average_pool(original)
 
-    def pool(inputs: Any, pool_size: Any, strides: Any, padding: str, data_format: Any = None):
+    def pool(inputs: Any, pool_size: Any, strides: Any, padding: str, data_format: Any = None) -> Any:
         return average(inputs, pool_size, strides, padding, data_format)
 
     return pool
@@ -46,7 +46,7 @@ def average_pool_of_jax_3_9(original: Callable) -> Callable:
 def pooling(original: Callable, pooled: Callable) -> Callable:
     def pool(
         inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: Any = None
-    ):
+    ) -> Any:
         size = per_dimension(pool_size, inputs)
         if (
             math.prod(size) > MANY_PLACES

@@ -55,9 +55,9 @@ def inner_loop(original: Callable, cell: type, over_time: Callable) -> Callable:
     return loop
 
 
-def is_supported(layer: layers.RNN, cell: type, tensors: list, mask: Any) -> bool:
+def is_supported(layer: layers.RNN, cell: type[Any], tensors: list, mask: Any) -> bool:
     """Whether the kernels support a layer and the tensors and mask that it is called with."""
-    own = layer.cell
+    own: Any = layer.cell
     return (
         type(own) is cell
         and own.activation is keras.activations.tanh
@@ -114,7 +114,7 @@ def lstm_over_time(
     times, samples, _ = inputs.shape
     units = recurrent.shape[0]
     # gates are tanh(z * scale) * scale + shift
-    scale = ops.convert_to_tensor(np.repeat(np.float32([0.5, 0.5, 1.0, 0.5]), units))
+    scale = ops.convert_to_tensor(np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), units))
     shift = 1.0 - scale
     projected = for_all_times(inputs, kernel * scale) + bias * scale
     scaled_recurrent = recurrent * scale
@@ -188,7 +188,7 @@ def gru_over_time(
     """
     times, samples, _ = inputs.shape
     units = recurrent.shape[0]
-    scale = ops.convert_to_tensor(np.repeat(np.float32([0.5, 0.5, 1.0]), units))
+    scale = ops.convert_to_tensor(np.repeat(np.array([0.5, 0.5, 1.0], np.float32), units))
     projected = for_all_times(inputs, kernel * scale) + bias[0] * scale
     scaled_recurrent, scaled_bias = recurrent * scale, bias[1] * scale
 

@@ -79,11 +79,12 @@ def replacement_for(name: str, makers: Makers) -> tuple[Any, str, Callable, Call
     """
     owner, attribute = keras_private.owner_of(name), name.rpartition(".")[2]
     original = getattr(owner, attribute, None)
-    replacement = original and fitting(name, original, makers if isinstance(makers, tuple) else (makers,))
-    if not replacement:
-        warn_once(name)
-        return None
-    return owner, attribute, original, replacement
+    if original is not None:
+        replacement = fitting(name, original, makers if isinstance(makers, tuple) else (makers,))
+        if replacement is not None:
+            return owner, attribute, original, replacement
+    warn_once(name)
+    return None
 
 
 @functools.lru_cache(maxsize=256)

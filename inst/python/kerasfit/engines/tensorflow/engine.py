@@ -12,20 +12,25 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasfit import keras_private
-from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, Logs, all_logs_are_metrics
-from kerasfit.engines.tensorflow.steps import MAX_PASSES, CompiledLoop, EpochLoop, Steps, XlaLoop
+from kerasfit import keras_private, layer_traits
+from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, all_logs_are_metrics
+from kerasfit.engines.tensorflow.compiled_loop import CompiledLoop
+from kerasfit.engines.tensorflow.dataset_stream import DatasetStream
+from kerasfit.engines.tensorflow.rows import constants
+from kerasfit.engines.tensorflow.steps import MAX_PASSES, EpochLoop, Steps, XlaLoop
+from kerasfit.logs import Logs, logs_to_floats
+from kerasfit.model_traits import metrics_reset_variables_only
 from kerasfit.runtime import compilation_cache
 from kerasfit.runtime.cpu import abilities
 from kerasfit.runtime.memory import aligned_empty, is_aligned
-from kerasfit.sources import Batch, DatasetSource, Rows, RowStream, Source, Stream
-from kerasfit.tensors import aligned_copy, numbers, numbers_or_tensors, pack_batch, to_backend, to_numpy
+from kerasfit.sources import DatasetSource, Rows, RowStream, Source, Stream
+from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack_batch, to_backend, to_numpy
 
 FEW_BATCHES = 100  # XLA's loop makes several passes over data of at most this many batches
 COPIED_PARAMETERS = 10_000_000  # at most; compiling in the background needs a copy of the variables
 
 
-class TensorFlowEngine(BaseEngine):
+class TensorFlowEngine(BaseEngine[Steps]):
     """Runs an execution as one compiled loop over rows of arrays or elements of a dataset.
 
     There are four plans. "loop" runs the loop as a graph. With "xla", XLA compiles the loop for whole
@@ -48,7 +53,7 @@ class TensorFlowEngine(BaseEngine):
 
     def __init__(self, model: keras.Model):
         super().__init__(model)
-        self._device_data: WeakKeyDictionary[Stream, DeviceData] = WeakKeyDictionary()
+        self._device_data: WeakKeyDictionary[RowStream, DeviceData] = WeakKeyDictionary()
         self._reset_due = False
         self._ahead: Steps | None = None  # its loop is compiled by XLA, or was, while the graph trains
         self._failed_in_xla: dict[str, Any] = {}  # Keras's functions for steps that XLA failed to compile
@@ -56,9 +61,9 @@ class TensorFlowEngine(BaseEngine):
     def choose_plan(self) -> str:
         if not on_cpu():
             return "xla" if self.model.jit_compile else "loop"
-        if self._xla_has_failed() or not keras_private.compiles_with_xla(self.model):
+        if self._xla_has_failed() or not layer_traits.compiles_with_xla(self.model):
             return "loop"
-        if not keras_private.is_convolutional(self.model):
+        if not layer_traits.is_convolutional(self.model):
             return "xla"
         return "loop" if "avx512f" in abilities() else "xla_step"
 
@@ -69,9 +74,7 @@ class TensorFlowEngine(BaseEngine):
             for kind, function in self._failed_in_xla.items()
         )
 
-    def compiled(self, kind: str, step: Callable) -> Callable:
-        if self.model.run_eagerly:
-            return step
+    def compiled(self, kind: str, step: Callable) -> Steps:
         fuse = self.kernels and kind == "train" and self.plan != "step"
         return Steps(self.model, kind, step, fuse=fuse, kernels=self.kernels)
 
@@ -81,8 +84,8 @@ class TensorFlowEngine(BaseEngine):
         if isinstance(source, DatasetSource) and not source.looks_at_batches:
             return DatasetStream(source, steps_per_epoch)
         stream = super().open(source, steps_per_epoch)
-        if isinstance(stream, RowStream) and source.in_memory:
-            self._device_data[stream] = DeviceData(source.data)
+        if isinstance(stream, RowStream) and stream.source.in_memory:
+            self._device_data[stream] = DeviceData(stream.source.data)
         return stream
 
     def prepare(self, stream: Stream) -> None:
@@ -92,7 +95,7 @@ class TensorFlowEngine(BaseEngine):
                 keras_private.build_state(self.model, numbers_or_tensors(tuple(batch)))
 
     def reset_metrics(self) -> None:
-        if self.cached_trait(keras_private.metrics_reset_variables_only):
+        if self.cached_trait(metrics_reset_variables_only):
             self._reset_due = True  # in the next execution
         else:
             self.model.reset_metrics()
@@ -116,13 +119,13 @@ class TensorFlowEngine(BaseEngine):
         step, halting = self.step(kind), options.halt_on_nan
         if isinstance(stream, DatasetStream):
             return stream.run(step, steps, reset=self._take_reset(), halting=halting)
-        if stream in self._device_data:
+        if isinstance(stream, RowStream) and stream in self._device_data:
             by_xla, steps = self._choose_compiler(step, stream, steps, options)
             rows = stream.take_rows(steps)
             run = self._run_by_xla if by_xla else self._run_as_graph
             done, logs = run(step, stream, rows, halting=halting)
             if halting:
-                stream.give_back(rows.steps - done)
+                stream.return_batches(rows.steps - done)
             return logs
         if self._reset_due:
             self.sync()
@@ -142,7 +145,7 @@ class TensorFlowEngine(BaseEngine):
             return True, steps
         if self.step("train").has_run:
             return step.has_run or step.is_up_to_date, steps
-        enough = keras_private.xla_pays_after(self.model)
+        enough = layer_traits.xla_pays_after(self.model)
         if step.kind == "train":
             before = enough - self._finished_steps()
             if 0 < before < min(0.8 * enough, options.planned_steps - stream.taken):
@@ -209,20 +212,22 @@ class TensorFlowEngine(BaseEngine):
         return few and self.plan == "xla" and self.cached_trait(has_plain_short_steps)
 
     def train_epochs(self, stream: Stream, epochs: int) -> list[Logs]:
-        in_passes = stream in self._device_data and stream.limit is None and self._in_passes(stream)
         step, epochs = self.step("train"), min(epochs, MAX_PASSES)
-        if epochs < 2 or not (in_passes and step.has_run):
+        if epochs < 2 or not step.has_run:
+            return []
+        if not isinstance(stream, RowStream) or stream not in self._device_data:
+            return []
+        loop = self._loop_of_xla(step, stream)
+        if stream.limit is not None or not isinstance(loop, EpochLoop):
             return []
         passes = []
         for _ in range(epochs):
             stream.begin_epoch()
-            passes.append(stream.take_rows(stream.steps))
+            passes.append(stream.take_rows(stream.source.batches))
         self._reset_due = False
-        logs = self._device_data[stream].run_passes(
-            step, passes, self._loop_of_xla(step, stream), reset=True
-        )[-1]
+        logs = self._device_data[stream].run_passes(step, passes, loop, reset=True)[-1]
         logs = keras.tree.map_structure(to_numpy, logs)
-        return [numbers(keras.tree.map_structure(lambda of: of[i], logs)) for i in range(epochs)]  # noqa: B023
+        return [logs_to_floats(keras.tree.map_structure(lambda of: of[i], logs)) for i in range(epochs)]  # noqa: B023
 
     def _finished_steps(self) -> int:
         optimizer = self.model.optimizer
@@ -237,10 +242,11 @@ class TensorFlowEngine(BaseEngine):
             self.step("train").has_run = state
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
-        device_data = self._device_data.get(stream)
-        if device_data and self.step("predict").outputs_join(device_data.data):
-            _, outputs = device_data.run(self.step("predict"), stream.take_rows(steps))
-            return [keras.tree.map_structure(to_numpy, outputs)]
+        if isinstance(stream, RowStream) and (device_data := self._device_data.get(stream)):
+            step = self.step("predict")
+            if step.outputs_join(device_data.data):
+                _, outputs = device_data.run(step, stream.take_rows(steps))
+                return [keras.tree.map_structure(to_numpy, outputs)]
         return super().predict(stream, steps)
 
 
@@ -251,7 +257,7 @@ class DeviceData:
         self.data = pack_batch(keras.tree.map_structure(to_device, data))
         self.leaves = [leaf for leaf in keras.tree.flatten(self.data) if leaf is not None]
         self.samples = int(self.leaves[0].shape[0])
-        self._order = None, no_order()  # of the current pass: as given, and on the device
+        self._order: tuple[np.ndarray | None, Any] = None, no_order()  # as given, and on the device
         self._loops: dict[tuple, CompiledLoop] = {}
 
     def order(self, rows: Rows) -> tf.Tensor:
@@ -300,7 +306,10 @@ class DeviceData:
         orders = no_order()
         if rows.order is not None:
             orders = aligned_empty((MAX_PASSES * self.samples,), rows.order.dtype)
-            np.concatenate([each.order for each in passes], out=orders[: len(passes) * self.samples])
+            np.concatenate(
+                [each.order for each in passes if each.order is not None],
+                out=orders[: len(passes) * self.samples],
+            )
             orders = to_device(orders)
         bounds = constants(rows.start, rows.stop, reset, len(passes))
         done, logs, of_each = loop(self.leaves, orders, bounds)
@@ -310,69 +319,14 @@ class DeviceData:
         self, step: Steps, by: XlaLoop | EpochLoop, batch_size: int, *, shuffled: bool, halting: bool
     ) -> None:
         """Have XLA compile in the background the loop that ``run`` will call."""
-        passes = isinstance(by, EpochLoop)
-        order = tf.zeros(self.samples * (MAX_PASSES if passes else 1), tf.int64) if shuffled else no_order()
-        # run no step, except if XLA compiles the step but not the loop: that takes one
-        stop = 0 if passes or by.around_loop else batch_size
-        bounds = constants(0, 0, 0, 1) if passes else constants(0, stop, batch_size, 0)
+        if isinstance(by, EpochLoop):
+            passes, bounds = MAX_PASSES, constants(0, 0, 0, 1)
+        else:  # run no step, except if XLA compiles the step but not the loop: that takes one
+            stop = 0 if by.around_loop else batch_size
+            passes, bounds = 1, constants(0, stop, batch_size, 0)
+        order = tf.zeros(self.samples * passes, tf.int64) if shuffled else no_order()
         loop = self.loop(step, by, batch_size, shuffled=shuffled, halting=halting)
         loop.compile_ahead(step.model, self.leaves, order, bounds)
-
-
-class DatasetStream(Stream):
-    """A stream of a dataset's elements, which the compiled loop draws itself."""
-
-    source: DatasetSource
-
-    def __init__(self, source: DatasetSource, steps_per_epoch: int | None = None):
-        super().__init__(source, steps_per_epoch)
-        self._iterator: Any = None
-        self._ahead: Any = None  # the next element as an optional; None if it has not been drawn
-
-    def _next(self) -> Any:
-        if self._ahead is None:
-            if self._iterator is None:
-                self._iterator = iter(self.source.dataset)
-            self._ahead = self._iterator.get_next_as_optional()
-        return self._ahead
-
-    @property
-    def in_pass(self) -> bool:
-        return self._iterator is not None
-
-    def has_next(self) -> bool:
-        return bool(self._next().has_value())
-
-    def peek(self) -> Batch | None:
-        return self.source.batch(self._next().get_value()) if self.has_next() else None
-
-    def advance(self) -> None:
-        super().advance()
-        self._ahead = None
-
-    def leave_pass(self) -> None:
-        self._iterator = self._ahead = None
-        self.passed = 0
-
-    def skip(self, steps: int) -> None:
-        self._iterator, self._ahead = iter(self.source.dataset.skip(steps)), None
-        self.passed = steps
-
-    def run(self, step: Steps, steps: int, *, reset: bool, halting: bool) -> Logs:
-        """Run up to ``steps`` steps in one call, drawing only elements of this epoch; return the logs."""
-        if self.limit is not None:
-            steps = min(steps, self.limit - self.taken)
-        loop = step.over_elements(self.source.dataset.element_spec, halting=halting)
-        taken, ahead, logs = loop(self._iterator, self._next(), constants(steps, reset))
-        self.taken += int(taken)
-        self.passed += int(taken)
-        self._ahead = ahead if taken < steps else None
-        return logs
-
-
-@functools.lru_cache
-def constants(*numbers: int) -> tf.Tensor:
-    return tf.constant(numbers, tf.int64)
 
 
 @functools.cache
@@ -383,8 +337,8 @@ def no_order() -> tf.Tensor:
 def has_plain_short_steps(model: keras.Model) -> bool:
     """Whether XLA can run whole epochs: steps are short, and epochs otherwise only reset and read metrics."""
     return (
-        not keras_private.has_long_steps(model)
-        and keras_private.metrics_reset_variables_only(model)
+        not layer_traits.has_long_steps(model)
+        and metrics_reset_variables_only(model)
         and all_logs_are_metrics(model)
     )
 

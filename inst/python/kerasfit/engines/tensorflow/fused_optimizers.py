@@ -26,10 +26,13 @@ def fused_updates(optimizer: Any) -> Iterator[None]:
     """
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
-    original = getattr(type(optimizer), "update_step", None)
+    original: Any = getattr(type(optimizer), "update_step", None)
     kernel = KERNELS.get(original)
-    is_known = kernel and list(inspect.signature(original).parameters) == ARGUMENTS
-    if not is_known or "update_step" in optimizer.__dict__:
+    if (
+        kernel is None
+        or list(inspect.signature(original).parameters) != ARGUMENTS
+        or "update_step" in optimizer.__dict__
+    ):
         yield
         return
     optimizer.__dict__["update_step"] = kernel(optimizer, optimizer.update_step)

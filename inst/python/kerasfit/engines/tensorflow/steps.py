@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from kerasfit import keras_private
+from kerasfit import keras_private, layer_traits
 from kerasfit.arguments import unpack
 from kerasfit.engines.attributes import Attributes
-from kerasfit.engines.engine import logs_are_metrics, wait_for
+from kerasfit.engines.engine import logs_are_metrics
 from kerasfit.engines.kernels import tensorflow_kernels
+from kerasfit.engines.tensorflow.compiled_loop import CompiledLoop
 from kerasfit.engines.tensorflow.fused_optimizers import fused_updates
+from kerasfit.engines.tensorflow.python_calls import calls_python, copy_of
+from kerasfit.engines.tensorflow.rows import (
+    is_dense,
+    rows_of_all,
+    rows_signature,
+    sized_batch,
+    types,
+    with_leaves,
+)
 from kerasfit.tensors import pack_batch
-from kerasfit.variables import all_variables
-
-COMPILER = ThreadPoolExecutor(1, thread_name_prefix="kerasfit-xla")
 
 MAX_PASSES = 16  # at most this many passes in one call
+
+Function = Any  # a tf.function or a concrete function; TensorFlow has no public type for them
 
 
 class XlaLoop(NamedTuple):
@@ -66,19 +73,22 @@ class Steps:
         self._step = step
         self._fuse = fuse
         self._kernels = kernels
-        self._size = keras_private.stateful_batch_size(model)
+        self._size = layer_traits.stateful_batch_size(model)
         self._attributes: Attributes | None = None  # as they were when the step was first traced
-        self._functions: dict[Any, Callable] = {}
+        self._functions: dict[Any, Function] = {}
+        self._loops: dict[Any, CompiledLoop] = {}
         self._joins: dict[Any, bool] = {}
 
     def __call__(self, data: Any) -> Any:
-        """Run one step, compiled by XLA if the model has ``jit_compile``."""
+        """Run one step, compiled by XLA if the model has ``jit_compile``, or not compiled at all."""
+        if self.model.run_eagerly:
+            return self._step(data)
         spec = sized_batch(data, self._size) if is_dense(data) else data
         return self._function(spec, xla=self.model.jit_compile)(data)
 
     def over_rows(
         self, data: Any, *, shuffled: bool, xla: XlaLoop | None, rest: bool, halting: bool
-    ) -> Callable:
+    ) -> CompiledLoop:
         """A loop over batches of rows, as a function of tensors, order and [start, stop, batch size, reset].
 
         The tensors are those of ``data`` without None, with samples along the first axis. If ``shuffled``,
@@ -90,15 +100,15 @@ class Steps:
         """
         spec = sized_batch(data, self._size)
         key = ("rows", shuffled, xla, rest, halting, *types(spec))
-        if key not in self._functions:
+        if key not in self._loops:
             if xla and rest:
                 loop = function(self._whole_and_rest(spec, shuffled, xla, halting), rows_signature(spec))
             else:
                 loop = self._rows_function(spec, shuffled, xla, halting)
-            self._functions[key] = CompiledLoop(loop)
-        return self._functions[key]
+            self._loops[key] = CompiledLoop(loop)
+        return self._loops[key]
 
-    def _rows_function(self, spec: Any, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Callable:
+    def _rows_function(self, spec: Any, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Function:
         key = ("whole", shuffled, xla, halting, *types(spec))
         if key not in self._functions:
             self._functions[key] = function(
@@ -145,7 +155,7 @@ class Steps:
         return loop
 
     def _over_batches(
-        self, step: Callable, rows: Callable, start: Any, stop: Any, batch_size: Any, halting: bool
+        self, step: Function, rows: Callable, start: Any, stop: Any, batch_size: Any, halting: bool
     ) -> tuple:
         """Run a step on all batches from ``start`` to ``stop``.
 
@@ -165,7 +175,7 @@ class Steps:
             parallel_iterations=1,
         )
 
-    def over_passes(self, data: Any, kind: EpochLoop, *, shuffled: bool, halting: bool) -> Callable:
+    def over_passes(self, data: Any, kind: EpochLoop, *, shuffled: bool, halting: bool) -> CompiledLoop:
         """A loop of XLA's over passes, as a function of tensors, orders and [start, stop, reset, passes].
 
         It is ``over_rows`` for data of few batches, where a call takes longer than the steps. It runs up to
@@ -175,12 +185,12 @@ class Steps:
         """
         spec = sized_batch(data, self._size)
         key = ("passes", kind, shuffled, halting, *types(spec))
-        if key not in self._functions:
+        if key not in self._loops:
             loop = function(
                 self._passes_loop(spec, kind, shuffled, halting), rows_signature(spec), jit_compile=True
             )
-            self._functions[key] = CompiledLoop(loop)
-        return self._functions[key]
+            self._loops[key] = CompiledLoop(loop)
+        return self._loops[key]
 
     def _passes_loop(self, spec: Any, kind: EpochLoop, shuffled: bool, halting: bool) -> Callable:
         whole, rest = (self._concrete(sized_batch(spec, size), xla=True) if size else None for size in kind)
@@ -224,7 +234,7 @@ class Steps:
 
         return loop
 
-    def over_elements(self, element_spec: Any, *, halting: bool) -> Callable:
+    def over_elements(self, element_spec: Any, *, halting: bool) -> Function:
         """A loop over a dataset, as a function of its iterator, the next element's optional, [steps, reset].
 
         It returns the number of steps run, the next element's optional if these are fewer than ``steps``, and
@@ -277,7 +287,7 @@ class Steps:
 
     # ---- one step ------------------------------------------------------------------------------------
 
-    def _function(self, spec: Any, *, xla: bool = False) -> Callable:
+    def _function(self, spec: Any, *, xla: bool = False) -> Function:
         """The compiled step for data of these types and shapes; for all data if some are sparse."""
         dense = is_dense(spec)
         key = ("step", xla, *(types(spec) if dense else ()))
@@ -291,7 +301,7 @@ class Steps:
         """Whether the attributes of the model's parts are unchanged since the first trace (if any)."""
         return self._attributes is None or self._attributes.are_unchanged()
 
-    def _traced(self, spec: Any, *, xla: bool) -> Callable:
+    def _traced(self, spec: Any, *, xla: bool) -> Function:
         """The step, traced with kernels, or without kernels if that fails.
 
         The unfinished graph of a failed trace is discarded: it contains the updates made before the error.
@@ -303,8 +313,8 @@ class Steps:
         self._fuse = self._kernels = False
         return step
 
-    def _traced_with(self, spec: Any, *, xla: bool, **options: bool) -> Callable:
-        def trace(*, copies: bool) -> tuple[Callable, Any]:
+    def _traced_with(self, spec: Any, *, xla: bool, **options: bool) -> Function:
+        def trace(*, copies: bool) -> tuple[Function, Function]:
             python = functools.partial(self._traced_step, xla=xla, copies=copies, **options)
             step = function(python, [spec], jit_compile=xla)
             return step, step.get_concrete_function(spec)
@@ -314,7 +324,7 @@ class Steps:
             step, _ = trace(copies=True)
         return step
 
-    def _untraced(self, *, xla: bool) -> Callable:
+    def _untraced(self, *, xla: bool) -> Function:
         """The step for data that may be sparse, traced when it is called, without kernels for layers."""
         copies = not (xla or keras_private.consists_of_keras(self.model))
         python = functools.partial(self._traced_step, xla=xla, copies=copies, fuse=self._fuse, kernels=False)
@@ -336,7 +346,7 @@ class Steps:
                 block.enter_context(tensorflow_kernels())
             return self._step(data)
 
-    def _concrete(self, spec: Any, *, xla: bool = False) -> Callable:
+    def _concrete(self, spec: Any, *, xla: bool = False) -> Function:
         return self._function(spec, xla=xla).get_concrete_function(spec)
 
     # ---- values that a loop carries from step to step --------------------------------------------------
@@ -375,7 +385,7 @@ class Steps:
         return carried or self.model.get_metrics_result()
 
 
-def function(python: Callable, signature: list | None = None, *, jit_compile: bool = False) -> Callable:
+def function(python: Callable, signature: list | None = None, *, jit_compile: bool = False) -> Function:
     compiled = tf.function(
         lambda *args: python(*args),
         input_signature=signature,
@@ -386,121 +396,3 @@ def function(python: Callable, signature: list | None = None, *, jit_compile: bo
     # TensorFlow's warning of functions that are traced too often counts those of different models as one.
     compiled._omit_frequent_tracing_warning = True
     return compiled
-
-
-def rows_signature(spec: Any) -> list:
-    """The signature of a loop over rows: tensors, order and [start, stop, batch size, reset]."""
-    leaves = [leaf for leaf in keras.tree.flatten(sized_batch(spec, None)) if leaf is not None]
-    return [leaves, tf.TensorSpec([None], tf.int64), tf.TensorSpec([4], tf.int64)]
-
-
-# Operations that call Python while a graph runs. TensorFlow passes NumPy arrays that share the memory of its
-# tensors, which may be that of the user's arrays.
-PYTHON_CALLS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
-
-
-def calls_python(step: Any) -> bool:
-    """Whether a concrete function calls Python, through ``tf.numpy_function`` or ``tf.py_function``."""
-    graph = step.graph.as_graph_def()
-    nodes = itertools.chain(graph.node, *(called.node_def for called in graph.library.function))
-    return any(node.op in PYTHON_CALLS for node in nodes)
-
-
-def copy_of(leaf: Any) -> Any:
-    """Copy a tensor, unless it holds text, whose memory NumPy cannot share."""
-    is_text = getattr(leaf, "dtype", None) == tf.string
-    return tf.raw_ops.DeepCopy(x=leaf) if isinstance(leaf, tf.Tensor) and not is_text else leaf
-
-
-class CompiledLoop:
-    """A compiled function of tensors, called without TensorFlow's checks of arguments.
-
-    These take a tenth of a millisecond for each call, which is much if an epoch takes a millisecond.
-    """
-
-    def __init__(self, loop: Callable):
-        self._concrete = loop.get_concrete_function()
-        structure = self._concrete.structured_outputs
-        self._places = tf.nest.pack_sequence_as(structure, range(len(tf.nest.flatten(structure))))
-        self._compiling: Future | None = None
-
-    def __call__(self, *args: Any) -> Any:
-        if self._compiling:
-            wait_for(self._compiling)
-            self._compiling = None
-        outputs = self._call(args, self._concrete.captured_inputs)
-        return keras.tree.map_structure(lambda place: outputs[place], self._places)
-
-    def _call(self, args: tuple, captured: list) -> list:
-        return self._concrete.inference_fn.call_flat(*keras.tree.flatten(args), *captured)
-
-    def compile_ahead(self, model: keras.Model, *args: Any) -> None:
-        """Have XLA compile the function in the background. The next call waits until this is done.
-
-        The function is run on variables that stand in for the model's, with arguments like those of a call,
-        but for no step, or for one. XLA's program is the same for all variables of these types.
-        """
-        variables = {id(variable.value.handle): variable.value for variable in all_variables(model)}
-        inputs = self._concrete.captured_inputs
-        standins = {  # for all resources; a KeyError if one is not a variable
-            id(tensor): tf.Variable(tf.zeros_like(variables[id(tensor)]))
-            for tensor in inputs
-            if tensor.dtype == tf.resource
-        }
-        captured = [standins[id(t)].handle if id(t) in standins else t for t in inputs]
-
-        def compile() -> None:
-            self._call(args, captured)
-            standins.clear()
-
-        self._compiling = COMPILER.submit(compile)
-
-
-def rows_of_all(tensors: list, order: Any | None, at: Any, end: Any, size: int | None) -> list:
-    return [rows_between(tensor, order, at, end, size) for tensor in tensors]
-
-
-def rows_between(tensor: Any, order: Any | None, at: Any, end: Any, size: int | None) -> Any:
-    """The rows of a batch. ``size`` is their number if it must be known when the loop is compiled."""
-    if order is not None:
-        return tf.gather(tensor, rows_between(order, None, at, end, size))
-    if size is None:
-        return tensor[at:end]
-    shape = tf.shape(tensor, tf.int64)[1:]
-    return tf.ensure_shape(
-        tf.slice(tensor, tf.concat([[at], tf.zeros_like(shape)], 0), tf.concat([[size], shape], 0)),
-        [size, *tensor.shape[1:]],
-    )
-
-
-def with_leaves(structure: Any, leaves: list) -> Any:
-    """Replace the leaves of a structure other than None."""
-    replacement = iter(leaves)
-    return keras.tree.map_structure(lambda leaf: None if leaf is None else next(replacement), structure)
-
-
-def is_dense(data: Any) -> bool:
-    """Whether all leaves are dense tensors, or specs of these, with at least one dimension."""
-    return all(
-        isinstance(leaf, (tf.Tensor, tf.TensorSpec)) and leaf.shape.rank for leaf in keras.tree.flatten(data)
-    )
-
-
-def sized_batch(data: Any, size: int | None) -> Any:
-    """The specs of a batch of the data, with ``size`` as the first dimension (None if unknown)."""
-    return keras.tree.map_structure(
-        lambda leaf: None if leaf is None else tf.TensorSpec([size, *leaf.shape[1:]], leaf.dtype), data
-    )
-
-
-def types(spec: Any) -> tuple:
-    """The types and shapes in specs, as a key of a cache of traces."""
-    return tuple(
-        (
-            path,
-            spec
-            if not isinstance(spec, tf.TensorSpec)
-            else (spec.dtype, *(spec.shape.as_list() if spec.shape.rank is not None else ("?",))),
-        )
-        for path, spec in keras.tree.flatten_with_path(spec)
-    )

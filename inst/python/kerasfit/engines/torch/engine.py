@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import torch
 
-from kerasfit import keras_private
+from kerasfit import keras_private, layer_traits
 from kerasfit.engines.engine import (
     DEFAULTS,
     BaseEngine,
@@ -28,7 +28,7 @@ from kerasfit.tensors import pack_batch, to_backend, to_numpy
 from kerasfit.variables import all_variables
 
 
-class TorchEngine(BaseEngine):
+class TorchEngine(BaseEngine[Callable]):
     """Runs Keras's steps one by one, because Keras runs PyTorch eagerly.
 
     There are three plans. "recorded" records the PyTorch operations of steps and replays them, on data that
@@ -46,7 +46,7 @@ class TorchEngine(BaseEngine):
 
     def __init__(self, model: keras.Model):
         super().__init__(model)
-        self._device_data: WeakKeyDictionary[Stream, DeviceData] = WeakKeyDictionary()
+        self._device_data: WeakKeyDictionary[RowStream, DeviceData] = WeakKeyDictionary()
 
     def choose_plan(self) -> str:
         on_cpu = torch.get_default_device().type == "cpu"
@@ -67,12 +67,12 @@ class TorchEngine(BaseEngine):
     @property
     def _recorded_after(self) -> int:
         """The number of steps before one is recorded. Recording a long step saves little."""
-        return 100 if self.plan_is_chosen and keras_private.has_long_steps(self.model) else 0
+        return 100 if self.plan_is_chosen and layer_traits.has_long_steps(self.model) else 0
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
-        if self.plan != "step" and isinstance(stream, RowStream) and source.in_memory:
-            self._device_data[stream] = DeviceData(source.data)
+        if self.plan != "step" and isinstance(stream, RowStream) and stream.source.in_memory:
+            self._device_data[stream] = DeviceData(stream.source.data)
         return stream
 
     def prepare(self, stream: Stream) -> None:
@@ -128,7 +128,11 @@ class TorchEngine(BaseEngine):
 
     def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
         step = self.step(kind)
-        if stream not in self._device_data or not isinstance(step, UpdatingStep):
+        if (
+            not isinstance(step, UpdatingStep)
+            or not isinstance(stream, RowStream)
+            or stream not in self._device_data
+        ):
             return self._last(step, stream, steps, options)
         step.check_attributes()  # no user code runs between the steps of an execution
         for data, is_own in self._device_data[stream].batches(stream, steps):

@@ -331,8 +331,8 @@ def memory_of(tensor: torch.Tensor) -> int:
 def rnn_layer_for_gradients(*args: Any) -> tuple:
     """PyTorch's RNN layer with the values that its gradients need, which it keeps only in grad mode."""
     with torch.enable_grad():
-        args = (arg.detach() if isinstance(arg, torch.Tensor) else arg for arg in args)
-        return ATEN.mkldnn_rnn_layer.default(*args)
+        values = [arg.detach() if isinstance(arg, torch.Tensor) else arg for arg in args]
+        return ATEN.mkldnn_rnn_layer.default(*values)
 
 
 def tensors_in(value: Any) -> Tensors:

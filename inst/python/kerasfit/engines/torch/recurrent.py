@@ -11,10 +11,9 @@ from typing import Any
 import keras
 import torch
 from keras import layers, ops
+from torch import Tensor
 
 from kerasfit.engines.kernels.recurrent import apply_input_dropout, is_supported
-
-Tensor = torch.Tensor
 
 
 class GatedUnits(torch.autograd.Function):
@@ -27,23 +26,26 @@ class GatedUnits(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, inputs: Tensor, first: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor
+        ctx: Any,
+        inputs: Tensor,
+        first: Tensor,
+        kernel: Tensor,
+        recurrent: Tensor,
+        bias: Tensor,
     ) -> Tensor:
         units = len(recurrent)
         given_gates, given_new = (inputs @ kernel + bias[0]).split([2 * units, units], -1)
-        h, gates, candidates, owns, states = first, [], [], [], [first]
+        h = first
+        kept: list[list[Tensor]] = [[], [], [], [first]]  # gates, candidates, own parts, states
         for gates_now, new_now in zip(given_gates.unbind(1), given_new.unbind(1), strict=True):
             own_gates, own_new = torch.addmm(bias[1], h, recurrent).split([2 * units, units], -1)
             both = (gates_now + own_gates).sigmoid()
             update, reset = both.split(units, -1)
             candidate = torch.addcmul(new_now, reset, own_new).tanh()
             h = torch.lerp(candidate, h, update)
-            for kept, now in zip(
-                (gates, candidates, owns, states), (both, candidate, own_new, h), strict=True
-            ):
-                kept.append(now)
-        states = torch.stack(states, 1)
-        gates, candidates, owns = (torch.stack(kept, 1) for kept in (gates, candidates, owns))
+            for values, now in zip(kept, (both, candidate, own_new, h), strict=True):
+                values.append(now)
+        gates, candidates, owns, states = (torch.stack(values, 1) for values in kept)
         ctx.save_for_backward(inputs, first, kernel, recurrent, bias, states, gates, candidates, owns)
         return states[:, 1:]
 

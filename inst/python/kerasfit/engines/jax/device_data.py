@@ -1,0 +1,132 @@
+"""Arrays on the device: the rows of a source, and chunks of them for prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+
+from kerasfit.engines.jax.steps import OUTPUTS, Loop, RowsWithin, State, Steps
+from kerasfit.runtime.memory import aligned_empty, elements_around, is_aligned
+from kerasfit.sources import Rows, RowStream
+from kerasfit.tensors import aligned_copy, pack_batch, to_backend
+
+LARGE = 2**20  # bytes: smaller arrays are copied to aligned memory, which needs a simpler program
+
+
+class DeviceData:
+    """The arrays of a source on the device, and the order of rows in the current pass."""
+
+    def __init__(self, data: tuple):
+        self._arrays = data
+        self._order: tuple[np.ndarray | None, np.ndarray | None] = None, None  # as given, and as int32
+        self._begun: set[tuple[Steps, bool]] = set()
+        self.chunks: Chunks | None = None  # for prediction
+
+    @cached_property
+    def data(self) -> Any:
+        return pack_batch(keras.tree.map_structure(to_device, self._arrays))
+
+    def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
+        """The loop for these rows, and its arguments other than the state."""
+        return step.over_rows(self._kind(rows, halting)), *self._arguments(rows)
+
+    def compile(self, step: Steps, stream: RowStream, halting: bool, state: tuple[State, State]) -> None:
+        """Start compiling the loops that a pass over the stream needs, unless they exist."""
+        if (step, halting) in self._begun:
+            return
+        self._begun.add((step, halting))
+        for rows in stream.whole_pass().split():
+            if rows.steps:
+                step.compile_over_rows(self._kind(rows, halting), *state, *self._arguments(rows))
+
+    def _kind(self, rows: Rows, halting: bool) -> Loop:
+        size = min(rows.batch_size, rows.stop - rows.start)
+        return Loop(size, halting, rare=size < rows.batch_size)
+
+    def _arguments(self, rows: Rows) -> tuple:
+        if self._order[0] is not rows.order:
+            order = None if rows.order is None else rows.order.astype(np.int32)
+            self._order = rows.order, order
+        return self.data, self._order[1], np.int32(rows.start), np.int32(rows.steps)
+
+
+class Chunks:
+    """Inputs for prediction in chunks of one shape, so that few programs serve all numbers of samples.
+
+    A chunk has ``steps`` batches of ``size`` rows, and the last chunk is padded. The caller drops the outputs
+    for padding rows.
+    """
+
+    def __init__(self, x: Any, samples: int, batch_size: int):
+        self.size = batch_size if samples > batch_size else rounded_up(samples)
+        self.steps = min(OUTPUTS, power_of_two(-(-samples // self.size)))
+        self._x = x
+        self._at: tuple[int | None, Any] = None, None
+
+    def of(self, rows: Rows) -> Iterator[tuple[Any, int, int]]:
+        """For each chunk with some of these rows: its data, the first of the rows in it, and their number."""
+        length, at = self.size * self.steps, rows.start
+        while at < rows.stop:
+            begin = at - at % length
+            end = min(rows.stop, begin + length)
+            yield self._part(begin, length), at - begin, end - at
+            at = end
+
+    def _part(self, begin: int, length: int) -> Any:
+        if self._at[0] != begin:
+
+            def part(leaf: Any) -> Any:
+                return None if leaf is None else leaf[begin : begin + length]
+
+            data = padded(keras.tree.map_structure(part, self._x), length)
+            self._at = begin, pack_batch((keras.tree.map_structure(to_device_aligned, data),))
+        return self._at[1]
+
+
+def power_of_two(number: int) -> int:
+    """The smallest power of two that is at least ``number``."""
+    return 1 << (number - 1).bit_length()
+
+
+def rounded_up(rows: int) -> int:
+    """Round a number of rows up to a power of two or, above 64, to one of three values between two powers."""
+    power = power_of_two(rows)
+    unit = power if power <= 64 else power // 8
+    return -(-rows // unit) * unit
+
+
+def padded(data: Any, size: int) -> Any:
+    """Pad arrays to ``size`` rows by repeating the last row."""
+
+    def fill(leaf: Any) -> Any:
+        if leaf is None or len(leaf) == size:
+            return leaf
+        array = np.asarray(leaf)
+        filled = aligned_empty((size, *array.shape[1:]), array.dtype)
+        filled[: len(array)], filled[len(array) :] = array, array[-1]
+        return filled
+
+    return keras.tree.map_structure(fill, data)
+
+
+def to_device_aligned(leaf: Any) -> Any:
+    """Put an array on the device. On CPUs it shares the memory of aligned arrays."""
+    if leaf is None or jax.default_backend() != "cpu":
+        return to_backend(leaf)
+    return jax.device_put(leaf if is_aligned(leaf) else aligned_copy(leaf), may_alias=True)
+
+
+def to_device(leaf: Any) -> Any:
+    """Put an array on the device. On CPUs it shares the memory of large or aligned arrays."""
+    if not isinstance(leaf, np.ndarray) or jax.default_backend() != "cpu":
+        return to_backend(leaf)
+    if leaf.nbytes >= LARGE and jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype:
+        elements, first = elements_around(leaf) or (None, 0)
+        if elements is not None and elements.size <= np.iinfo(np.int32).max:
+            return RowsWithin(jax.device_put(elements, may_alias=True), np.int32(first), leaf.shape)
+    return to_device_aligned(leaf)
