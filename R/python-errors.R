@@ -34,15 +34,15 @@ abort_python <- function(error, call) {
 #'   `history`.
 #' @noRd
 error_context <- function(error) {
-  place <- mark_utf8(reticulate::py_to_r(bridge$place(error)))
-  text <- place$text
+  context <- mark_utf8(reticulate::py_to_r(bridge$error_context(error)))
+  text <- context$text
   list(
     where = if (nzchar(text)) paste0(toupper(substr(text, 1, 1)), substring(text, 2), "."),
     component = text,
-    in_function = !is.null(place$`function`),
-    epoch = place$epoch,
-    batch = place$batch,
-    history = if (!is.null(place$history)) as_training_history(place$history)
+    in_function = !is.null(context$`function`),
+    epoch = context$epoch,
+    batch = context$batch,
+    history = if (!is.null(context$history)) as_training_history(context$history)
   )
 }
 

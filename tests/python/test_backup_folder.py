@@ -90,7 +90,7 @@ def test_fewer_epochs_than_the_checkpoint_has_is_an_error_naming_both(tmp_path, 
     kept = file.read_bytes()
     model = network()
     before = weights(model)
-    with pytest.raises(kerasfit.ArgumentError, match=f"`epochs` is 2, and .* stored {stored}") as error:
+    with pytest.raises(kerasfit.ArgumentError, match=f"`epochs` is 2, but .* saved {stored}") as error:
         train(tmp_path / "state", model=model, epochs=2, backup={"save_freq": 1})
     assert error.value.argument == "epochs"
     assert file.read_bytes() == kept
@@ -150,7 +150,7 @@ def test_double_checkpoint_does_not_overwrite_a_file_of_the_user(tmp_path, has_s
         crashed(folder)
     folder.mkdir(exist_ok=True)
     (folder / "previous.npz").write_text("mine")
-    with pytest.raises(kerasfit.ArgumentError, match=r"previous\.npz is no file of kerasfit's"):
+    with pytest.raises(kerasfit.ArgumentError, match=r"previous\.npz was not written by kerasfit"):
         train(folder, backup={"save_freq": 1, "double_checkpoint": True})
     assert (folder / "previous.npz").read_text() == "mine"
 
@@ -166,7 +166,7 @@ def test_a_checkpoint_is_not_written_into_a_replacement_of_the_folder(tmp_path):
                 (tmp_path / "state").rename(tmp_path / "moved")
                 (tmp_path / "state").symlink_to(other)
 
-    with pytest.raises(kerasfit.KerasfitError, match="Something else is in the place of the folder"):
+    with pytest.raises(kerasfit.KerasfitError, match="The folder has been replaced"):
         train(tmp_path / "state", None, Swap(), backup={"save_freq": 1})
     assert not list(other.iterdir())
 
@@ -370,7 +370,7 @@ def test_a_change_between_crash_and_resume_is_an_error_that_names_it(tmp_path, d
 @pytest.mark.parametrize("optimizer", [SGD, lambda rate: keras.optimizers.LossScaleOptimizer(SGD(rate))])
 def test_another_learning_rate_is_an_error_and_can_be_allowed(tmp_path, optimizer):
     file = crashed(tmp_path / "state", model=network(optimizer(0.01)))
-    with pytest.raises(kerasfit.ArgumentError, match=r"The learning rate is 0\.5.*it is 0\.0[01].*\"model\""):
+    with pytest.raises(kerasfit.ArgumentError, match=r"The learning rate is 0\.5, but 0\.0[01].*\"model\""):
         train(tmp_path / "state", model=network(optimizer(0.5)))
     kept = file.read_bytes()
     mine = {"model": network(optimizer(0.5)), "backup": {"learning_rate": "model"}}
@@ -412,7 +412,7 @@ def test_a_checkpoint_that_is_not_a_regular_file_is_an_error_before_training(tmp
     folder = tmp_path / "state"
     folder.mkdir()
     make(folder / "state.npz")
-    with pytest.raises(kerasfit.ArgumentError, match=r"state\.npz is (no regular file|a link)"):
+    with pytest.raises(kerasfit.ArgumentError, match=r"state\.npz is (not a regular file|a link)"):
         train(folder)
     assert [path.name for path in folder.iterdir()] == ["state.npz"]
 
@@ -486,7 +486,7 @@ def test_an_invalid_checkpoint_is_an_error_and_changes_nothing(tmp_path, change)
     forge(file, change)
     model = network()
     before, numbers = weights(model), random.getstate()
-    with pytest.raises(kerasfit.ArgumentError, match=r"no state of a run|no valid state of random numbers"):
+    with pytest.raises(kerasfit.ArgumentError, match=r"not a checkpoint|no valid state of the random"):
         train(tmp_path / "state", model=model)
     assert (weights(model), random.getstate()) == (before, numbers)
 
@@ -509,7 +509,7 @@ def test_a_callback_that_lost_its_set_state_is_a_clear_error(tmp_path):
     ):
         train(tmp_path / "state", None, Other())
     del Mine.set_state
-    with pytest.raises(kerasfit.ArgumentError, match=r"has a method get_state\(\), and no set_state\(\)"):
+    with pytest.raises(kerasfit.ArgumentError, match=r"has a method get_state\(\), but no set_state\(\)"):
         train(tmp_path / "state", None, Mine())
 
 
@@ -524,7 +524,7 @@ def test_a_callback_state_that_cannot_be_stored_is_an_error_before_training(tmp_
     model = network()
     before = weights(model)
     with pytest.raises(
-        kerasfit.ArgumentError, match=r"callback Mine cannot be stored: element \['model'\]\[0\]"
+        kerasfit.ArgumentError, match=r"callback Mine cannot be saved: element \['model'\]\[0\]"
     ):
         train(tmp_path / "state", None, Mine(), model=model)
     assert weights(model) == before
@@ -623,7 +623,7 @@ def test_a_final_checkpoint_that_cannot_be_stored_is_a_warning(tmp_path, monkeyp
                 full_disk(monkeypatch)
 
     with pytest.warns(
-        UserWarning, match="could not be stored .*No space left.*The state before is still there"
+        UserWarning, match="could not be saved .*No space left.*The previous checkpoint is still there"
     ):
         history, _ = train(tmp_path / "state", None, Fill(), backup={"delete_checkpoint": False})
     assert history.epochs == [1, 2, 3, 4]
@@ -643,7 +643,7 @@ def test_an_interrupt_reports_that_the_checkpoint_could_not_be_stored(tmp_path, 
                     (tmp_path / "state").rmdir()
                 raise KeyboardInterrupt
 
-    with pytest.warns(UserWarning, match=r"The state could not be stored in .*state\.npz"):
+    with pytest.warns(UserWarning, match=r"The checkpoint could not be saved to .*state\.npz"):
         history, _ = train(tmp_path / "state", None, Interrupt())
     assert history.params["interrupted"]
     assert history.epochs == [1, 2]

@@ -63,7 +63,7 @@ WRONG_SIZES = {
 def test_a_batch_size_other_than_the_fixed_one_is_an_error(verb):
     call, argument = WRONG_SIZES[verb]
     with pytest.raises(
-        ArgumentError, match=rf"`{argument}` is \d+, and the model takes batches of 10"
+        ArgumentError, match=rf"`{argument}` is \d+, but the model takes batches of 10"
     ) as caught:
         call(stateful_functional())
     assert caught.value.argument == argument
@@ -72,7 +72,7 @@ def test_a_batch_size_other_than_the_fixed_one_is_an_error(verb):
 @pytest.mark.parametrize("verb", ["fit", "evaluate", "predict"])
 def test_samples_that_do_not_fill_whole_batches_are_an_error(verb):
     data = (X[:65], Y[:65])[: 1 if verb == "predict" else 2]
-    with pytest.raises(DataError, match=r"`x` has 65 samples, and the model takes batches of 10: .* have 5"):
+    with pytest.raises(DataError, match=r"`x` has 65 samples, but the model takes batches of 10: .* have 5"):
         getattr(kerasfit, verb)(stateful_functional(), *data, verbose=0)
 
 
@@ -80,7 +80,7 @@ def test_a_stateless_model_need_not_have_whole_batches():
     model, x = model_of_batches(), X[:, :, 0]
     expected = x @ model.get_weights()[0] + model.get_weights()[1]
     np.testing.assert_allclose(kerasfit.predict(model, x, verbose=0), expected, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ArgumentError, match="`batch_size` is 16, and the model takes batches of 8"):
+    with pytest.raises(ArgumentError, match="`batch_size` is 16, but the model takes batches of 8"):
         kerasfit.fit(model, x, Y, batch_size=16, verbose=0)
 
 
@@ -101,5 +101,5 @@ def test_a_batch_of_another_size_than_the_fixed_one_is_an_error(source):
 
         data = tf.data.Dataset.from_tensor_slices(X[:15])
         data = data.batch(10) if "unknown" in source else data.batch(5, drop_remainder=True)
-    with pytest.raises(DataError, match=r"has 5 samples, and the model takes batches of 10"):
+    with pytest.raises(DataError, match=r"has 5 samples, but the model takes batches of 10"):
         kerasfit.predict(stateful_functional(), data, verbose=0)

@@ -129,7 +129,7 @@ def test_setting_rates_is_an_error_if_the_optimizer_has_a_schedule():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
     model.compile(keras.optimizers.SGD(schedule), "sparse_categorical_crossentropy")
     for callback in (kerasfit.OneCycle(0.1), kerasfit.LearningRateFinder()):
-        with pytest.raises(kerasfit.ArgumentError, match="has a schedule"):
+        with pytest.raises(kerasfit.ArgumentError, match="follows a schedule"):
             kerasfit.fit(model, x, y, callbacks=callback, verbose=0)
 
 

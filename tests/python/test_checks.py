@@ -63,7 +63,7 @@ MISTAKES = {
         "validation_data",
         r"`validation_data\[\[2\]\]` has 3 samples",
     ),
-    "class without an output": (dict(y=Y + 1), "y", "has the value 3, and the model's output has 3 values"),
+    "class without an output": (dict(y=Y + 1), "y", "has the value 3, but the model's output has 3 values"),
     "validation class without an output": (
         dict(validation_data=(X, Y - 1)),
         "validation_data",
@@ -117,7 +117,7 @@ def test_indices_in_all_inputs_of_a_shared_embedding_are_checked(build):
     right, y = np.arange(30).reshape(10, 3) % 9, np.zeros((10, 1))
     for number, x in enumerate([[right + 1, right], [right, right + 1]], 1):
         for data in ((x, y), (iter([(tuple(x), y)]),)):
-            message = rf"\[\[{number}\]\]` has the value 9, and the embedding .* 9 values"
+            message = rf"\[\[{number}\]\]` has the value 9, but the embedding .* 9 values"
             with pytest.raises(DataError, match=message):
                 kerasfit.fit(model, *data, verbose=0)
     kerasfit.fit(model, [right, right], y, verbose=0)
@@ -127,7 +127,7 @@ def test_an_index_outside_the_embedding_is_an_error():
     for build in (models.embedding, models.gated):
         model, x, y = build()
         for verb in (kerasfit.fit, kerasfit.evaluate):
-            with pytest.raises(ArgumentError, match=r"`x` has the value 9, and the embedding .* 9 values"):
+            with pytest.raises(ArgumentError, match=r"`x` has the value 9, but the embedding .* 9 values"):
                 verb(model, np.where(x == 8, 9, x), y, verbose=0)
 
 
@@ -147,9 +147,9 @@ def test_a_class_that_the_loss_ignores_needs_no_output():
 
 
 SHAPES = {
-    "columns": (models.dense, dict(x=X[:, :3]), "`x` has 3 columns, and the model takes 5"),
-    "rank": (models.dense, dict(x=X[:, 0]), r"`x` has dimensions \(70\), and the model takes \(samples, 5\)"),
-    "arrays": (models.dense, dict(x=[X, X]), "`x` has 2 arrays, and the model has 1 input"),
+    "columns": (models.dense, dict(x=X[:, :3]), "`x` has 3 columns, but the model takes 5"),
+    "rank": (models.dense, dict(x=X[:, 0]), r"`x` has dimensions \(70\), but the model takes \(samples, 5\)"),
+    "arrays": (models.dense, dict(x=[X, X]), "`x` has 2 arrays, but the model has 1 input"),
     "no targets": (models.dense, dict(y=None), "`y` is missing"),
     "one-hot": (models.dense, dict(y=np.eye(3)[Y]), "For one-hot targets, use the loss"),
     "codes": (models.one_hot, dict(y=Y), "Give a factor, or compile with the loss"),
@@ -158,7 +158,7 @@ SHAPES = {
         dict(validation_data=(X[:, :3], Y)),
         r"`validation_data\[\[1\]\]` has 3 col",
     ),
-    "outputs": (models.several_outputs, dict(y=Y), "`y` has 1 array, and the model has 2 outputs"),
+    "outputs": (models.several_outputs, dict(y=Y), "`y` has 1 array, but the model has 2 outputs"),
 }
 
 

@@ -337,7 +337,7 @@ def test_only_the_private_group_of_the_user_may_write_to_a_folder(monkeypatch):
 
 def test_a_folder_that_cannot_be_created_is_reported(load, tmp_path):
     in_c_locale = tmp_path / "\udcc3"  # a byte that is no letter in this locale
-    assert "\\udcc3 has letters that are none in the locale" in load(in_c_locale)
+    assert "\\udcc3 has characters that the locale of this session does not" in load(in_c_locale)
     assert not list(tmp_path.iterdir())
     assert "cannot be used" in load(make(tmp_path / "file") / "cache")
     assert "cannot be used" in load(make(tmp_path / "file"))

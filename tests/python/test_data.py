@@ -104,7 +104,7 @@ def test_columns_need_not_be_in_the_order_of_inputs():
     model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()([embedded, inputs[0]])))
     model.compile("sgd", "mse")
     kerasfit.fit(model, pd.DataFrame({"kind": KINDS, "size": 100 + PRICE}), PRICE, verbose=0)
-    with pytest.raises(DataError, match=r"`x\$kind` has the value 3, and the embedding"):
+    with pytest.raises(DataError, match=r"`x\$kind` has the value 3, but the embedding"):
         kerasfit.fit(model, pd.DataFrame({"kind": KINDS.codes + 1, "size": PRICE}), PRICE, verbose=0)
 
 
@@ -120,13 +120,13 @@ def test_columns_are_matched_by_their_names_in_training():
     batches = [(x[:20], y[:20]), tuple(part[20:] for part in backwards)]
     assert kerasfit.evaluate(model, iter(batches), verbose=0)["loss"] == pytest.approx(wanted["loss"], 1e-4)
     with pytest.raises(
-        DataError, match="`x` has the columns a and b, and the model was trained on age and rooms"
+        DataError, match="`x` has the columns a and b, but the model was trained on age and rooms"
     ):
         kerasfit.predict(model, x.set_axis(["a", "b"], axis=1), verbose=0)
     with pytest.raises(DataError, match=r"`validation_data\[\[2\]\]` has the columns"):
         kerasfit.fit(model, x, y, validation_data=(x, y.set_axis(["a", "b"], axis=1)), verbose=0)
     kerasfit.predict(model, x.to_numpy(), verbose=0)
-    with pytest.raises(DataError, match="`x` has the columns a and b, and the model was trained on"):
+    with pytest.raises(DataError, match="`x` has the columns a and b, but the model was trained on"):
         kerasfit.fit(model, x.set_axis(["a", "b"], axis=1), y, verbose=0)
 
 
@@ -200,8 +200,8 @@ def trained_on(model, batches):
 
 
 MISTAKES = {
-    "factor": (FRAME.assign(kind=KINDS), r"`x\$kind` is a factor, and the model takes numbers"),
-    "text": (FRAME.assign(kind="barn"), r"`x\$kind` is text, and the model takes numbers"),
+    "factor": (FRAME.assign(kind=KINDS), r"`x\$kind` is a factor, but the model takes numbers"),
+    "text": (FRAME.assign(kind="barn"), r"`x\$kind` is text, but the model takes numbers"),
     "missing": (FRAME.assign(age=FRAME.age.where(FRAME.age.index > 2)), r"`x\$age` has 3 missing values"),
     "no columns": (FRAME[[]], "`x` is a data frame without columns"),
 }
@@ -349,7 +349,7 @@ def test_text_in_any_batch_for_a_numeric_model_is_named(verb, dtype):
     words = np.full((SAMPLES, 3), "a", dtype)
     numbers, y = models.numbers(3), models.numbers(1)
     steps = {"fit": {"steps_per_epoch": 3}}.get(verb, {"steps": 3})
-    with pytest.raises(DataError, match=r"`x\(\)\[\[1\]\]` is text, and the model takes numbers"):
+    with pytest.raises(DataError, match=r"`x\(\)\[\[1\]\]` is text, but the model takes numbers"):
         getattr(kerasfit, verb)(
             matrix_model(), iter([(numbers, y), (words, y), (numbers, y)]), **steps, verbose=0
         )
@@ -591,7 +591,7 @@ def test_a_class_without_an_output_is_an_error_in_any_model(build, form):
         with pytest.raises(Exception, match="3"):
             kerasfit.fit(model, *data, verbose=0)
         return
-    with pytest.raises(DataError, match="has the value 3, and the model's output has 3 values: 0 to 2"):
+    with pytest.raises(DataError, match="has the value 3, but the model's output has 3 values: 0 to 2"):
         kerasfit.fit(model, *data, verbose=0)
     kerasfit.fit(model, ROWS, CODES, verbose=0)
 
@@ -662,7 +662,7 @@ def test_targets_are_checked_against_the_output_with_their_name(outputs, losses,
     model.compile("sgd", [loss, loss] if losses is list else dict.fromkeys(names, loss))
     x, codes = np.ones((10, 4), "float32"), np.arange(10, dtype="int32")
     kerasfit.fit(model, x, {names[0]: codes % 3, names[1]: codes % 5}, verbose=0)
-    with pytest.raises(DataError, match="has the value 4, and the model's output has 3 values"):
+    with pytest.raises(DataError, match="has the value 4, but the model's output has 3 values"):
         kerasfit.fit(model, x, {names[0]: codes % 5, names[1]: codes % 5}, verbose=0)
 
 
@@ -681,7 +681,7 @@ def for_two_classes():
     ],
 )
 def test_a_binary_loss_accepts_two_classes(y, value):
-    with pytest.raises(DataError, match=f"`y` has the value {value}, and the loss takes classes 0 and 1"):
+    with pytest.raises(DataError, match=f"`y` has the value {value}, but the loss takes classes 0 and 1"):
         kerasfit.fit(for_two_classes(), ROWS, y, verbose=0)
 
 
@@ -708,7 +708,7 @@ def test_a_vector_is_a_column_for_a_model_without_inputs():
 
 def test_text_and_empty_data_are_reported_before_a_model_is_built():
     model = without_inputs()
-    with pytest.raises(DataError, match="`x` is text, and the model takes numbers there"):
+    with pytest.raises(DataError, match="`x` is text, but the model takes numbers there"):
         kerasfit.fit(model, ROWS.astype(str), ROWS[:, 1], verbose=0)
     with pytest.raises(DataError, match="`x` is a data frame without columns"):
         kerasfit.fit(model, pd.DataFrame(index=range(len(ROWS))), ROWS[:, 1], verbose=0)
@@ -733,7 +733,7 @@ def test_weights_may_be_given_for_some_outputs():
     whole = {first: weights, second: np.ones_like(weights)}
     assert losses({first: weights}) == losses(whole) == losses(list(whole.values()))
     assert losses({first: weights, second: None}) == losses(whole)
-    with pytest.raises(DataError, match="`sample_weight` names `other`, and the model's outputs are"):
+    with pytest.raises(DataError, match="`sample_weight` names `other`, but the model's outputs are"):
         losses({"other": weights})
 
 
@@ -770,7 +770,7 @@ def test_the_targets_of_a_single_output_may_be_named():
         named = kerasfit.fit(model, ROWS, {"kind": CODES}, **weights, verbose=0)
         assert np.isfinite(named.metrics["loss"]).all()
         if not isinstance(model, keras.Sequential):
-            with pytest.raises(DataError, match="`y` names `other`, and the model's output is `kind`"):
+            with pytest.raises(DataError, match="`y` names `other`, but the model's output is `kind`"):
                 kerasfit.fit(model, ROWS, {"other": CODES}, verbose=0)
         with pytest.raises(DataError, match="`y` names `kind` and `other`"):
             kerasfit.fit(model, ROWS, {"kind": CODES, "other": CODES}, verbose=0)
@@ -780,8 +780,8 @@ def test_targets_are_not_broadcast_over_outputs_of_another_shape():
     x = RANDOM.normal(size=(SAMPLES, 3)).astype("float32")
     times = RANDOM.normal(size=(SAMPLES, 4, 3)).astype("float32")
     for given, y, message in (
-        (x, np.stack([PRICE, PRICE], 1), "`y` has 2 columns, and the model's output has 1"),
-        (times, PRICE, r"`y` has dimensions \(40\), and the model's output has \(samples, 4, 1\)"),
+        (x, np.stack([PRICE, PRICE], 1), "`y` has 2 columns, but the model's output has 1"),
+        (times, PRICE, r"`y` has dimensions \(40\), but the model's output has \(samples, 4, 1\)"),
     ):
         for loss in ("mse", keras.losses.Huber()):
             model = keras.Sequential([layers.Dense(1)])
@@ -843,7 +843,7 @@ def test_dict_inputs_are_identified_by_their_keys():
     expected = model.predict(x, verbose=0)
     for given in (x, pd.DataFrame(x)):
         np.testing.assert_allclose(kerasfit.predict(model, given, verbose=0), expected, rtol=1e-5)
-    with pytest.raises(DataError, match=r"`x` names `a` and `b`, and the model's inputs are `k` and `u`"):
+    with pytest.raises(DataError, match=r"`x` names `a` and `b`, but the model's inputs are `k` and `u`"):
         kerasfit.fit(model, {"a": PRICE, "b": PRICE}, PRICE, verbose=0)
 
 

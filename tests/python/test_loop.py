@@ -181,7 +181,7 @@ def test_validation_data_that_end_early_warn_and_leave_missing_values():
     with pytest.warns(UserWarning, match="no batch to evaluate on"):
         history = kerasfit.fit(model, x, y, validation_data=iter([(x, y)]), epochs=2, verbose=0)
     assert history.metrics["val_loss"][1] is None
-    with pytest.raises(kerasfit.DataError, match="no batch to predict from"):
+    with pytest.raises(kerasfit.DataError, match="no batches to predict on"):
         kerasfit.predict(model, iter([]), verbose=0)
 
 

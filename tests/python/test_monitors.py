@@ -52,7 +52,7 @@ def test_a_misspelt_metric_is_an_error_before_the_first_step(mode, tmp_path):
     assert_monitor_error('Did you mean monitor = "val_accuracy"', EarlyStopping("val_acc", mode=mode))
     unknown = EarlyStopping("auc", mode=mode)
     assert_monitor_error(
-        "monitors `auc`, and the metrics are `loss` and `accuracy`", unknown, validates=False
+        "monitors `auc`, but the metrics are `loss` and `accuracy`", unknown, validates=False
     )
     file = str(tmp_path / "m.keras")
     best = keras.callbacks.ModelCheckpoint(file, "val_acc", save_best_only=True, mode=mode)

@@ -98,7 +98,7 @@ def test_an_output_is_identified_by_its_key_in_a_dict(form):
     assert kerasfit.evaluate(model, ROWS, BACKWARDS, verbose=0) == wanted
     ones = {"dt": np.ones(len(ROWS), "float32")}
     assert kerasfit.evaluate(model, ROWS, CODES, sample_weight=ones, verbose=0) == wanted
-    with pytest.raises(DataError, match="`y` names `dense`, and the model's output is `dt`"):
+    with pytest.raises(DataError, match="`y` names `dense`, but the model's output is `dt`"):
         kerasfit.fit(model, ROWS, {"dense": CODES}, verbose=0)
 
 
@@ -114,7 +114,7 @@ def test_several_outputs_are_identified_by_their_keys():
         ours = kerasfit.evaluate(model, ROWS, given, verbose=0)
         assert ours == {name: pytest.approx(wanted[name], rel=1e-4) for name in ours}
     layer_names = dict(zip(model.output_names, (price, CODES), strict=True))
-    with pytest.raises(DataError, match=r"`y` names `dense.*, and the model's outputs are `am` and `dt`"):
+    with pytest.raises(DataError, match=r"`y` names `dense.*, but the model's outputs are `am` and `dt`"):
         kerasfit.fit(model, ROWS, layer_names, verbose=0)
 
 
@@ -164,11 +164,11 @@ def test_a_factor_for_a_float_input_is_an_error_in_any_form():
     unbuilt = keras.Sequential([layers.Dense(3, activation="softmax")])
     unbuilt.compile("sgd", "sparse_categorical_crossentropy")
     for x in (FACTOR, [FACTOR], pd.DataFrame({"v": FACTOR})):
-        with pytest.raises(DataError, match="is a factor, and the model"):
+        with pytest.raises(DataError, match="is a factor, but the model"):
             kerasfit.fit(model, x, CODES, verbose=0)
-        with pytest.raises(DataError, match="is a factor, and the model"):
+        with pytest.raises(DataError, match="is a factor, but the model"):
             kerasfit.predict(model, x, verbose=0)
-    with pytest.raises(DataError, match="is a factor, and the model"):
+    with pytest.raises(DataError, match="is a factor, but the model"):
         kerasfit.fit(unbuilt, FACTOR, CODES, verbose=0)
 
 

@@ -65,7 +65,7 @@ class TestArrays:
 
     @pytest.mark.parametrize(("samples", "fraction"), [(2, 0.9999), (1, 0.001)])
     def test_a_split_must_leave_samples_on_both_sides(self, samples, fraction):
-        with pytest.raises(ArgumentError, match="there must be some of both"):
+        with pytest.raises(ArgumentError, match="both need at least one"):
             split(np.zeros((samples, 1)), None, None, fraction)
 
     def test_categories_are_zero_based_codes(self):

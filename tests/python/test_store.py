@@ -155,8 +155,8 @@ def test_a_sparse_file_of_a_terabyte_takes_no_memory(tmp_path):
 @pytest.mark.parametrize(
     "make, reason",
     [
-        (Path.mkdir, "no regular file"),
-        (os.mkfifo, "no regular file"),
+        (Path.mkdir, "not a regular file"),
+        (os.mkfifo, "not a regular file"),
         (lambda path: path.symlink_to(path.with_name("other")), "a link"),
         (lambda path: path.symlink_to("/dev/zero"), "a link"),
     ],

@@ -88,7 +88,7 @@ def test_text_tensors_are_an_error_where_the_model_takes_numbers():
     model.compile("sgd", "mse")
     text = tf.constant(WORDS)[:, None]
     for x in (text, iter([(text, Y)])):
-        with pytest.raises(DataError, match="is text, and the model takes numbers there"):
+        with pytest.raises(DataError, match="is text, but the model takes numbers there"):
             kerasfit.fit(model, x, None if x is not text else Y, verbose=0)
     with pytest.raises(DataError, match="`y` is text"):
         kerasfit.fit(model, np.arange(4.0)[:, None], tf.constant(WORDS), verbose=0)
@@ -99,7 +99,7 @@ def test_text_tensors_are_an_error_where_the_model_takes_numbers():
 def test_numbers_are_an_error_where_the_model_takes_text(shape):
     model = reader_of_words(shape)
     for x in (np.arange(4), pd.DataFrame({"a": np.arange(4)})):
-        with pytest.raises(DataError, match=r"is numbers, and the model takes text there. `as.character"):
+        with pytest.raises(DataError, match=r"is numbers, but the model takes text there. `as.character"):
             kerasfit.predict(model, x, verbose=0)
     with pytest.raises(DataError, match=r"`x\$text` is numbers"):
         kerasfit.fit(with_a_number(), pd.DataFrame({"number": Y, "text": Y}), Y, verbose=0)

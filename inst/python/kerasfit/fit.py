@@ -160,7 +160,7 @@ def fit(
         on_interrupt=arguments.choice("on_interrupt", on_interrupt, ("return", "error")),
     )
     if own_fit and backup_among(settings.callbacks):
-        raise ArgumentError("callbacks", "Backups do not work for a model that has a fit() of its own.")
+        raise ArgumentError("callbacks", "Backups do not work for a model with its own fit().")
     data = open_fit_data(
         model,
         x,

@@ -240,7 +240,7 @@ def predict(engine: Engine, stream: Stream, callbacks: CallbackList, progress: P
     with ended_if_interrupted("predict", engine, callbacks):
         run_steps("predict", execute, stream, engine, callbacks, progress)
     if not outputs:
-        raise DataError("x", "`x` has no batch to predict from.")
+        raise DataError("x", "`x` has no batches to predict on.")
     if not engine.model.stop_predicting:
         warn_of_missing_steps(stream, "prediction")
     callbacks.end("predict")

@@ -87,5 +87,5 @@ def dtype_mismatch(name: str, y_true: Any, y_pred: Any, error: Exception) -> Dat
     return DataError(
         "metrics",
         f"The metric `{name}` combines targets of type {types[0]} with predictions of type {types[1]}.",
-        "Let it begin with y_true <- keras$ops$cast(y_true, y_pred$dtype).",
+        "Begin it with y_true <- keras$ops$cast(y_true, y_pred$dtype).",
     )

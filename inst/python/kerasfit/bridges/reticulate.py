@@ -45,6 +45,7 @@ __all__ = [
     "compile_model",
     "compiled_with",
     "data_frame",
+    "error_context",
     "explain",
     "factor",
     "has_metrics",
@@ -58,7 +59,6 @@ __all__ = [
     "output_names",
     "output_values",
     "overrides",
-    "place",
     "schedule",
     "session",
     "set_random_seed",
@@ -286,7 +286,7 @@ def output_values(outputs: Any) -> Any:
     return keras.tree.map_structure(widen, outputs)
 
 
-def place(error: BaseException) -> dict[str, Any]:
+def error_context(error: BaseException) -> dict[str, Any]:
     """Return where in a run an exception was raised, as text and numbers, with the history before."""
     context = error_context_of(error)
     return {"text": str(context), **vars(context)}

@@ -220,7 +220,7 @@ def data_frame_from_r(label: str, frame: ri.ListSexpVector) -> Any:
             matrices[name] = list(parts)
         for part, values in parts.items():
             if part in columns:
-                raise ArgumentError(label, f"`{label}` has two columns of the name `{part}`.")
+                raise ArgumentError(label, f"`{label}` has two columns named `{part}`.")
             columns[part] = data_from_r(f"{label}${part}", values)
     return data_frame(list(columns), list(columns.values()), ro.r["nrow"](frame)[0], matrices)
 

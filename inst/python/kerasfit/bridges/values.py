@@ -30,7 +30,7 @@ def data_frame(
     """
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise DataError("x", f"A data frame has two columns of the name `{twice}`.")
+        raise DataError("x", f"A data frame has two columns named `{twice}`.")
     data = dict(zip(names, columns, strict=True))
     frame = pd.DataFrame(data, index=range(int(rows)), copy=False)
     frame.attrs["matrices"] = dict(matrices or {})

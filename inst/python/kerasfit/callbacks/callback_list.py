@@ -43,8 +43,8 @@ class FunctionCallback(keras.callbacks.Callback):
             if hook not in HOOKS:
                 raise ArgumentError(
                     "callbacks",
-                    f"`callbacks` has a function for `{hook}`, which is no hook of a callback.",
-                    f"There are {listed(quoted(HOOKS))}.",
+                    f"`callbacks` has a function for `{hook}`, which is not a callback hook.",
+                    f"The hooks are {listed(quoted(HOOKS))}.",
                 )
             if not callable(function):
                 raise ArgumentError(
@@ -85,7 +85,7 @@ def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
         elif callback is not None:
             raise ArgumentError(
                 "callbacks",
-                "`callbacks` must be a list of Keras callbacks, or of functions by the names of hooks; "
+                "`callbacks` must be a list of Keras callbacks, or of functions named after hooks; "
                 f"element {position} is {describe(callback)}.",
             )
     return found
@@ -100,10 +100,11 @@ def check_paths(callbacks: list[keras.callbacks.Callback]) -> None:
         if isinstance(callback, keras.callbacks.ModelCheckpoint):
             for _, name, *_ in string.Formatter().parse(callback.filepath):
                 if name and name.startswith("val_"):
+                    field = f"{{{name}}}"
                     raise ArgumentError(
                         "callbacks",
-                        f"`callbacks` has a checkpoint with {{{name}}} in its path; nothing is validated.",
-                        "Give `validation_data` or `validation_split`, or leave it out of the path.",
+                        f"`callbacks` has a checkpoint with {field} in its path, but nothing is validated.",
+                        "Give `validation_data` or `validation_split`, or remove it from the path.",
                     )
 
 

@@ -127,7 +127,7 @@ class OneCycle(keras.callbacks.Callback):
         check_rate_is_settable(self.model)
         if self.params.get("steps") is None:
             raise ArgumentError(
-                "steps_per_epoch", "`steps_per_epoch` is missing: a cycle must know how many steps there are."
+                "steps_per_epoch", "`steps_per_epoch` is missing: the length of the cycle depends on it."
             )
         self.total, self.step = 0, 0
 
@@ -157,6 +157,6 @@ def check_rate_is_settable(model: keras.Model) -> None:
     if keras_private.has_rate_schedule(model):
         raise ArgumentError(
             "callbacks",
-            "`callbacks` has one that sets the learning rate, and the optimizer has a schedule for it.",
+            "`callbacks` has one that sets the learning rate, but the optimizer follows a schedule.",
             "Compile the model with a number as the learning rate.",
         )

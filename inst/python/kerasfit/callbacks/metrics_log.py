@@ -51,7 +51,7 @@ class MetricsLog(keras.callbacks.Callback):
             with self._open("a"):  # fails now rather than after the first epoch
                 pass
             if not self.filename.is_file():
-                raise OSError(0, "It is no regular file")
+                raise OSError(0, "It is not a regular file")
             if self.append:
                 self._names, rows = self._read(None)
                 self._rows = len(rows)

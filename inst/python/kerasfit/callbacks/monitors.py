@@ -106,7 +106,7 @@ class Monitors:
             hint = f'Did you mean monitor = "{nearest[0]}"?'
         return ArgumentError(
             "callbacks",
-            f"The callback {type(callback).__name__} monitors `{name}`, and "
+            f"The callback {type(callback).__name__} monitors `{name}`, but "
             f"{listed(quoted(known), 'the only metric is', 'the metrics are')}.",
             hint,
         )

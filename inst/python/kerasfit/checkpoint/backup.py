@@ -194,9 +194,9 @@ class Backup:
         self._seconds += time.monotonic() - began
 
     def _not_stored(self, error: OSError) -> StateError:
-        is_there = "The state before is still there: fit() can go on from it."
+        is_there = "The previous checkpoint is still there: fit() can resume from it."
         return StateError(
-            f"The state could not be stored in {self.folder.state}: {error.strerror or error}.",
+            f"The checkpoint could not be saved to {self.folder.state}: {error.strerror or error}.",
             argument="callbacks",
             hint=is_there if self.folder.state.exists() else None,
         )

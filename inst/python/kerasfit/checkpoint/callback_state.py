@@ -27,8 +27,8 @@ def check_callback_methods(callback: keras.callbacks.Callback) -> None:
         missing = {"get_state": "set_state", "set_state": "get_state"}[has[0]]
         raise ArgumentError(
             "callbacks",
-            f"The callback {type(callback).__name__} has a method {has[0]}(), and no {missing}().",
-            "To store and restore its state, both are needed.",
+            f"The callback {type(callback).__name__} has a method {has[0]}(), but no {missing}().",
+            "Both are needed to save and restore its state.",
         )
 
 
@@ -56,7 +56,7 @@ def callback_state(callback: keras.callbacks.Callback, first: dict[str, Any]) ->
         except (store.NotPlain, RecursionError) as error:
             raise ArgumentError(
                 "callbacks",
-                f"The state of the callback {type(callback).__name__} cannot be stored: {error}.",
+                f"The state of the callback {type(callback).__name__} cannot be saved: {error}.",
                 "get_state() may return numbers, text, arrays, and lists, tuples and dicts of them.",
             ) from error
     if not keeps_own_state(callback) or is_keras_callback(callback):

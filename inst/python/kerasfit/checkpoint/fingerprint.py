@@ -71,7 +71,7 @@ def run_fingerprint(
 def difference(stored: Any, now: Any) -> str | None:
     """Describe the first difference between two fingerprints; None if they are equal."""
     if not isinstance(stored, dict):
-        return "it has no description of the run"
+        return "the description of the run is missing"
     for name, value in now.items():
         for where, then, here in differences(stored.get(name), value):
             what = f"{where} of {name}" if where else name

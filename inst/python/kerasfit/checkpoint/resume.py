@@ -62,14 +62,14 @@ class StoredRun:
         if how := difference(self.state["run"], fingerprint):
             raise self._of_another_run(how)
         if len(self.state["callbacks"]) != len(self.run.callbacks):
-            raise self._of_another_run("it has another number of callbacks")
+            raise self._of_another_run("the number of callbacks is not the same")
         if self.position.epoch > epochs:
             begun = "in" if self.position.is_within_epoch else "after"
             raise ArgumentError(
                 "epochs",
-                f"`epochs` is {epochs}, and the state in {self.file} was stored {begun} epoch "
+                f"`epochs` is {epochs}, but the checkpoint {self.file} was saved {begun} epoch "
                 f"{self.position.epoch}.",
-                f"Give `epochs` of {self.position.epoch} or more to go on, or another folder to train anew.",
+                f"Give `epochs` of {self.position.epoch} or more to continue, or another folder.",
             )
         if self.settings.learning_rate == "stored":
             self._check_rates()
@@ -84,8 +84,8 @@ class StoredRun:
             then, now = (", ".join(map(in_words, each)) for each in (stored["now"], rates))
             raise ArgumentError(
                 "callbacks",
-                f"The learning rate is {now}, and in {self.file} it is {then}.",
-                'To go on with that of the model, give the backup learning_rate = "model".',
+                f"The learning rate is {now}, but {then} in {self.file}.",
+                'To continue with the learning rate of the model, give the backup learning_rate = "model".',
             )
         self.run.rates = stored["first"]
 
@@ -94,13 +94,15 @@ class StoredRun:
         values = [variable.value for variable in stored_variables(self.run.model)]
         shapes = [(tuple(value.shape), keras.backend.standardize_dtype(value.dtype)) for value in values]
         if shapes != [(value.shape, value.dtype.name) for value in self.state["variables"]]:
-            raise self._of_another_run("the variables of the model and its optimizer have other shapes there")
+            raise self._of_another_run(
+                "the shapes of the variables of the model and its optimizer are not the same"
+            )
 
     def _of_another_run(self, how: str) -> ArgumentError:
         return ArgumentError(
             "callbacks",
-            f"{self.file} has the state of another run: {how}.",
-            f"Delete {self.file} to begin anew, or give this run a folder of its own.",
+            f"{self.file} is the checkpoint of another run: {how}.",
+            f"Delete {self.file} to start over, or give this run another folder.",
         )
 
     # ---- restoring ---------------------------------------------------------------------------------
@@ -150,7 +152,9 @@ class StoredRun:
             set_random_states(states, self.run.session)
         except BadRandomState as error:
             raise ArgumentError(
-                "callbacks", f"{self.file} has no valid state of random numbers.", "Delete it to begin anew."
+                "callbacks",
+                f"{self.file} has no valid state of the random number generators.",
+                "Delete it to start over.",
             ) from error
 
 
@@ -166,7 +170,7 @@ def find_state(folder: RunFolder, run: RunState, settings: BackupAndRestore) -> 
     if settings.double_checkpoint and store.is_foreign(folder.previous):
         raise ArgumentError(
             "callbacks",
-            f"{folder.previous} is no file of kerasfit's, and would be replaced.",
+            f"{folder.previous} was not written by kerasfit, and would be replaced.",
             "Give `backup_dir` another folder, or move the file.",
         )
     damaged: list[str] = []
@@ -180,11 +184,13 @@ def find_state(folder: RunFolder, run: RunState, settings: BackupAndRestore) -> 
             damaged.append(f"{file} {error}")
             continue
         if damaged:
-            warnings.warn(f"{damaged[0]}. Training goes on from the state before, {file}.", stacklevel=2)
+            warnings.warn(
+                f"{damaged[0]}. Training resumes from the previous checkpoint, {file}.", stacklevel=2
+            )
         folder.is_ours |= state["folder_is_ours"]
         return StoredRun(file, state, run, settings)
     if damaged:
-        hint = "Give `backup_dir` another folder, or delete the file to begin anew."
+        hint = "Give `backup_dir` another folder, or delete the file to start over."
         raise ArgumentError("callbacks", f"{damaged[0]}.", hint)
     return None
 
@@ -219,7 +225,7 @@ def check_form(state: Any) -> None:
         or state["stage"] not in STAGES
         or not all(map(is_callback_state, state["callbacks"]))
     ):
-        raise store.CorruptFile("is no state of a run that this version of kerasfit has stored")
+        raise store.CorruptFile("is not a checkpoint of this version of kerasfit")
 
 
 def has_form(value: Any, form: Any) -> bool:

@@ -70,7 +70,7 @@ class RunFolder:
     def check(self) -> None:
         """Raise an ``OSError`` if the folder's path now leads elsewhere, where a state would be written."""
         if not os.path.samestat(self.path.lstat(), self._status):
-            raise OSError(0, "Something else is in the place of the folder")
+            raise OSError(0, "The folder has been replaced")
 
     def delete_states(self) -> None:
         """Delete the states saved by this run or by the run that it resumed."""
@@ -124,7 +124,7 @@ class RunFolder:
         return ArgumentError(
             "callbacks",
             f"The folder {self.path} is in use by {by}.",
-            "Wait until that has ended, or give this run a folder of its own.",
+            "Wait until that process ends, or give this run another folder.",
         )
 
 
@@ -146,7 +146,7 @@ def warn_if_shared(folder: Path) -> None:
     if others_may_write(status) or not (is_own(status) or status.st_uid == 0):
         _warned.add(folder)
         warnings.warn(
-            f"Other users can write to the folder {folder}, and replace the state of the run in it. "
+            f"Other users can write to the folder {folder}, and replace the checkpoint in it. "
             "Give `backup_dir` a folder of your own.",
             stacklevel=2,
         )

@@ -79,5 +79,5 @@ def backup_among(callbacks: list[keras.callbacks.Callback]) -> BackupAndRestore 
     """Return the callback that saves the state of the run, if any."""
     found = [callback for callback in callbacks if isinstance(callback, BackupAndRestore)]
     if len(found) > 1:
-        raise ArgumentError("callbacks", "`callbacks` has two that keep the state of the run: one is enough.")
+        raise ArgumentError("callbacks", "`callbacks` has more than one backup: one is enough.")
     return found[0] if found else None

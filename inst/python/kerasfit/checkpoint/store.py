@@ -216,7 +216,7 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, descriptor)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise CorruptFile("is no regular file")
+            raise CorruptFile("is not a regular file")
         stack.pop_all()
         with open(descriptor, "rb") as file:
             yield file
@@ -226,7 +226,7 @@ def check_digest(file: BinaryIO) -> None:
     """Raise ``CorruptFile`` unless the end of a file is the checksum of the rest."""
     try:
         if not has_mark(file):
-            raise CorruptFile("is damaged, or no state of a run that kerasfit has stored")
+            raise CorruptFile("is damaged, or is not a checkpoint of kerasfit")
         size = file.tell() - len(MARK)
         expected, digest = file.read(), hashlib.sha256()
         file.seek(0)

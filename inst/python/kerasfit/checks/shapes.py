@@ -80,7 +80,7 @@ def metric_errors(
         hint = 'With the loss "categorical_crossentropy", a factor is one-hot encoded.'
     yield DataError(
         label,
-        f"`{label}` has dimensions {dims(y.shape)}, and the metric `{metric.name}` needs those of the "
+        f"`{label}` has dimensions {dims(y.shape)}, but the metric `{metric.name}` needs those of the "
         f"model's output: {dims(('samples', *outputs[0].shape[1:]))}.",
         hint,
     )
@@ -179,7 +179,7 @@ def length_errors(batch: Batch, names: Names) -> Iterator[DataError]:
         if leaf.shape[:1] != shape[:1]:
             yield DataError(
                 label,
-                f"`{label}` has dimensions {dims(leaf.shape)}, and `{first}` {dims(shape)}: "
+                f"`{label}` has dimensions {dims(leaf.shape)}, but `{first}` {dims(shape)}: "
                 "they must have equal numbers of samples.",
             )
 
@@ -229,7 +229,7 @@ def time_step_errors(model: keras.Model, batch: Batch, names: Names) -> Iterator
     if by_sample and len(weights.shape) == len(y.shape) and set(weights.shape[1:]) != {1}:
         yield DataError(
             names.sample_weight,
-            f"`{names.sample_weight}` has dimensions {dims(weights.shape)}, and the loss has one value for "
+            f"`{names.sample_weight}` has dimensions {dims(weights.shape)}, but the loss has one value for "
             f"each sample: `{names.y}` has dimensions {dims(y.shape)} and the model's output {dims(output)}.",
             f"Give `{names.y}` a last dimension of 1: array(y, c(dim(y), 1)).",
         )
@@ -243,7 +243,7 @@ def structure_error(label: str, value: Any, count: int, known: list[str], noun: 
     if count != len(known):
         return DataError(
             label,
-            f"`{label}` has {count} array{'s' * (count != 1)}, and the model has {len(known)} "
+            f"`{label}` has {count} array{'s' * (count != 1)}, but the model has {len(known)} "
             f"{listed(quoted(known), noun, f'{noun}s')}.",
         )
     return None
@@ -257,7 +257,7 @@ def target_shape_errors(label: str, given: tuple, output: tuple, loss: Any) -> I
                 hint = 'For one-hot targets, use the loss "categorical_crossentropy".'
             yield DataError(
                 label,
-                f"`{label}` has dimensions {dims(given)}, and the loss takes a class for each sample: "
+                f"`{label}` has dimensions {dims(given)}, but the loss takes a class for each sample: "
                 f"{dims(('samples', *output[1:-1]))}.",
                 hint,
             )

@@ -211,7 +211,7 @@ def split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[tuple, t
         raise ArgumentError(
             "validation_split",
             f"`validation_split` of {fraction} leaves {cut} of {samples} samples for training and "
-            f"{samples - cut} for validation: there must be some of both.",
+            f"{samples - cut} for validation: both need at least one.",
         )
     data = (x, y, sample_weight)
     first, last = (

@@ -32,7 +32,7 @@ def check_batch_size(label: str, given: int | None, size: int) -> None:
     if given not in (None, size):
         raise ArgumentError(
             label,
-            f"`{label}` is {given}, and the model takes batches of {size}, as its input says.",
+            f"`{label}` is {given}, but the model takes batches of {size}, as its input says.",
             f"Leave out `{label}`, or make the model with an input that has no batch size.",
         )
 
@@ -42,7 +42,7 @@ def check_whole_batches(label: str, samples: int, size: int) -> None:
     if rest := samples % size:
         raise DataError(
             label,
-            f"`{label}` has {samples} sample{'s' * (samples != 1)}, and the model takes batches of {size}: "
+            f"`{label}` has {samples} sample{'s' * (samples != 1)}, but the model takes batches of {size}: "
             f"the last one would have {rest}.",
             f"The number of samples must be a multiple of {size}.",
         )
@@ -56,6 +56,6 @@ def check_batch(label: str, x: Any, size: int) -> None:
             raise DataError(
                 name,
                 f"`{name}` has {samples} sample{'s' * (samples != 1)}, "
-                f"and the model takes batches of {size}, as its input says.",
+                f"but the model takes batches of {size}, as its input says.",
                 f"Each batch, also the last one, must have {size} samples.",
             )

@@ -107,7 +107,7 @@ class ClassWeights:
         if self.levels is LOGICAL and present.max(initial=0) > 1:
             raise ArgumentError(
                 self.label,
-                f"`{self.label}` names TRUE and FALSE, and the targets have the class {present.max()}.",
+                f"`{self.label}` names TRUE and FALSE, but the targets have the class {present.max()}.",
                 f"Name the classes by their numbers: {example_weights([])}.",
             )
         table = np.array([self.weights.get(int(code), 1.0) for code in present], keras.config.floatx())
@@ -206,7 +206,7 @@ def class_weights_of(
         of_output = levels.get(outputs[0], ()) if isinstance(levels, Mapping) else ()
         raise ArgumentError(
             "class_weight",
-            f"`class_weight` needs a model with one output, and this one has {listed(quoted(outputs))}.",
+            f"`class_weight` needs a model with one output, but this one has {listed(quoted(outputs))}.",
             f"Give weights by output: list({outputs[0]} = {example_weights(of_output)}).",
         )
     if isinstance(levels, Mapping):
@@ -270,7 +270,7 @@ def class_codes(label: str, y: Any, is_codes: Callable[[np.ndarray], bool]) -> n
             times = ", ".join(map(str, ("samples", *y.shape[1:], 1)))
             raise DataError(
                 label,
-                f"`{label}` needs classes as targets, and the rows of `y` are not one-hot.",
+                f"`{label}` needs classes as targets, but the rows of `y` are not one-hot.",
                 f"Classes for several time steps must be an array of dimensions ({times}).",
             )
         y = y.argmax(axis=-1) if y.shape[-1] != 1 else y[..., 0]

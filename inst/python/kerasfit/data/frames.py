@@ -50,7 +50,7 @@ def align_columns(label: str, frame: pd.DataFrame, columns: dict[Any, list[str]]
     if set(names) != set(known):
         raise DataError(
             label,
-            f"`{label}` has the columns {listed(names)}, and the model was trained on {listed(known)}.",
+            f"`{label}` has the columns {listed(names)}, but the model was trained on {listed(known)}.",
             "Give a matrix if the columns are in the right order: their names are then ignored.",
         )
     return frame[known]
@@ -79,7 +79,7 @@ def to_numbers(label: str, column: pd.Series) -> np.ndarray:
     """The values of a numeric column, or of a logical one; raises a ``DataError`` for any other."""
     if column.dtype.kind in "fiub" and not isinstance(column.dtype, pd.CategoricalDtype):
         return column.to_numpy()
-    raise DataError(label, f"`{label}` is {kind_of(column)}, and the model takes numbers there.", USE_NUMBERS)
+    raise DataError(label, f"`{label}` is {kind_of(column)}, but the model takes numbers there.", USE_NUMBERS)
 
 
 def to_text(label: str, value: pd.DataFrame | pd.Series | pd.Categorical, tensor: Any) -> np.ndarray:
@@ -103,7 +103,7 @@ def to_text(label: str, value: pd.DataFrame | pd.Series | pd.Categorical, tensor
 
 
 def numbers_for_text(label: str) -> DataError:
-    reason = f"`{label}` is numbers, and the model takes text there."
+    reason = f"`{label}` is numbers, but the model takes text there."
     return DataError(
         label, reason, f"`as.character({label})` converts them to text." if "()" not in label else None
     )

@@ -196,7 +196,7 @@ def check_two_classes(label: str, targets: Any) -> None:
     if (high > 1 and (targets == np.floor(targets)).all()) or (low == -1 and (np.abs(targets) == 1).all()):
         raise DataError(
             label,
-            f"`{label}` has the value {high if high > 1 else low:g}, and the loss takes classes 0 and 1.",
+            f"`{label}` has the value {high if high > 1 else low:g}, but the loss takes classes 0 and 1.",
             "A factor needs two levels; droplevels() leaves out those that do not occur. "
             'For more classes, use the loss "sparse_categorical_crossentropy".',
         )
@@ -217,6 +217,6 @@ def check_range(label: str, indices: Any, count: int, owner: str, *, is_input: b
             hint = "negative input" if is_input else "negative target"
         raise DataError(
             label,
-            f"`{label}` has the value {wrong:g}, and {owner} {count} values: 0 to {count - 1}.",
+            f"`{label}` has the value {wrong:g}, but {owner} {count} values: 0 to {count - 1}.",
             HINTS[hint],
         )

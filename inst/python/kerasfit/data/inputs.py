@@ -103,7 +103,7 @@ class InputReader(ModelReader):
             )
         takes_numbers = getattr(first_input_spec(self.model), "min_ndim", None) == 2
         if takes_numbers:  # a dense layer that is not built yet
-            raise DataError(label, f"`{label}` is a factor, and the model takes numbers there.", USE_NUMBERS)
+            raise DataError(label, f"`{label}` is a factor, but the model takes numbers there.", USE_NUMBERS)
         return encode_with_schema(label, factor, self._schema.levels_of_inputs, place)
 
     def _number_of_input(self, place: str) -> int | None:
@@ -196,6 +196,6 @@ def factor_for(
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     raise DataError(
         label,
-        f"`{label}` is a factor, and the model's input `{tensor.name}` is of type {dtype}.",
+        f"`{label}` is a factor, but the model's input `{tensor.name}` is of type {dtype}.",
         'An input of type "int32" takes its codes, counted from 0; one of type "string" takes its labels.',
     )

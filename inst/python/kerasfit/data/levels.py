@@ -88,7 +88,7 @@ def check_levels(label: str, factor: pd.Categorical, needed: int, units: tuple[i
         hint = f"`droplevels()` leaves out {listed(unused, 'the unused level', 'the unused levels')}."
     raise DataError(
         label,
-        f"`{label}` has {len(factor.categories)} levels, and the model's output has {units[0]} values.",
+        f"`{label}` has {len(factor.categories)} levels, but the model's output has {units[0]} values.",
         hint,
     )
 

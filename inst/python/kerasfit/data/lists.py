@@ -33,7 +33,7 @@ def check_inputs(label: str, x: Any, names: Sequence[str], shapes: Sequence[tupl
     elif isinstance(x, (list, tuple)) and len(x) == len(names) > 1 and by_name:
         raise DataError(
             label,
-            f"`{label}` is a list without names, and the model's inputs have names: {listed(quoted(names))}.",
+            f"`{label}` is a list without names, but the model's inputs have names: {listed(quoted(names))}.",
             f"Name its elements: list({', '.join(f'{name} = …' for name in names)}).",
         )
     elif len(names) == 1 and not is_list_of_one(label, x, "the model has one input"):
@@ -73,7 +73,7 @@ def check_names(label: str, x: Mapping, names: Sequence[str]) -> None:
     raise DataError(
         label,
         f"`{what}` is a list with {listed(quoted(x), 'the name', 'the names')}. A named list gives inputs by "
-        f"name, and the model has {inputs}.",
+        f"name, but the model has {inputs}.",
         hint,
     )
 
@@ -84,7 +84,7 @@ def is_list_of_one(label: str, value: Any, owner: str) -> bool:
         return False
     if isinstance(value[0], (list, tuple)) and not all(map(np.isscalar, value[0])):
         raise DataError(
-            label, f"`{label}[[1]]` is a list, and {owner}.", "Give the array itself, not within lists."
+            label, f"`{label}[[1]]` is a list, but {owner}.", "Give the array itself, not within lists."
         )
     return True
 
@@ -124,7 +124,7 @@ def list_of_samples_error(label: str, arrays: Sequence[np.ndarray]) -> DataError
     else:
         what = "arrays of different dimensions"
         hint = "Give them equal dimensions, images by `keras$ops$image$resize()`, sequences by padding."
-    reason = f"`{label}` is a list of {len(arrays)} {what}, and the model takes one array, samples first."
+    reason = f"`{label}` is a list of {len(arrays)} {what}, but the model takes one array, samples first."
     return DataError(label, reason, hint)
 
 
@@ -133,7 +133,7 @@ def check_validation(validation_data: Any, x: Any, names: Sequence[str]) -> None
     if len(names) > 1 and isinstance(x, np.ndarray) and isinstance(validation_data, (list, tuple)):
         raise DataError(
             "validation_data",
-            f"`validation_data` is a list of {len(validation_data)}, the first of which is one array, and "
+            f"`validation_data` is a list of {len(validation_data)}, the first of which is one array, but "
             f"the model has the inputs {listed(quoted(names))}.",
             "Put several inputs into a list of their own: list(list(u, v), y).",
         )

@@ -97,7 +97,7 @@ class ModelReader(Reader):
         unknown = [name for name in values if name not in self.outputs] if self.outputs else []
         if unknown and has_keras_losses(self.model):
             outputs = listed(quoted(self.outputs), "output is", "outputs are")
-            raise DataError(label, f"`{label}` names {listed(quoted(unknown))}, and the model's {outputs}.")
+            raise DataError(label, f"`{label}` names {listed(quoted(unknown))}, but the model's {outputs}.")
 
     def _matrix(self, label: str, frame: pd.DataFrame) -> np.ndarray:
         """The columns of a data frame as a matrix of the model's float type, shape (rows, columns)."""

@@ -123,7 +123,7 @@ class ModelData(InputReader, TargetReader, WeightReader):
             if is_text(leaf) and dtype != "string":
                 raise DataError(
                     name,
-                    f"`{name}` is text, and the model takes numbers there.",
+                    f"`{name}` is text, but the model takes numbers there.",
                     "Convert it to numbers, for example with match() or model.matrix().",
                 )
             if dtype == "string" and text_only and isinstance(leaf, np.ndarray) and not is_text(leaf):

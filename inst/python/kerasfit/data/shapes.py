@@ -38,7 +38,7 @@ def weight_errors(model: keras.Model, sample_weight: Any, y: Any, label: str) ->
         if values != () and not any(weights_fit(given, each) for each in wanted):
             expected = dims(("samples", *wanted[0]))
             yield DataError(
-                part, f"`{part}` has dimensions {dims(leaf.shape)}, and the loss takes weights of {expected}."
+                part, f"`{part}` has dimensions {dims(leaf.shape)}, but the loss takes weights of {expected}."
             )
 
 
@@ -73,7 +73,7 @@ def wrong_names_error(label: str, values: Mapping, known: Sequence[str], noun: s
     """The error for a named list whose names are not those of the model's inputs or outputs."""
     return DataError(
         label,
-        f"`{label}` names {listed(quoted(values))}, and the model's "
+        f"`{label}` names {listed(quoted(values))}, but the model's "
         f"{listed(quoted(known), f'{noun} is', f'{noun}s are')}.",
     )
 
@@ -92,8 +92,8 @@ def fits(given: Sequence[int | None], expected: Sequence[int | None]) -> bool:
 def shape_difference(label: str, given: tuple, expected: tuple, owner: str) -> str:
     """A sentence about the shape given and the shape expected; for matrices, about columns."""
     if len(given) == len(expected) == 2:
-        return f"`{label}` has {given[1]} column{'s' * (given[1] != 1)}, and {owner} {expected[1]}."
-    return f"`{label}` has dimensions {dims(given)}, and {owner} {dims(('samples', *expected[1:]))}."
+        return f"`{label}` has {given[1]} column{'s' * (given[1] != 1)}, but {owner} {expected[1]}."
+    return f"`{label}` has dimensions {dims(given)}, but {owner} {dims(('samples', *expected[1:]))}."
 
 
 def dims(shape: tuple) -> str:

@@ -56,7 +56,7 @@ class TargetReader(ModelReader):
             if len(y) != 1 or self.outputs not in ([], [name]):
                 known = f"output is `{self.outputs[0]}`" if self.outputs else "only output has no name"
                 raise DataError(
-                    label, f"`{label}` names {listed(quoted(y) or ['nothing'])}, and the model's {known}."
+                    label, f"`{label}` names {listed(quoted(y) or ['nothing'])}, but the model's {known}."
                 )
             target = self._target(f"{label}${name}", y[name], name)
             return {name: target} if isinstance(getattr(self.model, "output", None), Mapping) else target

@@ -65,7 +65,7 @@ def keep_programs() -> None:
         return
     try:
         if not is_text(os.path.realpath(given)):
-            raise UnusableFolder(f"{given} has letters that are none in the locale of this session.")
+            raise UnusableFolder(f"{given} has characters that the locale of this session does not support.")
         _folder = open_own_folder(given, FOLDER, FORMAT, {"CACHEDIR.TAG": TAG})
         jax, tensorflow = (backend_folder(_folder, backend) for backend in PROGRAMS)
     except UnusableFolder as error:

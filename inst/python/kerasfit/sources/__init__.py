@@ -113,7 +113,7 @@ def open_source(
             raise ArgumentError(
                 name,
                 f"`{name}` is for arrays only: the batches of a {kind} must contain it.",
-                "Let each batch be (x, y) or (x, y, sample_weight).",
+                "Make each batch (x, y) or (x, y, sample_weight).",
             )
     if kind == "dataset":
         return DatasetSource(x, class_weight, names, reader)
