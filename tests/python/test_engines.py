@@ -393,8 +393,10 @@ def test_read_only_arrays_can_be_trained_on():
     ids=lambda build: build.__name__,
 )
 def test_unaligned_arrays_match_aligned_ones(build, shuffle, monkeypatch):
+    from kerasfit.engines.jax import device_data
+
     def run(large):
-        monkeypatch.setattr(engine_module, "LARGE", large)
+        monkeypatch.setattr(device_data, "LARGE", large)
         keras.backend.clear_session()
         keras.utils.set_random_seed(3)
         model, *data = build()
@@ -406,8 +408,8 @@ def test_unaligned_arrays_match_aligned_ones(build, shuffle, monkeypatch):
         return history, kerasfit.evaluate(model, x, y, **common), kerasfit.predict(model, x, **common)
 
     within = []
-    rows_within = engine_module.RowsWithin
-    monkeypatch.setattr(engine_module, "RowsWithin", lambda *args: within.append(1) or rows_within(*args))
+    rows_within = device_data.RowsWithin
+    monkeypatch.setattr(device_data, "RowsWithin", lambda *args: within.append(1) or rows_within(*args))
     there = run(large=0)
     assert within
     within.clear()

@@ -93,6 +93,8 @@ def test_the_model_is_synchronized_only_for_callbacks_that_may_read_it():
     def syncs(callback, hook="epoch_end", *args):
         synced = []
         callbacks = CallbackList([callback], models.dense()[0], sync=lambda: synced.append(True))
+        callbacks.begin("train")
+        synced.clear()
         getattr(callbacks, hook)(*args or (1, {"loss": 1.0}))
         return bool(synced)
 

@@ -16,6 +16,7 @@ Each module imports only from those below it:
 ``arguments``, ``messages``  check scalar arguments, and describe values in errors
 ``error_context``   the user's function, the epoch and the batch of an exception
 ``history``, ``logs``, ``timing``, ``interrupts``, ``output``  record, time and stop a run; standard output
+``random_seed``     seeds all random generators
 ``tensors``, ``variables``, ``keras_private``, ``object_origin``  helpers for objects of Keras
 ``model_traits``, ``layer_traits``  properties of a model that decide how it is run
 ``errors``          exception classes

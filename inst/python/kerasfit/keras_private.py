@@ -48,6 +48,7 @@ PRIVATE_NAMES = {
     "backend.common.global_state.get_global_attribute": "the global seed is not stored",
     "backend.common.global_state.set_global_attribute": "the global seed is not restored",
     "random.seed_generator.global_seed_generator": "the global seed is not restored",
+    "utils.module_utils.tensorflow": "Keras loads TensorFlow to seed it, and to recognize its objects",
 }
 
 # Modules of the backend in which functions are replaced: short name → locations in different Keras versions,
@@ -208,6 +209,24 @@ def set_global_seed(value: Any) -> None:
         forget(SEED, None)
     elif value is not None and make:
         make().state.assign(value)
+
+
+@contextmanager
+def without_loading_tensorflow() -> Iterator[None]:
+    """Keep Keras from loading TensorFlow in the block if it is not loaded, which takes seconds.
+
+    With any backend, Keras loads it to set its seed, and to recognize its objects when it saves a model.
+    If it is not loaded, no object is one of them.
+    """
+    lazy = private_function("utils.module_utils.tensorflow")
+    if "tensorflow" in sys.modules or lazy is None or vars(lazy).get("_available", True) is not None:
+        yield
+        return
+    lazy._available = False
+    try:
+        yield
+    finally:
+        lazy._available = None
 
 
 def max_epochs() -> int | None:

@@ -26,13 +26,13 @@ from kerasfit.callbacks.callback_list import FunctionCallback, counting_from_1
 from kerasfit.custom_fit import overrides
 from kerasfit.error_context import error_context_of
 from kerasfit.history import History
-from kerasfit.keras_private import metrics_forgotten
+from kerasfit.keras_private import metrics_forgotten, without_loading_tensorflow
 from kerasfit.live import View
 from kerasfit.messages import nearest
 from kerasfit.model_traits import output_names
 from kerasfit.output import sigpipe_ignored
+from kerasfit.random_seed import set_random_seed
 from kerasfit.runtime.files import IS_WINDOWS
-from kerasfit.runtime.keras_loading import quiet
 
 __all__ = [
     "FunctionCallback",
@@ -67,12 +67,6 @@ __all__ = [
     "take_interrupt",
     "writer",
 ]
-
-
-def set_random_seed(seed: int) -> None:
-    """Seed Python, numpy and the backend. If TensorFlow is installed, Keras loads it for this."""
-    with quiet():
-        keras.utils.set_random_seed(seed)
 
 
 def writer(functions: dict[str, Callable]) -> SimpleNamespace:
@@ -265,10 +259,12 @@ def compile_model(model: keras.Model, **arguments: Any) -> None:
 def compiled_with(model: keras.Model) -> dict[str, Any]:
     """Return the name and learning rate of a model's optimizer, and the loss passed to ``compile()``."""
     optimizer = model.optimizer
+    with without_loading_tensorflow():
+        loss = model.get_compile_config().get("loss")
     return {
         "optimizer": optimizer.name,
         "learning_rate": float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
-        "loss": model.get_compile_config().get("loss"),
+        "loss": loss,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -212,8 +213,10 @@ class CallbackList:
                 continue
             if not reads_only_logs(callback):
                 self.sync()
+            saves = isinstance(callback, keras.callbacks.ModelCheckpoint)
             try:
-                getattr(callback, hook)(*args)
+                with keras_private.without_loading_tensorflow() if saves else nullcontext():
+                    getattr(callback, hook)(*args)
             except interrupts.ImmediateInterrupt:
                 raise
             except KeyboardInterrupt:

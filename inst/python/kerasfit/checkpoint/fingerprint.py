@@ -26,6 +26,7 @@ CHECKED_BYTES = 2**26  # of each array
 SHOWN_ONLY = {"verbose", "filepath", "filename", "log_dir", "root", "path", "headers"}
 
 
+@keras_private.without_loading_tensorflow()
 def run_fingerprint(
     model: keras.Model,
     source: Source,
@@ -141,6 +142,7 @@ def rate_variable(optimizer: keras.optimizers.Optimizer) -> keras.Variable | Non
     return rate if isinstance(rate, keras.Variable) else None
 
 
+@keras_private.without_loading_tensorflow()
 def learning_rates(model: keras.Model) -> list[Any]:
     """Return the learning rate of each optimizer: a number, or the configuration of its schedule."""
     rates: list[Any] = []
