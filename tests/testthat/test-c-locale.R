@@ -141,7 +141,7 @@ test_that("metrics can have any name, and a home that the locale cannot represen
     )
     expect_match(
       trained[[4]],
-      "Compiled programs are not kept .* letters that are none in the locale"
+      "Compiled programs are not kept .* characters that the locale"
     )
     expect_identical(list.files(dirname(home)), basename(home))
   }

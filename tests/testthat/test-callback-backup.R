@@ -113,7 +113,7 @@ test_that("forged R values in a stored state are errors and nothing in them runs
     store$write(file, state)
     expect_error(
       run_with_backup(folder),
-      "no valid state of random numbers",
+      "no valid state of the random number generators",
       class = "kerasfit_error_argument"
     )
   }
@@ -136,7 +136,7 @@ test_that("a callback with a state that cannot be stored is an error that names 
       callbacks = list(keeps_model(), callback_backup_and_restore(tempfile())),
       verbose = 0
     ),
-    "The state of the callback Keeps cannot be stored: its element model is a Python object",
+    "The state of the callback Keeps cannot be saved: its element model is a Python object",
     class = "kerasfit_error_argument"
   )
   half <- Callback("Half", public = list(get_state = function() 1))
@@ -148,7 +148,7 @@ test_that("a callback with a state that cannot be stored is an error that names 
       callbacks = list(half(), callback_backup_and_restore(tempfile())),
       verbose = 0
     ),
-    "has a method get_state\\(\\), and no set_state\\(\\)",
+    "has a method get_state\\(\\), but no set_state\\(\\)",
     class = "kerasfit_error_argument"
   )
 })
@@ -165,7 +165,7 @@ test_that("fewer epochs or another learning rate are errors that leave the folde
   kept <- tools::md5sum(file)
   expect_error(
     train(2),
-    "`epochs` is 2, and .* stored after epoch 3",
+    "`epochs` is 2, but .* saved after epoch 3",
     class = "kerasfit_error_argument"
   )
   expect_error(train(4, 0.5), "learning rate is 0.5.*\"model\"", class = "kerasfit_error_argument")
@@ -227,5 +227,5 @@ test_that("a run with an R generator and R callbacks continues after a crash", {
   expect_false(dir.exists(file.path(dir, "state")))
   expect_error(run(3), class = "kerasfit_error_user")
   writeLines("nothing", file.path(dir, "state", "state.npz"))
-  expect_error(run(), "damaged, or no state", class = "kerasfit_error_argument")
+  expect_error(run(), "damaged, or is not a checkpoint", class = "kerasfit_error_argument")
 })
