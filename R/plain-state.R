@@ -59,7 +59,7 @@ abort_unsupported_state <- function(value, owner, element) {
   abort_argument(
     "callbacks",
     sprintf(
-      "The state of %s cannot be stored: %s is %s.",
+      "The state of %s cannot be saved: %s is %s.",
       owner,
       if (nzchar(element)) paste("its element", element) else "it",
       what

@@ -52,7 +52,7 @@ test_that("plain R values are restored from a stored state unchanged", {
 
 test_that("values that could run code cannot be stored, and the error names the element", {
   refused <- function(value, where, what) {
-    told <- paste0("The state of x cannot be stored: ", where, " is ", what)
+    told <- paste0("The state of x cannot be saved: ", where, " is ", what)
     expect_error(stored_and_read(value), told, class = "kerasfit_error_argument", fixed = TRUE)
   }
   refused(list(a = 1, f = mean), "its element f", "a function")
