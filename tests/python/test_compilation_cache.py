@@ -23,8 +23,9 @@ def damage(folder):
         for file in files:
             if "cache" in file:
                 os.truncate(os.path.join(parent, file), 700)
+from kerasfit.random_seed import set_random_seed
 x = numpy.ones((20, 3), "float32")
-keras.utils.set_random_seed(1)
+set_random_seed(1)
 model = keras.Sequential([keras.layers.Dense(1)])
 model.compile("sgd", "mse")
 if "now" in sys.argv:

@@ -4,18 +4,17 @@ import subprocess
 import sys
 import textwrap
 
-import keras
 import pytest
+import sessions
 
 without_tensorflow = pytest.mark.skipif(
-    keras.backend.backend() == "tensorflow", reason="TensorFlow is loaded from the beginning"
+    sessions.ENVIRONMENT["KERAS_BACKEND"] == "tensorflow", reason="TensorFlow is loaded from the beginning"
 )
 
 
 def run(script):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=300
-    )
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, env=sessions.ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

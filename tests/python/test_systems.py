@@ -16,11 +16,13 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import sessions
 
 import kerasfit
 from kerasfit import interrupts
 from kerasfit.checkpoint import run_folder
 from kerasfit.live import View
+from kerasfit.random_seed import set_random_seed
 from kerasfit.runtime import compilation_cache, cpu, memory, torch_blas
 
 pytest.importorskip("fcntl")
@@ -128,7 +130,7 @@ FAILURES = [value for name, value in globals().items() if name.startswith("witho
 
 def train(folder):
     """Train with everything that kerasfit uses of the system, and return the weights."""
-    keras.utils.set_random_seed(1)
+    set_random_seed(1)
     x, y = np.arange(96.0).reshape(8, 12).T / 96, np.arange(12.0)  # neither in rows nor of Keras's type
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -298,7 +300,7 @@ assert not (folder / "other").exists()
 
 
 def test_training_backup_and_resuming_work_with_the_calls_of_windows(tmp_path):
-    environment = os.environ | {"KERASFIT_CACHE": str(tmp_path / "cache")}
+    environment = sessions.ENVIRONMENT | {"KERASFIT_CACHE": str(tmp_path / "cache")}
     code = [sys.executable, "-c", LIKE_WINDOWS + TRAIN, str(tmp_path)]
     done = subprocess.run(code, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
