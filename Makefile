@@ -22,12 +22,12 @@ demo: setup-demo
 	@mkdir -p build
 	@cd build && Rscript ../inst/examples/letters.R
 
-# lint and all tests that continuous integration runs; a quarter of an hour on two cores
+# lint and the tests that each commit must pass; a quarter of an hour on two cores
 test:
 	@began=$$(date +%s); $(MAKE) --no-print-directory lint test-python test-r && \
 	  echo "make test took $$(( ($$(date +%s) - began) / 60 )) min $$(( ($$(date +%s) - began) % 60 )) s"
 
-# for a night: the same on every backend, all combinations of models and plans, and the longer checks below
+# to run overnight: lint and all tests on every backend, all combinations of models and plans, and the longer checks below
 test-all: export KERASFIT_FUZZ_CALLS := 2000
 test-all: export KERASFIT_TEST_ALL := 1
 test-all: lint

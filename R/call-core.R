@@ -66,7 +66,10 @@ resume_or_abort <- function(call, where = NULL, ...) {
   resume_nonlocal_exit()
   message <- c(
     sprintf("One of your functions tried to jump out of %s().", rlang::call_name(call)),
-    i = "`callCC()` and the debugger's Q cannot leave it.",
+    i = paste(
+      "`callCC()`, the debugger's Q, and a `return()` or `break` of an outer function",
+      "cannot end it."
+    ),
     i = where
   )
   abort_kerasfit(message, "user", call, ...)

@@ -1,6 +1,6 @@
 #' Resume training after a crash
 #'
-#' Keeps the state of a training run in a folder. If [fit()][fit.keras.src.trainers.trainer.Trainer]
+#' Keeps the state of a training run, its checkpoint, in a folder. If [fit()][fit.keras.src.trainers.trainer.Trainer]
 #' is called again with the same model, data and arguments after a crash or an interrupt, it
 #' continues from the stored state, in the same or another R session. The final weights, the
 #' optimizer and the metrics in the history are those of an uninterrupted run, bit for bit on the
@@ -38,7 +38,8 @@
 #' stored state. The files of `callback_tensorboard()` are not shortened, so they contain the epochs
 #' after the stored state twice.
 #'
-#' R's generator of normal numbers "Box-Muller" keeps one number that cannot be stored.
+#' With `RNGkind(normal.kind = "Box-Muller")`, R keeps one number that cannot be stored, so normal
+#' numbers drawn after resuming may differ.
 #'
 #' The new state is written next to the old one and then renamed, so there is a complete state at
 #' any time. A checksum detects damaged files.

@@ -12,7 +12,8 @@
 #' | `on_train_batch_begin`, `on_train_batch_end` | `batch`, `logs` |
 #' | `on_train_begin`, `on_train_end` | `logs` |
 #'
-#' The hooks with `train` exist with `test` and `predict` in its place as well.
+#' The hooks in the last two rows also exist with `test` or `predict` instead of `train`, for example
+#' `on_test_batch_end`.
 #' Epochs and batches count from 1, and `logs` is a named list of metrics. A function may have fewer
 #' arguments: `function(epoch)`, `function(logs)`, `function()`.
 #'

@@ -108,7 +108,8 @@ plot.kerasfit.LearningRateFinder <- function(x, ...) {
 #'
 #' The learning rate rises from `max_lr / start_factor` to `max_lr` during the first part of
 #' training and falls to `max_lr / end_factor` during the rest, each along half a cosine. It is set
-#' before each step, so every step is a separate call.
+#' before each step, so every step is a separate call; if the model is compiled with
+#' `steps_per_execution`, it is set before each such group of steps.
 #'
 #' @param max_lr The highest learning rate; [callback_lr_finder()] helps to find it.
 #' @param warmup The fraction of all steps in which the rate rises.

@@ -121,7 +121,7 @@ check_dots <- function(..., call, known = TRUE) {
     nearest <- reticulate::py_to_r(bridge$nearest_argument(name, as.list(arguments)))
     abort_argument(
       name,
-      sprintf("%s() does not know the argument `%s`.", as.character(call[[1]]), name),
+      sprintf("%s() has no argument `%s`.", as.character(call[[1]]), name),
       call,
       hint = if (!is.null(nearest)) sprintf("Did you mean `%s`?", nearest)
     )

@@ -4,7 +4,7 @@
 #' data.
 #'
 #' @param object A compiled Keras model.
-#' @param ... Not used by the method for Keras models.
+#' @param ... For Keras models, it must be empty: arguments after `y` must be named.
 #' @return A named list of numbers: `loss`, and each metric by its name. A metric with several
 #'   values, such as an F1 score for each class, has the elements `name_1`, `name_2` and so on.
 #' @examplesIf kerasfit:::has_keras()

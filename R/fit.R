@@ -10,44 +10,6 @@
 #' were given as a named list, `list(price = keras$layers$Dense(1L)(x))`, the names are those of the
 #' list; otherwise they are the names of the layers.
 #'
-#' An array of numpy that is mapped from a file is read batch by batch. Arrays may have more than
-#' 2^31 elements, and up to that many rows. 64-bit integers of the package bit64 are accepted as
-#' numbers here and in all other arguments. A table of the package arrow is converted by
-#' `as.data.frame()`. Ragged tensors are accepted in the batches of datasets and generators with the
-#' TensorFlow backend.
-#'
-#' Your data are never changed. Layers, losses and metrics that modify their arguments modify a copy
-#' of the batch, which no other step sees. This holds for `x`, `y`, weights, validation data and the
-#' arrays that generators and datasets yield. It does not hold for models with their own `fit()` or
-#' `evaluate()` method, which get the data themselves.
-#'
-#' @section Data frames:
-#' A data frame whose columns are all numeric, integer or logical is used as a matrix, if the model
-#' has one input. If the model has several inputs, each column goes to the input of the same name:
-#' as text to an input of type "string", and the codes of a factor, counted from 0, to an input of
-#' an integer type. A model with one input of text accepts a data frame of text or factors.
-#'
-#' Factors and text are not converted automatically for inputs that take numbers; they are an error.
-#' Convert them with `model.matrix()` or a preprocessing layer of Keras.
-#'
-#' A matrix inside a data frame goes to the input of its name, or else becomes one column for each
-#' of its columns. Several data frames, one for each input, are a list. As `y`, a data frame has one
-#' column for each target, or one for each output of the model, matched by name.
-#'
-#' @section Generators and datasets:
-#' A dataset, Python generator or R function yields one batch at a time. A `tuple()` of length 1, 2
-#' or 3 is inputs, targets and sample weights, in this order; an unnamed R list means the same.
-#' Anything else, including a named list, is inputs only, even if one of its names is "y". To yield
-#' named inputs with targets, use `tuple(list(a = xa, b = xb), y)`.
-#'
-#' An R function is called without arguments for each batch. It returns `NULL` at the end of a pass
-#' over the data and is called again for the next epoch. If the code of the function does not
-#' contain `NULL`, kerasfit assumes it never ends, so `steps_per_epoch` is required. If another
-#' function that it calls ends the data, use `steps_per_epoch = -1`.
-#'
-#' A `keras$utils$PyDataset` uses threads for its `workers`, not processes. One written in R has no
-#' workers, since R runs on one thread.
-#'
 #' @section Classes and levels:
 #' A factor as `y` is used as integer codes counted from 0: the first level is class 0. With the
 #' loss `"categorical_crossentropy"` it is one-hot encoded, with one column for each level. As an
@@ -76,29 +38,33 @@
 #' loads too. Files of weights only, the formats ".h5" and SavedModel, and copies made by
 #' `keras$models$clone_model()` do not include them.
 #'
-#' @section Errors:
-#' A mistake in an argument is a condition of class `kerasfit_error_argument` or
-#' `kerasfit_error_data`, both with the class `kerasfit_error` and the field `argument`. It is
-#' raised before the first step where possible; the batches of a generator are checked one by one.
-#' Data that do not fit the model's inputs and outputs are such an error as well. So are missing
-#' values (`NA`, `NaN`) and infinite values; `options(kerasfit.allow_missing = TRUE)` accepts `NaN`
-#' and infinite numbers, for models that mask them.
+#' @section Data frames:
+#' A data frame whose columns are all numeric, integer or logical is used as a matrix, if the model
+#' has one input. If the model has several inputs, each column goes to the input of the same name:
+#' as text to an input of type "string", and the codes of a factor, counted from 0, to an input of
+#' an integer type. A model with one input of text accepts a data frame of text or factors.
 #'
-#' An error in one of your functions (a generator, a callback, a loss or a metric) is a
-#' `kerasfit_error_user`. Its message says which function failed, and your error is in the field
-#' `parent`, with its R traceback in the field `trace` of that. Errors raised by Keras itself are a
-#' `kerasfit_error_python`. Both have the fields `epoch` and `batch`, as far as these are known, and
-#' `history`, a [keras_training_history] of the epochs before the error. The Python traceback is in
-#' the field `python_traceback`.
+#' Factors and text are not converted automatically for inputs that take numbers; they are an error.
+#' Convert them with `model.matrix()` or a preprocessing layer of Keras.
 #'
-#' A condition or restart may end `fit()` from within your function, as in
-#' `tryCatch(fit(...), warning = )`: Python is left first, then R continues as usual. `callCC()`, a
-#' `return()` or `break` of an outer function, and the debugger's Q are a `kerasfit_error_user`
-#' instead. Endless recursion in your function is such an error too.
+#' A matrix inside a data frame goes to the input of its name, or else becomes one column for each
+#' of its columns. Several data frames, one for each input, are a list. As `y`, a data frame has one
+#' column for each target, or one for each output of the model, matched by name.
 #'
-#' A time limit set with `setTimeLimit()` or `setSessionTimeLimit()` ends training after the current
-#' step, with an error of class `kerasfit_error_time_limit` and the field `history`. The model keeps
-#' its weights. R may print its own error as well.
+#' @section Generators and datasets:
+#' A dataset, Python generator or R function yields one batch at a time. A `tuple()` of length 1, 2
+#' or 3 is inputs, targets and sample weights, in this order; an unnamed R list means the same.
+#' Anything else, including a named list, is inputs only, even if one of its names is "y". To yield
+#' named inputs with targets, use `tuple(list(a = xa, b = xb), y)`.
+#'
+#' An R function is called without arguments for each batch. It returns `NULL` at the end of a pass
+#' over the data and is called again for the next epoch. If the code of the function cannot return
+#' `NULL` (it has no `NULL`, no empty `return()`, and does not end in a loop or an `if` without
+#' `else`), kerasfit assumes it never ends, so `steps_per_epoch` is required. If the `NULL` comes
+#' from another function that it calls, use `steps_per_epoch = -1`.
+#'
+#' A `keras$utils$PyDataset` uses threads for its `workers`, not processes. One written in R has no
+#' workers, since R runs on one thread.
 #'
 #' @section Interrupts:
 #' Ctrl-C, or Esc in RStudio, ends training after the current step; inside a generator or callback
@@ -120,6 +86,32 @@
 #'
 #' With [callback_backup_and_restore()], a later call continues an interrupted run. If `fit()` runs
 #' inside a callback of another `fit()`, the interrupt ends both.
+#'
+#' @section Errors:
+#' A mistake in an argument is a condition of class `kerasfit_error_argument` or
+#' `kerasfit_error_data`, both with the class `kerasfit_error` and the field `argument`. It is
+#' raised before the first step where possible; the batches of a generator are checked one by one.
+#' Data that do not fit the model's inputs and outputs are such an error as well. So are missing
+#' values (`NA`, `NaN`) and infinite values; `options(kerasfit.allow_missing = TRUE)` accepts `NaN`
+#' and infinite numbers, for models that mask them.
+#'
+#' An error in one of your functions (a generator, a callback, a loss or a metric) is a
+#' `kerasfit_error_user`. Its message says which function failed, and your error is in the field
+#' `parent`, which has the R traceback in its field `trace`. Errors raised by Keras itself are a
+#' `kerasfit_error_python`. Both have the fields `epoch` and `batch`, as far as these are known, and
+#' `history`, a [keras_training_history] of the epochs before the error. The Python traceback is in
+#' the field `python_traceback`.
+#'
+#' A handler around `fit()`, as in `tryCatch(fit(...), warning = identity)`, also catches conditions
+#' that your functions signal, and then ends `fit()`; so does a restart. `callCC()`, the debugger's
+#' Q, and a `return()` or `break` of an outer function cannot end `fit()` from within your function:
+#' they cause a `kerasfit_error_user`. So does endless recursion in your function.
+#'
+#' Warnings of kerasfit have the class `kerasfit_warning`.
+#'
+#' A time limit set with `setTimeLimit()` or `setSessionTimeLimit()` ends training after the current
+#' step, with an error of class `kerasfit_error_time_limit` and the field `history`. The model keeps
+#' its weights. R may print its own error as well.
 #'
 #' @section Reproducibility:
 #' [set_random_seed()] makes initial weights, the order of the samples and dropout repeatable. How
@@ -154,6 +146,18 @@
 #' metrics and callbacks in the same order. A model class with its own `fit` (or `evaluate`,
 #' `make_train_function`, `make_test_function`) in Python is trained with that.
 #'
+#' @section Other kinds of data:
+#' An array of numpy that is mapped from a file is read batch by batch. Arrays may have more than
+#' 2^31 elements, and up to that many rows. 64-bit integers of the package bit64 are accepted as
+#' numbers here and in all other arguments. A table of the package arrow is converted by
+#' `as.data.frame()`. Ragged tensors are accepted in the batches of datasets and generators with the
+#' TensorFlow backend.
+#'
+#' Your data are never changed. Layers, losses and metrics that modify their arguments modify a copy
+#' of the batch, which no other step sees. This holds for `x`, `y`, weights, validation data and the
+#' arrays that generators and datasets yield. It does not hold for models with their own `fit()` or
+#' `evaluate()` method, which get the data themselves.
+#'
 #' @param object A compiled Keras model.
 #' @param x Inputs: a vector, matrix, array (also with a class, such as a time series, a table or
 #'   `I()`), data frame, sparse or dense matrix of the package Matrix, or tensor; a list of these
@@ -162,8 +166,8 @@
 #'   R function. See the sections below.
 #' @param y Targets: like `x`, or a factor; a list of these for several outputs. Must be omitted for
 #'   datasets and generators, whose batches include the targets.
-#' @param ... Further arguments for the `fit` method of a model class that has its own. Otherwise
-#'   not used.
+#' @param ... All arguments after `y` must be named. Further arguments are passed to the `fit` method
+#'   of a model class that has its own; for other models they are an error.
 #' @param batch_size Number of samples in each step, for arrays only. If `NULL`, it is the batch
 #'   size in the shape of the model's input, for example `batch_shape = c(8, 5, 2)`; otherwise, as
 #'   in Keras, the size that gives `steps_per_epoch` steps; otherwise 32. A size other than the one

@@ -34,7 +34,7 @@
 #' * `as.data.frame()`: one row for each epoch, metric and data set, with the columns `epoch`
 #'   (integer), `value`, `metric` (a factor, without `val_`) and `data` (a factor with the levels
 #'   training and validation).
-#' * `as_tibble()` and `tidy()`: the same as a tibble.
+#' * `as_tibble()`: the same as a tibble. `tidy()`: the same, a tibble if that package is installed.
 #' * `glance()`: one row, a tibble if that package is installed: `epochs`, the number of trained
 #'   epochs; `best_epoch`; the total `seconds` and `seconds_per_epoch`; `interrupted`; and the last
 #'   value of each metric.
@@ -165,7 +165,7 @@ format_last_row <- function(history, epoch) {
   lines <- apply(format(table, justify = "right"), 1, paste, collapse = "  ")
   shown <- utils::head(paste0(label, "  ", lines), 7)
   hidden <- nrow(table) - length(shown)
-  unname(c(shown, if (hidden) sprintf("... and %d more metrics", hidden)))
+  unname(c(shown, if (hidden) cli::pluralize("... and {hidden} more metric{?s}")))
 }
 
 #' @rdname keras_training_history

@@ -73,7 +73,7 @@ abort_loading <- function(error) {
       ),
       i = sprintf("Python is %s.", reticulate::py_config()$python),
       i = paste(
-        "Install the packages with `install_kerasfit()`,",
+        sprintf("Install the packages with `%s`,", install_call(default_backend())),
         "or choose another Python with `reticulate::use_virtualenv()`."
       )
     ),
@@ -81,6 +81,13 @@ abort_loading <- function(error) {
     call = NULL,
     python_traceback = paste(traceback, collapse = "")
   )
+}
+
+#' The call that installs the packages for a backend
+#' @noRd
+install_call <- function(backend) {
+  known <- backend %in% names(backend_packages)
+  if (known) sprintf("install_kerasfit(\"%s\")", backend) else "install_kerasfit()"
 }
 
 #' Make PyTorch use its own BLAS instead of R's, see `inst/python/kerasfit/runtime/torch_blas.py`
@@ -100,7 +107,10 @@ warn_of_blas <- function() {
       "PyTorch was loaded before kerasfit and uses R's BLAS (%s), which is often much slower.",
       extSoftVersion()[["BLAS"]]
     ),
-    i = "Call `library(kerasfit)` before anything that uses Python."
+    i = paste(
+      "Restart R, and call `library(kerasfit)` and `use_backend(\"torch\")`",
+      "before anything that uses Python."
+    )
   ))
 }
 

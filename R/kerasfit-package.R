@@ -4,9 +4,13 @@
 #' frames, lists of these, TensorFlow datasets, and R functions that generate batches. The training
 #' loop is kerasfit's own and runs on TensorFlow, JAX or PyTorch.
 #'
-#' Start with `vignette("kerasfit")`. All arguments of training are on the page of
-#' [fit()][fit.keras.src.trainers.trainer.Trainer]. Build models with the Python module that
-#' kerasfit exports as [keras], or with the R package keras3.
+#' Start with `vignette("kerasfit")`. Build models with the Python module that kerasfit
+#' exports as [keras], or with the R package keras3. Train with
+#' [compile()][compile.keras.src.trainers.trainer.Trainer],
+#' [fit()][fit.keras.src.trainers.trainer.Trainer], [evaluate()] and
+#' [predict()][predict.keras.src.trainers.trainer.Trainer]; look at a [keras_training_history]; run
+#' code during training with [callbacks] and [Callback()]; choose a backend with [use_backend()];
+#' repeat runs with [set_random_seed()].
 #'
 #' @section Options:
 #' Set them with [options()]. The default is in parentheses.
@@ -25,7 +29,7 @@
 #'   [fit()][fit.keras.src.trainers.trainer.Trainer].
 #' * `kerasfit.plan` (`"auto"`): how steps are compiled and run: `"auto"`, `"loop"`, `"step"`,
 #'   `"xla"`, `"xla_step"` or `"recorded"`. See `vignette("speed")`.
-#' * `kerasfit.kernels` (`TRUE`, or `FALSE` if `KERASFIT_KERNELS` is 0): whether faster functions
+#' * `kerasfit.kernels` (`TRUE`, unless the environment variable `KERASFIT_KERNELS` is 0): whether faster functions
 #'   may replace slow ones of Keras on CPUs. See `vignette("speed")`.
 #' * `kerasfit.cache` (`KERASFIT_CACHE`, or `tools::R_user_dir("kerasfit", "cache")`): the folder
 #'   for compiled programs, or `FALSE`. Set it before Keras loads. See [use_backend()].

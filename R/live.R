@@ -206,8 +206,8 @@ pages <- new.env(parent = emptyenv())
 #' in another process, with its progress and a stop button.
 #'
 #' An app cannot respond while it trains in its own process. Start training in another process, for
-#' example with callr, and let `fit(view_metrics = folder)` write its progress to a folder, which
-#' `render_training()` returns. See the app in
+#' example with callr, and let `fit(view_metrics = folder)` write its progress to a folder. Give
+#' the path of that folder to `render_training()`. See the app in
 #' `system.file("examples", "shiny", package = "kerasfit")`.
 #' @param outputId The name of the output.
 #' @param width,height CSS sizes.
@@ -271,7 +271,7 @@ listen_to_stop <- function(stop) {
   shiny::observeEvent(session$input[[pressed]], stop(), domain = session)
 }
 
-#' The folder that `fit()` creates in the given one, see inst/python/kerasfit/own_folder.py
+#' The folder that `fit()` creates in the given one, see inst/python/kerasfit/runtime/own_folder.py
 #' @noRd
 view_folder <- function(folder) file.path(folder, "kerasfit-view")
 

@@ -3,7 +3,7 @@
 #' @inheritParams fit.keras.src.trainers.trainer.Trainer
 #' @param object A Keras model, which need not be compiled.
 #' @param x Inputs, as for [fit()][fit.keras.src.trainers.trainer.Trainer].
-#' @param ... Not used.
+#' @param ... Must be empty: arguments after `x` must be named.
 #' @param steps Number of steps to predict; if `NULL`, one pass over the data.
 #' @return An array with the samples along the first dimension. For a classifier, a matrix with a
 #'   row for each sample and a column for each class, in the order of the levels. For several

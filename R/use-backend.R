@@ -9,8 +9,8 @@
 #' it.
 #'
 #' @param backend `"tensorflow"`, `"jax"` or `"torch"`.
-#' @param gpu Whether to use a GPU. `NA`: if the backend finds one. `FALSE`: no. `TRUE`: yes; where
-#'   reticulate installs Python packages, it installs those for GPUs.
+#' @param gpu Whether to use a GPU. `NA`: if the backend finds one. `FALSE`: no. `TRUE`: yes; if
+#'   reticulate installs the Python packages, it installs those for NVIDIA GPUs (on Linux only).
 #' @return `backend`, invisibly.
 #'
 #' @section Compiled programs:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fails if help pages, NAMESPACE or vignettes are out of date. The argument is a copy of the package, which may be changed.
+# Fails if help pages or NAMESPACE are out of date, or the source of a vignette has changed since it was rendered. The argument is a copy of the package, which may be changed.
 set -euo pipefail
 cd "$1"
 copy=$(mktemp -d)

@@ -437,7 +437,7 @@ def test_the_checkpoint_of_another_run_is_rejected(tmp_path, fault):
 
 
 @models.full_where_compiled
-def test_another_model_or_other_callbacks_make_another_run(tmp_path):
+def test_a_checkpoint_of_another_model_or_other_callbacks_is_rejected(tmp_path):
     crashed(tmp_path / "state")
     backup = kerasfit.BackupAndRestore(tmp_path / "state")
     with pytest.raises(kerasfit.ArgumentError, match=r"`callbacks` was EarlyStopping, .* and is now none"):

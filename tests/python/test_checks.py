@@ -72,7 +72,7 @@ MISTAKES = {
     "validation_freq of 0": (dict(validation_freq=0), "validation_freq", "1 or more"),
     "validation_freq of nothing": (dict(validation_freq=[]), "validation_freq", "names no epoch"),
     "callback that is none": (dict(callbacks=[keras.callbacks.Callback(), 5]), "callbacks", "element 2 is 5"),
-    "unknown argument": (dict(epoch=5), "epoch", "know the argument `epoch`. Did you mean `epochs`"),
+    "unknown argument": (dict(epoch=5), "epoch", "has no argument `epoch`. Did you mean `epochs`"),
 }
 
 

@@ -68,7 +68,7 @@ def test_damaged_programs_are_compiled_again_in_a_folder_with_any_name(tmp_path,
     assert len({loss.stdout for loss in losses}) == 1
 
 
-def test_a_message_is_complete_only_at_the_end_of_a_field(tmp_path):
+def test_a_program_file_cut_within_a_field_is_incomplete(tmp_path):
     file = tmp_path / "a.pb"
     message = b"\x08\x96\x01" + b"\x12\x03abc" + b"\x1d1234"  # a number, three bytes, four bytes
     for length in range(len(message) + 1):
@@ -93,7 +93,7 @@ def load(monkeypatch):
         monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(folder), "PATH": os.environ["PATH"]})
         monkeypatch.setattr(compilation_cache, "_folder", None)
         monkeypatch.setattr(compilation_cache, "_refusals", {})
-        compilation_cache.keep_programs()
+        compilation_cache.configure_backends()
         assert ("jax" not in compilation_cache._refusals) == ("JAX_COMPILATION_CACHE_DIR" in os.environ)
         assert ("tensorflow" not in compilation_cache._refusals) == ("TF_XLA_FLAGS" in os.environ)
         return compilation_cache._refusals.get("tensorflow")
@@ -476,7 +476,7 @@ def test_flags_of_the_user_are_kept(monkeypatch, tmp_path):
         ("--tf_xla_persistent_cache_x", False),
     ]:
         monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(tmp_path), "TF_XLA_FLAGS": given})
-        compilation_cache.keep_programs()
+        compilation_cache.configure_backends()
         assert os.environ["TF_XLA_FLAGS"].startswith(given)
         assert ("persistent_cache_directory" in os.environ["TF_XLA_FLAGS"]) == kept
 
@@ -489,7 +489,7 @@ def test_variables_are_restored_once_the_backend_has_read_them(monkeypatch, tmp_
             before["TF_XLA_FLAGS"] = given
         monkeypatch.setattr(os, "environ", dict(before))
         monkeypatch.setattr(compilation_cache, "_before", {})
-        compilation_cache.keep_programs()
+        compilation_cache.configure_backends()
         assert os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "2"
         assert os.environ["JAX_COMPILATION_CACHE_DIR"]
         compilation_cache.restore_variables(backend)
@@ -503,21 +503,21 @@ def test_variables_are_restored_once_the_backend_has_read_them(monkeypatch, tmp_
 def test_the_cache_folder_of_a_parent_process_is_not_used(monkeypatch, tmp_path, name, given):
     """Child processes inherit TensorFlow's flag, but may have another cache folder or none."""
     monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(tmp_path / name), "TF_XLA_FLAGS": given})
-    compilation_cache.keep_programs()
+    compilation_cache.configure_backends()
     os.environ["KERASFIT_CACHE"] = str(tmp_path / "other")
-    compilation_cache.keep_programs()
+    compilation_cache.configure_backends()
     assert os.environ["TF_XLA_FLAGS"].startswith(given)
     assert os.environ["TF_XLA_FLAGS"].count("persistent_cache") == 1
     assert str(tmp_path / "other") in os.environ["TF_XLA_FLAGS"]
     os.environ["KERASFIT_CACHE"] = ""
-    compilation_cache.keep_programs()
+    compilation_cache.configure_backends()
     assert os.environ["TF_XLA_FLAGS"] == given
 
 
 def test_a_cache_folder_the_user_gave_to_tensorflow_is_kept(monkeypatch, tmp_path):
     flags = "--tf_xla_persistent_cache_directory=/mine --b=kerasfit-programs"
     monkeypatch.setattr(os, "environ", {"KERASFIT_CACHE": str(tmp_path), "TF_XLA_FLAGS": flags})
-    compilation_cache.keep_programs()
+    compilation_cache.configure_backends()
     assert os.environ["TF_XLA_FLAGS"] == flags
 
 
@@ -526,6 +526,6 @@ def test_without_a_cache_folder_nothing_is_read_or_written(monkeypatch, tmp_path
     monkeypatch.setattr(compilation_cache, "_folder", None)
     for environment in ({}, {"KERASFIT_CACHE": ""}):
         monkeypatch.setattr(os, "environ", environment)
-        compilation_cache.keep_programs()
+        compilation_cache.configure_backends()
         assert not compilation_cache.remove_damaged()
     assert not list(tmp_path.iterdir())

@@ -737,7 +737,7 @@ def test_weights_may_be_given_for_some_outputs():
         losses({"other": weights})
 
 
-def test_missing_labels_are_not_words():
+def test_a_missing_label_is_an_error_and_not_the_text_nan():
     town = keras.Input((1,), dtype="string", name="town")
     if BACKEND != "tensorflow":
         pytest.skip("no text")

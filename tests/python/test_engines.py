@@ -36,7 +36,7 @@ def chosen(build, **compiling):
 def test_tensorflow_compiles_loops_with_xla_but_not_around_convolutions(monkeypatch):
     assert chosen(models.dense) == chosen(models.recurrent) == chosen(models.gated) == "xla"
     for ability, plan in {"avx2": "xla_step", "avx512f": "loop"}.items():
-        monkeypatch.setattr(engine_module, "abilities", lambda ability=ability: {ability})
+        monkeypatch.setattr(engine_module, "cpu_flags", lambda ability=ability: {ability})
         assert chosen(models.convolution) == plan
     assert chosen(models.dense, run_eagerly=True) == "step"
 
@@ -127,7 +127,7 @@ def test_xla_compiles_in_the_background_without_changing_results(monkeypatch, bu
         compiled_loop.COMPILER, "submit", lambda compile: ahead.append(submit(compile)) or ahead[-1]
     )
     weights = []
-    monkeypatch.setattr(engine, "abilities", set)  # no features that keep convolutions from XLA
+    monkeypatch.setattr(engine, "cpu_flags", set)  # no features that keep convolutions from XLA
     for copied in (0, 10_000):  # parameters; these models have fewer
         monkeypatch.setattr(engine, "COPIED_PARAMETERS", copied)
         keras.utils.set_random_seed(1)
@@ -868,3 +868,14 @@ def test_replaced_functions_are_restored_when_the_last_user_exits():
     assert getattr(owner, attribute) is standing
     second.__exit__(None, None, None)
     assert getattr(owner, attribute) is own
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="executions have one step with PyTorch")
+def test_one_cycle_counts_the_steps_of_each_execution():
+    model, x, y = models.dense()  # 70 samples
+    model.compile("adam", "sparse_categorical_crossentropy", steps_per_execution=3)
+    seen = []
+    record = {"on_train_batch_end": lambda batch, logs: seen.append(float(model.optimizer.learning_rate))}
+    cycle = kerasfit.OneCycle(0.1)
+    kerasfit.fit(model, x, y, epochs=2, batch_size=10, callbacks=[cycle, record], verbose=0)
+    np.testing.assert_allclose(seen, [cycle.rate(step) for step in (0, 3, 6, 7, 10, 13)], rtol=1e-5)

@@ -82,7 +82,7 @@ def test_this_keras_has_every_private_name_in_the_table():
         sorted(set(PRIVATE_NAMES) - SOMETIMES), OF_ENGINES[::2] if models.ON_TENSORFLOW else OF_ENGINES
     ),
 )
-def test_training_works_without_any_single_private_name(monkeypatch, name):
+def test_training_works_if_any_one_private_name_is_missing(monkeypatch, name):
     """Its results match Keras's own training."""
 
     def trained(train):
@@ -155,7 +155,7 @@ def test_no_other_file_of_the_core_uses_a_private_name():
     assert not found
 
 
-def test_state_built_by_calls_matches_state_built_by_keras():
+def test_building_by_calls_creates_the_same_variables_as_keras():
     def shapes(build):
         keras.utils.set_random_seed(3)
         model = keras.Sequential(

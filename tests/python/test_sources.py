@@ -107,7 +107,7 @@ class TestArrays:
 
         rows = tf.RaggedTensor.from_row_lengths([1.0, 2.0, 0.5], [2, 1])
         for x in (rows, [rows], {"a": rows}):
-            with pytest.raises(DataError, match=r"is a ragged tensor, .*, which cannot be used in memory"):
+            with pytest.raises(DataError, match=r"is a ragged tensor, .*, which cannot be used here"):
                 check_arrays(x)
         torch = pytest.importorskip("torch")
         with pytest.raises(DataError, match="`x` is a ragged tensor"):

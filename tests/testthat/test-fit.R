@@ -1,6 +1,6 @@
 skip_on_cran()
 
-test_that("fit() has the signature of the specification", {
+test_that("fit() has the documented arguments, in order, with their defaults", {
   f <- getS3method("fit", "keras.src.trainers.trainer.Trainer")
   expect_named(
     formals(f),

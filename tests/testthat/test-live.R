@@ -41,7 +41,7 @@ test_that("an interactive plot is a widget with the values of all runs", {
   expect_identical(one[c("epoch", "best")], list(epoch = list(1L), best = NA_integer_))
 })
 
-test_that("HTML documents have the widget, others a picture, and both a line for each epoch", {
+test_that("an interactive plot is a widget in HTML documents and a picture in others", {
   skip_if_not_installed("rmarkdown")
   skip_if_not(rmarkdown::pandoc_available())
   dir <- withr::local_tempdir()

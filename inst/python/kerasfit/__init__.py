@@ -6,7 +6,7 @@ Each module imports only from those below it:
 ``fit``, ``evaluate``  ``fit()``, ``evaluate()`` and ``predict()``, with ``fit_data`` and ``nesting``
 ``engine_fit``, ``custom_fit``  train with an engine, or with a model's own ``fit()``
 ``loop``            the training loop, with ``execution_size``
-``run_display``, ``progress``, ``live``  show a run in the console and on the live page
+``run_display``, ``progress``, ``live``, ``live_server``  show a run in the console and on the live page
 ``checkpoint``      saves a run to a folder and resumes it, also in another process
 ``checks``          check models and data before a run, and explain errors about shapes
 ``callbacks``       calls the callbacks of a run, and defines kerasfit's own
@@ -17,8 +17,8 @@ Each module imports only from those below it:
 ``error_context``   the user's function, the epoch and the batch of an exception
 ``history``, ``logs``, ``timing``, ``interrupts``, ``output``  record, time and stop a run; standard output
 ``random_seed``     seeds all random generators
-``tensors``, ``variables``, ``keras_private``, ``object_origin``  helpers for objects of Keras
 ``model_traits``, ``layer_traits``  properties of a model that decide how it is run
+``tensors``, ``variables``, ``keras_private``, ``object_origin``  helpers for Keras models and tensors
 ``errors``          exception classes
 ``runtime``         the process: loading Keras, caches, BLAS, memory, files
 """

@@ -1,6 +1,6 @@
 """Checks the caller's arguments and converts them, one function for each kind of argument.
 
-Epochs are 1-based here and everywhere in the core.
+Epochs are 1-based here and in the rest of the core, except in the hooks of callbacks, as in Keras.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def whole_number(argument: str, value: Any, *, minimum: int, allowed: tuple[int,
         if value > LARGEST:
             raise ArgumentError(argument, f"`{argument}` must be at most {LARGEST}, not {value:g}.")
         return int(value)
+    others = "".join(f", or {number}" for number in allowed)
     raise ArgumentError(
-        argument, f"`{argument}` must be a whole number, {minimum} or more, not {describe(value)}."
+        argument, f"`{argument}` must be a whole number, {minimum} or more{others}, not {describe(value)}."
     )
 
 

@@ -157,7 +157,7 @@ def check_steps(source: Source | None, argument: str, steps: int | None) -> None
     if isinstance(source, IteratorSource) and keras_steps(steps) is None:
         raise ArgumentError(
             argument,
-            f"`{argument}` is missing: a model with its own fit() needs it to train on a generator.",
+            f"`{argument}` is missing: a model with its own fit() needs it if the data are a generator.",
         )
 
 

@@ -44,8 +44,19 @@ def evaluate(
 ) -> dict[str, float]:
     """Compute the loss and metrics of a compiled model on data; returns them by name.
 
-    The arguments are those of ``fit``. A metric that is an array has a name for each element, as in a
-    history.
+    A metric that is an array has a name for each element, as in a history.
+
+    Parameters
+    ----------
+    steps
+        The number of batches; by default, and with -1, those of one pass over the data.
+
+    The other arguments are those of ``fit``.
+
+    Raises
+    ------
+    ArgumentError, DataError
+        If an argument or the data are invalid.
     """
     check_compiled(model, "evaluate")
     steps = arguments.steps("steps", steps)
@@ -95,7 +106,19 @@ def predict(
 ) -> Any:
     """Compute a model's outputs: numpy arrays, shape (samples, …), nested as the model returns them.
 
-    The arguments are those of ``fit``; targets and weights that a dataset or generator yields are ignored.
+    Targets and weights that a dataset or generator yields are ignored.
+
+    Parameters
+    ----------
+    steps
+        The number of batches; by default, and with -1, those of one pass over the data.
+
+    The other arguments are those of ``fit``.
+
+    Raises
+    ------
+    ArgumentError, DataError
+        If an argument or the data are invalid.
     """
     steps = arguments.steps("steps", steps)
     batch_size = arguments.optional_whole_number("batch_size", batch_size, minimum=1)

@@ -1,8 +1,9 @@
 """Chooses how many steps the next execution runs.
 
 An execution is one call of an engine that runs several consecutive steps. Its length does not change the
-results. If a callback has hooks for batches, it is the model's ``steps_per_execution``; otherwise it is as
-many steps as take about a tenth of a second, so that progress is shown and interrupts are handled promptly.
+results. If a callback must be called for every batch, the length is the model's ``steps_per_execution``;
+otherwise it is as many steps as take about a tenth of a second, so that progress is shown and interrupts are
+handled promptly.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``fit()``: checks the arguments, opens the data, and trains with an engine or the model's own ``fit()``.
 
-The model is not changed before all arguments have been checked.
+The arguments are checked before the model is changed, as far as that is possible.
 """
 
 from __future__ import annotations
@@ -77,16 +77,17 @@ def fit(
         A compiled model.
     x
         Inputs, shape (samples, …): an array or tensor, or nested lists or dicts of them; or a
-        ``tf.data.Dataset``, iterator, iterable or function that makes batches: tuples (x,), (x, y) or
-        (x, y, sample_weight); anything else is x alone. A function is called for one batch at a time and
-        returns None at the end of a pass. A ``pandas.DataFrame`` of numbers becomes a matrix; if the model
-        has several inputs, each column goes to the input of its name.
+        ``tf.data.Dataset``, ``keras.utils.PyDataset``, iterator, iterable or function that makes batches:
+        tuples (x,), (x, y) or (x, y, sample_weight); anything else is x alone. A function is called for one
+        batch at a time and returns None at the end of a pass. A ``pandas.DataFrame`` of numbers becomes a
+        matrix; if the model has several inputs, each column goes to the input of its name.
     y
         Targets with the same first axis. A ``pandas.Categorical`` becomes its 0-based codes, one-hot encoded
         if the loss is a categorical crossentropy. A data frame becomes a matrix, or has a column for each
         output.
     batch_size
-        Samples in a step; for arrays only. Defaults to 32, or to what ``steps_per_epoch`` steps require.
+        Samples in a step; for arrays only. Defaults to the model's fixed batch size, else to 32 or to what
+        ``steps_per_epoch`` steps require.
     epochs
         The last epoch to train, 1-based.
     callbacks
@@ -98,7 +99,7 @@ def fit(
         (x, y) or (x, y, sample_weight), a dataset or a generator; overrides ``validation_split``. For a model
         without targets, x alone.
     shuffle
-        Whether to put the samples of arrays into a new order each epoch.
+        Whether to put the samples of arrays, or the batches of a ``PyDataset``, into a new order each epoch.
     class_weight
         Class → weight, where classes are 0-based codes or, for a categorical y, levels. By code, each class
         in the targets must have a weight; by level, the default is 1. For a model with several outputs,
@@ -132,7 +133,7 @@ def fit(
     writer
         Where progress is shown; standard output by default.
     view
-        A ``live.View`` that shows the run elsewhere too.
+        A ``live.View``, which shows the run on a web page or writes it to a folder.
     **extra
         Further arguments for a model with its own ``fit``.
 
@@ -143,7 +144,12 @@ def fit(
     Raises
     ------
     ArgumentError, DataError
-        If an argument is invalid. The model has not been changed then.
+        If an argument or the data are invalid. Most checks are made before the first step; a batch of a
+        generator, and the metrics that callbacks monitor, may be checked only during training.
+    StateError
+        If this is called during another call for the same model, or a checkpoint cannot be saved.
+    KeyboardInterrupt
+        If training was interrupted and ``on_interrupt`` is "error".
     """
     check_compiled(model, "fit")
     own_fit = has_its_own("fit", model)
@@ -265,7 +271,7 @@ def unknown_arguments(extra: Mapping[str, Any]) -> ArgumentError:
     known = inspect.signature(fit).parameters.keys() - INTERNAL_ARGUMENTS
     meant = arguments.nearest_argument(next(iter(extra)), sorted(known))
     hint = f"Did you mean `{meant}`?" if meant else None
-    return ArgumentError(next(iter(extra)), f"fit() does not know the {names}.", hint)
+    return ArgumentError(next(iter(extra)), f"fit() has no {names}.", hint)
 
 
 def run_params(settings: FitSettings, data: FitData) -> dict[str, Any]:

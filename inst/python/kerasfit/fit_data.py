@@ -10,7 +10,7 @@ import keras
 from kerasfit import arguments
 from kerasfit.checks.data import check_end
 from kerasfit.custom_fit import overrides
-from kerasfit.data.class_weights import ClassWeighting, ClassWeightsByBatch, class_weights_of
+from kerasfit.data.class_weights import ClassWeighting, DeferredClassWeights, class_weights_of
 from kerasfit.data.levels import levels_of, match_levels
 from kerasfit.data.lists import check_validation
 from kerasfit.data.reader import ModelData
@@ -114,7 +114,7 @@ def open_fit_data(
 def class_weights(class_weight: Any, x: Any, levels: Any, reader: ModelData) -> ClassWeighting | None:
     """Class weights by code; for a generator, they are resolved by its first batch, which has the levels."""
     if class_weight is not None and is_iterator_like(x):
-        return ClassWeightsByBatch(class_weight, reader.outputs, lambda: reader.levels, reader.are_codes)
+        return DeferredClassWeights(class_weight, reader.outputs, lambda: reader.levels, reader.are_codes)
     return class_weights_of(class_weight, levels, reader.outputs, reader.are_codes)
 
 
@@ -123,9 +123,9 @@ def validation_arrays(model: keras.Model, validation_data: Any, x: Any, y: Any, 
     x_val, y_val, *weights = arguments.validation_triple(
         validation_data,
         without_targets=y is None and (is_array_like(x) or model.loss is None),
-        inputs=len(reader.inputs_to_name),
+        inputs=len(reader.required_inputs),
     )
-    check_validation(validation_data, x_val, reader.inputs_to_name)
+    check_validation(validation_data, x_val, reader.required_inputs)
     return x_val, match_levels(y, y_val), *weights
 
 

@@ -20,7 +20,8 @@ class History:
     ----------
     params
         The parameters of the run: epochs, initial_epoch, steps, samples, validation_samples, batch_size,
-        verbose; None where unknown. Also the levels, if the targets are a factor.
+        verbose (None where unknown), and interrupted, whether an interrupt ended the run. Also the levels,
+        if the targets are a factor.
     epochs
         The 1-based numbers of the trained epochs, one for each row.
     metrics

@@ -42,7 +42,8 @@ class Host:
     Attributes
     ----------
     flag
-        The host's flag of a pending interrupt. None if inaccessible: each SIGINT is then an interrupt.
+        The host's flag of a pending interrupt. None if inaccessible: then a SIGINT is an interrupt if the
+        previous handler raises ``KeyboardInterrupt``.
     poll
         Called several times per second while steps run; raises ``KeyboardInterrupt`` to end them.
     """

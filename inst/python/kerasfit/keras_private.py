@@ -1,9 +1,10 @@
-"""All uses of private names of Keras.
+"""Uses of private names of Keras.
 
-The rest of the core uses only public names, so a new Keras release should require changes only here. Each
-private name is listed in ``PRIVATE_NAMES`` and looked up by ``private()`` or ``module()``, with a fallback
-for versions of Keras that lack it. ``tests/python/test_keras_private.py`` checks each name of the table on
-the installed Keras, and each fallback with the name removed.
+The rest of the core uses only public names, so a new Keras release should require changes only here; except
+for the attributes that ``engines.bookkeeping`` ignores, and the functions that kernels replace, which
+``owner_of`` finds. Each private name is listed in ``PRIVATE_NAMES`` and looked up by ``private()`` or
+``module()``, with a fallback for versions of Keras that lack it. The tests of this module check each name of
+the table on the installed Keras, and each fallback with the name removed.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import keras
 
 from kerasfit.keras_private import all_layers, is_called_with_flag, is_of_keras, nodes_of
+from kerasfit.model_traits import uses_keras_methods
 from kerasfit.object_origin import package_of
 
 # Layers of Keras that compute each sample's outputs from that sample alone, except in training mode.
@@ -32,9 +33,12 @@ def rows_are_separate(model: keras.Model) -> bool:
     True for models without a fixed batch size that consist of Keras's own layers with Keras's own functions,
     if no layer operates along the first axis, is in training mode, or keeps a state.
     """
-    own_step = "predict_step" in vars(model) or type(model).predict_step is not keras.Model.predict_step
     inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
-    if own_step or not inputs or any(tensor.shape[0] is not None for tensor in inputs):
+    if (
+        not uses_keras_methods(model, "predict_step")
+        or not inputs
+        or any(tensor.shape[0] is not None for tensor in inputs)
+    ):
         return False
     return layers_separate_rows(model)
 

@@ -45,9 +45,14 @@ def keys_of(tensors: Any) -> list[str]:
 
 def has_keras_losses(model: keras.Model) -> bool:
     """Whether Keras's own steps compute a model's losses, so that each output needs a target."""
+    return uses_keras_methods(model, "train_step", "test_step", "compute_loss")
+
+
+def uses_keras_methods(model: keras.Model, *methods: str) -> bool:
+    """Whether none of these methods is overridden, by the model's class or for this model."""
     return all(
         getattr(type(model), method) is getattr(keras.Model, method) and method not in vars(model)
-        for method in ("train_step", "test_step", "compute_loss")
+        for method in methods
     )
 
 
@@ -59,7 +64,7 @@ def first_input_spec(model: keras.Model) -> Any:
 
 
 def starts_with_text(model: keras.Model) -> bool:
-    """Whether the first layer of an unbuilt Sequential model accepts only text."""
+    """Whether a model is Sequential and its first layer accepts only text."""
     takes_text = (keras.layers.TextVectorization, keras.layers.StringLookup)
     return (
         isinstance(model, keras.Sequential) and bool(model.layers) and isinstance(model.layers[0], takes_text)
@@ -72,8 +77,7 @@ def is_string(tensor: Any) -> bool:
 
 def has_own_steps(model: keras.Model) -> bool:
     """Whether a model overrides one of Keras's steps, and may use its data in any way."""
-    steps = ("train_step", "test_step", "predict_step")
-    return any(getattr(type(model), step) is not getattr(keras.Model, step) for step in steps)
+    return not uses_keras_methods(model, "train_step", "test_step", "predict_step")
 
 
 def metrics_reset_variables_only(model: keras.Model) -> bool:

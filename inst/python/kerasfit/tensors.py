@@ -1,4 +1,4 @@
-"""Converts arrays, tensors and logs between numpy and the backend."""
+"""Converts arrays and tensors between numpy and the backend, and checks that numbers are finite."""
 
 from __future__ import annotations
 
@@ -121,14 +121,14 @@ def not_finite(array: np.ndarray) -> Iterator[tuple[str, np.ndarray, str]]:
     dtype = keras.config.floatx()
     infinite = np.isinf(array)
     yield MISSING_VALUES, np.isnan(array), MISSING
-    yield "infinite value{}", infinite, f"Numbers are of type {dtype}."
+    yield "infinite value{}", infinite, "Remove or replace infinite values."
     with np.errstate(over="ignore", invalid="ignore"):
         too_large = np.isinf(array.astype(dtype)) & ~infinite
-    yield f"value{{}} that {dtype} does not have", too_large, "Scale the numbers, for example by `log()`."
+    yield f"value{{}} too large for {dtype}", too_large, "Scale the numbers, for example by `log()`."
 
 
 MISSING_VALUES = "missing value{}"
-MISSING = "Leave out or impute what is missing."
+MISSING = "Remove or impute missing values."
 BLOCK = 50_000  # elements: this many fit the cache, read along one axis and written along the other
 
 

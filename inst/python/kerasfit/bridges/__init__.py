@@ -1,5 +1,6 @@
-"""Converts R values to numpy, pandas and plain Python values: the only part of the core that knows about R.
+"""Connects the core to R: converts R values, and has the functions that the R package calls.
 
+Other modules know R only as the host of Python (``interrupts``) and as the language of hints in errors.
 ``reticulate`` is for R sessions that embed Python, ``rpy2`` for Python processes that embed R.
 """
 

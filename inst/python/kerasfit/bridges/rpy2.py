@@ -182,7 +182,7 @@ def check_missing(label: str, value: ri.SexpVector) -> None:
         raise DataError(
             label,
             f"`{label}` has {missing} missing value{'s' * (missing > 1)}.",
-            "Leave out or impute what is missing.",
+            "Remove or impute missing values.",
         )
 
 

@@ -16,11 +16,16 @@ from kerasfit.logs import Logs
 class LearningRateFinder(keras.callbacks.Callback):
     """The learning rate range test: increases the rate with each step and records the loss.
 
-    The rate grows exponentially from ``min_lr`` to ``max_lr``. Training ends after ``steps`` steps, or when
-    the smoothed loss exceeds four times its minimum or is not finite. The variables of model and optimizer
-    are then restored.
+    The rate grows exponentially from ``min_lr`` to ``max_lr``, by one value for each execution: a step, or
+    the model's ``steps_per_execution``. Training ends after ``steps`` values, or when the smoothed loss
+    exceeds four times its minimum or is not finite. The variables of model and optimizer are then restored.
 
     Source: L. N. Smith (2017), Cyclical learning rates for training neural networks, arXiv:1506.01186.
+
+    Raises
+    ------
+    ArgumentError
+        For an invalid argument; or by ``fit()``, if the optimizer follows a learning-rate schedule.
 
     Attributes
     ----------
@@ -102,10 +107,17 @@ class OneCycle(keras.callbacks.Callback):
     """The one-cycle policy: the learning rate rises to ``max_lr`` and falls to nearly 0, step by step.
 
     The rate rises from ``max_lr / start_factor`` to ``max_lr`` during the fraction ``warmup`` of all steps,
-    and falls to ``max_lr / end_factor`` in the rest, each along half a cosine. Each execution has one step.
+    and falls to ``max_lr / end_factor`` in the rest, each along half a cosine. If the model has
+    ``steps_per_execution``, the steps of an execution have the rate of its first one.
 
     Source: L. N. Smith and N. Topin (2019), Super-convergence: very fast training of neural networks using
     large learning rates, arXiv:1708.07120.
+
+    Raises
+    ------
+    ArgumentError
+        For an invalid argument; or by ``fit()``, if the optimizer follows a learning-rate schedule, or the
+        number of steps in an epoch is unknown.
     """
 
     def __init__(
@@ -120,8 +132,8 @@ class OneCycle(keras.callbacks.Callback):
         self.warmup = arguments.fraction("warmup", warmup)
         self.start_factor = arguments.positive("start_factor", start_factor)
         self.end_factor = arguments.positive("end_factor", end_factor)
-        self.total = 0  # steps; known when the first epoch begins
-        self.step = 0
+        self.total = 0  # steps of the cycle; known when its first epoch begins
+        self.first_epoch = self.epoch = -1
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         check_rate_is_settable(self.model)
@@ -129,15 +141,17 @@ class OneCycle(keras.callbacks.Callback):
             raise ArgumentError(
                 "steps_per_epoch", "`steps_per_epoch` is missing: the length of the cycle depends on it."
             )
-        self.total, self.step = 0, 0
+        self.total = 0
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch = epoch
         if not self.total:
+            self.first_epoch = epoch
             self.total = (self.params["epochs"] - epoch) * self.params["steps"]
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        self.model.optimizer.learning_rate = self.rate(self.step)
-        self.step += 1
+        step = (self.epoch - self.first_epoch) * self.params["steps"] + batch
+        self.model.optimizer.learning_rate = self.rate(step)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""

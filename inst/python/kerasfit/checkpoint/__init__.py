@@ -7,7 +7,7 @@
 ``fingerprint``     the properties of a run that must not change when it is resumed
 ``callback_state``  the state of callbacks, and the log files that they append to
 ``random_state``    the states of random number generators
-``run_folder``      the folder, private to the user and locked by one process at a time
+``run_folder``      the folder, created for this user only and locked by one process at a time
 ``store``           a file of plain values, with a checksum that reveals damage
 """
 

@@ -18,12 +18,12 @@ from kerasfit import keras_private
 from kerasfit.checkpoint import store
 from kerasfit.checkpoint.callback_state import argument_names, keeps_own_state
 from kerasfit.messages import listed
-from kerasfit.sources import ArraySource, Source
+from kerasfit.sources import ArraySource, DatasetSource, Source
 from kerasfit.variables import own_optimizers
 
 CHECKED_BYTES = 2**26  # of each array
 # Arguments of callbacks that may change when a run is resumed
-SHOWN_ONLY = {"verbose", "filepath", "filename", "log_dir", "root", "path", "headers"}
+MAY_CHANGE = {"verbose", "filepath", "filename", "log_dir", "root", "path", "headers"}
 
 
 @keras_private.without_loading_tensorflow()
@@ -179,7 +179,7 @@ def callback_config(callback: keras.callbacks.Callback) -> dict[str, Any]:
 
     Arguments that only determine where to write or what to show may change, and are left out.
     """
-    names = argument_names(type(callback))[0] - SHOWN_ONLY
+    names = argument_names(type(callback))[0] - MAY_CHANGE
     config = {name: vars(callback)[name] for name in sorted(names) if name in vars(callback)}
     if "min_delta" in config:
         config["min_delta"] = abs(config["min_delta"])  # Keras sets its sign by the direction
@@ -197,9 +197,9 @@ def kind_of(source: Source | None) -> str | None:
     """Return the kind of data as errors name it."""
     if source is None:
         return None
-    return (
-        "arrays" if isinstance(source, ArraySource) else f"a {type(source).__name__.removesuffix('Source')}"
-    )
+    if isinstance(source, ArraySource):
+        return "arrays"
+    return "a dataset" if isinstance(source, DatasetSource) else "a generator"
 
 
 def checksum_of_data(source: Source | None, parts: Sequence[int]) -> dict[str, int] | None:

@@ -246,7 +246,7 @@ def build(run: RunState) -> None:
 
 
 def some_batch(source: Source) -> Batch | None:
-    """Return any batch of a source; a generator's was drawn before, and may be None."""
+    """Return any batch of a source; for a generator the last one drawn, or None if there is none."""
     if isinstance(source, IteratorSource):
         return source.example
     return source.batch(None, 0) if isinstance(source, ArraySource) else next(iter(source), None)

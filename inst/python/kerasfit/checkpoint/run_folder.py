@@ -1,4 +1,4 @@
-"""The checkpoint folder of a run: private to the user, and locked by one process at a time."""
+"""The checkpoint folder of a run: created for this user only, and locked by one process at a time."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ class BackupAndRestore(keras.callbacks.Callback):
     drawn again and discarded. State that a generator keeps elsewhere, and the order of a dataset that
     shuffles its own batches, cannot be restored.
 
-    The saved state is deleted when a run ends successfully that began without one or resumed from it, and
-    has run at least one step. Other files in the folder are never touched.
+    The saved state is deleted when ``fit()`` ends successfully, if it has run at least one step (see
+    ``delete_checkpoint``). Other files in the folder are never touched.
 
     Parameters
     ----------
@@ -52,7 +52,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         By ``fit()``, before the first step, if the saved state is damaged, belongs to a run with other data
         or settings, or has more epochs than ``epochs``; or if another process uses the folder.
     StateError
-        By ``fit()``, if a state cannot be saved. The previous one is kept.
+        By ``fit()``, if a state cannot be saved. The previous one is kept. If the run is ending, it is a
+        warning instead.
     """
 
     def __init__(

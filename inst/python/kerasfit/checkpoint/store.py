@@ -297,10 +297,6 @@ def encoded(value: Any, arrays: list[np.ndarray]) -> Any:
     raise NotPlain(type(value).__name__)
 
 
-def is_plain_type(dtype: np.dtype) -> bool:
-    return not dtype.hasobject and dtype.names is None and dtype.kind not in "mM"
-
-
 def encoded_elements(elements: Any, arrays: list[np.ndarray]) -> Iterator[Any]:
     for key, element in elements:
         try:

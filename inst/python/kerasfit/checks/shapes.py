@@ -24,7 +24,7 @@ from kerasfit.data.indices import (
 from kerasfit.data.shapes import dims, fits, shape_difference, weight_errors, wrong_names_error
 from kerasfit.errors import DataError, KerasfitError
 from kerasfit.messages import listed, quoted
-from kerasfit.model_traits import input_names, output_names
+from kerasfit.model_traits import input_names, output_names, uses_keras_methods
 from kerasfit.sources import Batch, Names, Source
 
 ABOUT_SHAPES = re.compile(
@@ -144,11 +144,7 @@ def is_strict(model: keras.Model) -> bool:
 
     A model with a custom step or ``compute_loss`` may accept anything.
     """
-    own = any(
-        getattr(type(model), method) is not getattr(keras.Model, method)
-        for method in ("test_step", "compute_loss")
-    )
-    if own:
+    if not uses_keras_methods(model, "test_step", "compute_loss"):
         return False
     inputs = getattr(model, "inputs", None) or []
     return not isinstance(model, keras.Sequential) or all(len(tensor.shape) == 2 for tensor in inputs)

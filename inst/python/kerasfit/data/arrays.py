@@ -92,7 +92,8 @@ def as_arrays(label: str, value: Any, leaf: Callable[[str, Any], Any] | None = N
 
 
 def as_tensors(label: str, value: Any, *, allow_missing: bool = False) -> Any:
-    """Convert a part of one batch to tensors, or arrays in the model's float type, that share no memory.
+    """Convert a part of one batch to tensors, or arrays in the model's float type, that share no memory
+    with the user's data.
 
     A step may still run while the next batch is made, and a generator may reuse the memory of its batches.
     """
@@ -133,7 +134,7 @@ def as_array(label: str, value: Any) -> np.ndarray | LazyArray:
     if (rows := lazy(value)) is not None:
         return rows
     if is_ragged(value):
-        raise ragged(label, "in memory")
+        raise ragged(label, "here")
     if not is_array(value):
         raise ArgumentError(label, f"`{label}` must be an array, or a list of arrays, not {describe(value)}.")
     array = np.atleast_1d(np.asarray(to_numpy(value)))  # np.matrix (from scipy) becomes a plain array

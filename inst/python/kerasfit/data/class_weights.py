@@ -162,7 +162,7 @@ class ClassWeightsByOutput:
 
 
 @dataclass
-class ClassWeightsByBatch:
+class DeferredClassWeights:
     """Class weights for a generator, resolved when its first batch has shown the levels of the targets."""
 
     class_weight: Any

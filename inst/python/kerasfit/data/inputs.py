@@ -85,7 +85,7 @@ class InputReader(ModelReader):
         return x[:, None] if is_vector and takes_columns else x
 
     @property
-    def inputs_to_name(self) -> list[str]:
+    def required_inputs(self) -> list[str]:
         """The names of the inputs that data must have; none if the model preprocesses its data."""
         return list(self.named_inputs) if self.checked else []
 

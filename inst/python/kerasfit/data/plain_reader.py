@@ -1,4 +1,4 @@
-"""The data reader for callers without a model."""
+"""The base class of data readers, which returns data unchanged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kerasfit.data.names import Names
 
 
 class Reader:
-    """Converts data for a model. This one returns data unchanged; its subclass ``ModelData`` knows a model.
+    """Converts data for a model. This base class returns data unchanged; subclasses know a model.
 
     Attributes
     ----------

@@ -1,8 +1,9 @@
 """Engines: they run a model's steps on TensorFlow, JAX or PyTorch.
 
 An engine belongs to one model. It trains, evaluates and predicts in *executions*, each of which runs several
-consecutive steps in one call, and it reads metrics. It does not know about epochs or callbacks. Each backend
-has a folder; ``engine`` has the interface and the base class.
+consecutive steps in one call, and it reads metrics. It knows nothing about callbacks, and about epochs only
+that it may run several short ones in one call. Each backend has a folder; ``engine`` has the interface and
+the base class.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import keras
 
 from kerasfit.errors import ArgumentError
 from kerasfit.logs import Logs, logs_to_floats
+from kerasfit.model_traits import uses_keras_methods
 from kerasfit.sources import IteratorSource, Source, Stream, stream_of
 from kerasfit.tensors import pack_batch, to_backend, to_numpy
 
@@ -284,7 +285,4 @@ def logs_are_metrics(model: keras.Model, kind: str) -> bool:
 
     True unless the model overrides the step or ``compute_metrics``.
     """
-    return all(
-        getattr(type(model), method) is getattr(keras.Model, method) and method not in model.__dict__
-        for method in (f"{kind}_step", "compute_metrics")
-    )
+    return uses_keras_methods(model, f"{kind}_step", "compute_metrics")

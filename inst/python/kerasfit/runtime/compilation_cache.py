@@ -31,7 +31,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from kerasfit.runtime.cpu import abilities
+from kerasfit.runtime.cpu import cpu_flags
 from kerasfit.runtime.files import IS_WINDOWS, is_own, replace
 from kerasfit.runtime.own_folder import UnusableFolder, make_private, open_own_folder
 
@@ -56,7 +56,7 @@ _before: dict[str, str | None] = {}  # the previous values of the environment va
 XLA_FLAG = "--tf_xla_persistent_cache_directory="
 
 
-def keep_programs() -> None:
+def configure_backends() -> None:
     """Make backends that load later cache their compiled programs, unless they are configured already."""
     global _folder
     forget_inherited_folder()
@@ -279,6 +279,6 @@ WHOLE = {"tensorflow": is_whole_message, "jax": is_whole_stream}
 
 def processor() -> str:
     """Return a hash of this processor's features: a program compiled for others may crash on it."""
-    known = sorted(abilities()) or [platform.processor()]
+    known = sorted(cpu_flags()) or [platform.processor()]
     described = "\n".join([platform.system(), platform.machine(), *known])
     return hashlib.sha256(described.encode()).hexdigest()[:16]

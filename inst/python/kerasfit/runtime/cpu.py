@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @functools.cache
-def abilities() -> frozenset[str]:
+def cpu_flags() -> frozenset[str]:
     """Return the CPU flags, for example "avx512f", and the CPU's model name; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from kerasfit.runtime.compilation_cache import keep_programs, restore_variables
+from kerasfit.runtime.compilation_cache import configure_backends, restore_variables
 from kerasfit.runtime.torch_blas import load_torch_library
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
@@ -75,7 +75,7 @@ def no_empty_folder() -> Iterator[None]:
                 os.rmdir(made)
 
 
-keep_programs()
+configure_backends()
 load_torch_library()
 with quiet(), no_collection(), no_empty_folder():
     import keras

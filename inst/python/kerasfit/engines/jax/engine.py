@@ -29,7 +29,7 @@ AHEAD = 2
 SMALL = 2**16  # bytes: numpy copies smaller arrays ten times as fast as JAX
 
 
-def run_no_kept_programs() -> None:
+def disable_compilation_cache() -> None:
     """Turn off JAX's compilation cache.
 
     JAX before 0.6 runs programs from its cache wrongly on CPUs: programs with donated arguments, such as
@@ -40,7 +40,7 @@ def run_no_kept_programs() -> None:
 
 
 if jax.__version_info__ < (0, 6):
-    run_no_kept_programs()
+    disable_compilation_cache()
 
 
 class JaxEngine(BaseEngine[Steps]):

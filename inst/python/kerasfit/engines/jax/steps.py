@@ -137,9 +137,9 @@ class Steps:
         self.model = model
         self.kind = kind
         # A custom step may change any part of the state, and may need kinds of derivatives that kernels lack.
-        self._is_keras_s = logs_are_metrics(model, kind)
-        self._kernels = kernels and compiles and self._is_keras_s
-        self.changes = CHANGED[kind] if self._is_keras_s else TAKEN[kind]
+        self._is_keras_step = logs_are_metrics(model, kind)
+        self._kernels = kernels and compiles and self._is_keras_step
+        self.changes = CHANGED[kind] if self._is_keras_step else TAKEN[kind]
         self.keeps = tuple(name for name in TAKEN[kind] if name not in self.changes)
         self.traces = 0
         self._names: tuple[str, ...] = ()  # of the logs
@@ -232,7 +232,7 @@ class Steps:
         # The loop carries nothing if logs are the results of metrics, else the last logs. For prediction, it
         # carries the outputs of all steps.
         predicts = self.kind == "predict"
-        from_metrics = not predicts and self._is_keras_s
+        from_metrics = not predicts and self._is_keras_step
         carried: Any = {}
         if not from_metrics:
             answer = jax.eval_shape(self._one, changing, kept, batch(0))[1]

@@ -21,7 +21,7 @@ from kerasfit.engines.tensorflow.steps import MAX_PASSES, EpochLoop, Steps, XlaL
 from kerasfit.logs import Logs, logs_to_floats
 from kerasfit.model_traits import metrics_reset_variables_only
 from kerasfit.runtime import compilation_cache
-from kerasfit.runtime.cpu import abilities
+from kerasfit.runtime.cpu import cpu_flags
 from kerasfit.runtime.memory import aligned_empty, is_aligned
 from kerasfit.sources import DatasetSource, Rows, RowStream, Source, Stream
 from kerasfit.tensors import aligned_copy, numbers_or_tensors, pack_batch, to_backend, to_numpy
@@ -65,7 +65,7 @@ class TensorFlowEngine(BaseEngine[Steps]):
             return "loop"
         if not layer_traits.is_convolutional(self.model):
             return "xla"
-        return "loop" if "avx512f" in abilities() else "xla_step"
+        return "loop" if "avx512f" in cpu_flags() else "xla_step"
 
     def _xla_has_failed(self) -> bool:
         """Whether XLA failed to compile a step, and Keras has not made a new function for it since."""

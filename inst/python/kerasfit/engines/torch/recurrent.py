@@ -53,7 +53,7 @@ class GatedUnits(torch.autograd.Function):
     def backward(ctx: Any, d_outputs: Tensor) -> tuple:
         inputs, first, kernel, recurrent, bias, states, gates, candidate, own = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return derivable_gradients([inputs, first, kernel, recurrent, bias], d_outputs)
+            return differentiable_gradients([inputs, first, kernel, recurrent, bias], d_outputs)
         before, (update, reset) = states[:, :-1], gates.chunk(2, -1)
         to_candidate = (1 - update) * (1 - candidate * candidate)
         to_reset = to_candidate * own * reset * (1 - reset)
@@ -79,7 +79,7 @@ class GatedUnits(torch.autograd.Function):
         )
 
 
-def derivable_gradients(arrays: list[Tensor], d_outputs: Tensor) -> tuple[Tensor | None, ...]:
+def differentiable_gradients(arrays: list[Tensor], d_outputs: Tensor) -> tuple[Tensor | None, ...]:
     """Differentiable gradients, from ``torch.gru``, whose gates are in the order reset, update, candidate."""
     inputs, first, *weights = arrays
     gates = (array.chunk(3, -1) for array in weights)
