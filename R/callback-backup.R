@@ -1,10 +1,10 @@
 #' Resume training after a crash
 #'
-#' Keeps the state of a training run, its checkpoint, in a folder. If [fit()][fit.keras.src.trainers.trainer.Trainer]
-#' is called again with the same model, data and arguments after a crash or an interrupt, it
-#' continues from the stored state, in the same or another R session. The final weights, the
-#' optimizer and the metrics in the history are those of an uninterrupted run, bit for bit on the
-#' same machine.
+#' Keeps the state of a training run, its checkpoint, in a folder. If
+#' [fit()][fit.keras.src.trainers.trainer.Trainer] is called again with the same model, data and
+#' arguments after a crash or an interrupt, it continues from the stored state, in the same or
+#' another R session. The final weights, the optimizer and the metrics in the history are those of
+#' an uninterrupted run, bit for bit on the same machine.
 #'
 #' @section When the state is stored:
 #' According to `save_freq`, and when an interrupt (Ctrl-C, Esc) ends training. An interrupt stores

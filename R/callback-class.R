@@ -12,9 +12,9 @@
 #' | `on_train_batch_begin`, `on_train_batch_end` | `batch`, `logs` |
 #' | `on_train_begin`, `on_train_end` | `logs` |
 #'
-#' The hooks in the last two rows also exist with `test` or `predict` instead of `train`, for example
-#' `on_test_batch_end`.
-#' Epochs and batches count from 1, and `logs` is a named list of metrics. A function may have fewer
+#' The hooks in the last two rows also exist with `test` or `predict` instead of `train`, for
+#' example `on_test_batch_end`. Epochs and batches count from 1, and `logs` is a named list of
+#' metrics. A function may have fewer
 #' arguments: `function(epoch)`, `function(logs)`, `function()`.
 #'
 #' If a function returns a named list, such as changed `logs`, the numbers in it update the logs. At

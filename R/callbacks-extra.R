@@ -244,4 +244,7 @@ callback_log <- function(filename, append = FALSE) {
 
 #' Convert a pandas data frame of numbers; reticulate does not recognise those of pandas 3
 #' @noRd
-data_frame_of <- function(frame) as.data.frame(lapply(frame$to_dict("list"), unlist))
+data_frame_of <- function(frame) {
+  columns <- if (is.data.frame(frame)) as.list(frame) else frame$to_dict("list")
+  as.data.frame(lapply(columns, unlist))
+}

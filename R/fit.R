@@ -166,8 +166,8 @@
 #'   R function. See the sections below.
 #' @param y Targets: like `x`, or a factor; a list of these for several outputs. Must be omitted for
 #'   datasets and generators, whose batches include the targets.
-#' @param ... All arguments after `y` must be named. Further arguments are passed to the `fit` method
-#'   of a model class that has its own; for other models they are an error.
+#' @param ... All arguments after `y` must be named. Further arguments are passed to the `fit`
+#'   method of a model class that has its own; for other models they are an error.
 #' @param batch_size Number of samples in each step, for arrays only. If `NULL`, it is the batch
 #'   size in the shape of the model's input, for example `batch_shape = c(8, 5, 2)`; otherwise, as
 #'   in Keras, the size that gives `steps_per_epoch` steps; otherwise 32. A size other than the one

@@ -29,8 +29,8 @@
 #'   [fit()][fit.keras.src.trainers.trainer.Trainer].
 #' * `kerasfit.plan` (`"auto"`): how steps are compiled and run: `"auto"`, `"loop"`, `"step"`,
 #'   `"xla"`, `"xla_step"` or `"recorded"`. See `vignette("speed")`.
-#' * `kerasfit.kernels` (`TRUE`, unless the environment variable `KERASFIT_KERNELS` is 0): whether faster functions
-#'   may replace slow ones of Keras on CPUs. See `vignette("speed")`.
+#' * `kerasfit.kernels` (`TRUE`, unless the environment variable `KERASFIT_KERNELS` is 0):
+#'   whether faster functions may replace slow ones of Keras on CPUs. See `vignette("speed")`.
 #' * `kerasfit.cache` (`KERASFIT_CACHE`, or `tools::R_user_dir("kerasfit", "cache")`): the folder
 #'   for compiled programs, or `FALSE`. Set it before Keras loads. See [use_backend()].
 #'

@@ -31,12 +31,14 @@ make_vignette <- function(source) {
       setwd(folder)
       unlink(Sys.glob(sprintf("figures/%s-*", sub("[.].*", "", source))))
       knitr::opts_chunk$set(error = FALSE) # stop at unexpected errors
-      knitr::knit(source, sub("[.]orig$", "", source), quiet = TRUE, envir = globalenv())
+      knitr::knit(source, paste0(source, ".new"), quiet = TRUE, envir = globalenv())
     },
     list(dirname(source), basename(source)),
     show = TRUE
   )
-  lines <- readLines(vignette_of(source), encoding = "UTF-8")
+  new <- paste0(source, ".new")
+  lines <- readLines(new, encoding = "UTF-8")
+  unlink(new)
   writeLines(enc2utf8(c(lines, "", note(source))), vignette_of(source), useBytes = TRUE)
 }
 

@@ -77,7 +77,7 @@ test_that("an interrupt ends training and fit() returns the history", {
   expect_identical(lines[-(1:3)], c("TRUE TRUE TRUE ", "usable", "exit 0"))
 })
 
-test_that("an interrupt returns the history at the top level, and ends the calling code elsewhere", {
+test_that("an interrupt returns the history at the top level, elsewhere it ends the caller", {
   lines <- interrupted_session(
     after = numeric(),
     c(
