@@ -121,16 +121,20 @@ def source_of(
 
 
 class Watcher(keras.callbacks.Callback):
-    """Records the logs of its calls."""
+    """Records the logs of its calls, and the batches of those for one batch.
 
-    def __init__(self):
+    The last of the calls for several batches may have fewer, but Keras counts the same number.
+    """
+
+    def __init__(self, steps_per_execution: int):
         super().__init__()
         self.logs: dict[str, list] = {}
+        self._numbers = steps_per_execution == 1
 
     def record(self, event: str, number: int, logs: dict | None) -> None:
         for name, value in (logs or {}).items():
             value = np.asarray(keras.ops.convert_to_numpy(value), float).ravel()
-            self.logs.setdefault(f"{event} {name}", []).extend([number, *value])
+            self.logs.setdefault(f"{event} {name}", []).extend([number, *value] if self._numbers else value)
 
     def on_train_batch_end(self, batch, logs=None):
         self.record("batch", batch, logs)
@@ -148,7 +152,7 @@ def callbacks(
     kc = keras.callbacks
     kinds = {
         "none": lambda: None,
-        "watcher": Watcher,
+        "watcher": lambda: Watcher(case.model.steps_per_execution),
         "EarlyStopping": lambda: kc.EarlyStopping(
             "loss", min_delta=0.05, patience=1, restore_best_weights=True
         ),
@@ -178,9 +182,10 @@ def arguments_of(c: Choices, case: Case) -> tuple[tuple, dict[str, Any], Watcher
     arguments |= {"epochs": first - 1 + epochs, "initial_epoch": first}
     if "steps_per_epoch" not in arguments:
         arguments |= c.of("steps", {"None": {}, **{str(n): {"steps_per_epoch": n} for n in (2, 1)}}, 0.8)
-    if arguments.get("steps_per_epoch", 0) % case.model.steps_per_execution:
-        case.model.steps_per_execution = 1  # Keras trains whole executions, and so more steps
     validated = validation(c, case, len(data) > 1)
+    for steps in (arguments.get("steps_per_epoch", 0), validated.get("validation_steps", 0)):
+        if steps % case.model.steps_per_execution:
+            case.model.steps_per_execution = 1  # Keras runs whole executions, and so more steps
     heard, watcher = callbacks(c, case, bool(validated))
     arguments |= validated
     if heard:

@@ -713,6 +713,8 @@ OPTIMIZERS = {
 }  # fmt: skip
 if not hasattr(optimizers, "MultiOptimizer"):
     del OPTIMIZERS["MultiOptimizer"]
+if keras.backend.backend() == "tensorflow":  # Keras does not initialize its state in a compiled step
+    OPTIMIZERS.pop("ScheduleFreeAdamW", None)
 
 
 def optimizer(c: Choices, model_layers: list[layers.Layer]) -> Any:
