@@ -11,6 +11,8 @@ import keras
 import pytest
 import tensorflow  # noqa: F401  Keras imports it when the first seed is set
 
+from kerasfit.engines.shared_programs import forget_shared_programs
+
 # A shell that starts the tests in the background makes them, and their child processes, ignore interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -20,7 +22,8 @@ gc.freeze()
 
 @pytest.fixture(autouse=True)
 def clean_keras():
-    """Start each test with the same seed and leave no global state for the next."""
+    """Start each test with the same seed and no compiled programs, and leave no global state for the next."""
+    forget_shared_programs()
     keras.utils.set_random_seed(7)
     yield
     keras.config.set_dtype_policy("float32")

@@ -17,8 +17,8 @@ SIZES = [*range(1, 41), 63, 65, 70]
 
 
 def programs(model, plan):
-    step = engine_for(model, plan).step("predict")
-    return sum(function._cache_size() for function in (step.single_step, *step._loops.values()))
+    functions = engine_for(model, plan).step("predict")._programs._functions
+    return sum(function._cache_size() for function in functions.values())
 
 
 def assert_as_keras(model, x, **common):
@@ -87,7 +87,7 @@ def test_batches_of_generators_share_few_programs():
         np.testing.assert_allclose(
             outputs, np.concatenate([whole[first : first + size] for size in sizes]), rtol=1e-5
         )
-    assert engine_for(model).step("predict").single_step._cache_size() <= 3  # 8, 16 and 32 rows
+    assert engine_for(model).step("predict").program()._cache_size() <= 3  # 8, 16 and 32 rows
 
 
 class Centred(layers.Layer):
@@ -139,9 +139,9 @@ def test_models_that_depend_on_the_whole_batch_get_it_without_padding(name, plan
 def test_the_number_of_programs_for_unpadded_batches_is_limited(monkeypatch, plan):
     import jax
 
-    from kerasfit.engines.jax import steps
+    from kerasfit.engines.jax import programs as jax_programs
 
-    monkeypatch.setattr(steps, "PROGRAMS", 4)
+    monkeypatch.setattr(jax_programs, "PROGRAMS", 4)
     model = LOOKING_AT_THE_BATCH["a layer"]()
     living = []
     for rows in range(1, 25):
@@ -165,14 +165,15 @@ def test_a_fixed_batch_size_and_a_state_are_respected():
 
 @on_jax
 def test_evaluation_does_not_keep_programs_for_all_sizes(monkeypatch):
-    from kerasfit.engines.jax import steps
+    from kerasfit.engines.jax import programs as jax_programs
 
-    monkeypatch.setattr(steps, "PROGRAMS", 3)
+    monkeypatch.setattr(jax_programs, "PROGRAMS", 3)
     model, x, y = models.dense()
     for rows in range(1, 8):
         ours = kerasfit.evaluate(model, x[:rows], y[:rows], verbose=0)["loss"]
         assert ours == pytest.approx(model.evaluate(x[:rows], y[:rows], verbose=0)[0], rel=1e-4)
-        assert sum(loop._cache_size() for loop in engine_for(model).step("test")._loops.values()) <= 3
+        functions = engine_for(model).step("test")._programs._functions
+        assert sum(function._cache_size() for function in functions.values()) <= 3
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="about TensorFlow")

@@ -28,7 +28,7 @@ BACKEND = keras.backend.backend()
 # Documented rules of kerasfit that Keras does not have, by their error messages.
 STRICTER = {
     r"was compiled.*compile\(\) again": "weights were frozen after compile()",
-    r"conversion failed while converting.*XlaMustCompile": "a plan asks for XLA, which cannot compile the model",
+    r"conversion failed while converting.*XlaMustCompile": "XLA cannot compile the model",
 }
 
 

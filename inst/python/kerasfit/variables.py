@@ -21,6 +21,14 @@ def all_variables(model: keras.Model) -> list[keras.Variable]:
     return list({id(variable): variable for variable in variables}.values())
 
 
+def step_variables(model: keras.Model, kind: str) -> list[keras.Variable]:
+    """The variables that a step ("train", "test" or "predict") may use, in a fixed order."""
+    if kind != "predict":
+        return all_variables(model)
+    variables = [*model.trainable_variables, *model.non_trainable_variables, *recurrent_states(model)]
+    return list({id(variable): variable for variable in variables}.values())
+
+
 def optimizer_of(model: keras.Model) -> keras.optimizers.Optimizer | None:
     """The optimizer given to ``compile()``. A functional model that is not compiled lacks the attribute."""
     return getattr(model, "optimizer", None)

@@ -34,6 +34,28 @@ BOOKKEEPING = frozenset(
     """.split()  # noqa: SIM905
 )
 
+OF_BASE_CLASSES = ("_self_", "_tf_", "_obj_reference", "_kerasfit")  # how other such attributes begin
+
+# Attributes that are not part of a model's key: steps do not read them, or they follow from others. They are
+# names, records of how an object was built and called, functions compiled earlier, and locks.
+NOT_IN_KEYS = frozenset(
+    """
+    name _name path _path _parent_path _tracker _lock _auto_config _build_shapes_dict _call_signature
+    _inbound_nodes _outbound_nodes _nodes _operations _operations_by_depth _called _losses _loss_ids build
+    quantize _initializer _value _initial_seed backend _compile_config _compiled_trainable_state
+    _initial_epoch history stop_training stop_evaluating stop_predicting train_function test_function
+    predict_function steps_per_execution unrolled_steps_per_execution _eval_epoch_iterator _jax_state
+    _jax_state_synced _trainable_variables_indices _exclude_from_weight_decay_cache output_name
+    output_names _resolved_output_names _torch_params _parameters _modules _buffers
+    """.split()  # noqa: SIM905
+)
+# what compile() adds to a model, which predictions do not read
+COMPILED = frozenset("optimizer loss compiled _loss_tracker _compile_loss _compile_metrics".split())  # noqa: SIM905
+# attributes by which, if they are set, a step depends on the names of layers or variables
+REFER_TO_NAMES = frozenset(
+    "_remat_mode _exclude_from_weight_decay _exclude_from_weight_decay_pattern".split()  # noqa: SIM905
+)
+
 
 # Objects that steps do not read: they never change, or were needed only to build the model.
 OPAQUE = (keras.KerasTensor, keras.initializers.Initializer, keras.layers.InputLayer, keras.layers.InputSpec)
@@ -46,7 +68,7 @@ def is_bookkeeping(name: Any) -> bool:
     """Whether an attribute is used by Keras or its backend only for bookkeeping, not in steps."""
     if not isinstance(name, str):
         return False
-    return name in BOOKKEEPING or name.startswith(("_self_", "_tf_", "_obj_reference", "_kerasfit"))
+    return name in BOOKKEEPING or name.startswith(OF_BASE_CLASSES)
 
 
 def has_settings(value: Any) -> bool:

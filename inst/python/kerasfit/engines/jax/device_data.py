@@ -10,7 +10,8 @@ import jax
 import keras
 import numpy as np
 
-from kerasfit.engines.jax.steps import OUTPUTS, Loop, RowsWithin, State, Steps
+from kerasfit.engines.jax.programs import Loop
+from kerasfit.engines.jax.steps import OUTPUTS, RowsWithin, State, Steps
 from kerasfit.runtime.memory import aligned_empty, elements_around, is_aligned
 from kerasfit.sources import Rows, RowStream
 from kerasfit.tensors import aligned_copy, pack_batch, to_backend
@@ -31,20 +32,20 @@ class DeviceData:
     def data(self) -> Any:
         return pack_batch(keras.tree.map_structure(to_device, self._arrays))
 
-    def program(self, step: Steps, rows: Rows, halting: bool) -> tuple:
+    def call(self, rows: Rows, halting: bool) -> tuple:
         """The loop for these rows, and its arguments other than the state."""
-        return step.over_rows(self._kind(rows, halting)), *self._arguments(rows)
+        return self._loop(rows, halting), *self._arguments(rows)
 
     def compile(self, step: Steps, stream: RowStream, halting: bool, state: tuple[State, State]) -> None:
-        """Start compiling the loops that a pass over the stream needs, unless they exist."""
+        """Start compiling the loops that a pass over the stream needs, unless that has been done."""
         if (step, halting) in self._begun:
             return
         self._begun.add((step, halting))
         for rows in stream.whole_pass().split():
             if rows.steps:
-                step.compile_over_rows(self._kind(rows, halting), *state, *self._arguments(rows))
+                step.compile_ahead(self._loop(rows, halting), *state, *self._arguments(rows))
 
-    def _kind(self, rows: Rows, halting: bool) -> Loop:
+    def _loop(self, rows: Rows, halting: bool) -> Loop:
         size = min(rows.batch_size, rows.stop - rows.start)
         return Loop(size, halting, rare=size < rows.batch_size)
 

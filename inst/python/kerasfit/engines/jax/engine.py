@@ -16,7 +16,8 @@ from jax.experimental.compilation_cache import compilation_cache
 from kerasfit import keras_private, layer_traits
 from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, finite_loss
 from kerasfit.engines.jax.device_data import Chunks, DeviceData, padded, rounded_up
-from kerasfit.engines.jax.steps import OUTPUTS, Loop, State, Steps
+from kerasfit.engines.jax.programs import Loop
+from kerasfit.engines.jax.steps import OUTPUTS, State, Steps
 from kerasfit.engines.kernels import replaced
 from kerasfit.logs import Logs
 from kerasfit.model_traits import metrics_reset_variables_only
@@ -161,28 +162,28 @@ class JaxEngine(BaseEngine[Steps]):
         step, halting = self.step(kind), options.halt_on_nan
         logs: Logs = {}
         if isinstance(stream, RowStream) and (device_data := self._device_data.get(stream)):
-            if kind == "test":
-                step.limit_programs((stream.size, stream.source.samples))
+            step.limit_programs((stream.size, stream.source.samples))
             device_data.compile(step, stream, halting, self._state(step))
             taken = stream.take_rows(steps)
             for rows in taken.split():
                 if rows.steps:
-                    done, logs = self._advance(step, *device_data.program(step, rows, halting))
+                    done, values = self._advance(step, *device_data.call(rows, halting))
+                    logs = step.named(values)
                     if halting and done < rows.steps:
                         stream.return_batches(taken.steps - int(done))
                         break
         else:
             for data in self._batches(stream, steps):
-                logs = self._advance(step, step.single_step, data)
+                logs = step.named(self._advance(step, None, data))
                 self._running.append(logs)
                 if len(self._running) > AHEAD:
                     jax.block_until_ready(self._running.popleft())
                 if halting and not finite_loss(logs):
                     break
             if options.async_steps:
-                return step.in_original_order(logs)
+                return logs
             self._running.clear()
-        return step.in_original_order(jax.block_until_ready(logs))
+        return jax.block_until_ready(logs)
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         self._build_for_prediction(stream)
@@ -211,7 +212,7 @@ class JaxEngine(BaseEngine[Steps]):
         outputs = []
         for data in self._batches(stream, steps):
             step.limit_programs(shapes_of(data))
-            outputs.append(self._advance(step, step.single_step, data))
+            outputs.append(self._advance(step, None, data))
         return outputs
 
     def _outputs_of_chunks(
@@ -220,12 +221,12 @@ class JaxEngine(BaseEngine[Steps]):
         if device_data.chunks is None:
             device_data.chunks = Chunks(stream.source.data[0], stream.source.samples, stream.size)
         chunks = device_data.chunks
-        program = step.over_rows(Loop(chunks.size, halting=False, rare=False))
+        loop = Loop(chunks.size, halting=False, rare=False)
         outputs = []
         for data, first, samples in chunks.of(stream.take_rows(steps)):
             step.limit_programs((chunks.size, chunks.steps))
             count = np.int32(-(-samples // chunks.size))
-            _, answer = self._advance(step, program, data, None, np.int32(first), count)
+            _, answer = self._advance(step, loop, data, None, np.int32(first), count)
             outputs.append(jax.tree.map(lambda output, n=samples: to_numpy(output)[:n], answer))
         return outputs
 
@@ -241,7 +242,7 @@ class JaxEngine(BaseEngine[Steps]):
             size = size_of_all or rounded_up(samples)
             data = pack_batch((padded(x, size),))
             step.limit_programs(shapes_of(data))
-            answer = self._advance(step, step.single_step, data)
+            answer = self._advance(step, None, data)
             outputs.append(jax.tree.map(lambda output, n=samples: output[:n], answer))
         return outputs
 
@@ -250,7 +251,7 @@ class JaxEngine(BaseEngine[Steps]):
         outputs = []
         for some in rows.split():
             for part in some.in_parts(OUTPUTS):
-                _, answer = self._advance(step, *device_data.program(step, part, halting=False))
+                _, answer = self._advance(step, *device_data.call(part, halting=False))
                 samples = part.stop - part.start
                 outputs.append(jax.tree.map(lambda output, n=samples: to_numpy(output)[:n], answer))
         return outputs
@@ -264,10 +265,10 @@ class JaxEngine(BaseEngine[Steps]):
         for batch in stream.take(steps):
             yield pack_batch(as_arguments(tuple(batch)))
 
-    def _advance(self, step: Steps, program: Callable, *data: Any) -> Any:
-        """Run a step's program on the state, store the new state, and return its logs or outputs."""
+    def _advance(self, step: Steps, loop: Loop | None, *data: Any) -> Any:
+        """Run a loop, or a single step (None), store the new state, and return logs or outputs."""
         changing, kept = self._state(step)
-        self._returned.extend(starmap(program, [(changing, kept, *data)]))
+        step.tracing(lambda: self._returned.extend(starmap(step.program(loop), [(changing, kept, *data)])))
         return self._returned[-1][1]
 
     def _build_for_prediction(self, stream: Stream) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,21 +16,18 @@ import numpy as np
 from jax import lax
 
 from kerasfit import keras_private, layer_traits
-from kerasfit.engines.engine import logs_are_metrics, wait_for
+from kerasfit.engines.engine import logs_are_metrics
+from kerasfit.engines.jax.programs import Loop, ModelHasChanged, Programs
 from kerasfit.engines.kernels import jax_kernels
+from kerasfit.engines.model_key import model_key
+from kerasfit.engines.shared_programs import shared_programs
 from kerasfit.logs import Logs
 
+T = TypeVar("T")
 Values = list[jax.Array]
-
-# XLA compiles a program on one core: two threads compile the loop over whole batches and that over the
-# smaller last batch at the same time.
-COMPILERS = ThreadPoolExecutor(2, thread_name_prefix="kerasfit-compiler")
 
 # The number of steps whose outputs are joined before they are copied to the host.
 OUTPUTS = 64
-
-# Programs for evaluation and prediction are kept for this many shapes of data.
-PROGRAMS = 100
 
 
 class State(NamedTuple):
@@ -105,18 +101,6 @@ def gathered(data: jax.Array | RowsWithin, rows: jax.Array) -> jax.Array:
     return found.reshape(len(rows), *data.shape[1:])
 
 
-class Loop(NamedTuple):
-    """Options of a loop over batches of ``size`` rows.
-
-    If ``halting``, it stops after a step that makes the loss infinite or NaN. If ``rare``, it runs only once
-    an epoch, and is compiled quickly rather than well.
-    """
-
-    size: int
-    halting: bool
-    rare: bool
-
-
 class Steps:
     """One kind of step of a model, as a single step and as a loop: functions of state and data.
 
@@ -127,8 +111,6 @@ class Steps:
     ----------
     changes, keeps
         The names of the two parts of the state.
-    traces
-        How often the step has been traced.
     may_add_rows
         Whether a batch for prediction may be padded with rows without changing the outputs of the others.
     """
@@ -138,87 +120,89 @@ class Steps:
         self.kind = kind
         # A custom step may change any part of the state, and may need kinds of derivatives that kernels lack.
         self._is_keras_step = logs_are_metrics(model, kind)
-        self._kernels = kernels and compiles and self._is_keras_step
         self.changes = CHANGED[kind] if self._is_keras_step else TAKEN[kind]
         self.keeps = tuple(name for name in TAKEN[kind] if name not in self.changes)
-        self.traces = 0
-        self._names: tuple[str, ...] = ()  # of the logs
         self._step = step
-        self._compiles = compiles
+        self._log_names: list[str] = []
         self.may_add_rows = compiles and kind == "predict" and layer_traits.rows_are_separate(model)
-        self._compiling: dict[Loop, Future] = {}
-        self._forget_programs()
+        options = {"compiles": compiles, "kernels": kernels and compiles and self._is_keras_step}
+        self._own_programs = functools.partial(Programs, None, **options)
+        key = model_key(model, kind) if compiles else None
+        self._programs = (
+            shared_programs((key, kind, *options.values()), functools.partial(Programs, key, **options))
+            if key
+            else self._own_programs()
+        )
 
-    def _forget_programs(self) -> None:
-        # A new function each time: JAX keeps the programs of a function, and shares them with equal
-        # functions.
-        self.single_step = self._compile(functools.partial(self._traced, self._one), rare=False)
-        self._loops: dict[Loop, Any] = {}
-        self._shapes: set[tuple] = set()
+    @property
+    def traces(self) -> int:
+        """How often the step has been traced, for this model or one that shares its programs."""
+        return self._programs.traces
 
     def limit_programs(self, shapes: tuple) -> None:
         """Discard all programs before a call with new shapes of data if there are ``PROGRAMS`` of them."""
-        if shapes not in self._shapes and len(self._shapes) == PROGRAMS:
-            self._forget_programs()
-        self._shapes.add(shapes)
+        self._programs.limit(shapes)
 
-    def _compile(self, python: Callable, *, rare: bool) -> Any:
-        if not self._compiles:
-            return python
-        return jax.jit(python, donate_argnums=0, **compiler_options(rare))
+    def program(self, loop: Loop | None = None) -> Any:
+        """The compiled single step, a function of state (both parts) and data; or a loop over rows.
 
-    def _traced(self, function: Callable, *arguments: Any) -> Any:
-        """Trace a function with kernels; if that raises an error, trace it without kernels from then on.
+        A loop is a function of state, data, order, first row and steps. ``order`` has the numbers of all rows
+        in the order of this pass, or is None if rows are not shuffled. The loop returns the state, the number
+        of steps run, and the metrics or last logs; for "predict" the outputs of at most ``OUTPUTS`` steps,
+        followed by zeros.
+        """
+        return self._programs.function(loop, self)
+
+    def compile_ahead(self, loop: Loop, *arguments: Any) -> None:
+        """Trace a loop for these arguments and compile it in the background, unless that has been done."""
+        self.tracing(lambda: self._programs.compile_ahead(loop, self, *arguments))
+
+    def tracing(self, call: Callable[[], T]) -> T:
+        """Call a function that may trace a program; if the model has changed, trace programs of its own."""
+        try:
+            return call()
+        except ModelHasChanged:
+            self._programs = self._own_programs()
+            return call()
+
+    def traced(self, loop: Loop | None, *arguments: Any) -> Any:
+        """Trace a program with kernels; if that raises an error, trace it without kernels from then on.
 
         JAX has several errors for a layer that needs a derivative which kernels do not have.
         """
-        if self._kernels:
+        programs = self._programs
+        if programs.key and model_key(self.model, self.kind) != programs.key:
+            raise ModelHasChanged
+        function = functools.partial(self._loop, loop) if loop else self._one
+        if programs.kernels:
             with suppress(Exception), jax_kernels():
                 return function(*arguments)
         answer = function(*arguments)
-        self._kernels = False
+        programs.kernels = False
         return answer
 
     def _one(self, changing: State, kept: State, data: Any) -> tuple[State, Any]:
-        self.traces += 1
+        self._programs.traces += 1
         keras_private.record_shardings(self.model)
         state = changing.over(kept)
         answer, values = self._step(tuple(getattr(state, name) for name in TAKEN[self.kind]), data)
         if self.kind == "predict":
             values = (state.trainable, values)
         else:
-            self._names = tuple(answer)
+            self._log_names, answer = list(answer), list(answer.values())
         after = State(**dict(zip(TAKEN[self.kind], values, strict=True)))
         return after.only(self.changes), answer
 
-    def in_original_order(self, logs: Logs) -> Logs:
-        """Logs in the order in which the step returned them; JAX sorts them by name."""
-        return {name: logs[name] for name in self._names if name in logs}
-
-    def over_rows(self, kind: Loop) -> Any:
-        """A loop over batches of rows: a function of state (both parts), data, order, first row and steps.
-
-        ``order`` has the numbers of all rows in the order of this pass, or is None if rows are not shuffled.
-        The loop returns the state, the number of steps run, and the metrics or last logs; for "predict" the
-        outputs of at most ``OUTPUTS`` steps, followed by zeros.
-        """
-        if kind not in self._loops:
-            loop = functools.partial(self._traced, functools.partial(self._loop, kind))
-            self._loops[kind] = self._compile(loop, rare=kind.rare)
-        if compiling := self._compiling.pop(kind, None):
-            wait_for(compiling)
-        return self._loops[kind]
-
-    def compile_over_rows(self, kind: Loop, *arguments: Any) -> None:
-        """Trace the loop that ``over_rows`` returns and compile it in the background, unless it exists."""
-        if self._compiles and kind not in self._loops:
-            lowered = self.over_rows(kind).lower(*arguments)
-            self._compiling[kind] = COMPILERS.submit(lowered.compile)
+    def named(self, logs: list[Any]) -> Logs:
+        """Logs by name, in this model, from those that a program returned."""
+        if not self._log_names:  # the program was traced for another model
+            self._log_names = list(self.model.get_metrics_result())
+        return dict(zip(self._log_names, logs, strict=True))
 
     def _loop(
-        self, kind: Loop, changing: State, kept: State, data: Any, order: Any, start: Any, steps: Any
-    ) -> tuple[State, tuple[Any, Logs]]:
-        size = kind.size
+        self, loop: Loop, changing: State, kept: State, data: Any, order: Any, start: Any, steps: Any
+    ) -> tuple[State, tuple[Any, Any]]:
+        size = loop.size
 
         def batch(number: Any) -> Any:
             at = start + number * size
@@ -233,23 +217,23 @@ class Steps:
         # carries the outputs of all steps.
         predicts = self.kind == "predict"
         from_metrics = not predicts and self._is_keras_step
-        carried: Any = {}
+        carried: Any = ()
         if not from_metrics:
             answer = jax.eval_shape(self._one, changing, kept, batch(0))[1]
             rows = jax.tree.leaves(data, is_leaf=is_rows)[0].shape[0]
             room = (min(OUTPUTS, -(-rows // size)) * size,) if predicts else ()
             carried = jax.tree.map(lambda a: jnp.zeros((*room, *a.shape[len(room) :]), a.dtype), answer)
 
-        def report(state: State, logs: Logs) -> Logs:
+        def report(state: State, logs: Any) -> Logs:
             if not from_metrics:
-                return logs
+                return self.named(logs)
             metrics = zip(self.model.metrics_variables, state.metrics or (), strict=True)
             with keras.StatelessScope(list(metrics)):
                 return self.model.get_metrics_result()
 
         def continues(carry: tuple) -> Any:
             number, state, logs = carry
-            loss = report(state, logs).get("loss", 0.0) if kind.halting else 0.0
+            loss = report(state, logs).get("loss", 0.0) if loop.halting else 0.0
             return (number < steps) & jnp.isfinite(loss)
 
         def advance(carry: tuple) -> tuple:
@@ -261,10 +245,10 @@ class Steps:
                     carried,
                     answer,
                 )
-            return number + 1, state, {} if from_metrics else answer
+            return number + 1, state, () if from_metrics else answer
 
         number, state, carried = lax.while_loop(continues, advance, (jnp.int32(0), changing, carried))
-        return state, (number, report(state, carried))
+        return state, (number, carried if predicts else list(report(state, carried).values()))
 
     def outputs_join(self, changing: State, kept: State, data: Any, size: int) -> bool:
         """Whether outputs for batches of ``size`` of these rows can be joined along the first axis."""
@@ -272,29 +256,5 @@ class Steps:
             lambda leaf: None if leaf is None else jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype),
             data,
         )
-        outputs = jax.eval_shape(self.single_step, changing, kept, batch)[1]
+        outputs = self.tracing(lambda: jax.eval_shape(self.program(), changing, kept, batch))[1]
         return all(output.shape[:1] == (size,) for output in jax.tree.leaves(outputs))
-
-
-@functools.cache
-def compiler_options(rare: bool) -> dict[str, dict[str, Any]]:
-    """Options of XLA's compiler on CPUs, as keyword arguments of ``jax.jit``.
-
-    The highest level of optimization takes longer, a tenth for an LSTM, but does not make steps faster. A
-    rare program is compiled in a third of the time, and may take twice as long to run. It is compiled by one
-    thread, because another one compiles the frequent program at the same time.
-    """
-    options = {"xla_backend_optimization_level": 2}
-    if rare:
-        options = {
-            "xla_backend_optimization_level": 0,
-            "xla_cpu_use_fusion_emitters": False,
-            "xla_cpu_parallel_codegen_split_count": 1,
-        }
-    if jax.default_backend() != "cpu":
-        return {}
-    try:
-        jax.jit(lambda: 0, compiler_options=options).lower().compile()
-    except (TypeError, RuntimeError):  # these options are not public: other versions may lack them
-        return {}
-    return {"compiler_options": options}

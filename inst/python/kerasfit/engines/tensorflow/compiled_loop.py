@@ -1,58 +1,182 @@
-"""Calls of compiled loops, and their compilation by XLA in the background."""
+"""Compiled loops: their calls, their compilation by XLA in the background, and their use by later models."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from kerasfit.engines.engine import wait_for
-from kerasfit.variables import all_variables
+from kerasfit.engines.model_key import model_key
+from kerasfit.engines.shared_programs import shared_programs
+from kerasfit.variables import step_variables
 
 COMPILER = ThreadPoolExecutor(1, thread_name_prefix="kerasfit-xla")
 
 
+class LoopProgram:
+    """A traced loop, as a function of the variables of any model with the same key.
+
+    TensorFlow's functions capture the variables of the model that they are traced for. Here they are
+    arguments.
+
+    Attributes
+    ----------
+    places
+        The structure of the outputs, with their places in a flat list.
+    log_names
+        The names of logs in that structure; those of another model may differ.
+    used
+        The numbers of the variables that it uses, in ``step_variables()``.
+    serves_all
+        Whether it uses nothing else of the model that it was traced for.
+    nbytes
+        The memory of that model's variables. TensorFlow keeps them with the function.
+    compiled_ahead
+        Whether XLA has compiled it, or is about to, for some arguments.
+    """
+
+    def __init__(self, loop: Any, variables: list[keras.Variable], log_names: list[str]):
+        concrete = loop.get_concrete_function()
+        self._function = concrete.inference_fn
+        structure = concrete.structured_outputs
+        self.places = tf.nest.pack_sequence_as(structure, range(len(tf.nest.flatten(structure))))
+        self.log_names = log_names
+        numbers = {id(variable.value.handle): number for number, variable in enumerate(variables)}
+        # the number of a captured variable; other captured tensors are constants
+        self._captured = [numbers.get(id(tensor), tensor) for tensor in concrete.captured_inputs]
+        self.used = sorted({each for each in self._captured if isinstance(each, int)})
+        self.serves_all = not any(
+            isinstance(each, tf.Tensor) and each.dtype == tf.resource for each in self._captured
+        )
+        values = [variables[number].value for number in self.used]
+        self.nbytes = sum(value.dtype.size * value.shape.num_elements() for value in values)
+        self.compiled_ahead = False
+
+    def captured(self, handles: Mapping[int, tf.Tensor]) -> list[tf.Tensor]:
+        """The captured tensors for variables with these handles, by number."""
+        return [handles[each] if isinstance(each, int) else each for each in self._captured]
+
+    def call(self, args: tuple, captured: list[tf.Tensor]) -> list[tf.Tensor]:
+        """The outputs as a flat list."""
+        return self._function.call_flat(*keras.tree.flatten(args), *captured)
+
+
 class CompiledLoop:
-    """A compiled function of tensors, called without TensorFlow's checks of arguments.
+    """A compiled loop of one model, called without TensorFlow's checks of arguments.
 
     These take a tenth of a millisecond for each call, which is much if an epoch takes a millisecond.
     """
 
-    def __init__(self, loop: Any):
-        self._concrete = loop.get_concrete_function()
-        structure = self._concrete.structured_outputs
-        self._places = tf.nest.pack_sequence_as(structure, range(len(tf.nest.flatten(structure))))
+    def __init__(self, program: LoopProgram, variables: list[keras.Variable], log_names: list[str]):
+        self._program = program
+        self._places = renamed(program.places, dict(zip(program.log_names, log_names, strict=True)))
+        self._variables = {number: variables[number].value for number in program.used}
+        self._captured = program.captured({n: variable.handle for n, variable in self._variables.items()})
         self._compiling: Future | None = None
 
     def __call__(self, *args: Any) -> Any:
         if self._compiling:
             wait_for(self._compiling)
             self._compiling = None
-        outputs = self._call(args, self._concrete.captured_inputs)
+        outputs = self._program.call(args, self._captured)
         return keras.tree.map_structure(lambda place: outputs[place], self._places)
 
-    def _call(self, args: tuple, captured: list) -> list:
-        return self._concrete.inference_fn.call_flat(*keras.tree.flatten(args), *captured)
-
-    def compile_ahead(self, model: keras.Model, *args: Any) -> None:
+    def compile_ahead(self, *args: Any) -> None:
         """Have XLA compile the function in the background. The next call waits until this is done.
 
         The function is run on variables that stand in for the model's, with arguments like those of a call,
         but for no step, or for one. XLA's program is the same for all variables of these types.
         """
-        variables = {id(variable.value.handle): variable.value for variable in all_variables(model)}
-        inputs = self._concrete.captured_inputs
-        standins = {  # for all resources; a KeyError if one is not a variable
-            id(tensor): tf.Variable(tf.zeros_like(variables[id(tensor)]))
-            for tensor in inputs
-            if tensor.dtype == tf.resource
-        }
-        captured = [standins[id(t)].handle if id(t) in standins else t for t in inputs]
+        program = self._program
+        if program.compiled_ahead or not program.serves_all:
+            return
+        program.compiled_ahead = True
+        stand_ins = {n: tf.Variable(tf.zeros_like(variable)) for n, variable in self._variables.items()}
+        captured = program.captured({n: variable.handle for n, variable in stand_ins.items()})
 
         def compile() -> None:
-            self._call(args, captured)
-            standins.clear()
+            program.call(args, captured)
+            stand_ins.clear()
 
         self._compiling = COMPILER.submit(compile)
+
+
+def renamed(structure: Any, names: dict[str, str]) -> Any:
+    """Rename the keys of dicts in nested tuples."""
+    if isinstance(structure, tuple):
+        return tuple(renamed(part, names) for part in structure)
+    if isinstance(structure, dict):
+        return {names.get(key, key): value for key, value in structure.items()}
+    return structure
+
+
+@dataclass
+class SharedLoops:
+    """The loops of one kind of step for all models with one key.
+
+    Attributes
+    ----------
+    key
+        The models' key; None for the loops of a single model.
+    loops
+        The loops by their options and data.
+    joins
+        For prediction, whether the outputs of batches can be joined, by data.
+    """
+
+    kind: str
+    key: str | None = None
+    loops: dict[tuple, LoopProgram] = field(default_factory=dict)
+    joins: dict[tuple, bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: keras.Model, kind: str, *options: bool) -> SharedLoops:
+        """The loops that a model can use, as it is now."""
+        key = model_key(model, kind)
+        make = lambda: cls(kind, key)  # noqa: E731
+        return shared_programs((key, kind, *options, *settings()), make) if key else make()
+
+    def loop(self, key: tuple, model: keras.Model, trace: Callable[[], Any]) -> CompiledLoop:
+        """A loop for a model, traced now unless there is one with this key."""
+        program = self.loops.get(key)
+        traced = trace() if program is None else None
+        variables = step_variables(model, self.kind)
+        log_names = [] if self.kind == "predict" else list(model.get_metrics_result())
+        if program is None:
+            program = LoopProgram(traced, variables, log_names)
+            if program.serves_all and self.serve(model):
+                self.loops[key] = program
+        return CompiledLoop(program, variables, log_names)
+
+    def serve(self, model: keras.Model) -> bool:
+        """Whether what was just traced for a model serves all models with the key."""
+        return self.key is None or model_key(model, self.kind) == self.key
+
+    @property
+    def nbytes(self) -> int:
+        return sum(program.nbytes for program in self.loops.values())
+
+
+def settings() -> tuple:
+    """Settings of TensorFlow on which a trace depends."""
+    optimizer = tf.config.optimizer
+    return optimizer.get_jit(), str(optimizer.get_experimental_options()), tf.zeros(()).device
+
+
+def function(python: Callable, signature: list | None = None, *, jit_compile: bool = False) -> Any:
+    """A ``tf.function`` of Python code; with a signature, for arguments of these types and shapes only."""
+    compiled = tf.function(
+        lambda *args: python(*args),
+        input_signature=signature,
+        jit_compile=jit_compile,
+        reduce_retracing=signature is None,
+        autograph=False,
+    )
+    # TensorFlow's warning of functions that are traced too often counts those of different models as one.
+    compiled._omit_frequent_tracing_warning = True
+    return compiled

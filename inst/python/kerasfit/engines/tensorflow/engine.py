@@ -190,7 +190,8 @@ class TensorFlowEngine(BaseEngine[Steps]):
             # The error was raised before the first step: XLA could not compile it.
             if compilation_cache.remove_damaged():
                 self._reset_due = reset
-                self._steps.clear()  # TensorFlow would raise this function's error again
+                step.forget_shared_loops()  # TensorFlow would raise this function's error again
+                self._steps.clear()
                 return self._run_by_xla(self.step(step.kind), stream, rows, halting=halting)
             if not self.plan_is_chosen:
                 raise
@@ -326,7 +327,7 @@ class DeviceData:
             passes, bounds = 1, constants(0, stop, batch_size, 0)
         order = tf.zeros(self.samples * passes, tf.int64) if shuffled else no_order()
         loop = self.loop(step, by, batch_size, shuffled=shuffled, halting=halting)
-        loop.compile_ahead(step.model, self.leaves, order, bounds)
+        loop.compile_ahead(self.leaves, order, bounds)
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from kerasfit.arguments import unpack
 from kerasfit.engines.attributes import Attributes
 from kerasfit.engines.engine import logs_are_metrics
 from kerasfit.engines.kernels import tensorflow_kernels
-from kerasfit.engines.tensorflow.compiled_loop import CompiledLoop
+from kerasfit.engines.tensorflow.compiled_loop import CompiledLoop, SharedLoops, function
 from kerasfit.engines.tensorflow.fused_optimizers import fused_updates
 from kerasfit.engines.tensorflow.python_calls import calls_python, copy_of
 from kerasfit.engines.tensorflow.rows import (
@@ -77,7 +77,7 @@ class Steps:
         self._attributes: Attributes | None = None  # as they were when the step was first traced
         self._functions: dict[Any, Function] = {}
         self._loops: dict[Any, CompiledLoop] = {}
-        self._joins: dict[Any, bool] = {}
+        self._shared = SharedLoops.of(model, kind, fuse, kernels)
 
     def __call__(self, data: Any) -> Any:
         """Run one step, compiled by XLA if the model has ``jit_compile``, or not compiled at all."""
@@ -100,13 +100,24 @@ class Steps:
         """
         spec = sized_batch(data, self._size)
         key = ("rows", shuffled, xla, rest, halting, *types(spec))
-        if key not in self._loops:
+
+        def trace() -> Function:
             if xla and rest:
-                loop = function(self._whole_and_rest(spec, shuffled, xla, halting), rows_signature(spec))
-            else:
-                loop = self._rows_function(spec, shuffled, xla, halting)
-            self._loops[key] = CompiledLoop(loop)
+                return function(self._whole_and_rest(spec, shuffled, xla, halting), rows_signature(spec))
+            return self._rows_function(spec, shuffled, xla, halting)
+
+        return self._loop(key, trace)
+
+    def _loop(self, key: tuple, trace: Callable[[], Function]) -> CompiledLoop:
+        """The loop with this key, traced for this model or for another one that computes the same."""
+        if key not in self._loops:
+            self._loops[key] = self._shared.loop(key, self.model, trace)
+            self._attributes = self._attributes or Attributes(self.model)
         return self._loops[key]
+
+    def forget_shared_loops(self) -> None:
+        """Make other models trace loops of their own: TensorFlow does not compile a function again."""
+        self._shared.loops.clear()
 
     def _rows_function(self, spec: Any, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Function:
         key = ("whole", shuffled, xla, halting, *types(spec))
@@ -185,12 +196,12 @@ class Steps:
         """
         spec = sized_batch(data, self._size)
         key = ("passes", kind, shuffled, halting, *types(spec))
-        if key not in self._loops:
-            loop = function(
+        return self._loop(
+            key,
+            lambda: function(
                 self._passes_loop(spec, kind, shuffled, halting), rows_signature(spec), jit_compile=True
-            )
-            self._loops[key] = CompiledLoop(loop)
-        return self._loops[key]
+            ),
+        )
 
     def _passes_loop(self, spec: Any, kind: EpochLoop, shuffled: bool, halting: bool) -> Callable:
         whole, rest = (self._concrete(sized_batch(spec, size), xla=True) if size else None for size in kind)
@@ -277,13 +288,17 @@ class Steps:
     def outputs_join(self, data: Any) -> bool:
         """Whether the outputs of batches can be joined: all but their first dimensions are known."""
         spec = sized_batch(data, self._size)
-        if (key := types(spec)) not in self._joins:
-            outputs = keras.tree.flatten(self._concrete(spec).structured_outputs)
-            self._joins[key] = all(
-                isinstance(output, tf.Tensor) and output.shape.rank and output.shape[1:].is_fully_defined()
-                for output in outputs
-            )
-        return self._joins[key]
+        known = self._shared.joins
+        if (key := types(spec)) in known:
+            return known[key]
+        outputs = keras.tree.flatten(self._concrete(spec).structured_outputs)
+        joins = all(
+            isinstance(output, tf.Tensor) and output.shape.rank and output.shape[1:].is_fully_defined()
+            for output in outputs
+        )
+        if self._shared.serve(self.model):
+            known[key] = joins
+        return joins
 
     # ---- one step ------------------------------------------------------------------------------------
 
@@ -383,16 +398,3 @@ class Steps:
         if self.kind == "predict":
             return keras.tree.pack_sequence_as(self._structure, [array.concat() for array in carried])
         return carried or self.model.get_metrics_result()
-
-
-def function(python: Callable, signature: list | None = None, *, jit_compile: bool = False) -> Function:
-    compiled = tf.function(
-        lambda *args: python(*args),
-        input_signature=signature,
-        jit_compile=jit_compile,
-        reduce_retracing=signature is None,
-        autograph=False,
-    )
-    # TensorFlow's warning of functions that are traced too often counts those of different models as one.
-    compiled._omit_frequent_tracing_warning = True
-    return compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -59,15 +60,16 @@ class TorchEngine(BaseEngine[Callable]):
         if self.kernels:
             step = WithKernels(self.model, step)
         if self.plan == "recorded" and kind == "predict":
-            return Recorded(self.model, step, self._recorded_after)
+            return self._recorded(kind, step)
         if self.plan == "step" or kind == "predict" or not logs_are_metrics(self.model, kind):
             return step
-        return UpdatingStep(self.model, step, self._recorded_after if self.plan == "recorded" else None)
+        record = functools.partial(self._recorded, kind) if self.plan == "recorded" else None
+        return UpdatingStep(self.model, step, record)
 
-    @property
-    def _recorded_after(self) -> int:
-        """The number of steps before one is recorded. Recording a long step saves little."""
-        return 100 if self.plan_is_chosen and layer_traits.has_long_steps(self.model) else 0
+    def _recorded(self, kind: str, step: Callable) -> Recorded:
+        """A step that is recorded, after 100 steps if steps are long: recording these saves little."""
+        after = 100 if self.plan_is_chosen and layer_traits.has_long_steps(self.model) else 0
+        return Recorded(self.model, kind, step, after, options=(self.kernels,))
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
@@ -211,18 +213,23 @@ class WithKernels:
 class UpdatingStep:
     """A step that updates variables and metrics; results of metrics are read only if it is called or ``run``.
 
-    It is recorded after ``recorded_after`` steps, or never if that is None. A step may write into its batch,
-    as Keras does into sample weights if there is a mask. ``update`` therefore copies the batch first if it is
-    not the step's own (``is_own``) but may share the user's memory.
+    ``record`` makes a recorded function of it, unless it is None. A step may write into its batch, as Keras
+    does into sample weights if there is a mask. ``update`` therefore copies the batch first if it is not the
+    step's own (``is_own``) but may share the user's memory.
     """
 
-    def __init__(self, model: keras.Model, step: Callable[[Any], Any], recorded_after: int | None):
+    def __init__(
+        self,
+        model: keras.Model,
+        step: Callable[[Any], Any],
+        record: Callable[[Callable[[Any], None]], Recorded] | None,
+    ):
         self.model = model
         self._step = step
         self.update = self._unrecorded
         self.recorded: Recorded | None = None
-        if recorded_after is not None:
-            self.recorded = Recorded(model, self._update, recorded_after)
+        if record:
+            self.recorded = record(self._update)
             self.update = self.recorded.run
 
     def check_attributes(self) -> None:

@@ -16,7 +16,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from kerasfit import keras_private
 from kerasfit.engines.attributes import Attributes
-from kerasfit.variables import all_variables
+from kerasfit.engines.model_key import model_key
+from kerasfit.engines.shared_programs import shared_programs
+from kerasfit.variables import step_variables
 
 Tensors = list[torch.Tensor]
 ATEN = torch.ops.aten
@@ -41,23 +43,40 @@ class Recorded:
     it. If variables and outputs are not the same, bit for bit, or if Python reads the value of a tensor, the
     function is called as it is from then on. No call runs the function twice.
 
+    A recording is a function of values alone, so models with equal keys share them.
+
     Parameters
     ----------
     model
         A model that consists of Keras's own parts, which have no side effects.
+    kind
+        The kind of the step: "train", "test" or "predict".
     function
         Returns nested tensors or None.
+    options
+        What a recording depends on besides the model and the data.
     after
         The number of calls with a shape of data before one is recorded, because recording takes time. This
         does not change the results.
     """
 
-    def __init__(self, model: keras.Model, function: Callable[[Any], Any], after: int = 0):
+    def __init__(
+        self,
+        model: keras.Model,
+        kind: str,
+        function: Callable[[Any], Any],
+        after: int = 0,
+        options: tuple = (),
+    ):
         self.model = model
+        self._kind = kind
         self._function = function
+        self._options = options
         self._after = after
         self._calls: Counter[tuple] = Counter()
+        self._variables: list[keras.Variable] = []
         self._recordings: dict[tuple, Recording | None] = {}
+        self._shared: dict[tuple, Recording | None] = {}  # the same, of all models with the same key
         self._attributes: Attributes | None = None  # at the time of the recordings
         self._is_of_keras = False  # at the time of the recordings
 
@@ -88,13 +107,18 @@ class Recorded:
         if recording and recording.is_verified:
             if recording.writes_into_data and not is_own:
                 leaves = [leaf.clone() for leaf in leaves]
-            return recording.replay(leaves)
+            return recording.replay(self._variables, leaves)
         if not is_own:
             data = copy_of(data)
         if recording:
             return self._verify(recording, data)
         if key in self._recordings:  # not recordable
             return self._function(data)
+        if self._attributes is None:
+            self._note_model()
+        if (shared_key := self._shared_key(data)) in self._shared:
+            self._recordings[key] = self._shared[shared_key]
+            return self.run(data)
         if self._calls[key] < self._after:
             self._calls[key] += 1
             return self._function(data)
@@ -102,6 +126,7 @@ class Recorded:
             self._recordings.clear()
             self._calls.clear()
         outputs, self._recordings[key] = self._record(data)
+        self._share(data, self._recordings[key])
         return outputs
 
     @property
@@ -114,25 +139,51 @@ class Recorded:
         recording = self._recordings.get(key_of(tensors_in(data)))
         return recording is not None and recording.is_verified
 
+    def _note_model(self) -> None:
+        """Note the state of the model's parts, and find the recordings of models with the same key."""
+        self._variables = step_variables(self.model, self._kind)
+        self._attributes = Attributes(self.model)
+        self._is_of_keras = keras_private.consists_of_keras(self.model)
+        self._shared = {}
+        if (key := model_key(self.model, self._kind)) is not None:
+            self._shared = shared_programs((key, self._kind, *self._options, *settings()), dict)
+
+    def _shared_key(self, data: Any) -> tuple:
+        """A key of the data's shapes and structure: the names of inputs may differ between models."""
+        paths = tuple(path for path, leaf in keras.tree.flatten_with_path(data) if leaf is not None)
+        return paths, key_of(tensors_in(data))
+
+    def _share(self, data: Any, recording: Recording | None) -> None:
+        if len(self._shared) == RECORDINGS:
+            self._shared.clear()
+        self._shared[self._shared_key(data)] = recording
+
     def _record(self, data: Any) -> tuple[Any, Recording | None]:
-        variables = all_variables(self.model)
-        recorder = Recorder([variable.value for variable in variables], tensors_in(data))
+        recorder = Recorder([variable.value for variable in self._variables], tensors_in(data))
         with EscapeDetector(recorder), recorder:
             outputs = self._function(data)
-        if self._attributes is None:
-            self._attributes = Attributes(self.model)
-            self._is_of_keras = keras_private.consists_of_keras(self.model)
-        return outputs, None if recorder.has_given_up else Recording(variables, recorder, outputs)
+        return outputs, None if recorder.has_given_up else Recording(recorder, outputs)
 
     def _verify(self, recording: Recording, data: Any) -> Any:
         """Call the function, and verify that the recording does the same with copies."""
         leaves = [leaf.clone() for leaf in tensors_in(data)]
-        before = State.of(recording.variables)
+        before = State.of(self._variables)
         outputs = self._function(data)
-        recording.is_verified = recording.matches(leaves, before, State.of(recording.variables), outputs)
+        recording.is_verified = recording.matches(leaves, before, State.of(self._variables), outputs)
         if not recording.is_verified:
             self._recordings = dict.fromkeys(self._recordings)
+            self._share(data, None)
         return outputs
+
+
+def settings() -> tuple:
+    """Settings of PyTorch on which the operations that Keras calls may depend."""
+    return (
+        torch.get_default_device(),
+        torch.get_default_dtype(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.mkldnn.enabled,
+    )
 
 
 def key_of(leaves: Tensors) -> tuple:
@@ -140,7 +191,7 @@ def key_of(leaves: Tensors) -> tuple:
 
 
 class Recording:
-    """Recorded PyTorch operations, as a function of the data's tensors that changes variables.
+    """Recorded PyTorch operations, as a function of the data's tensors that changes the values of variables.
 
     Attributes
     ----------
@@ -150,15 +201,14 @@ class Recording:
         Whether one of the operations changes a tensor of the data.
     """
 
-    def __init__(self, variables: list[keras.Variable], recorder: Recorder, outputs: Any):
-        self.variables = variables
+    def __init__(self, recorder: Recorder, outputs: Any):
         self.is_verified = False
         self.writes_into_data = recorder.writes_into_data
-        self._structure = outputs
+        self._structure = keras.tree.map_structure(lambda output: None, outputs)
         self._program = recorder.program(tensors_in(outputs))
 
-    def replay(self, leaves: Tensors) -> Any:
-        outputs = self._run([variable.value for variable in self.variables], leaves)
+    def replay(self, variables: list[keras.Variable], leaves: Tensors) -> Any:
+        outputs = self._run([variable.value for variable in variables], leaves)
         return keras.tree.pack_sequence_as(self._structure, outputs) if outputs else None
 
     @torch.no_grad()
