@@ -62,6 +62,13 @@ BENCHMARKS = {
         "Seconds from the end of the imports until `fit()` returns: the model is built, compiled and "
         "trained. Alternating processes, medians of 5 pairs for many epochs and of 3 pairs for one epoch.",
     ),
+    "models": Benchmark(
+        "models.py",
+        "A new model each time",
+        "Seconds of a whole job without the imports: a model is built, trained with validation data and used "
+        "for predictions. The first job is that of a fresh process: medians of 5 pairs. Later jobs follow two"
+        " others with models of the same kind in one process: medians of 9 interleaved rounds.",
+    ),
     "wide": Benchmark(
         "wide.py",
         "From R's layout to the model's",
