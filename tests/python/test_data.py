@@ -884,7 +884,7 @@ def test_ragged_rows_work_in_batches_and_are_an_error_in_memory():
     dataset = tf.data.Dataset.from_tensor_slices(rows).batch(2)
     for batches in (dataset, iter([(rows,)])):
         np.testing.assert_allclose(kerasfit.predict(model, batches, verbose=0), expected)
-    with pytest.raises(DataError, match=r"`x` is a ragged tensor, .*, which cannot be used in memory"):
+    with pytest.raises(DataError, match=r"`x` is a ragged tensor, .*, which cannot be used here"):
         kerasfit.predict(model, rows, verbose=0)
 
 

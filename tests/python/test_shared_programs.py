@@ -297,7 +297,7 @@ def traces(model):
 def test_a_second_model_of_the_same_kind_is_trained_with_the_programs_of_the_first(name, monkeypatch):
     make, argument, _ = PAIRS[name]
     if BACKEND == "torch":
-        monkeypatch.setattr(layer_traits, "has_long_steps", lambda model: False)
+        monkeypatch.setattr(layer_traits, "recording_pays_after", lambda model: 0)
     first, expected = outcome(name, make, argument)
     if BACKEND == "torch":
         monkeypatch.delattr(graph_capture().Recorded, "_record")  # recording again would be an error
@@ -369,6 +369,13 @@ def test_compiled_programs_do_not_keep_models():
     kept = [train() for _ in range(3)]
     gc.collect()
     assert [model() for model in kept] == [None] * 3
+
+
+def test_programs_are_used_after_the_session_has_been_cleared():
+    expected = outcome("wiring", PAIRS["wiring"][0], True)[1]
+    keras.backend.clear_session()
+    gc.collect()
+    assert_equal(outcome("wiring", PAIRS["wiring"][0], True)[1], expected)
 
 
 def test_few_programs_are_kept(monkeypatch):

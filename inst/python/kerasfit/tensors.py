@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,6 +28,13 @@ def is_ragged(value: Any) -> bool:
     if package == "tensorflow":
         return "Ragged" in type(value).__name__
     return package == "torch" and bool(getattr(value, "is_nested", False))
+
+
+def with_leaves(structure: Any, leaves: Iterable[Any]) -> Any:
+    """Replace the leaves of a structure other than None."""
+    replacement = iter(leaves)
+    flat = [None if leaf is None else next(replacement) for leaf in keras.tree.flatten(structure)]
+    return keras.tree.pack_sequence_as(structure, flat)
 
 
 def to_numpy(value: Any) -> np.ndarray:

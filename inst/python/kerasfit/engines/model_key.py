@@ -41,11 +41,8 @@ UNKNOWN = tuple(
     )
     if found is not None
 )
-SEEDS = frozenset({"seed", "_init_seed"})
-CHOSEN_BY_KERAS = re.compile(
-    r"(input_layer|keras_tensor)(_\d+)?"
-)  # names of inputs that the user did not name
-
+SEEDS = frozenset({"seed", "_init_seed"})  # attributes of initializers
+CHOSEN_BY_KERAS = re.compile(r"(input_layer|keras_tensor)(_\d+)?")  # names of inputs without a user's name
 
 _numbers: dict[FunctionType, int] = {}
 
@@ -239,7 +236,7 @@ class Description:
         if isinstance(owner, keras.metrics.Metric):
             self._add_metric_name(owner)
         if isinstance(owner, keras.initializers.Initializer):
-            left_out = SEEDS  # of variables that exist already
+            left_out = SEEDS  # the variables exist already
         for name, value in vars(owner).items():
             if name in NOT_IN_KEYS or name in left_out or name.startswith(OF_BASE_CLASSES):
                 continue

@@ -26,12 +26,6 @@ def rows_between(tensor: Any, order: Any | None, at: Any, end: Any, size: int | 
     )
 
 
-def with_leaves(structure: Any, leaves: list) -> Any:
-    """Replace the leaves of a structure other than None."""
-    replacement = iter(leaves)
-    return keras.tree.map_structure(lambda leaf: None if leaf is None else next(replacement), structure)
-
-
 def is_dense(data: Any) -> bool:
     """Whether all leaves are dense tensors, or specs of these, with at least one dimension."""
     return all(

@@ -24,9 +24,8 @@ from kerasfit.engines.tensorflow.rows import (
     rows_signature,
     sized_batch,
     types,
-    with_leaves,
 )
-from kerasfit.tensors import pack_batch
+from kerasfit.tensors import pack_batch, with_leaves
 
 MAX_PASSES = 16  # at most this many passes in one call
 

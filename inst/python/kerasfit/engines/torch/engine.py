@@ -22,10 +22,17 @@ from kerasfit.engines.engine import (
     finite_loss,
     logs_are_metrics,
 )
-from kerasfit.engines.torch.graph_capture import Recorded, State, copy_of, random_modules
+from kerasfit.engines.torch.graph_capture import (
+    Recorded,
+    State,
+    Tensors,
+    copy_of,
+    random_modules,
+    tensors_in,
+)
 from kerasfit.engines.torch.kernels import torch_kernels
 from kerasfit.sources import IteratorSource, RowStream, Source, Stream
-from kerasfit.tensors import pack_batch, to_backend, to_numpy
+from kerasfit.tensors import pack_batch, to_backend, to_numpy, with_leaves
 from kerasfit.variables import all_variables
 
 
@@ -67,8 +74,8 @@ class TorchEngine(BaseEngine[Callable]):
         return UpdatingStep(self.model, step, record)
 
     def _recorded(self, kind: str, step: Callable) -> Recorded:
-        """A step that is recorded, after 100 steps if steps are long: recording these saves little."""
-        after = 100 if self.plan_is_chosen and layer_traits.has_long_steps(self.model) else 0
+        """A step that is recorded when that pays, or at once if the caller has chosen this plan."""
+        after = layer_traits.recording_pays_after(self.model) if self.plan_is_chosen else 0
         return Recorded(self.model, kind, step, after, options=(self.kernels,))
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
@@ -137,8 +144,9 @@ class TorchEngine(BaseEngine[Callable]):
         ):
             return self._last(step, stream, steps, options)
         step.check_attributes()  # no user code runs between the steps of an execution
-        for data, is_own in self._device_data[stream].batches(stream, steps):
-            step.update(data, is_own=is_own)
+        device_data = self._device_data[stream]
+        for leaves, is_own in device_data.batches(stream, steps):
+            step.update(leaves, device_data.structure, is_own=is_own)
             if options.halt_on_nan and not finite_loss(self.model.get_metrics_result()):
                 break
         return self.model.get_metrics_result()
@@ -226,11 +234,7 @@ class UpdatingStep:
     ):
         self.model = model
         self._step = step
-        self.update = self._unrecorded
-        self.recorded: Recorded | None = None
-        if record:
-            self.recorded = record(self._update)
-            self.update = self.recorded.run
+        self.recorded = record(self._update) if record else None
 
     def check_attributes(self) -> None:
         """Discard recordings if attributes of the model's parts have changed."""
@@ -243,11 +247,22 @@ class UpdatingStep:
 
     def run(self, data: Any) -> Logs:
         """Run the step without checking attributes."""
-        self.update(data, is_own=True)
+        if self.recorded:
+            self.recorded.run(data)
+        else:
+            self._update(data)
         return self.model.get_metrics_result()
 
-    def _unrecorded(self, data: Any, *, is_own: bool) -> None:
-        self._update(data if is_own else copy_of(data))
+    def update(self, leaves: Tensors, structure: Any, *, is_own: bool) -> None:
+        """Run the step on the tensors of a batch, without reading results."""
+
+        def structured() -> Any:
+            return with_leaves(structure, leaves)
+
+        if self.recorded:
+            self.recorded.run_leaves(leaves, structured, is_own=is_own)
+        else:
+            self._update(structured() if is_own else copy_of(structured()))
 
     def _update(self, data: Any) -> None:
         self.model.__dict__["get_metrics_result"] = dict
@@ -261,11 +276,12 @@ class DeviceData:
     """The arrays of a source on the device, and the order of rows in the current pass."""
 
     def __init__(self, data: tuple):
-        self.data = pack_batch(keras.tree.map_structure(to_device, data))
+        self.structure = pack_batch(keras.tree.map_structure(to_device, data))
+        self._leaves = tensors_in(self.structure)
         self._order: tuple[np.ndarray | None, torch.Tensor | None] = None, None
 
-    def batches(self, stream: RowStream, steps: int) -> Iterator[tuple[Any, bool]]:
-        """Yield the next batches of an epoch, and for each whether it is a copy.
+    def batches(self, stream: RowStream, steps: int) -> Iterator[tuple[Tensors, bool]]:
+        """Yield the tensors of the next batches of an epoch, and for each whether they are copies.
 
         A batch that is no copy shares the memory of the array, which may be the user's.
         """
@@ -274,17 +290,12 @@ class DeviceData:
             if not rows.steps:
                 return
             if self._order[0] is not rows.order:
-                device = keras.tree.flatten(self.data)[0].device
-                self._order = rows.order, torch.from_numpy(rows.order).to(device)
-            order = self._order[1]
-            chosen = slice(rows.start, rows.stop) if order is None else order[rows.start : rows.stop]
-
-            def take(leaf: Any, chosen: Any = chosen) -> Any:
-                if leaf is None:
-                    return None
-                return leaf[chosen] if isinstance(chosen, slice) else leaf.index_select(0, chosen)
-
-            yield keras.tree.map_structure(take, self.data), order is not None
+                self._order = rows.order, torch.from_numpy(rows.order).to(self._leaves[0].device)
+            if (order := self._order[1]) is None:
+                yield [leaf[rows.start : rows.stop] for leaf in self._leaves], False
+            else:
+                chosen = order[rows.start : rows.stop]
+                yield [leaf.index_select(0, chosen) for leaf in self._leaves], True
 
 
 def to_device(leaf: Any) -> Any:

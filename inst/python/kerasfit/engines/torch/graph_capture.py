@@ -18,6 +18,7 @@ from kerasfit import keras_private
 from kerasfit.engines.attributes import Attributes
 from kerasfit.engines.model_key import model_key
 from kerasfit.engines.shared_programs import shared_programs
+from kerasfit.engines.torch.constant_folding import fold_constants
 from kerasfit.variables import step_variables
 
 Tensors = list[torch.Tensor]
@@ -77,11 +78,13 @@ class Recorded:
         self._variables: list[keras.Variable] = []
         self._recordings: dict[tuple, Recording | None] = {}
         self._shared: dict[tuple, Recording | None] = {}  # the same, of all models with the same key
+        self._values: Tensors = []  # of the variables, since check_attributes()
         self._attributes: Attributes | None = None  # at the time of the recordings
         self._is_of_keras = False  # at the time of the recordings
 
     def check_attributes(self) -> None:
         """Discard all recordings if attributes of the model's parts have changed since."""
+        self._values = []
         if self._attributes is None or self._attributes.are_unchanged():
             return
         self._attributes = None
@@ -97,19 +100,24 @@ class Recorded:
         return self.run(data)
 
     def run(self, data: Any, *, is_own: bool = True) -> Any:
-        """Call the function or replay its recording.
+        """Call the function or replay its recording, after ``check_attributes()``.
 
         If it writes into its data, it gets a copy, unless the data belong to this call (``is_own``).
         """
         leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+        return self.run_leaves(leaves, lambda: data, is_own=is_own)
+
+    def run_leaves(self, leaves: Tensors, structured: Callable[[], Any], *, is_own: bool) -> Any:
+        """Do what ``run`` does for the tensors of the data; ``structured`` returns the data."""
         key = key_of(leaves)
         recording = self._recordings.get(key)
         if recording and recording.is_verified:
             if recording.writes_into_data and not is_own:
                 leaves = [leaf.clone() for leaf in leaves]
-            return recording.replay(self._variables, leaves)
-        if not is_own:
-            data = copy_of(data)
+            if not self._values:
+                self._values = [variable.value for variable in self._variables]
+            return recording.replay(self._values, leaves)
+        data = structured() if is_own else copy_of(structured())
         if recording:
             return self._verify(recording, data)
         if key in self._recordings:  # not recordable
@@ -207,8 +215,8 @@ class Recording:
         self._structure = keras.tree.map_structure(lambda output: None, outputs)
         self._program = recorder.program(tensors_in(outputs))
 
-    def replay(self, variables: list[keras.Variable], leaves: Tensors) -> Any:
-        outputs = self._run([variable.value for variable in variables], leaves)
+    def replay(self, values: Tensors, leaves: Tensors) -> Any:
+        outputs = self._run(values, leaves)
         return keras.tree.pack_sequence_as(self._structure, outputs) if outputs else None
 
     @torch.no_grad()
@@ -316,6 +324,8 @@ class Recorder(TorchDispatchMode):
     def program(self, outputs: Tensors) -> Callable[..., tuple]:
         """The recorded operations as a function of the inputs that returns the tensors ``outputs``."""
         self._graph.output(tuple(self._node(output) for output in outputs))
+        with torch.no_grad():
+            fold_constants(self._graph, self._constants)
         self._graph.eliminate_dead_code()
         program = torch.fx.GraphModule(self._constants, self._graph)
         return program.forward
