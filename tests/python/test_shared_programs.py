@@ -8,6 +8,7 @@ import weakref
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras import layers, losses, metrics, optimizers, regularizers
 
@@ -388,3 +389,10 @@ def test_few_programs_are_kept(monkeypatch):
     if BACKEND == "tensorflow":
         shared_programs.shared_programs("another", dict)
         assert not any(getattr(kept, "nbytes", 0) for kept in shared_programs._kept.values())
+
+
+def test_models_trained_on_data_frames_with_factors_have_a_key():
+    model = compiled(keras.Input((6,)))
+    y = pd.Categorical.from_codes(Y, ["a", "b", "c"])
+    kerasfit.fit(model, pd.DataFrame(X, columns=list("abcdef")), y, verbose=0)
+    assert model_key(model, "train") and model_key(model, "predict")
