@@ -81,6 +81,7 @@ class Recorded:
         self._values: Tensors = []  # of the variables, since check_attributes()
         self._attributes: Attributes | None = None  # at the time of the recordings
         self._is_of_keras = False  # at the time of the recordings
+        self._has_changed = False  # then the attributes are noted only when a recording is due
 
     def check_attributes(self) -> None:
         """Discard all recordings if attributes of the model's parts have changed since."""
@@ -88,6 +89,7 @@ class Recorded:
         if self._attributes is None or self._attributes.are_unchanged():
             return
         self._attributes = None
+        self._has_changed = True
         self._recordings.clear()
         self._calls.clear()
         self._after = max(1, 2 * self._after)
@@ -123,6 +125,9 @@ class Recorded:
         if key in self._recordings:  # not recordable
             return self._function(data)
         if self._attributes is None:
+            if self._has_changed and self._calls[key] < self._after:
+                self._calls[key] += 1
+                return self._function(data)
             self._note_model()
         if (shared_key := self._shared_key(data)) in self._shared:
             self._recordings[key] = self._shared[shared_key]
