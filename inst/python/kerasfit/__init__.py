@@ -18,6 +18,7 @@ Each module imports only from those below it:
 ``history``, ``logs``, ``timing``, ``interrupts``, ``output``  record, time and stop a run; standard output
 ``random_seed``     seeds all random generators
 ``model_traits``, ``layer_traits``  properties of a model that decide how it is run
+``devices``         the devices on which the backend computes
 ``tensors``, ``variables``, ``keras_private``, ``object_origin``  helpers for Keras models and tensors
 ``errors``          exception classes
 ``runtime``         the process: loading Keras, caches, BLAS, memory, files

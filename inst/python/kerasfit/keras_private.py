@@ -45,6 +45,7 @@ PRIVATE_NAMES = {
     "EarlyStopping._set_monitor_op": "Keras chooses the direction of the metric after the first epoch",
     "TensorBoard._should_trace": "the callback counts as profiling, and each step is a separate call",
     "Callback._model": "none: values that are not plain are not stored",
+    "backend.torch.core.get_device": "with PyTorch, the device is that of a new tensor",
     "backend.compute_output_spec": "targets are not compared with outputs, nor weights with losses",
     "backend.common.global_state.get_global_attribute": "the global seed is not stored",
     "backend.common.global_state.set_global_attribute": "the global seed is not restored",
@@ -187,6 +188,13 @@ def restored_epoch(model: keras.Model) -> int | None:
     """Return the 1-based epoch at which Keras's ``BackupAndRestore`` resumes training, if any."""
     epoch = private(model, "Model._initial_epoch")
     return epoch + 1 if epoch else None
+
+
+def torch_device() -> str:
+    """Return the name of the device on which Keras computes with PyTorch, for example "cuda:0"."""
+    if get := private_function("backend.torch.core.get_device"):
+        return str(get())
+    return str(keras.ops.zeros(1).device)
 
 
 SEED = "global_seed_generator"  # Keras 3.9 has no constant for it

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeGuard, TypeVar
 
 import keras
 
+from kerasfit.devices import fits_on_device
 from kerasfit.errors import ArgumentError
 from kerasfit.logs import Logs, logs_to_floats
 from kerasfit.model_traits import uses_keras_methods
-from kerasfit.sources import IteratorSource, Source, Stream, stream_of
+from kerasfit.sources import IteratorSource, RowStream, Source, Stream, stream_of
 from kerasfit.tensors import pack_batch, to_backend, to_numpy
 
 # Trains on a batch while the main thread makes the next one. Only the main thread may call R: the worker
@@ -254,6 +255,18 @@ class BaseEngine(Generic[StepT]):
         self.sync()
         if isinstance(self.model.optimizer, keras.optimizers.Optimizer):
             self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
+
+
+def stays_on_device(stream: Stream) -> TypeGuard[RowStream]:
+    """Whether an engine keeps a stream's data on the device: arrays in memory that fit there.
+
+    Other data are copied to the device in batches.
+    """
+    if not isinstance(stream, RowStream) or not stream.source.in_memory:
+        return False
+    return fits_on_device(
+        sum(leaf.nbytes for leaf in keras.tree.flatten(stream.source.data) if leaf is not None)
+    )
 
 
 def wait_for(future: Future) -> None:

@@ -10,6 +10,7 @@ import jax
 import keras
 import numpy as np
 
+from kerasfit.devices import on_cpu
 from kerasfit.engines.jax.programs import Loop
 from kerasfit.engines.jax.steps import OUTPUTS, RowsWithin, State, Steps
 from kerasfit.runtime.memory import aligned_empty, elements_around, is_aligned
@@ -117,14 +118,14 @@ def padded(data: Any, size: int) -> Any:
 
 def to_device_aligned(leaf: Any) -> Any:
     """Put an array on the device. On CPUs it shares the memory of aligned arrays."""
-    if leaf is None or jax.default_backend() != "cpu":
+    if leaf is None or not on_cpu():
         return to_backend(leaf)
     return jax.device_put(leaf if is_aligned(leaf) else aligned_copy(leaf), may_alias=True)
 
 
 def to_device(leaf: Any) -> Any:
     """Put an array on the device. On CPUs it shares the memory of large or aligned arrays."""
-    if not isinstance(leaf, np.ndarray) or jax.default_backend() != "cpu":
+    if not isinstance(leaf, np.ndarray) or not on_cpu():
         return to_backend(leaf)
     if leaf.nbytes >= LARGE and jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype:
         elements, first = elements_around(leaf) or (None, 0)

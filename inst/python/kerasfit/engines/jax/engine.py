@@ -14,7 +14,8 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
 from kerasfit import keras_private, layer_traits
-from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, finite_loss
+from kerasfit.devices import on_cpu
+from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, finite_loss, stays_on_device
 from kerasfit.engines.jax.device_data import Chunks, DeviceData, padded, rounded_up
 from kerasfit.engines.jax.programs import Loop
 from kerasfit.engines.jax.steps import OUTPUTS, State, Steps
@@ -68,8 +69,7 @@ class JaxEngine(BaseEngine[Steps]):
     def choose_plan(self) -> str:
         if not self._compiles:
             return "step"
-        on_cpu = jax.default_backend() == "cpu"
-        return "step" if on_cpu and layer_traits.is_convolutional(self.model) else "loop"
+        return "step" if on_cpu() and layer_traits.is_convolutional(self.model) else "loop"
 
     @property
     def _compiles(self) -> bool:
@@ -80,7 +80,7 @@ class JaxEngine(BaseEngine[Steps]):
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
-        if self.plan == "loop" and isinstance(stream, RowStream) and stream.source.in_memory:
+        if self.plan == "loop" and stays_on_device(stream):
             self._device_data[stream] = DeviceData(stream.source.data)
         return stream
 
@@ -300,6 +300,6 @@ def zeros_for(original: Callable) -> Callable:
 
 def copy_of(value: jax.Array) -> jax.Array | np.ndarray:
     """A copy that a program may consume."""
-    if value.nbytes < SMALL and jax.default_backend() == "cpu":
+    if value.nbytes < SMALL and on_cpu():
         return np.array(value)
     return jax.device_put(value, may_alias=False)

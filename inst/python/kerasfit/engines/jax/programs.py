@@ -9,6 +9,7 @@ from weakref import ReferenceType, ref
 
 import jax
 
+from kerasfit.devices import on_cpu
 from kerasfit.engines.engine import wait_for
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def compiler_options(rare: bool) -> dict[str, dict[str, Any]]:
             "xla_cpu_use_fusion_emitters": False,
             "xla_cpu_parallel_codegen_split_count": 1,
         }
-    if jax.default_backend() != "cpu":
+    if not on_cpu():
         return {}
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kerasfit.devices import on_cpu
 from kerasfit.engines.kernels.convolution import (
     depthwise_convolution,
     jax_transposed_convolution,
@@ -49,22 +50,12 @@ JAX: dict[str, Makers] = EVERYWHERE | {
 @contextmanager
 def tensorflow_kernels() -> Iterator[None]:
     """Replace Keras's functions while TensorFlow traces a step for XLA on a CPU."""
-    import tensorflow as tf
-
-    if tf.config.list_logical_devices("GPU"):
-        yield
-        return
-    with replaced(TENSORFLOW):
+    with replaced(TENSORFLOW if on_cpu() else {}):
         yield
 
 
 @contextmanager
 def jax_kernels() -> Iterator[None]:
     """Replace Keras's functions while JAX traces a step on a CPU."""
-    import jax
-
-    if jax.default_backend() != "cpu":
-        yield
-        return
-    with replaced(JAX):
+    with replaced(JAX if on_cpu() else {}):
         yield

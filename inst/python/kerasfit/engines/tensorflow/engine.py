@@ -13,7 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from kerasfit import keras_private, layer_traits
-from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, all_logs_are_metrics
+from kerasfit.devices import on_cpu
+from kerasfit.engines.engine import (
+    DEFAULTS,
+    BaseEngine,
+    ExecutionOptions,
+    all_logs_are_metrics,
+    stays_on_device,
+)
 from kerasfit.engines.tensorflow.compiled_loop import CompiledLoop
 from kerasfit.engines.tensorflow.dataset_stream import DatasetStream
 from kerasfit.engines.tensorflow.rows import constants
@@ -84,7 +91,7 @@ class TensorFlowEngine(BaseEngine[Steps]):
         if isinstance(source, DatasetSource) and not source.looks_at_batches:
             return DatasetStream(source, steps_per_epoch)
         stream = super().open(source, steps_per_epoch)
-        if isinstance(stream, RowStream) and stream.source.in_memory:
+        if stays_on_device(stream):
             self._device_data[stream] = DeviceData(stream.source.data)
         return stream
 
@@ -342,10 +349,6 @@ def has_plain_short_steps(model: keras.Model) -> bool:
         and metrics_reset_variables_only(model)
         and all_logs_are_metrics(model)
     )
-
-
-def on_cpu() -> bool:
-    return not tf.config.list_logical_devices("GPU")
 
 
 def to_device(leaf: Any) -> Any:

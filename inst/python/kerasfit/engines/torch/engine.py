@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from kerasfit import keras_private, layer_traits
+from kerasfit.devices import on_cpu
 from kerasfit.engines.engine import (
     DEFAULTS,
     BaseEngine,
@@ -21,6 +22,7 @@ from kerasfit.engines.engine import (
     Logs,
     finite_loss,
     logs_are_metrics,
+    stays_on_device,
 )
 from kerasfit.engines.torch.graph_capture import (
     Recorded,
@@ -57,8 +59,7 @@ class TorchEngine(BaseEngine[Callable]):
         self._device_data: WeakKeyDictionary[RowStream, DeviceData] = WeakKeyDictionary()
 
     def choose_plan(self) -> str:
-        on_cpu = torch.get_default_device().type == "cpu"
-        return "recorded" if on_cpu and keras_private.consists_of_keras(self.model) else "loop"
+        return "recorded" if on_cpu() and keras_private.consists_of_keras(self.model) else "loop"
 
     def compiled(self, kind: str, step: Callable) -> Callable:
         step = step if kind == "train" else torch.no_grad()(step)  # in any thread
@@ -80,7 +81,7 @@ class TorchEngine(BaseEngine[Callable]):
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
-        if self.plan != "step" and isinstance(stream, RowStream) and stream.source.in_memory:
+        if self.plan != "step" and stays_on_device(stream):
             self._device_data[stream] = DeviceData(stream.source.data)
         return stream
 
@@ -300,7 +301,7 @@ class DeviceData:
 
 def to_device(leaf: Any) -> Any:
     """Put an array on the device. On CPUs the tensor shares its memory."""
-    if isinstance(leaf, np.ndarray) and leaf.flags.writeable and torch.get_default_device().type == "cpu":
+    if isinstance(leaf, np.ndarray) and leaf.flags.writeable and on_cpu():
         return torch.from_numpy(leaf)
     return to_backend(leaf)
 

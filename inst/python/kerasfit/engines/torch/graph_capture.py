@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from kerasfit import keras_private
+from kerasfit.devices import device_type
 from kerasfit.engines.attributes import Attributes
 from kerasfit.engines.model_key import model_key
 from kerasfit.engines.shared_programs import shared_programs
@@ -272,9 +273,9 @@ class State(NamedTuple):
 
 
 def random_modules() -> list[Any]:
-    """PyTorch's modules with a random state: for the CPU, and last for the default device."""
-    kind = torch.get_default_device().type
-    return [torch] if kind == "cpu" else [torch, getattr(torch, kind)]
+    """PyTorch's modules with a random state: for the CPU, and last for the device on which Keras computes."""
+    of_device = getattr(torch, device_type(), None)
+    return [torch, of_device] if hasattr(of_device, "get_rng_state") else [torch]
 
 
 def copy_of(data: Any) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
+from kerasfit.devices import on_cpu
 from kerasfit.engines.kernels.replace import Makers, replaced
 from kerasfit.engines.torch.channels_first import channels_first, channels_first_since_3_16
 from kerasfit.engines.torch.recurrent import torch_gru, torch_lstm
@@ -21,8 +20,5 @@ TORCH: dict[str, Makers] = {
 @contextmanager
 def torch_kernels() -> Iterator[None]:
     """Replace Keras's functions while a step runs on a CPU; do nothing on other devices."""
-    if torch.get_default_device().type != "cpu":
-        yield
-        return
-    with replaced(TORCH):
+    with replaced(TORCH if on_cpu() else {}):
         yield
