@@ -123,11 +123,11 @@ def work_of(kind: str) -> Work:
     return Work(build, x.astype("int32" if data == TOKENS else "float32"), y, 32, 2)
 
 
-def measure(kind: str) -> None:
+def measure(kind: str, *, rounds: int = 7) -> None:
     keras.utils.set_random_seed(1)
     work = work_of(kind)
     runs = {trainer: timed(warm_run(trainer, work_of(kind))) for trainer in TRAINERS}
-    times = interleave(runs, rounds=7, warm_up=2)
+    times = interleave(runs, rounds=rounds, warm_up=2)
     print_row(
         BACKEND,
         kind,
@@ -136,7 +136,11 @@ def measure(kind: str) -> None:
     )
 
 
-if __name__ == "__main__":
+def header() -> None:
     print_header("backend", "model", "Keras, µs", "kerasfit, µs", "Keras / kerasfit")
+
+
+if __name__ == "__main__":
+    header()
     for kind in sys.argv[1:] or KINDS:
         measure(kind)

@@ -25,18 +25,19 @@ from trainers import TRAINERS, warm_run
 from works import WORKS
 
 
-def measure(name: str) -> None:
+def measure(name: str, *, rounds: int = 7, peaks: bool = True) -> None:
     keras.utils.set_random_seed(1)
     work = WORKS[name]()
     runs = {trainer: warm_run(trainer, WORKS[name]()) for trainer in TRAINERS} | limits(work)
-    times = interleave({label: timed(run) for label, run in runs.items()}, rounds=7, warm_up=2)
+    times = interleave({label: timed(run) for label, run in runs.items()}, rounds=rounds, warm_up=2)
     for label in runs:
         times[label] /= work.steps
     best = min(runs.keys() - set(TRAINERS), key=lambda label: np.median(times[label]), default=None)
     microseconds = {label: median(values, 1e-6) for label, values in times.items()}
-    peaks = [
-        in_fresh_process("trainers.py", trainer, name, work.epochs)["peak"] / 1e6 for trainer in TRAINERS
-    ]
+    memory = [NONE, NONE]
+    if peaks:
+        measured = [in_fresh_process("trainers.py", trainer, name, work.epochs) for trainer in TRAINERS]
+        memory = [f"{process['peak'] / 1e6:,.0f}" for process in measured]
     print_row(
         BACKEND,
         f"`{name}`",
@@ -44,11 +45,11 @@ def measure(name: str) -> None:
         f"{microseconds[best]} ({best})" if best else NONE,
         ratio(times["Keras"], times["kerasfit"]),
         ratio(times["kerasfit"], times[best]) if best else NONE,
-        *(f"{peak:,.0f}" for peak in peaks),
+        *memory,
     )
 
 
-if __name__ == "__main__":
+def header() -> None:
     print_header(
         "backend",
         "work",
@@ -60,5 +61,9 @@ if __name__ == "__main__":
         "Keras, peak MB",
         "kerasfit, peak MB",
     )
+
+
+if __name__ == "__main__":
+    header()
     for name in sys.argv[1:] or WORKS:
         measure(name)
