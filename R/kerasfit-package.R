@@ -10,7 +10,7 @@
 #' [fit()][fit.keras.src.trainers.trainer.Trainer], [evaluate()] and
 #' [predict()][predict.keras.src.trainers.trainer.Trainer]; look at a [keras_training_history]; run
 #' code during training with [callbacks] and [Callback()]; choose a backend with [use_backend()];
-#' repeat runs with [set_random_seed()].
+#' repeat runs with [set_random_seed()]; describe your installation with [kerasfit_sitrep()].
 #'
 #' @section Options:
 #' Set them with [options()]. The default is in parentheses.

@@ -10,8 +10,35 @@
 #'
 #' @param backend `"tensorflow"`, `"jax"` or `"torch"`.
 #' @param gpu Whether to use a GPU. `NA`: if the backend finds one. `FALSE`: no. `TRUE`: yes; if
-#'   reticulate installs the Python packages, it installs those for NVIDIA GPUs (on Linux only).
+#'   reticulate installs the Python packages, it installs those for NVIDIA GPUs (on Linux only). See
+#'   the section "GPUs".
 #' @return `backend`, invisibly.
+#'
+#' @section GPUs:
+#' A backend uses the first GPU that it finds, and the CPU if it finds none. [kerasfit_sitrep()]
+#' lists the devices that it has found. No other change to your code is needed.
+#'
+#' * **NVIDIA, on Linux** (and in WSL2 on Windows): the driver must be installed, and the backend's
+#'   packages must be those for CUDA. Either `use_backend("jax", gpu = TRUE)` before Keras loads makes
+#'   reticulate install them, or `install_kerasfit(backend = "jax", device = "gpu")` installs them
+#'   permanently. The declarations are
+#'   `reticulate::py_require("jax[cuda12]")`, `reticulate::py_require("tensorflow[and-cuda]")` and
+#'   `reticulate::py_require("torch")`, whose package for Linux includes CUDA.
+#' * **NVIDIA, on Windows**: with PyTorch only. Install `torch` from the index that the page "Start
+#'   locally" of pytorch.org names for your version of CUDA:
+#'   `install_kerasfit(backend = "torch", pip_options = "--extra-index-url ...")`.
+#' * **Apple**: PyTorch uses the GPU of Macs with Apple silicon without further packages. TensorFlow
+#'   and JAX use the CPU.
+#'
+#' To choose one of several GPUs, set `CUDA_VISIBLE_DEVICES` before Keras loads:
+#' `Sys.setenv(CUDA_VISIBLE_DEVICES = "1")` is the second GPU. `use_backend(gpu = FALSE)` hides all.
+#' With `keras$mixed_precision$set_dtype_policy("mixed_float16")`, called before the model is built,
+#' layers compute with 16-bit numbers, which is faster on recent GPUs. The options `kerasfit.plan` and
+#' `kerasfit.kernels` need not be changed: what kerasfit replaces for speed on CPUs is not used on
+#' GPUs.
+#'
+#' Arrays stay in the GPU's memory during a run if they take at most half of what is free (with
+#' TensorFlow: at most 2 GB). Larger ones are copied to it batch by batch.
 #'
 #' @section Compiled programs:
 #' Programs that TensorFlow and JAX compile are kept for the next session in the folder
@@ -89,14 +116,18 @@ use_backend <- function(backend = c("tensorflow", "jax", "torch"), gpu = NA) {
   invisible(backend)
 }
 
+#' The environment variables that hide GPUs from each backend
+#' @noRd
+hiding_variables <- list(
+  tensorflow = list(CUDA_VISIBLE_DEVICES = "-1"),
+  jax = list(JAX_PLATFORMS = "cpu"),
+  torch = list(CUDA_VISIBLE_DEVICES = "-1", KERAS_TORCH_DEVICE = "cpu")
+)
+
 #' Set the environment variables that hide GPUs from a backend, or unset them for `gpu = TRUE`
 #' @noRd
 hide_gpus <- function(backend, gpu) {
-  hiding <- list(
-    tensorflow = list(CUDA_VISIBLE_DEVICES = "-1"),
-    jax = list(JAX_PLATFORMS = "cpu"),
-    torch = list(CUDA_VISIBLE_DEVICES = "-1", KERAS_TORCH_DEVICE = "cpu")
-  )[[backend]]
+  hiding <- hiding_variables[[backend]]
   for (name in names(hiding)) {
     if (isFALSE(gpu)) {
       set_python_environment(name, hiding[[name]])
@@ -124,6 +155,18 @@ gpu_packages <- c(
   ),
   jax = sub("jax", "jax[cuda12]", backend_packages[["jax"]], fixed = TRUE),
   torch = backend_packages[["torch"]]
+)
+
+#' What to do for a GPU on systems other than Linux
+#' @noRd
+gpu_elsewhere <- c(
+  tensorflow = "TensorFlow uses NVIDIA GPUs on Linux only. On Windows, run R in WSL2.",
+  jax = "JAX uses NVIDIA GPUs on Linux only. On Windows, run R in WSL2.",
+  torch = paste(
+    "On Windows, install the package torch with CUDA from the index that the page",
+    "\"Start locally\" of pytorch.org names:",
+    "`install_kerasfit(backend = \"torch\", pip_options = \"--extra-index-url ...\")`."
+  )
 )
 core_packages <- c("keras>=3.9", "numpy>=1.26", "pandas>=2.0")
 

@@ -33,6 +33,7 @@ from kerasfit.model_traits import output_names
 from kerasfit.output import sigpipe_ignored
 from kerasfit.random_seed import set_random_seed
 from kerasfit.runtime.files import IS_WINDOWS
+from kerasfit.runtime.installation import report as installation
 
 __all__ = [
     "FunctionCallback",
@@ -50,6 +51,7 @@ __all__ = [
     "factor",
     "has_metrics",
     "history_values",
+    "installation",
     "is_callback_class",
     "metric",
     "metric_of_r",

@@ -30,6 +30,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from kerasfit.runtime.cpu import cpu_flags
 from kerasfit.runtime.files import IS_WINDOWS, is_own, replace
@@ -126,6 +127,17 @@ def warn_if_refused(backend: str) -> None:
             "options(kerasfit.cache = ), or the environment variable KERASFIT_CACHE, names another folder.",
             stacklevel=2,
         )
+
+
+def usage(backend: str) -> dict[str, Any]:
+    """The folder, the number and the bytes of all compiled programs, and why it has none of this backend."""
+    sizes = [info.st_size for _, info in programs()]
+    return {
+        "folder": None if _folder is None else str(_folder),
+        "number": len(sizes),
+        "bytes": sum(sizes),
+        "refusal": _refusals.get(backend),
+    }
 
 
 def is_text(path: str) -> bool:
