@@ -191,7 +191,7 @@ def fit(
     check_trainable(model)
 
     history = History(params=run_params(settings, data))
-    display = RunDisplay(console_for(settings, writer, prompt=own_fit), view)
+    display = RunDisplay(console_for(settings, writer, unbuffered=own_fit), view)
     with viewed(view, model, history), data.reader.schema_kept():
         if own_fit:
             train_by_model(model, history, display, data, settings, extra)
@@ -289,11 +289,13 @@ def run_params(settings: FitSettings, data: FitData) -> dict[str, Any]:
     }
 
 
-def console_for(settings: FitSettings, writer: Writer | None, *, prompt: bool) -> Progress:
+def console_for(settings: FitSettings, writer: Writer | None, *, unbuffered: bool) -> Progress:
     """The console display of a run; it writes without delay if callbacks may write to the console too."""
     style = next((callback for callback in settings.callbacks if isinstance(callback, ProgressStyle)), None)
     others = [callback for callback in settings.callbacks if callback is not style]
-    return Progress(settings.verbose, writer, settings.schedule.epochs, style, prompt=bool(others) or prompt)
+    return Progress(
+        settings.verbose, writer, settings.schedule.epochs, style, unbuffered=bool(others) or unbuffered
+    )
 
 
 def resume_arguments(settings: FitSettings, data: FitData) -> dict[str, Any]:

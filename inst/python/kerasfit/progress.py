@@ -35,8 +35,8 @@ class Progress:
     """Shows the progress of epochs: nothing (verbose 0), a bar and a final line (1), or only the line (2).
 
     After an epoch shorter than ``REFRESH_SECONDS``, the bar of the next one appears only once it has taken
-    that long. Lines of such epochs are buffered and written together. With ``prompt``, each line is written
-    immediately, because other code writes too.
+    that long. Lines of such epochs are buffered and written together. With ``unbuffered``, each line is
+    written immediately, because other code writes too.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class Progress:
         writer: Writer | None = None,
         epochs: int | None = None,
         style: ProgressStyle | None = None,
-        prompt: bool = True,
+        unbuffered: bool = True,
     ):
         self.verbose = verbose
         self.style = style or ProgressStyle()
         self.writer = writer or TerminalWriter()
         self.epochs = epochs
-        self.prompt = prompt
+        self.unbuffered = unbuffered
         self._bar: tuple[str, int | None] | None = None
         self._lines: list[str] = []
         self._written_at = -math.inf
@@ -61,7 +61,7 @@ class Progress:
     @property
     def may_buffer(self) -> bool:
         """Whether the lines of several short epochs may be buffered and written together."""
-        return not (self.verbose and self.prompt)
+        return not (self.verbose and self.unbuffered)
 
     def begin(self, label: str, steps: int | None) -> None:
         """Show the beginning of an epoch, an evaluation or a prediction."""
@@ -124,7 +124,7 @@ class Progress:
         if self.verbose:
             parts = (label, format_seconds(now - self._began), self._metrics(logs))
             self._lines.append(" - ".join(part for part in parts if part))
-            if self.prompt or now - self._written_at >= REFRESH_SECONDS:
+            if self.unbuffered or now - self._written_at >= REFRESH_SECONDS:
                 self._write()
 
     def _metrics(self, logs: Logs) -> str:
