@@ -18,12 +18,12 @@
 #' A backend uses the first GPU that it finds, and the CPU if it finds none. [kerasfit_sitrep()]
 #' lists the devices that it has found. No other change to your code is needed.
 #'
-#' * **NVIDIA, on Linux** (and in WSL2 on Windows): the driver must be installed, and the backend's
-#'   packages must be those for CUDA. Either `use_backend("jax", gpu = TRUE)` before Keras loads makes
-#'   reticulate install them, or `install_kerasfit(backend = "jax", device = "gpu")` installs them
-#'   permanently. The declarations are
-#'   `reticulate::py_require("jax[cuda12]")`, `reticulate::py_require("tensorflow[and-cuda]")` and
-#'   `reticulate::py_require("torch")`, whose package for Linux includes CUDA.
+#' * **NVIDIA, on Linux** (and in Windows's Linux subsystem, WSL2): the driver must be installed,
+#'   and the packages of the backend must be those for CUDA. Call `use_backend("jax", gpu = TRUE)`
+#'   before Keras loads, and reticulate installs them; or install them permanently with
+#'   `install_kerasfit(backend = "jax", device = "gpu")`. The declarations for reticulate are
+#'   `py_require("jax[cuda12]")`, `py_require("tensorflow[and-cuda]")` and `py_require("torch")`,
+#'   whose package for Linux includes CUDA.
 #' * **NVIDIA, on Windows**: with PyTorch only. Install `torch` from the index that the page "Start
 #'   locally" of pytorch.org names for your version of CUDA:
 #'   `install_kerasfit(backend = "torch", pip_options = "--extra-index-url ...")`.
@@ -33,9 +33,9 @@
 #' To choose one of several GPUs, set `CUDA_VISIBLE_DEVICES` before Keras loads:
 #' `Sys.setenv(CUDA_VISIBLE_DEVICES = "1")` is the second GPU. `use_backend(gpu = FALSE)` hides all.
 #' With `keras$mixed_precision$set_dtype_policy("mixed_float16")`, called before the model is built,
-#' layers compute with 16-bit numbers, which is faster on recent GPUs. The options `kerasfit.plan` and
-#' `kerasfit.kernels` need not be changed: what kerasfit replaces for speed on CPUs is not used on
-#' GPUs.
+#' layers compute with 16-bit numbers, which is faster on recent GPUs. The options `kerasfit.plan`
+#' and `kerasfit.kernels` need not be changed: what kerasfit replaces for speed on CPUs is not used
+#' on GPUs.
 #'
 #' Arrays stay in the GPU's memory during a run if they take at most half of what is free (with
 #' TensorFlow: at most 2 GB). Larger ones are copied to it batch by batch.

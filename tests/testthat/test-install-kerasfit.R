@@ -35,3 +35,17 @@ test_that("install_kerasfit() adds to an existing environment and rejects unknow
   expect_null(installed(TRUE, "mine")$create)
   expect_error(install_kerasfit(backend = "abacus"), class = "kerasfit_error_argument")
 })
+
+test_that("install_kerasfit() installs packages for GPUs, where a backend has them", {
+  skip_if_not(Sys.info()[["sysname"]] == "Linux")
+  calls <- installed(FALSE, "mine", c("tensorflow", "jax"), device = "gpu")
+  expect_true(all(c("tensorflow[and-cuda]>=2.17", "jax[cuda12]>=0.5.3") %in% calls$install[[2]]))
+  expect_error(install_kerasfit(device = "abacus"), class = "kerasfit_error_argument")
+})
+
+test_that("packages for GPUs that a system lacks are an error that says what to do", {
+  expect_null(check_gpu_packages(c("jax", "torch", "tensorflow"), "Linux"))
+  expect_null(check_gpu_packages("torch", "Darwin"))
+  expect_error(check_gpu_packages("jax", "Darwin"), "WSL2", class = "kerasfit_error_argument")
+  expect_error(check_gpu_packages("torch", "Windows"), "--extra-index-url", fixed = TRUE)
+})
