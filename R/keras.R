@@ -40,6 +40,29 @@ import_core <- function(module, python, convert = FALSE) {
   tryCatch(import(), error = abort_loading)
 }
 
+#' Import a module of the core whose functions are looked up once
+#'
+#' reticulate reads a function's signature each time that it is looked up, which takes a tenth of
+#' the time of [predict()] for one sample.
+#' @noRd
+import_core_functions <- function(module, python) {
+  imported <- import_core(module, python)
+  attr(imported, "functions") <- new.env()
+  class(imported) <- c("kerasfit_core", class(imported))
+  imported
+}
+
+#' @export
+`$.kerasfit_core` <- function(x, name) {
+  known <- attr(x, "functions")
+  part <- known[[name]]
+  if (is.null(part)) {
+    part <- NextMethod()
+    if (is.function(part)) assign(name, part, known)
+  }
+  part
+}
+
 import_keras <- function(python) {
   keras <- import_core("kerasfit.bridges.keras", python, convert = TRUE)
   class(keras) <- c("kerasfit_keras", class(keras))

@@ -44,7 +44,9 @@ console_writer <- function() {
       if (!is.null(bar)) bar <<- do.call(begin_bar, begun)
     }
   )
-  bridge$writer(lapply(lapply(functions, ignoring_errors), reticulate::r_to_py, convert = TRUE))
+  # one function for all, because making a Python function of an R function takes long
+  write <- ignoring_errors(function(name, ...) functions[[name]](...))
+  bridge$writer(reticulate::r_to_py(write, convert = TRUE), as.list(names(functions)))
 }
 
 #' Make a function that writes output ignore errors in doing so, except time limits

@@ -9,10 +9,10 @@ bridge <- NULL
   namespace <- topenv()
   python <- system.file("python", package = pkgname, lib.loc = libname)
   delayedAssign("keras", import_keras(python), assign.env = namespace)
-  delayedAssign("core", import_core("kerasfit", python), assign.env = namespace)
+  delayedAssign("core", import_core_functions("kerasfit", python), assign.env = namespace)
   delayedAssign(
     "bridge",
-    import_core("kerasfit.bridges.reticulate", python),
+    import_core_functions("kerasfit.bridges.reticulate", python),
     assign.env = namespace
   )
   setHook("reticulate.onPyInit", function(...) try(load_torch_library(python), silent = TRUE))

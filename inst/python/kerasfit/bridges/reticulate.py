@@ -71,9 +71,12 @@ __all__ = [
 ]
 
 
-def writer(functions: dict[str, Callable]) -> SimpleNamespace:
-    """Return a progress writer made of R functions; its function ``printed`` gets what Python prints."""
-    return SimpleNamespace(**functions)
+def writer(write: Callable, methods: list[str]) -> SimpleNamespace:
+    """Return a progress writer whose methods call an R function with the method's name.
+
+    The method ``printed`` gets what Python prints.
+    """
+    return SimpleNamespace(**{name: functools.partial(write, name) for name in methods})
 
 
 def session(get_state: Callable, set_state: Callable) -> SimpleNamespace:

@@ -40,6 +40,8 @@ class WeightReader(ModelReader):
         DataError
             If weights are negative, unless a loss is defined by the user.
         """
+        if sample_weight is None:
+            return None
         weights = self._convert_weights(label, sample_weight, y)
         losses = [loss for loss in keras.tree.flatten(getattr(self.model, "loss", None)) if loss is not None]
         if losses and all(map(keras_private.is_of_keras, losses)) and not has_own_steps(self.model):

@@ -167,7 +167,7 @@ class BaseEngine(Generic[StepT]):
 
     def cached_trait(self, find: Callable[[keras.Model], Any]) -> Any:
         """Return ``find(model)``, cached until Keras discards its functions for the model's steps."""
-        functions = self.model.train_function, self.model.test_function
+        functions = self.model.train_function, self.model.test_function, self.model.predict_function
         if not any(functions):
             return find(self.model)
         if self._traits[0] != functions:

@@ -17,6 +17,7 @@ from kerasfit.runtime.memory import aligned_empty, elements_around, is_aligned
 from kerasfit.sources import Rows, RowStream
 from kerasfit.tensors import aligned_copy, pack_batch, to_backend
 
+SMALL = 2**16  # bytes: JAX copies smaller arrays faster as arguments of a program than before it
 LARGE = 2**20  # bytes: smaller arrays are copied to aligned memory, which needs a simpler program
 
 
@@ -86,7 +87,9 @@ class Chunks:
                 return None if leaf is None else leaf[begin : begin + length]
 
             data = padded(keras.tree.map_structure(part, self._x), length)
-            self._at = begin, pack_batch((keras.tree.map_structure(to_device_aligned, data),))
+            if any(leaf is not None and leaf.nbytes >= SMALL for leaf in keras.tree.flatten(data)):
+                data = keras.tree.map_structure(to_device_aligned, data)
+            self._at = begin, pack_batch((data,))
         return self._at[1]
 
 

@@ -69,7 +69,7 @@ class JaxEngine(BaseEngine[Steps]):
     def choose_plan(self) -> str:
         if not self._compiles:
             return "step"
-        return "step" if on_cpu() and layer_traits.is_convolutional(self.model) else "loop"
+        return "step" if on_cpu() and self.cached_trait(layer_traits.is_convolutional) else "loop"
 
     @property
     def _compiles(self) -> bool:
