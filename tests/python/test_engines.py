@@ -41,6 +41,20 @@ def test_tensorflow_compiles_loops_with_xla_but_not_around_convolutions(monkeypa
     assert chosen(models.dense, run_eagerly=True) == "step"
 
 
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_generator_may_yield_lists_of_inputs_in_one_call_and_tuples_in_the_next(plan):
+    first, second = keras.Input((5,)), keras.Input((5,))
+    model = keras.Model([first, second], layers.Dense(1)(layers.Subtract()([first, second])))
+    model.compile("sgd", "mse")
+    x, y = models.numbers(5), models.numbers(1)
+    arguments = {"verbose": 0, "plan": plan}
+    for kind in (list, tuple, list):
+        kerasfit.fit(model, iter([(kind([x, -x]), y)]), **arguments)
+        kerasfit.evaluate(model, iter([(kind([x, -x]), y)]), **arguments)
+        outputs = kerasfit.predict(model, iter([(kind([x, -x]),)]), **arguments)
+        np.testing.assert_allclose(outputs, model.predict([x, -x], verbose=0), rtol=1e-5, atol=1e-6)
+
+
 @on_tensorflow
 def test_an_embedding_of_unchecked_indices_is_not_compiled_with_xla():
     model = keras.Sequential(

@@ -41,8 +41,8 @@ def sized_batch(data: Any, size: int | None) -> Any:
 
 
 def types(spec: Any) -> tuple:
-    """The types and shapes in specs, as a key of a cache of traces."""
-    return tuple(
+    """The structure, types and shapes of specs, as a key of a cache of traces."""
+    leaves = tuple(
         (
             path,
             spec
@@ -51,6 +51,7 @@ def types(spec: Any) -> tuple:
         )
         for path, spec in keras.tree.flatten_with_path(spec)
     )
+    return repr(keras.tree.map_structure(lambda _: 0, spec)), *leaves  # a list is not a tuple
 
 
 def rows_signature(spec: Any) -> list:
