@@ -47,6 +47,8 @@ NOT_IN_KEYS = frozenset(
     predict_function steps_per_execution unrolled_steps_per_execution _eval_epoch_iterator _jax_state
     _jax_state_synced _trainable_variables_indices _exclude_from_weight_decay_cache output_name
     output_names _resolved_output_names _torch_params _parameters _modules _buffers get_build_config
+    _trainable_variable_shardings _non_trainable_variable_shardings _optimizer_variable_shardings
+    _metrics_variable_shardings
     """.split()  # noqa: SIM905
 )
 # what compile() adds to a model, which predictions do not read
