@@ -115,9 +115,16 @@ def source_of(
     if kind in ENDLESS:
         verb = "steps" if name in ("evaluated", "predicted") else "steps_per_epoch"
         by_source[verb] = c.of(f"{name} steps", [3, 1, 5])
+        without_partial_executions(case, by_source[verb])
     if kind == "PyDataset, workers" and case.for_keras:
         kind = "PyDataset"  # with workers, Keras begins each pass with the second batch
     return (ITERATORS[kind](parts, size),), by_source
+
+
+def without_partial_executions(case: Case, steps: int) -> None:
+    """Run single steps if these are no whole number of executions: Keras runs whole ones, so more steps."""
+    if steps % case.model.steps_per_execution:
+        case.model.steps_per_execution = 1
 
 
 class Watcher(keras.callbacks.Callback):
@@ -184,8 +191,7 @@ def arguments_of(c: Choices, case: Case) -> tuple[tuple, dict[str, Any], Watcher
         arguments |= c.of("steps", {"None": {}, **{str(n): {"steps_per_epoch": n} for n in (2, 1)}}, 0.8)
     validated = validation(c, case, len(data) > 1)
     for steps in (arguments.get("steps_per_epoch", 0), validated.get("validation_steps", 0)):
-        if steps % case.model.steps_per_execution:
-            case.model.steps_per_execution = 1  # Keras runs whole executions, and so more steps
+        without_partial_executions(case, steps)
     heard, watcher = callbacks(c, case, bool(validated))
     arguments |= validated
     if heard:
