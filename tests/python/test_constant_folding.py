@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 if keras.backend.backend() != "torch":
     pytest.skip("about PyTorch", allow_module_level=True)
 
-from kerasfit.engines.torch.graph_capture import Recorder  # noqa: E402
+from kerasfit.engines.torch.recorder import Recorder  # noqa: E402
 
 
 def recorded(function, *inputs):
@@ -18,7 +18,7 @@ def recorded(function, *inputs):
     with torch.no_grad(), recorder:
         outputs = function(*inputs)
     program = recorder.program([outputs])
-    names = [str(node.target) for node in recorder._graph.nodes if node.op == "call_function"]
+    names = [str(node.target) for node in recorder._graph.nodes if node.op.startswith("call")]
     return lambda *args: program(*args)[0], names
 
 

@@ -36,6 +36,7 @@ OTHERS = {
     "_getframe",
     "_pytree",
     "_schema",
+    "_C",
     "_cdata",
     "_replace",
     "_local_scalar_dense",

@@ -7,11 +7,24 @@ from typing import Any
 import torch
 from torch.fx import Graph, Node
 
-OPERATION = type(torch.ops.aten.detach.default)
+ATEN = torch.ops.aten
+OPERATION = type(ATEN.detach.default)
+VALUE = "value"  # the key in a node's meta, if its value is known
+LARGEST = 2**20  # bytes of a constant
+
+# operations whose result depends only on the shape and type of their first argument
+SAME_FOR_ALL_VALUES = {
+    ATEN.ones_like.default,
+    ATEN.zeros_like.default,
+    ATEN.full_like.default,
+    ATEN.new_zeros.default,
+    ATEN.new_ones.default,
+    ATEN.new_full.default,
+}
 
 
 def fold_constants(graph: Graph, constants: torch.nn.Module) -> None:
-    """Replace operations of a graph whose inputs are all constants by their results.
+    """Replace operations of a graph by their results, if all inputs are constants or the value is known.
 
     ``constants`` holds the constants as buffers, and gets the results. What an operation writes into is no
     constant, nor is what shares its memory, or a random number.
@@ -23,10 +36,11 @@ def fold_constants(graph: Graph, constants: torch.nn.Module) -> None:
             continue
         if node.op == "get_attr":
             values[node] = getattr(constants, node.target)
-        elif is_pure(node) and all(node_input in values for node_input in node.all_input_nodes):
-            args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
-            value = node.target(*args, **kwargs)
-            if isinstance(value, torch.Tensor):
+        elif VALUE in node.meta or (is_pure(node) and all(one in values for one in node.all_input_nodes)):
+            if (value := node.meta.get(VALUE)) is None:
+                args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
+                value = node.target(*args, **kwargs)
+            if isinstance(value, torch.Tensor) and value.nbytes <= LARGEST:
                 name = f"folded_{len(values)}"
                 constants.register_buffer(name, value.detach())
                 with graph.inserting_before(node):

@@ -27,12 +27,11 @@ from kerasfit.engines.engine import (
 from kerasfit.engines.torch.graph_capture import (
     Recorded,
     State,
-    Tensors,
     copy_of,
     random_modules,
-    tensors_in,
 )
 from kerasfit.engines.torch.kernels import torch_kernels
+from kerasfit.engines.torch.recorder import Tensors, tensors_in
 from kerasfit.sources import IteratorSource, RowStream, Source, Stream
 from kerasfit.tensors import pack_batch, to_backend, to_numpy, with_leaves
 from kerasfit.variables import all_variables
