@@ -16,6 +16,11 @@ from kerasfit.engines.shared_programs import forget_shared_programs
 # A shell that starts the tests in the background makes them, and their child processes, ignore interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+if keras.backend.backend() == "torch":
+    from kerasfit.engines.torch.engine import RECORDING_PAYS_AFTER
+
+    RECORDING_PAYS_AFTER.update(train=0, test=0, predict=0)  # the few steps of most tests are recorded too
+
 # clear_session() collects garbage, which takes half a second with the million objects of the libraries.
 gc.freeze()
 

@@ -822,20 +822,6 @@ def test_values_not_computed_by_torch_are_not_recorded_as_constants(kind):
 
 
 @on_torch
-@pytest.mark.skipif(models.KERAS == (3, 9), reason="Keras 3.9 looks at the values of classes")
-def test_long_steps_are_recorded_when_that_pays():
-    model, x, y = models.convolution()
-    engine = engine_for(model)
-
-    def fit(epochs):
-        kerasfit.fit(model, x, y, batch_size=len(x), epochs=epochs, verbose=0)
-        return engine.step("train").recorded.replays
-
-    assert not fit(100)
-    assert fit(3)
-
-
-@on_torch
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_images_keep_their_memory_layout(dimensions):
     class Seen(layers.Layer):
@@ -893,3 +879,26 @@ def test_one_cycle_counts_the_steps_of_each_execution():
     cycle = kerasfit.OneCycle(0.1)
     kerasfit.fit(model, x, y, epochs=2, batch_size=10, callbacks=[cycle, record], verbose=0)
     np.testing.assert_allclose(seen, [cycle.rate(step) for step in (0, 3, 6, 7, 10, 13)], rtol=1e-5)
+
+
+@on_torch
+@pytest.mark.parametrize(("epochs", "recorded"), [(3, False), (4, True)])
+def test_steps_are_recorded_if_enough_of_them_are_planned(monkeypatch, epochs, recorded):
+    monkeypatch.setattr(engine_module, "RECORDING_PAYS_AFTER", {"train": 16, "test": 100, "predict": 100})
+    model, x, y = models.dense()
+    kerasfit.fit(model, x, y, batch_size=16, epochs=epochs, validation_data=(x, y), verbose=0)
+    step = engine_for(model).step("train").recorded
+    assert step.replays is recorded
+    assert len(step._recordings) == recorded  # not for the smaller last batch
+    assert not engine_for(model).step("test").recorded.replays
+
+
+@on_torch
+def test_steps_are_recorded_after_as_many_calls_of_models_that_are_alike(monkeypatch):
+    monkeypatch.setattr(engine_module, "RECORDING_PAYS_AFTER", {"train": 16, "test": 100, "predict": 100})
+    replays = []
+    for _ in range(5):  # the second model is the first that counts for others
+        model, x, y = models.dense()
+        kerasfit.fit(model, x, y, batch_size=14, verbose=0)
+        replays.append(engine_for(model).step("train").recorded.replays)
+    assert replays == [False, False, False, False, True]

@@ -14,7 +14,7 @@ import pytest
 from keras import layers, losses, metrics, optimizers, regularizers
 
 import kerasfit
-from kerasfit import keras_private, layer_traits
+from kerasfit import keras_private
 from kerasfit.engines import engine_for, shared_programs
 from kerasfit.engines.model_key import model_key
 from kerasfit.engines.shared_programs import forget_shared_programs
@@ -298,8 +298,6 @@ def traces(model):
 @pytest.mark.parametrize("name", ["activation", "convolution", "recurrent", "wiring", "loss weights"])
 def test_a_second_model_of_the_same_kind_is_trained_with_the_programs_of_the_first(name, monkeypatch):
     make, argument, _ = PAIRS[name]
-    if BACKEND == "torch":
-        monkeypatch.setattr(layer_traits, "recording_pays_after", lambda model: 0)
     first, expected = outcome(name, make, argument)
     if BACKEND == "torch":
         monkeypatch.delattr(graph_capture().Recorded, "_record")  # recording again would be an error

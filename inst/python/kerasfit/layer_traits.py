@@ -98,15 +98,6 @@ def xla_pays_after(model: keras.Model) -> int:
     return 1000 if model.count_params() > 50_000 else 5000
 
 
-def recording_pays_after(model: keras.Model) -> int:
-    """Return the number of steps after which recording a step has saved its time, with PyTorch.
-
-    Recording costs as much as several steps, and saves little of a long one.
-    """
-    attends = any("Attention" in type(layer).__name__ for layer in all_layers(model))
-    return 100 if has_long_steps(model) or (attends and model.count_params() > 50_000) else 0
-
-
 def has_long_steps(model: keras.Model) -> bool:
     """Whether a model has convolutions or recurrent layers."""
     recurrent = (keras.layers.RNN, keras.layers.Bidirectional)

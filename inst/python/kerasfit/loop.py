@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,6 +49,7 @@ class Training:
     monitors: Monitors
     backup: Backup | None = None
     options: ExecutionOptions = DEFAULTS
+    validation_options: ExecutionOptions = DEFAULTS
 
     def run(self) -> None:
         """Train all epochs and record them in the history, resuming from a checkpoint if there is one.
@@ -96,7 +97,7 @@ class Training:
         while epochs and not model.stop_training:
             interrupts.check()
             resumed = found if found and found.position.is_within_epoch and epochs[0] == first else None
-            self.options = replace(self.options, planned_steps=len(epochs) * (self.stream.steps or 0))
+            self._plan(epochs)
             with error_context(epoch=epochs[0], history=self.history):
                 if not (done := self._unobserved_epochs(epochs)):
                     logs = self._epoch(epochs[0], resumed)
@@ -134,6 +135,15 @@ class Training:
             self.callbacks.epoch_begin(epoch)
             self._end_epoch(epoch, logs, seconds / len(logs_of_each))
         return logs_of_each
+
+    def _plan(self, epochs: Sequence[int]) -> None:
+        """Note the number of steps in the epochs to come, for training and for validation."""
+        self.options = replace(self.options, planned_steps=len(epochs) * (self.stream.steps or 0))
+        if self.validation:
+            stream, schedule = self.validation.stream, self.validation.schedule
+            self.validation_options = ExecutionOptions(
+                planned_steps=sum(map(schedule.due, epochs)) * (stream.steps or 0)
+            )
 
     def _epoch(self, epoch: int, resumed: StoredRun | None) -> Logs | None:
         """Train one epoch, from its beginning or from a position within it.
@@ -200,7 +210,7 @@ class Training:
         if self.backup:
             self.backup.before_validation(epoch, logs, hooks=self.callbacks.has_phase_hooks("test"))
         with timing.part("validation"):
-            val_logs = evaluate(self.engine, stream, self.callbacks)
+            val_logs = evaluate(self.engine, stream, self.callbacks, options=self.validation_options)
         return {f"val_{name}": value for name, value in val_logs.items()}
 
 
@@ -209,14 +219,16 @@ def evaluate(
     stream: Stream,
     callbacks: CallbackList,
     progress: Progress | None = None,
+    options: ExecutionOptions | None = None,
 ) -> Logs:
     """Return loss and metrics over one pass of a stream."""
+    options = options or ExecutionOptions(planned_steps=stream.steps or 0)
     engine.model.stop_evaluating = False
     callbacks.begin("test")
     engine.reset_metrics()
     stream.begin_epoch(new_pass=True)
     with ended_if_interrupted("test", engine, callbacks):
-        step_logs = run_steps("test", engine.evaluate, stream, engine, callbacks, progress)
+        step_logs = run_steps("test", engine.evaluate, stream, engine, callbacks, progress, options=options)
     if not stream.taken:
         warnings.warn("The data ended: there is no batch to evaluate on.", stacklevel=2)
     elif not engine.model.stop_evaluating:

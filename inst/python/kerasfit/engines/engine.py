@@ -33,7 +33,8 @@ class ExecutionOptions:
         Whether a step on a batch from an iterator may still be running while the next batch is made, and when
         the execution returns. The logs returned are then those of an earlier step.
     planned_steps
-        The number of training steps from the beginning of this epoch to the end of training, if known.
+        The number of such steps from the beginning of this pass to the end of training, or of the evaluation;
+        0 if it is not known.
     """
 
     halt_on_nan: bool = False

@@ -12,6 +12,7 @@ KEPT = 32  # sets of programs: those of one kind of step, for all models with on
 KEPT_BYTES = 200_000_000  # of variables that programs keep in memory
 
 _kept: OrderedDict[Hashable, Any] = OrderedDict()
+_seen: set[Hashable] = set()
 
 
 def shared_programs(key: Hashable, make: Callable[[], T]) -> T:
@@ -27,6 +28,17 @@ def shared_programs(key: Hashable, make: Callable[[], T]) -> T:
     return _kept[key] if key in _kept else make()
 
 
+def is_first(kind: Hashable) -> bool:
+    """Whether this is the first call with a kind of model: models with equal keys must be of the same kind.
+
+    A kind is found faster than a key, which is not needed if there was no such model before.
+    """
+    was_seen = kind in _seen
+    _seen.add(kind)
+    return not was_seen
+
+
 def forget_shared_programs() -> None:
     """Make later models compile programs of their own."""
     _kept.clear()
+    _seen.clear()

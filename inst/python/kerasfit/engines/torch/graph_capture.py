@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import keras
@@ -14,11 +15,19 @@ from kerasfit import keras_private
 from kerasfit.devices import device_type
 from kerasfit.engines.attributes import Attributes
 from kerasfit.engines.model_key import model_key
-from kerasfit.engines.shared_programs import shared_programs
+from kerasfit.engines.shared_programs import is_first, shared_programs
 from kerasfit.engines.torch.recorder import EscapeDetector, Recorder, Tensors, tensors_in
 from kerasfit.variables import step_variables
 
 RECORDINGS = 64  # of a function, each for one shape of data; then all are discarded and made again
+
+
+@dataclass
+class SharedRecordings:
+    """The recordings of all models with the same key, and their calls without one, by the data's shapes."""
+
+    recordings: dict[tuple, Recording | None] = field(default_factory=dict)
+    calls: Counter[tuple] = field(default_factory=Counter)
 
 
 class Recorded:
@@ -42,8 +51,8 @@ class Recorded:
     options
         What a recording depends on besides the model and the data.
     after
-        The number of calls with a shape of data before one is recorded, because recording takes time. This
-        does not change the results.
+        The number of calls with a shape of data before one is recorded, because recording takes time; calls
+        of other models with an equal key count too. This does not change the results.
     """
 
     def __init__(
@@ -59,14 +68,15 @@ class Recorded:
         self._function = function
         self._options = options
         self._after = after
-        self._calls: Counter[tuple] = Counter()
+        self._calls: Counter[tuple] = Counter()  # without a recording, since attributes have changed
         self._variables: list[keras.Variable] = []
         self._recordings: dict[tuple, Recording | None] = {}
-        self._shared: dict[tuple, Recording | None] = {}  # the same, of all models with the same key
+        self._shared = SharedRecordings()
         self._values: Tensors = []  # of the variables, since check_attributes()
         self._attributes: Attributes | None = None  # at the time of the recordings
         self._is_of_keras = False  # at the time of the recordings
-        self._has_changed = False  # then the attributes are noted only when a recording is due
+        self._has_changed = False  # whether attributes have changed after they were noted
+        self._is_first: bool | None = None  # whether there was no model like this one before
 
     def check_attributes(self) -> None:
         """Discard all recordings if attributes of the model's parts have changed since."""
@@ -76,7 +86,7 @@ class Recorded:
         self._attributes = None
         self._has_changed = True
         self._recordings.clear()
-        self._calls.clear()
+        self._calls = Counter()
         self._after = max(1, 2 * self._after)
         if self._is_of_keras and not keras_private.consists_of_keras(self.model):
             self._after = sys.maxsize  # a user's function may have side effects
@@ -86,15 +96,18 @@ class Recorded:
         self.check_attributes()
         return self.run(data)
 
-    def run(self, data: Any, *, is_own: bool = True) -> Any:
+    def run(self, data: Any, *, is_own: bool = True, planned: int = 0) -> Any:
         """Call the function or replay its recording, after ``check_attributes()``.
 
-        If it writes into its data, it gets a copy, unless the data belong to this call (``is_own``).
+        If it writes into its data, it gets a copy, unless the data belong to this call (``is_own``). If
+        at least ``after`` calls with data of this shape are ``planned``, it is recorded at once.
         """
         leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
-        return self.run_leaves(leaves, lambda: data, is_own=is_own)
+        return self.run_leaves(leaves, lambda: data, is_own=is_own, planned=planned)
 
-    def run_leaves(self, leaves: Tensors, structured: Callable[[], Any], *, is_own: bool) -> Any:
+    def run_leaves(
+        self, leaves: Tensors, structured: Callable[[], Any], *, is_own: bool, planned: int = 0
+    ) -> Any:
         """Do what ``run`` does for the tensors of the data; ``structured`` returns the data."""
         key = key_of(leaves)
         recording = self._recordings.get(key)
@@ -110,14 +123,14 @@ class Recorded:
         if key in self._recordings:  # not recordable
             return self._function(data)
         if self._attributes is None:
-            if self._has_changed and self._calls[key] < self._after:
+            if self._is_alone() and not self._pays(key, planned):
                 self._calls[key] += 1
                 return self._function(data)
             self._note_model()
-        if (shared_key := self._shared_key(data)) in self._shared:
-            self._recordings[key] = self._shared[shared_key]
+        if (shared_key := self._shared_key(data)) in self._shared.recordings:
+            self._recordings[key] = self._shared.recordings[shared_key]
             return self.run(data)
-        if self._calls[key] < self._after:
+        if not self._pays(key, planned):
             self._calls[key] += 1
             return self._function(data)
         if len(self._recordings) == RECORDINGS:
@@ -126,6 +139,17 @@ class Recorded:
         outputs, self._recordings[key] = self._record(data)
         self._share(data, self._recordings[key])
         return outputs
+
+    def _is_alone(self) -> bool:
+        """Whether no other model can have recordings for this one: none was like it, or it has changed."""
+        if self._is_first is None:
+            shapes = tuple(tuple(variable.shape) for variable in step_variables(self.model, self._kind))
+            self._is_first = is_first((self._kind, shapes))
+        return self._is_first or self._has_changed
+
+    def _pays(self, key: tuple, planned: int) -> bool:
+        """Whether recording a call pays. What is planned does not count if attributes change on the way."""
+        return max(self._calls[key], 0 if self._has_changed else planned) >= self._after
 
     @property
     def replays(self) -> bool:
@@ -142,9 +166,12 @@ class Recorded:
         self._variables = step_variables(self.model, self._kind)
         self._attributes = Attributes(self.model)
         self._is_of_keras = keras_private.consists_of_keras(self.model)
-        self._shared = {}
+        self._shared = SharedRecordings()
         if (key := model_key(self.model, self._kind)) is not None:
-            self._shared = shared_programs((key, self._kind, *self._options, *settings()), dict)
+            self._shared = shared_programs((key, self._kind, *self._options, *settings()), SharedRecordings)
+        if not self._has_changed:
+            self._shared.calls.update(self._calls)
+            self._calls = self._shared.calls
 
     def _shared_key(self, data: Any) -> tuple:
         """A key of the data's shapes and structure: the names of inputs may differ between models."""
@@ -152,9 +179,10 @@ class Recorded:
         return paths, key_of(tensors_in(data))
 
     def _share(self, data: Any, recording: Recording | None) -> None:
-        if len(self._shared) == RECORDINGS:
-            self._shared.clear()
-        self._shared[self._shared_key(data)] = recording
+        recordings = self._shared.recordings
+        if len(recordings) == RECORDINGS:
+            recordings.clear()
+        recordings[self._shared_key(data)] = recording
 
     def _record(self, data: Any) -> tuple[Any, Recording | None]:
         recorder = Recorder([variable.value for variable in self._variables], tensors_in(data))
