@@ -23,10 +23,18 @@ evaluate.default <- function(object, ...) {
 
 #' @rdname evaluate
 #' @rawNamespace S3method(generics::evaluate, keras.src.trainers.trainer.Trainer)
-#' @inheritParams fit.keras.src.trainers.trainer.Trainer
-#' @param y Targets, as for [fit()].
+#' @param x Inputs, as for [fit()][fit.keras.src.trainers.trainer.Trainer].
+#' @param y Targets, as for [fit()][fit.keras.src.trainers.trainer.Trainer].
+#' @param batch_size Number of samples in each step, for arrays only. If `NULL`: the batch size in
+#'   the shape of the model's input, if it has one (of a Sequential model, only if a layer is
+#'   stateful); otherwise the size that gives `steps` steps; otherwise 32.
 #' @param sample_weight Weights of the samples for the loss and the weighted metrics.
 #' @param steps Number of steps to evaluate; if `NULL`, one pass over the data.
+#' @param callbacks A callback or a list of callbacks, as for
+#'   [fit()][fit.keras.src.trainers.trainer.Trainer]. Only the hooks for evaluation are called:
+#'   `on_test_begin`, `on_test_batch_end` and so on.
+#' @param verbose `0`: silent. `1`: a progress bar and a line with the results. `2`: only the line.
+#'   `"auto"`: 2 in knitr and on a distributed worker, otherwise 1.
 #' @export
 evaluate.keras.src.trainers.trainer.Trainer <- function(
   object,

@@ -1,10 +1,17 @@
 #' Predict with a Keras model
 #'
-#' @inheritParams fit.keras.src.trainers.trainer.Trainer
 #' @param object A Keras model, which need not be compiled.
 #' @param x Inputs, as for [fit()][fit.keras.src.trainers.trainer.Trainer].
 #' @param ... Must be empty: arguments after `x` must be named.
+#' @param batch_size Number of samples in each step, for arrays only. If `NULL`: the batch size in
+#'   the shape of the model's input, if it has one (of a Sequential model, only if a layer is
+#'   stateful); otherwise the size that gives `steps` steps; otherwise 32.
 #' @param steps Number of steps to predict; if `NULL`, one pass over the data.
+#' @param callbacks A callback or a list of callbacks, as for
+#'   [fit()][fit.keras.src.trainers.trainer.Trainer]. Only the hooks for prediction are called:
+#'   `on_predict_begin`, `on_predict_batch_end` and so on.
+#' @param verbose `0` or `2`: silent. `1`: a progress bar. `"auto"`: 2 in knitr and on a distributed
+#'   worker, otherwise 1.
 #' @return An array with the samples along the first dimension. For a classifier, a matrix with a
 #'   row for each sample and a column for each class, in the order of the levels. For several
 #'   outputs, a list of arrays.
