@@ -53,6 +53,19 @@
 #'   kerasfit's own settings for compiled programs.
 #' * `TF_CONFIG`, `WORLD_SIZE` (not set): set by launchers of distributed training; then
 #'   `verbose = "auto"` prints a line for each epoch and no bar.
+#' * `CUDA_VISIBLE_DEVICES`, `JAX_PLATFORMS`, `KERAS_TORCH_DEVICE` (not set): the devices that a
+#'   backend may use. [use_backend()] with the argument `gpu` sets or unsets them.
+#' * `TORCHINDUCTOR_CACHE_DIR` (not set): a folder of PyTorch. kerasfit removes the empty folder
+#'   that PyTorch creates when it loads, but never one that you name here.
+#'
+#' kerasfit also reads these:
+#'
+#' * `DISPLAY`, `WAYLAND_DISPLAY`: whether a browser can be opened, on Linux.
+#' * `NOT_CRAN`: with `true`, examples may start Python.
+#' * `_R_CHECK_PACKAGE_NAME_`: set by `R CMD check`; no compiled programs are stored then.
+#'
+#' [kerasfit_sitrep()] also reports the variables for threads (`OMP_NUM_THREADS` and others),
+#' `XLA_FLAGS` and `RETICULATE_PYTHON`.
 #'
 #' @keywords internal
 #' @importFrom rlang %||%
