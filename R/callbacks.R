@@ -245,7 +245,8 @@ callback_tensorboard <- function(
     "TensorBoard",
     as.list(environment()),
     whole = c("histogram_freq", "update_freq", "profile_batch", "embeddings_freq"),
-    paths = "log_dir"
+    paths = "log_dir",
+    lists = "embeddings_metadata"
   )
 }
 
@@ -270,7 +271,7 @@ callback_remote_monitor <- function(
   headers = NULL,
   send_as_json = FALSE
 ) {
-  keras_callback("RemoteMonitor", as.list(environment()))
+  keras_callback("RemoteMonitor", as.list(environment()), lists = "headers")
 }
 
 #' @rdname callbacks

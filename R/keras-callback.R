@@ -3,8 +3,8 @@
 #' Arguments left at their defaults are not passed on, since an older Keras may not know them.
 #' @param class The name of the class in `module`.
 #' @param arguments A named list with the arguments of the calling function.
-#' @param whole,paths,numbers Names of arguments that must be whole numbers, paths, or numbers whose
-#'   default is NULL. Any other argument must have the type of its default.
+#' @param whole,paths,numbers,lists Names of arguments that must be whole numbers, paths, or numbers
+#'   or named lists whose default is NULL. Any other argument must have the type of its default.
 #' @param ... Further arguments for the class, which are not checked.
 #' @param defaults The defaults of the calling function's arguments.
 #' @noRd
@@ -14,6 +14,7 @@ keras_callback <- function(
   whole = character(),
   paths = character(),
   numbers = character(),
+  lists = character(),
   module = keras$callbacks,
   ...,
   defaults = formals(rlang::caller_fn()),
@@ -31,6 +32,7 @@ keras_callback <- function(
   types[names(defaults) %in% whole] <- "whole"
   types[names(defaults) %in% paths] <- "path"
   types[names(defaults) %in% numbers] <- "numeric"
+  types[names(defaults) %in% lists] <- "list"
   set <- names(defaults)[is_set]
   check <- function(value, name, type) callback_argument(value, name, type, call)
   arguments <- Map(check, arguments[set], set, types[set])
@@ -71,7 +73,7 @@ core_callbacks <- function() {
 }
 
 #' Check an argument of a callback and convert it to what the Python class expects
-#' @param type "whole", "path", or the class of the argument's default.
+#' @param type "whole", "path", "list", or the class of the argument's default.
 #' @noRd
 callback_argument <- function(value, name, type, call) {
   choices <- list(mode = c("auto", "min", "max"), learning_rate = c("stored", "model"))[[name]]
@@ -86,14 +88,21 @@ callback_argument <- function(value, name, type, call) {
   if (reticulate::is_py_object(value) || (!is.null(words) && rlang::is_string(value, words))) {
     return(value)
   }
+  if (name == "embeddings_metadata" && rlang::is_string(value)) {
+    return(value) # Keras accepts one file for all layers too
+  }
   is_number <- is.numeric(value) && length(value) == 1 && !is.na(value)
   counts <- if (name == "profile_batch") 1:2 else 1L
+  minimum <- switch(name, steps = 2, every = , save_freq = , update_freq = 1, 0)
   expected <- switch(
     type,
-    whole = if (!is_whole(value) || !length(value) %in% counts) "a whole number",
+    whole = if (!is_whole(value) || !length(value) %in% counts || any(value < minimum)) {
+      sprintf("a whole number, %d or more", minimum)
+    },
     path = if (!rlang::is_string(value)) {
       paste("the path of a", if (endsWith(name, "dir")) "folder" else "file")
     },
+    list = if (!is.list(value) || !rlang::is_named(value)) "a named list",
     numeric = if (!is_number) "a number",
     character = if (!rlang::is_string(value)) "a string",
     logical = if (!rlang::is_bool(value)) "TRUE or FALSE"

@@ -141,6 +141,7 @@ def test_setting_rates_is_an_error_if_the_optimizer_has_a_schedule():
         (lambda: kerasfit.OneCycle("high"), "`max_lr` must be a number above 0"),
         (lambda: kerasfit.OneCycle(0.1, warmup=1), "`warmup` must be a number at least 0 and below 1"),
         (lambda: kerasfit.ProgressStyle(metrics=[1]), "`metrics` must be names"),
+        (lambda: kerasfit.ProgressStyle(metrics=3), "`metrics` must be names of metrics, not 3"),
         (lambda: kerasfit.ProgressStyle(every=0), "`every` must be"),
     ],
 )

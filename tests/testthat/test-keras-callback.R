@@ -5,11 +5,11 @@ test_that("invalid arguments of callbacks are errors that name the argument", {
     error <- expect_error(code, message, fixed = TRUE, class = "kerasfit_error_argument")
     expect_identical(error$argument, argument)
   }
-  for (patience in list(NA, "3", c(1, 2), NULL, 1.5, -Inf)) {
+  for (patience in list(NA, "3", c(1, 2), NULL, 1.5, -3, -Inf)) {
     refused(
       callback_early_stopping(patience = patience),
       "patience",
-      "`patience` must be a whole number, not "
+      "`patience` must be a whole number, 0 or more, not "
     )
   }
   refused(
@@ -50,7 +50,29 @@ test_that("invalid arguments of callbacks are errors that name the argument", {
   refused(
     callback_model_checkpoint("a.keras", save_freq = "batch"),
     "save_freq",
-    "`save_freq` must be \"epoch\" or a whole number, not \"batch\"."
+    "`save_freq` must be \"epoch\" or a whole number, 1 or more, not \"batch\"."
+  )
+  refused(
+    callback_model_checkpoint("a.keras", save_freq = 0),
+    "save_freq",
+    "`save_freq` must be \"epoch\" or a whole number, 1 or more, not 0."
+  )
+  for (headers in list(3, c(a = "b"), list("b"))) {
+    refused(
+      callback_remote_monitor(headers = headers),
+      "headers",
+      "`headers` must be a named list, not "
+    )
+  }
+  refused(
+    callback_tensorboard(embeddings_metadata = 3),
+    "embeddings_metadata",
+    "`embeddings_metadata` must be a named list, not 3."
+  )
+  refused(
+    callback_progress(metrics = 3),
+    "metrics",
+    "`metrics` must be names of metrics, not 3."
   )
   refused(callback_model_checkpoint(), "filepath", "`filepath` must be given.")
   refused(callback_learning_rate_scheduler(), "schedule", "`schedule` must be given.")

@@ -27,7 +27,8 @@ class ProgressStyle(keras.callbacks.Callback):
     def __init__(self, metrics: list[str] | None = None, digits: int = 4, every: int = 1, bar: bool = True):
         super().__init__()
         names = [metrics] if isinstance(metrics, str) else metrics
-        if names is not None and not all(isinstance(name, str) for name in names):
+        is_list = isinstance(names, (list, tuple))
+        if names is not None and not (is_list and all(isinstance(name, str) for name in names)):
             raise ArgumentError("metrics", f"`metrics` must be names of metrics, not {describe(metrics)}.")
         self.metrics = names
         self.digits = arguments.whole_number("digits", digits, minimum=0)
