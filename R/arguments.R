@@ -58,33 +58,43 @@ execution_arguments <- function(call) {
 #' How the core runs steps: an option instead of an argument, since results are right without it
 #' @noRd
 plan_to_core <- function(call) {
-  scalar_to_core(getOption("kerasfit.plan", default = "auto"), "kerasfit.plan", call)
+  plan <- getOption("kerasfit.plan", default = "auto")
+  if (!rlang::is_string(plan)) {
+    message <- sprintf(
+      "`%s` must be a string, not %s.",
+      option_label("kerasfit.plan"),
+      describe(plan)
+    )
+    abort_argument("kerasfit.plan", message, call)
+  }
+  scalar_to_core(plan, "kerasfit.plan", call)
 }
 
 #' Whether faster functions may replace Keras's: an option, to find out whether they cause a problem
 #' @noRd
 kernels_to_core <- function(call) {
   wanted <- !tolower(Sys.getenv("KERASFIT_KERNELS")) %in% c("0", "false", "no", "off")
-  kernels <- getOption("kerasfit.kernels", default = wanted)
-  if (!rlang::is_bool(kernels)) {
-    message <- sprintf(
-      "`options(kerasfit.kernels = )` must be TRUE or FALSE, not %s.",
-      describe(kernels)
-    )
-    abort_argument("kerasfit.kernels", message, call)
-  }
-  kernels
+  logical_option("kerasfit.kernels", wanted, call)
 }
 
 #' Whether data may contain missing and infinite values: an option, since few models can use them
 #' @noRd
-allow_missing_to_core <- function(call) {
-  scalar_to_core(
-    getOption("kerasfit.allow_missing", default = FALSE),
-    "kerasfit.allow_missing",
-    call
-  )
+allow_missing_to_core <- function(call) logical_option("kerasfit.allow_missing", FALSE, call)
+
+#' The value of an option that must be TRUE or FALSE
+#' @noRd
+logical_option <- function(name, default, call) {
+  value <- getOption(name, default = default)
+  if (!rlang::is_bool(value)) {
+    message <- sprintf("`%s` must be TRUE or FALSE, not %s.", option_label(name), describe(value))
+    abort_argument(name, message, call)
+  }
+  value
 }
+
+#' How errors name an option: as it is written in code
+#' @noRd
+option_label <- function(name) sprintf("options(%s = )", name)
 
 #' Convert the path of a file or folder, after checking that Python can open it under the same name
 #' @noRd

@@ -69,12 +69,19 @@ user_call <- function(generic) {
 }
 
 #' Check that a value is one of some strings
+#' @param label What the error calls the argument.
 #' @return The value.
 #' @noRd
-check_choice <- function(value, choices, argument = "backend", call = rlang::caller_call()) {
+check_choice <- function(
+  value,
+  choices,
+  argument = "backend",
+  call = rlang::caller_call(),
+  label = argument
+) {
   if (!rlang::is_string(value, choices)) {
     choices <- toString(dQuote(choices, FALSE))
-    message <- sprintf("`%s` must be one of %s, not %s.", argument, choices, describe(value))
+    message <- sprintf("`%s` must be one of %s, not %s.", label, choices, describe(value))
     abort_argument(argument, message, call)
   }
   value

@@ -327,7 +327,8 @@ fit.keras.src.trainers.trainer.Trainer <- function(
     getOption("kerasfit.interrupt", default = "auto"),
     c("auto", "return", "error"),
     "kerasfit.interrupt",
-    call
+    call,
+    option_label("kerasfit.interrupt")
   )
   end_interrupted_loop()
   extra <- check_dots(..., call = call)

@@ -49,14 +49,20 @@ error_context <- function(error) {
 #' The message, kind and fields of an error that the core raised
 #' @noRd
 core_error <- function(error, context) {
+  reason <- python_string(error$reason)
+  argument <- python_string(error$argument)
+  if (identical(argument, "plan")) {
+    argument <- "kerasfit.plan" # an option in R
+    reason <- sub("plan", option_label(argument), reason, fixed = TRUE)
+  }
   list(
     message = c(
-      python_string(error$reason),
+      reason,
       i = python_string(error$hint),
       i = if (context$in_function) context$where
     ),
     kind = python_string(error$kind),
-    argument = python_string(error$argument)
+    argument = argument
   )
 }
 

@@ -36,6 +36,27 @@ test_that("options(kerasfit.kernels = FALSE) or KERASFIT_KERNELS=0 turns faster 
   )
 })
 
+test_that("errors about options name them as they are written in code", {
+  values <- list(
+    kerasfit.plan = "fast",
+    kerasfit.plan = NA,
+    kerasfit.kernels = NA,
+    kerasfit.allow_missing = "yes",
+    kerasfit.interrupt = "wait"
+  )
+  for (i in seq_along(values)) {
+    withr::with_options(values[i], {
+      error <- expect_error(
+        fit(classifier(), iris_x, iris_y, verbose = 0),
+        sprintf("`options(%s = )` must be ", names(values)[i]),
+        fixed = TRUE,
+        class = "kerasfit_error_argument"
+      )
+    })
+    expect_identical(error$argument, names(values)[i])
+  }
+})
+
 test_that("class weights by code can be a list or a vector", {
   y <- as.integer(iris_y) - 1L
   by_sample <- weights_after(classifier(), iris_x, y, sample_weight = c(1, 5, 2)[y + 1])

@@ -197,7 +197,8 @@ test_that("options(kerasfit.interrupt = \"error\") raises R's interrupt with the
   withr::local_options(kerasfit.interrupt = "wait")
   expect_error(
     fit(classifier(), iris_x, iris_y),
-    "`kerasfit.interrupt` must be one of \"auto\", \"return\", \"error\"",
+    "`options(kerasfit.interrupt = )` must be one of \"auto\", \"return\", \"error\"",
+    fixed = TRUE,
     class = "kerasfit_error_argument"
   )
 })

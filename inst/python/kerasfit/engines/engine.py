@@ -132,11 +132,7 @@ class BaseEngine(Generic[StepT]):
         """Set how steps are run: one of ``plans``, or "auto" to choose by model and device."""
         if plan not in ("auto", *self.plans):
             known = ", ".join(f'"{name}"' for name in ("auto", *self.plans))
-            raise ArgumentError(
-                "plan",
-                f'`plan` must be one of {known} with this backend, not "{plan}".',
-                "In R it is options(kerasfit.plan = ).",
-            )
+            raise ArgumentError("plan", f'`plan` must be one of {known} with this backend, not "{plan}".')
         self.plan_is_chosen = plan == "auto"
         if self.model.run_eagerly:
             self.plan = "step"
