@@ -1,6 +1,6 @@
 """The training loop behind the R package kerasfit, for Keras 3 models on any backend.
 
-Each module imports only from those below it:
+Each module imports only from those below it, or to its right on the same line:
 
 ``bridges``         convert R values to numpy, pandas and plain Python values
 ``fit``, ``evaluate``  ``fit()``, ``evaluate()`` and ``predict()``, with ``fit_data`` and ``nesting``
@@ -10,14 +10,14 @@ Each module imports only from those below it:
 ``checkpoint``      saves a run to a folder and resumes it, also in another process
 ``checks``          check models and data before a run, and explain errors about shapes
 ``callbacks``       calls the callbacks of a run, and defines kerasfit's own
-``engines``         run the steps: a folder for each backend, and ``kernels`` for XLA
+``engines``         run the steps: a folder for each backend, and ``kernels``, faster operations for CPUs
 ``sources``         make batches, from arrays, datasets and iterators
 ``data``            converts data frames, factors and arrays to a model's inputs, targets and weights
 ``arguments``, ``messages``  check scalar arguments, and describe values in errors
 ``error_context``   the user's function, the epoch and the batch of an exception
 ``history``, ``logs``, ``timing``, ``interrupts``, ``output``  record, time and stop a run; standard output
 ``random_seed``     seeds all random generators
-``model_traits``, ``layer_traits``  properties of a model that decide how it is run
+``layer_traits``, ``model_traits``  properties of a model that decide how it is run
 ``devices``         the devices on which the backend computes
 ``tensors``, ``variables``, ``keras_private``, ``object_origin``  helpers for Keras models and tensors
 ``errors``          exception classes

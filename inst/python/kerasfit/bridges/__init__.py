@@ -1,6 +1,7 @@
 """Connects the core to R: converts R values, and has the functions that the R package calls.
 
-Other modules know R only as the host of Python (``interrupts``) and as the language of hints in errors.
+Other modules know R only as the host of Python (its interrupts and its random generator), as the language of
+some functions, and as the language of names and hints in errors.
 ``reticulate`` is for R sessions that embed Python, ``rpy2`` for Python processes that embed R.
 """
 
@@ -16,7 +17,7 @@ __all__ = ["accepting_r"]
 
 
 def accepting_r(function: Callable) -> Callable:
-    """Decorate a function of the core to accept R values too, which Python has through rpy2."""
+    """Decorate a function of the core to also accept R values, which rpy2 represents as Python objects."""
     names = list(inspect.signature(function).parameters)
 
     @functools.wraps(function)

@@ -2,7 +2,7 @@
 
 TensorFlow writes messages about CPU features and missing GPUs to the process's standard error while it loads,
 some of them before it reads its log level (``TF_CPP_MIN_LOG_LEVEL``). They are shown if the user has set that
-variable to less than 3.
+variable to anything but 3.
 
 Loading creates half a million objects, nearly all of which stay. Python's repeated garbage collections of
 them take a quarter of the time, and free nothing.
@@ -44,9 +44,9 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def no_collection() -> Iterator[None]:
-    """Collect no garbage in the block; later collections skip the objects that then exist.
+    """Turn off garbage collection in the block, and exempt the objects at its end from later collections.
 
-    Those are only modules, unless Keras was loaded before; then this does nothing.
+    Does nothing if Keras was loaded before.
     """
     if "keras" in sys.modules or not gc.isenabled():
         yield
