@@ -1,6 +1,6 @@
 """Kernels: faster implementations of operations that are slow on CPUs.
 
-They give the backend's results, except TensorFlow's dropout, which draws other random numbers.
+They give the backend's results, except TensorFlow's dropout, which draws different random numbers.
 
 Kernels replace functions of Keras's backend while a step is traced for XLA on a CPU, or runs with PyTorch on
 a CPU. For inputs that it does not support, a kernel calls the original function. A step that cannot be traced
