@@ -3,18 +3,31 @@
 #' Trains a compiled model for a number of epochs and returns the history of the training. The model
 #' itself is changed in place.
 #'
-#' @section Forms of data:
+#' @section Accepted data:
 #' `x` and `y` may be vectors, matrices, arrays, factors, data frames, sparse matrices, tensors, or
 #' lists of these for models with several inputs or outputs. The samples are along the first
 #' dimension. A named list goes to the inputs or outputs of these names. If the outputs of a model
 #' were given as a named list, `list(price = keras$layers$Dense(1L)(x))`, the names are those of the
 #' list; otherwise they are the names of the layers.
 #'
+#' @section Other kinds of data:
+#' An array of numpy that is mapped from a file is read batch by batch. Arrays may have more than
+#' 2^31 elements, and up to that many rows. 64-bit integers of the package bit64 are accepted as
+#' numbers here and in all other arguments. A table of the package arrow is converted by
+#' `as.data.frame()`. Ragged tensors are accepted in the batches of datasets and generators with the
+#' TensorFlow backend.
+#'
+#' Your data are never changed. Layers, losses and metrics that modify their arguments modify a copy
+#' of the batch, which no other step sees. This holds for `x`, `y`, weights, validation data and the
+#' arrays that generators and datasets yield. It does not hold for models with their own `fit()` or
+#' `evaluate()` method, which get the data themselves.
+#'
 #' @section Classes and levels:
 #' A factor as `y` is used as integer codes counted from 0: the first level is class 0. With the
 #' loss `"categorical_crossentropy"` it is one-hot encoded, with one column for each level. As an
-#' input, a factor is its codes where the input has an integer type or feeds an embedding, and its
-#' labels where the input has the type "string"; for other inputs it is an error.
+#' input, a factor is converted to its codes where the input has an integer type or feeds an
+#' embedding, and to its labels where the input has the type "string"; for any other input it is an
+#' error.
 #'
 #' The names in `class_weight` are levels of `y`, or class codes:
 #' * If all names are levels, classes that are not named have weight 1. For a logical `y` the levels
@@ -29,7 +42,7 @@
 #'
 #' Levels are matched by name. A model remembers the levels of the factors, both targets and inputs,
 #' and the columns of the data frames that it was first trained on. A later factor with fewer
-#' levels, or with the levels in another order, is coded with the training levels, whether it is
+#' levels, or with the levels in another order, is encoded with the training levels, whether it is
 #' given to `fit()`, [evaluate()] or `predict()` or as validation data. A value at any other level
 #' is an error. To train with other levels, create a new model.
 #'
@@ -117,7 +130,7 @@
 #' [set_random_seed()] makes initial weights, the order of the samples and dropout repeatable. How
 #' steps are compiled depends on the model, the device and the number of steps, never on time, so
 #' training with a seed repeats exactly. With TensorFlow, dropout compiled by XLA on CPUs draws
-#' other random numbers than in Keras.
+#' different random numbers from Keras's.
 #'
 #' @section Speed:
 #' kerasfit runs many steps in one compiled call, unless a callback of yours needs each batch.
@@ -145,18 +158,6 @@
 #' The training loop is kerasfit's own. It gives the same results as Keras's: the same steps,
 #' metrics and callbacks in the same order. A model class with its own `fit` (or `evaluate`,
 #' `make_train_function`, `make_test_function`) in Python is trained with that.
-#'
-#' @section Other kinds of data:
-#' An array of numpy that is mapped from a file is read batch by batch. Arrays may have more than
-#' 2^31 elements, and up to that many rows. 64-bit integers of the package bit64 are accepted as
-#' numbers here and in all other arguments. A table of the package arrow is converted by
-#' `as.data.frame()`. Ragged tensors are accepted in the batches of datasets and generators with the
-#' TensorFlow backend.
-#'
-#' Your data are never changed. Layers, losses and metrics that modify their arguments modify a copy
-#' of the batch, which no other step sees. This holds for `x`, `y`, weights, validation data and the
-#' arrays that generators and datasets yield. It does not hold for models with their own `fit()` or
-#' `evaluate()` method, which get the data themselves.
 #'
 #' @param object A compiled Keras model.
 #' @param x Inputs: a vector, matrix, array (also with a class, such as a time series, a table or
@@ -197,14 +198,14 @@
 #'   [compile()][compile.keras.src.trainers.trainer.Trainer] as `weighted_metrics`.
 #' @param initial_epoch The first epoch to train, to continue an earlier run.
 #' @param steps_per_epoch Number of steps in each epoch. If `NULL`, an epoch is one pass over the
-#'   data. Required for data that never end; the next epoch continues where the last one stopped.
-#'   -1: until the data end.
+#'   data. If given, each epoch continues where the previous one stopped. Required for data that
+#'   never end. -1: until the data end.
 #' @param validation_steps Number of steps in each validation; if `NULL`, one pass over the
 #'   validation data. Each validation starts at the beginning of arrays and datasets.
 #' @param validation_batch_size Number of samples in each validation step; defaults to `batch_size`.
 #'   For arrays only.
-#' @param validation_freq How often to validate: every `validation_freq` epochs, or at the epochs in
-#'   a vector of length two or more or in a list.
+#' @param validation_freq How often to validate: every `validation_freq` epochs, or after the epochs
+#'   given in a vector of length two or more, or in a list, such as `list(5)`.
 #' @param verbose 0: silent. 1: a progress bar and a line for each epoch. 2: a line for each epoch.
 #'   "auto": 2 in knitr and on a distributed worker, otherwise 1.
 #' @param view_metrics Whether to show the metrics during training, with progress and a stop button.
