@@ -13,7 +13,7 @@
 #' again for that event when the run continues; a callback interrupted at a batch is not.
 #'
 #' The state is deleted at the end of a run that started without a stored state, or that continued
-#' from one, made at least one step and ended normally. If one of your callbacks fails at the end of
+#' from one, ran at least one step and ended normally. If one of your callbacks fails at the end of
 #' training, the state is kept.
 #'
 #' @section What must stay the same:
@@ -22,11 +22,11 @@
 #' may be larger, but not smaller than the epoch of the state. To use another learning rate, set
 #' `learning_rate = "model"`. The initial weights may differ, since the weights come from the state.
 #'
-#' Arrays continue exactly, also in the middle of an epoch. So do a `keras$utils$PyDataset`, a
-#' `tf.data.Dataset` that does not shuffle, and R functions that start from the beginning in a new
-#' session: the batches of the epoch so far are made again and dropped. Anything that a generator
-#' keeps elsewhere, such as its position in a file, it must find again itself. A dataset that
-#' shuffles has another order after the restart.
+#' Arrays resume exactly, even in the middle of an epoch. So do a `keras$utils$PyDataset`, a
+#' `tf.data.Dataset` that does not shuffle, and an R function that starts from the beginning in a
+#' new session: its batches of the epoch so far are generated again and discarded. A generator must
+#' restore by itself any state that it keeps elsewhere, such as its position in a file. A dataset
+#' that shuffles has a different order after the restart.
 #'
 #' @section What is stored:
 #' The variables of the model, optimizer and metrics; the random generators of the backend, numpy,

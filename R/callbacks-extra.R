@@ -25,9 +25,9 @@ callback_max_time <- function(seconds) {
 #' Find a learning rate
 #'
 #' The learning rate range test: the learning rate grows exponentially with each step, from `min_lr`
-#' to `max_lr`. Training ends after `steps` steps, or when the smoothed loss is four times its
-#' minimum or not finite. The model and its optimizer are then restored. `plot()` shows the loss by
-#' learning rate: a good rate is one where the loss falls fast, well before it rises.
+#' to `max_lr`. Training ends after `steps` steps, or when the smoothed loss exceeds four times its
+#' minimum or is not finite. The model and its optimizer are then restored. `plot()` shows the loss
+#' by learning rate: a good rate is one where the loss falls fast, well before it rises.
 #'
 #' @param min_lr,max_lr The first and the last learning rate.
 #' @param steps The maximum number of steps. Give `fit()` enough `epochs` for them.

@@ -1,6 +1,6 @@
-#' Callbacks of Keras
+#' Keras's callbacks
 #'
-#' Code that runs during training, passed to the argument `callbacks` of
+#' Callbacks are code that runs during training. Pass them to the argument `callbacks` of
 #' [fit()][fit.keras.src.trainers.trainer.Trainer], alone or in a list. These are Keras's own
 #' callbacks. Whole numbers are written as usual in R (`patience = 3`), and epochs count from 1.
 #'

@@ -2,8 +2,8 @@
 
 #' Show the metrics of histories as an htmlwidget
 #'
-#' It is drawn by plotly: of the charting libraries that come as R packages, it is maintained, shows
-#' the values of all curves under the pointer, and handles missing values.
+#' It is drawn by plotly, which is available as an R package, is maintained, shows the values of all
+#' curves under the pointer, and handles missing values.
 #' @param live The state of training in progress, see inst/htmlwidgets/kerasfitMetrics.js.
 #' @noRd
 metrics_widget <- function(histories = list(), metrics = NULL, log = FALSE, live = NULL, ...) {

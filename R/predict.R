@@ -20,7 +20,7 @@
 #'   with extra rows if all layers of the model are Keras's own and compute the output of a sample
 #'   from that sample alone; you get the outputs of your rows only. Other models, for example with
 #'   batch normalization in training mode or their own `predict_step()`, get each batch unchanged.
-#'   kerasfit keeps only few compiled programs for these.
+#'   kerasfit keeps only a few compiled programs for these.
 #' @examplesIf kerasfit:::has_keras()
 #' x <- as.matrix(iris[1:4])
 #' model <- keras$Sequential(list(keras$layers$Dense(3L, activation = "softmax")))

@@ -18,12 +18,12 @@
 #' A backend uses the first GPU that it finds, and the CPU if it finds none. [kerasfit_sitrep()]
 #' lists the devices that it has found. No other change to your code is needed.
 #'
-#' * **NVIDIA, on Linux** (and in Windows's Linux subsystem, WSL2): the driver must be installed,
-#'   and the packages of the backend must be those for CUDA. Call `use_backend("jax", gpu = TRUE)`
-#'   before Keras loads, and reticulate installs them; or install them permanently with
-#'   `install_kerasfit(backend = "jax", device = "gpu")`. The declarations for reticulate are
-#'   `py_require("jax[cuda12]")`, `py_require("tensorflow[and-cuda]")` and `py_require("torch")`,
-#'   whose package for Linux includes CUDA.
+#' * **NVIDIA, on Linux** (and in the Windows Subsystem for Linux, WSL2): the driver must be
+#'   installed, and the packages of the backend must be those for CUDA. Call
+#'   `use_backend("jax", gpu = TRUE)` before Keras loads, and reticulate installs them; or install
+#'   them permanently with `install_kerasfit(backend = "jax", device = "gpu")`. The declarations for
+#'   reticulate are `py_require("jax[cuda12]")`, `py_require("tensorflow[and-cuda]")` and
+#'   `py_require("torch")`, whose package for Linux includes CUDA.
 #' * **NVIDIA, on Windows**: with PyTorch only. Install `torch` from the index that the page "Start
 #'   locally" of pytorch.org names for your version of CUDA:
 #'   `install_kerasfit(backend = "torch", pip_options = "--extra-index-url ...")`.
@@ -44,9 +44,9 @@
 #' Programs that TensorFlow and JAX compile are kept for the next session in the folder
 #' `kerasfit-programs`, which kerasfit creates in `tools::R_user_dir("kerasfit", "cache")`. To
 #' create it in another folder, set `options(kerasfit.cache = )` or the environment variable
-#' `KERASFIT_CACHE` before Keras loads; `options(kerasfit.cache = FALSE)` turns this off. Versions
-#' of JAX before 0.6 have faults in running stored programs, so with them training steps are always
-#' compiled again.
+#' `KERASFIT_CACHE` before Keras loads; `options(kerasfit.cache = FALSE)` turns this off. JAX before
+#' 0.6 runs stored programs incorrectly, so with these versions training steps are always compiled
+#' again.
 #'
 #' When Keras loads, kerasfit deletes programs that were not used for 60 days, damaged ones, and the
 #' least recently used ones beyond 500 MB. It never deletes anything else: no files outside
@@ -55,7 +55,7 @@
 #'
 #' A compiled program is code that will run. Therefore the folder is not used if users other than
 #' you can write to it or to its parent, if it belongs to another user, if it is a link, or if a
-#' file has its name. `fit()`, [evaluate()] or
+#' file, not a folder, has that name. `fit()`, [evaluate()] or
 #' [predict()][predict.keras.src.trainers.trainer.Trainer] then warn once and compile without the
 #' folder. Windows has no such permissions, so they are not checked there.
 #'
