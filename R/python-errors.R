@@ -84,7 +84,7 @@ user_error <- function(error, raised, context) {
   if (length(own_class)) {
     explanation <- from_core(bridge$explain(error))
     # where a function calls itself, the inner call has added this already
-    is_repeated <- !is.null(where) && endsWith(explanation, where)
+    is_repeated <- !is.null(where) && endsWith(tolower(explanation), tolower(where))
     return(list(
       message = c(explanation, i = if (!is_repeated) where),
       kind = sub("^kerasfit_error_", "", own_class[[1]]),
@@ -94,10 +94,17 @@ user_error <- function(error, raised, context) {
   parent <- original_r_error(raised)
   hint <- if (grepl("^in the (loss|metric)", context$component)) tensors_hint(parent)
   list(
-    message = c(where %||% "In one of your functions.", i = hint),
+    message = c(sprintf("An error occurred %s.", user_place(context)), i = hint),
     kind = "user",
     parent = parent
   )
+}
+
+#' Where an error of the user's code occurred: "in the generator `x`, epoch 2, batch 5"
+#' @noRd
+user_place <- function(context) {
+  known <- context$component
+  if (context$in_function) known else toString(c("in one of your functions", known[nzchar(known)]))
 }
 
 #' Whether a Python exception is an R error, or was raised by Keras because of one

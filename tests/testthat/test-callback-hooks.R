@@ -118,7 +118,7 @@ test_that("functions named after hooks are a callback with epochs and batches co
       callbacks = list(on_epoch_end = function(epoch, logs) stop("no disk")),
       verbose = 0
     ),
-    "In `on_epoch_end\\(\\)` of `callbacks`, epoch 1.*no disk",
+    "in `on_epoch_end\\(\\)` of `callbacks`, epoch 1.*no disk",
     class = "kerasfit_error_user"
   )
 })

@@ -48,7 +48,7 @@ test_that("an error in the user's function keeps its message and has location an
   }
   error <- expect_error(
     fit(classifier(), failing, steps_per_epoch = 5, epochs = 3, verbose = 0),
-    "In the generator `x`, epoch 2, batch 3.*the file is gone",
+    "An error occurred in the generator `x`, epoch 2, batch 3.*the file is gone",
     class = "kerasfit_error_user"
   )
   expect_identical(error$call[[1]], quote(fit))
@@ -63,14 +63,14 @@ test_that("an error in the user's function keeps its message and has location an
   })
   error <- expect_error(
     fit(classifier(), iris_x, iris_y, epochs = 5, callbacks = callback, verbose = 0),
-    "In `on_epoch_end\\(\\)` of the callback LambdaCallback, epoch 3.*no disk",
+    "in `on_epoch_end\\(\\)` of the callback LambdaCallback, epoch 3.*no disk",
     class = "kerasfit_error_user"
   )
   expect_length(error$history$metrics$loss, 2)
   loss <- function(y_true, y_pred) stop("no idea")
   expect_error(
     fit(classifier(loss = loss, metrics = NULL), iris_x, iris_y, verbose = 0),
-    "In the loss `loss`, epoch 1, batch 1.*no idea",
+    "in the loss `loss`, epoch 1, batch 1.*no idea",
     class = "kerasfit_error_user"
   )
 })
