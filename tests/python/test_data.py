@@ -801,7 +801,7 @@ def test_targets_are_not_broadcast_over_outputs_of_another_shape():
 
 def test_fractions_are_not_indices():
     model = matrix_model(units=3, activation="softmax", loss="sparse_categorical_crossentropy")
-    with pytest.raises(DataError, match=r"`y` has the value 0\.5: indices are whole"):
+    with pytest.raises(DataError, match=r"`y` has the value 0\.5: indices must be whole"):
         kerasfit.fit(model, FRAME, np.repeat([0.5, 1], SAMPLES // 2), verbose=0)
 
 
@@ -952,5 +952,5 @@ def test_negative_weights_are_for_custom_losses_only():
         lambda: kerasfit.fit(model, ROWS, ROWS[:, :1], sample_weight=weights, verbose=0),
         lambda: kerasfit.fit(model, iter([(ROWS, ROWS[:, :1], weights)]), verbose=0),
     ):
-        with pytest.raises(DataError, match="negative values: weights are 0 or more"):
+        with pytest.raises(DataError, match="negative values: weights must be 0 or more"):
             call()

@@ -56,7 +56,7 @@ def test_new_levels_are_an_error_that_suggests_a_new_model():
     other = FACTOR.rename_categories([*"abd"])
     for data in ((ROWS, other), (iter([(ROWS, other)]),)):
         with pytest.raises(
-            DataError, match=r"has a level d that the training data did not have.* make a new model"
+            DataError, match=r"has a level d that the training data did not have.* create a new model"
         ):
             kerasfit.fit(model, *data, verbose=0)
 

@@ -121,7 +121,7 @@ class View:
     def close(self) -> None:
         """Set the status "failed" if ``fit()`` returned before training began."""
         if self._status == "starting":
-            self.end("failed", "Training did not begin: fit() has said why.")
+            self.end("failed", "Training did not begin: see the error from fit().")
             if self.writing:
                 self._write()
 

@@ -62,10 +62,12 @@ def data_from_r(label: str, value: Any) -> Any:
         return sparse_from_r(value)
     if classes & TIMES:
         raise refused(
-            label, value, "Give numbers, for example `as.numeric()` of it, on a scale that suits training."
+            label,
+            value,
+            "Convert it to numbers on a scale suitable for training, for example with `as.numeric()`.",
         )
     if value.typeof == ri.RTYPES.CPLXSXP:
-        raise refused(label, value, "Give numbers, for example `Mod()` of it.")
+        raise refused(label, value, "Convert it to numbers, for example with `Mod()`.")
     if "integer64" in classes:
         return data_from_r(label, doubles_of_integer64(value))
     if is_object(value):
@@ -75,7 +77,8 @@ def data_from_r(label: str, value: Any) -> Any:
             raise refused(
                 label,
                 value,
-                "Give an ordinary vector, matrix or array, as `as.matrix()` or `as.numeric()` may make it.",
+                "Convert it to a vector, matrix or array, for example with `as.matrix()` or `as.numeric()`, "
+                "or to a list of these.",
             )
         return data_from_r(label, plain)
     if isinstance(value, ri.ListSexpVector):

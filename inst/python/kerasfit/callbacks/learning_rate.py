@@ -171,6 +171,6 @@ def check_rate_is_settable(model: keras.Model) -> None:
     if keras_private.has_rate_schedule(model):
         raise ArgumentError(
             "callbacks",
-            "`callbacks` has one that sets the learning rate, but the optimizer follows a schedule.",
+            "A callback in `callbacks` sets the learning rate, but the optimizer follows a schedule.",
             "Compile the model with a number as the learning rate.",
         )

@@ -77,7 +77,8 @@ class StoredRun:
     def _check_rates(self) -> None:
         """Raise an ``ArgumentError`` if the learning rate was changed.
 
-        Valid are the run's first rate, the saved one, and one that a run of this process left in the model.
+        The valid rates are the run's first, the saved one, and one that a run of this process left in the
+        model.
         """
         stored, rates = self.state["learning_rates"], self.run.rates
         if rates not in (stored["first"], stored["now"], _final_rates.get(self.run.model)):
@@ -85,7 +86,8 @@ class StoredRun:
             raise ArgumentError(
                 "callbacks",
                 f"The learning rate is {now}, but {then} in {self.file}.",
-                'To continue with the learning rate of the model, give the backup learning_rate = "model".',
+                "To continue with the learning rate of the model, use "
+                '`callback_backup_and_restore(folder, learning_rate = "model")`.',
             )
         self.run.rates = stored["first"]
 
@@ -121,7 +123,7 @@ class StoredRun:
         self._set_random_states(state["random"])
 
     def _draw_again(self, stream: BatchStream, there: dict[str, Any]) -> None:
-        """Draw the batch again that had been drawn ahead, if any."""
+        """Draw again the batch that had been drawn ahead, if any."""
         if there["before_draw"]:
             self._set_random_states(there["before_draw"])
             stream.peek()

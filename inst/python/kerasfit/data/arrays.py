@@ -116,8 +116,8 @@ def ragged(label: str, where: str) -> DataError:
     return DataError(
         label,
         f"`{label}` is a ragged tensor, with rows of different lengths, which cannot be used {where}.",
-        "Pad its rows, for example with zeros by its `to_tensor()`, and mask the padding in the model. With "
-        "the backend tensorflow, the batches of a dataset may be ragged.",
+        "Pad its rows, for example with zeros, by `to_tensor()`, and mask the padding in the model. With the "
+        "backend tensorflow, the batches of a dataset may be ragged.",
     )
 
 

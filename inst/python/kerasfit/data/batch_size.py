@@ -23,17 +23,18 @@ def batch_size_of_model(model: keras.Model, given: int | None) -> int | None:
 
 
 def needs_whole_batches(model: keras.Model) -> bool:
-    """Whether a batch of another size than the model's would fail, or change the results for its samples."""
+    """Whether a batch of a size other than the model's would fail, or change the results for its samples."""
     return not layer_traits.layers_separate_rows(model)
 
 
 def check_batch_size(label: str, given: int | None, size: int) -> None:
-    """Raise an ``ArgumentError`` for another batch size than the model's."""
+    """Raise an ``ArgumentError`` for a batch size other than the model's."""
     if given not in (None, size):
         raise ArgumentError(
             label,
-            f"`{label}` is {given}, but the model takes batches of {size}, as its input says.",
-            f"Leave out `{label}`, or make the model with an input that has no batch size.",
+            f"`{label}` is {given}, but the model takes batches of {size}, because its input has that batch "
+            "size.",
+            f"Leave out `{label}`, or create the model with an input that has no batch size.",
         )
 
 
@@ -56,6 +57,6 @@ def check_batch(label: str, x: Any, size: int) -> None:
             raise DataError(
                 name,
                 f"`{name}` has {samples} sample{'s' * (samples != 1)}, "
-                f"but the model takes batches of {size}, as its input says.",
+                f"but the model takes batches of {size}, because its input has that batch size.",
                 f"Each batch, also the last one, must have {size} samples.",
             )

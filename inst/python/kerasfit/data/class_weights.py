@@ -275,5 +275,7 @@ def class_codes(label: str, y: Any, is_codes: Callable[[np.ndarray], bool]) -> n
             )
         y = y.argmax(axis=-1) if y.shape[-1] != 1 else y[..., 0]
     if y.dtype.kind == "f" and not np.array_equal(y, np.floor(y)):
-        raise DataError(label, f"`{label}` needs classes as targets: `y` is not whole numbers.")
+        raise DataError(
+            label, f"`{label}` needs classes as targets: the values of `y` are not whole numbers."
+        )
     return y.astype(np.int64)

@@ -208,7 +208,7 @@ def check_range(label: str, indices: Any, count: int, owner: str, *, is_input: b
     low, high = indices.min(), indices.max()
     if indices.dtype.kind == "f" and np.isfinite([low, high]).all() and (parts := indices % 1).any():
         raise DataError(
-            label, f"`{label}` has the value {indices[parts != 0][0]:g}: indices are whole numbers."
+            label, f"`{label}` has the value {indices[parts != 0][0]:g}: indices must be whole numbers."
         )
     if low < 0 or high >= count:
         wrong = low if low < 0 else high

@@ -108,5 +108,5 @@ def with_training_levels(label: str, factor: pd.Categorical, levels: list) -> pd
         If it has values at other levels.
     """
     about = f"`{label}` has {{}} that the training data did not have: the levels are {{}}."
-    hint = "A model keeps the levels that it was first trained on. To use others, make a new model."
+    hint = "A model keeps the levels that it was first trained on. To use others, create a new model."
     return recode(levels, factor, label, about, hint)

@@ -123,7 +123,7 @@ def list_of_samples_error(label: str, arrays: Sequence[np.ndarray]) -> DataError
         )
     else:
         what = "arrays of different dimensions"
-        hint = "Give them equal dimensions, images by `keras$ops$image$resize()`, sequences by padding."
+        hint = "Give them equal dimensions: resize images with `keras$ops$image$resize()`, and pad sequences."
     reason = f"`{label}` is a list of {len(arrays)} {what}, but the model takes one array, samples first."
     return DataError(label, reason, hint)
 

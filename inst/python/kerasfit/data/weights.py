@@ -120,7 +120,7 @@ def check_not_negative(label: str, weights: Any) -> None:
     if isinstance(weights, np.ndarray) and weights.dtype.kind in "fi" and (count := int((weights < 0).sum())):
         raise DataError(
             label,
-            f"`{label}` has {count} negative value{'s' * (count > 1)}: weights are 0 or more.",
+            f"`{label}` has {count} negative value{'s' * (count > 1)}: weights must be 0 or more.",
             "To use negative weights, give `compile()` a loss of your own.",
         )
 

@@ -124,13 +124,17 @@ def warn_if_refused(backend: str) -> None:
     if reason := _refusals.pop(backend, None):
         warnings.warn(
             f"Compiled programs are not kept for the next session: {reason} "
-            "options(kerasfit.cache = ), or the environment variable KERASFIT_CACHE, names another folder.",
+            "To choose another folder, set options(kerasfit.cache = ) or the environment variable "
+            "KERASFIT_CACHE.",
             stacklevel=2,
         )
 
 
 def usage(backend: str) -> dict[str, Any]:
-    """The folder, the number and the bytes of all compiled programs, and why it has none of this backend."""
+    """Return the folder, number and total size of the compiled programs.
+
+    Also the reason if those of this backend are not kept.
+    """
     sizes = [info.st_size for _, info in programs()]
     return {
         "folder": None if _folder is None else str(_folder),

@@ -119,7 +119,7 @@ def warn_once(name: str) -> None:
         _warned.add(name)
         warnings.warn(
             f"Keras {keras.__version__} has changed its function {name}, for which kerasfit has a faster "
-            "one. Keras's own is used instead. options(kerasfit.kernels = FALSE), or the "
-            "environment variable KERASFIT_KERNELS=0, uses Keras's own functions only, without this warning.",
+            "one. Keras's own is used instead. To use only Keras's own functions, without this warning, set "
+            "options(kerasfit.kernels = FALSE) or the environment variable KERASFIT_KERNELS=0.",
             stacklevel=3,
         )
