@@ -45,7 +45,10 @@ def is_distributed(model: keras.Model) -> bool:
 
 
 def has_replicas(strategy: Any) -> bool:
-    """Whether variables are replicated, if only once: code for a single device cannot update them."""
+    """Whether variables belong to a distribution strategy, even one with a single replica.
+
+    Code for a single device cannot update them.
+    """
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf

@@ -25,8 +25,8 @@ def on_cpu() -> bool:
 def fits_on_device(size: int) -> bool:
     """Whether data of ``size`` bytes may stay on the device for a run.
 
-    On a CPU, data use the arrays' own memory or little more, so all do. On other devices, data may take half
-    of the free memory.
+    On a CPU, data use the arrays' own memory or little more, so all data fit. On other devices, data may take
+    half of the free memory.
     """
     if on_cpu():
         return True

@@ -30,7 +30,7 @@ class KerasfitError(Exception):
 
 
 class ArgumentError(KerasfitError, ValueError):
-    """The value of an argument is invalid, or does not go with the other arguments."""
+    """The value of an argument is invalid, or does not fit the other arguments."""
 
     kind = "argument"
 
@@ -40,7 +40,7 @@ class ArgumentError(KerasfitError, ValueError):
 
 
 class StateError(KerasfitError):
-    """The call cannot run because of something else than its arguments: a full disk, a missing package."""
+    """The call cannot run for a reason other than its arguments: a full disk, a missing package."""
 
     kind = "state"
 

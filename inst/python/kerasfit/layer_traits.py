@@ -1,4 +1,4 @@
-"""Properties of the layers of a model, on which it depends how the model is run."""
+"""Properties of a model's layers that decide how the model is run."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ def compiles_with_xla(model: keras.Model) -> bool:
 
 
 def xla_pays_after(model: keras.Model) -> int:
-    """Return the number of steps after which XLA has saved its compile time, with TensorFlow on CPUs.
+    """Return the number of steps after which XLA has saved more time than its compilation took.
 
-    A rough estimate: XLA saves a third to one millisecond per step with dense layers, less with small ones,
-    and more with other layers.
+    A rough estimate, for TensorFlow on CPUs: XLA saves a third to one millisecond per step with dense layers,
+    less with small ones, and more with other layers.
     """
     if has_long_steps(model):
         return 100

@@ -58,8 +58,8 @@ class Viewed(Protocol):
 class Server(ThreadingHTTPServer):
     """Serves the folders of views on the loopback interface, each under a path that cannot be guessed.
 
-    Each connection has a thread, and their number is limited. One more closes another: one that has never
-    requested a view, or else the one whose last request is oldest.
+    Each connection has a thread. When their limit is reached, a new connection closes an old one: one that
+    has never requested a view, or else the one whose last request is oldest.
     """
 
     daemon_threads = True

@@ -1,4 +1,4 @@
-"""Ignores errors on standard output, for example after ``python train.py | head -1``, to not lose a run."""
+"""Ignores errors on standard output, as after ``python train.py | head -1``, so that no run is lost."""
 
 from __future__ import annotations
 

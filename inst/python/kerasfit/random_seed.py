@@ -17,7 +17,7 @@ _seed_of_tensorflow: int | None = None  # set when TensorFlow is loaded
 def set_random_seed(seed: int) -> None:
     """Seed Python, numpy and the backend; and TensorFlow, which shuffles datasets, once it is loaded.
 
-    As ``keras.utils.set_random_seed``, which loads TensorFlow whenever it is installed.
+    Like ``keras.utils.set_random_seed()``, which, however, loads TensorFlow whenever it is installed.
     """
     global _seed_of_tensorflow
     with quiet(), without_loading_tensorflow():

@@ -29,7 +29,7 @@ def is_of_r(value: Any) -> bool:
 
 
 def from_r(name: str, value: Any) -> Any:
-    """Convert the argument of a name for the core; values that are not R's are returned unchanged."""
+    """Convert the argument with this name for the core; values that are not R's are returned unchanged."""
     return data_from_r(name, value) if name in DATA else plain_from_r(name, value)
 
 
@@ -196,7 +196,10 @@ def doubles_of_integer64(value: ri.FloatSexpVector) -> ri.FloatSexpVector:
 
 
 def check_missing_in_columns(label: str, frame: ri.ListSexpVector) -> None:
-    """Raise an error with the missing values of all columns, if a column without NA in numpy has some."""
+    """Raise one error that counts the missing values of all columns.
+
+    Only if a column whose type has no NA in numpy has some.
+    """
     columns = {
         name: column
         for name, column in zip(names_of(frame), frame, strict=True)
@@ -280,9 +283,9 @@ def load_r_package() -> None:
 
 
 def function_from_r(function: ri.SexpClosure, hook: str) -> Callable:
-    """Wrap an R function for a callback; it gets those of epoch or batch and logs that it has arguments for.
+    """Wrap an R function as a hook; it is called with those of its arguments that it accepts.
 
-    Logs are passed as a named list.
+    These are epoch or batch, and logs, a named list.
     """
     if hook in HOOKS:
         load_r_package()

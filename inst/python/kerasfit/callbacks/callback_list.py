@@ -93,7 +93,7 @@ def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
 
 
 def check_paths(callbacks: list[keras.callbacks.Callback]) -> None:
-    """Raise an ``ArgumentError`` if the path of a checkpoint has a validation metric.
+    """Raise an ``ArgumentError`` if a checkpoint's path contains a validation metric.
 
     For runs without validation.
     """

@@ -135,8 +135,8 @@ class Backup:
         """Return how many of the ``steps`` to run before ``steps_done`` is called.
 
         If the user's code makes the batches, this is 1: an interrupt may occur in that code, and the state
-        must then be saved between two executions. Not if callbacks expect a ``fixed`` number of steps in each
-        execution.
+        must then be saved between two executions. This does not apply if callbacks expect a ``fixed`` number
+        of steps in each execution.
         """
         if isinstance(self.run.stream.source, IteratorSource) and not fixed:
             return 1
@@ -154,7 +154,7 @@ class Backup:
         return logs
 
     def before_validation(self, epoch: int, logs: Logs, *, hooks: bool) -> None:
-        """Copy the state that validation may change: all of it with ``hooks``, when it calls callbacks."""
+        """Copy the state that validation may change; with ``hooks`` (it calls callbacks), copy all of it."""
         self.set_position(Position(epoch, "validation", logs, self.run.before_validation(hooks=hooks)))
 
     def before_callbacks(self, epoch: int, logs: Logs) -> None:

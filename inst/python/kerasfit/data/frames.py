@@ -36,7 +36,7 @@ def map_tables(label: str, value: Any, read: Callable[[str, Any], Any]) -> Any:
 
 
 def align_columns(label: str, frame: pd.DataFrame, columns: dict[Any, list[str]], place: Any) -> pd.DataFrame:
-    """Put a data frame's columns into the order known for a place; the first data frame there sets it.
+    """Reorder a data frame's columns as in the first data frame for the same input (``place``).
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Stores the schema of a model's data with the model, also in the file that ``model.save()`` writes.
 
-R imports this file alone when other code than kerasfit has loaded Keras, so it imports nothing from kerasfit.
+R imports this file alone when code other than kerasfit has loaded Keras, so it imports nothing from kerasfit.
 In the model's file, the schema is in the build config, beside the shapes that the model was built with. Keras
 ignores it there, so the file can be loaded without kerasfit.
 """

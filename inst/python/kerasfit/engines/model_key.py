@@ -3,7 +3,7 @@
 A step is Keras's Python code, compiled with the attributes of the model's parts as constants and with the
 values of its variables as arguments. A key therefore describes everything that can be reached from the model,
 except the values of variables and the attributes in ``bookkeeping.NOT_IN_KEYS``. Only what can be described
-wholly has a key: objects and functions of Keras, plain values, arrays and tensors. A model with anything
+completely has a key: objects and functions of Keras, plain values, arrays and tensors. A model with anything
 else, such as a user's layer or function, has none.
 """
 
@@ -48,12 +48,15 @@ _numbers: dict[FunctionType, int] = {}
 
 
 def number_of(function: FunctionType) -> int:
-    """A number of this function alone: a method of Keras that the user has replaced has another one."""
+    """A number that identifies this function object.
+
+    A method of Keras that the user has replaced therefore has a different one.
+    """
     return _numbers.setdefault(function, len(_numbers))
 
 
 class NoKey(Exception):
-    """Raised if an object cannot be described wholly."""
+    """Raised if an object cannot be described completely."""
 
 
 def model_key(model: keras.Model, kind: str) -> str | None:

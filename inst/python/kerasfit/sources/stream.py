@@ -268,7 +268,7 @@ class RowStream(Stream[ArraySource]):
             self.passed += steps
 
     def return_batches(self, steps: int) -> None:
-        """Untake the last ``steps`` batches: they are the next ones again."""
+        """Put back the last ``steps`` batches, so that they come next."""
         self.taken -= steps
         self.passed -= steps
         self._at -= steps * self.size
