@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasfit.engines import Engine
 from kerasfit.errors import StateError
 from kerasfit.execution_size import exchange_sizers
 
@@ -53,7 +54,7 @@ def nested_call(model: keras.Model, verb: str) -> Iterator[None]:
         restore()
 
 
-def save_outer_call(engine: Any, *, with_metrics: bool) -> Callable[[], None]:
+def save_outer_call(engine: Engine, *, with_metrics: bool) -> Callable[[], None]:
     """Save the state of the outer call; returns a function that restores it."""
     model = engine.model
     settings = {name: getattr(engine, name) for name in ENGINE_ATTRIBUTES}

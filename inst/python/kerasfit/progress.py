@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 import sys
 import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kerasfit.callbacks.progress_style import ProgressStyle
 from kerasfit.logs import Logs, format_metrics, logs_to_floats
+
+if TYPE_CHECKING:
+    import rich.progress
 
 REFRESH_SECONDS = 0.1
 
@@ -150,7 +153,7 @@ class TerminalWriter:
     """Writes lines to standard output, and shows rich's progress bar in terminals and notebooks."""
 
     def __init__(self) -> None:
-        self._bar: Any = None
+        self._bar: rich.progress.Progress | None = None
 
     def bar_begin(self, label: str, total: int | None) -> None:
         from rich.console import Console

@@ -66,7 +66,7 @@ OPAQUE = (keras.KerasTensor, keras.initializers.Initializer, keras.layers.InputL
 VARIABLE_SETTINGS = ("_trainable", "_regularizer", "_constraint", "_overwrite_with_gradient")
 
 
-def is_bookkeeping(name: Any) -> bool:
+def is_bookkeeping(name: object) -> bool:
     """Whether an attribute is used by Keras or its backend only for bookkeeping, not in steps."""
     if not isinstance(name, str):
         return False
