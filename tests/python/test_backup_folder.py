@@ -242,7 +242,7 @@ def test_a_metrics_log_continues_as_in_an_uninterrupted_run(tmp_path, name, appe
 
 
 @pytest.mark.parametrize("size", [None, 2**40, -1, "1"])
-def test_the_file_of_a_csv_logger_continues_and_is_never_extended(tmp_path, size):
+def test_a_csv_log_is_truncated_to_the_checkpoint_but_never_padded(tmp_path, size):
     log = tmp_path / "log.csv"
     train(tmp_path / "plain", None, keras.callbacks.CSVLogger(str(log)))
     expected = log.read_text()
@@ -602,7 +602,7 @@ def full_disk(monkeypatch, after=0):
     monkeypatch.setattr(os, "fsync", fill_up)
 
 
-def test_a_complete_run_does_not_fail_for_a_checkpoint_it_does_not_need(tmp_path, monkeypatch):
+def test_a_full_disk_does_not_fail_a_run_whose_checkpoint_would_be_deleted(tmp_path, monkeypatch):
     ended = []
     end = keras.callbacks.LambdaCallback(on_train_end=lambda logs: ended.append(True))
 

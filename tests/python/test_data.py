@@ -817,7 +817,7 @@ def test_classes_at_several_timesteps_are_not_one_hot_rows():
 
 
 @pytest.mark.parametrize("form", [pd.Series, pd.DataFrame])
-def test_targets_in_one_column_count_as_in_keras(form):
+def test_metrics_of_a_single_column_of_targets_are_those_of_keras(form):
     """A vector would be compared with a vector of outputs, which gives one value of the metric per batch."""
     x, y = models.numbers(5), form(models.classes(2).astype("float32"))
     model = matrix_model(columns=5, activation="sigmoid", loss="binary_crossentropy")

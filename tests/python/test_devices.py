@@ -25,7 +25,7 @@ def on_gpu(monkeypatch):
     monkeypatch.setitem(devices.FREE_MEMORY, BACKEND, lambda: 1000)
 
 
-def test_the_device_is_a_cpu_here():
+def test_without_a_gpu_the_device_is_a_cpu():
     assert devices.device_type() == "cpu"
     assert devices.fits_on_device(10**15)
 
@@ -49,7 +49,7 @@ def test_on_a_gpu_no_plan_or_kernel_for_cpus_is_chosen(on_gpu):
         assert not +replace.wanted_here()
 
 
-def test_only_data_that_take_half_of_the_free_memory_stay_on_a_gpu(on_gpu):
+def test_only_data_that_take_at_most_half_of_the_free_memory_stay_on_a_gpu(on_gpu):
     model, *_ = models.dense()
     engine = engine_for(model)
     for rows, stays in ((20, True), (21, False)):  # of 24 bytes

@@ -197,7 +197,7 @@ def test_another_batch_size_needs_no_new_trace_of_the_graph():
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no loops")
-def test_a_warm_epoch_is_one_call_for_each_program(xla_after_three_steps, monkeypatch):
+def test_an_epoch_after_compilation_is_one_call_for_each_program(xla_after_three_steps, monkeypatch):
     model, x, y = models.dense()
     kerasfit.fit(model, x, y, epochs=12, batch_size=16, verbose=0)  # by then the duration of steps is known
     calls = []
@@ -342,7 +342,7 @@ def test_a_model_that_was_never_compiled_predicts_from_arrays_and_generators(pla
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_dropout_drops_its_share_again_in_each_step(plan):
+def test_dropout_draws_a_new_mask_in_each_step(plan):
     model = keras.Sequential([keras.Input((2000,)), layers.Dropout(0.25), layers.Dense(1, use_bias=False)])
     model.layers[-1].kernel.assign(ops.full((2000, 1), 1 / 2000))
     model.compile(keras.optimizers.SGD(0.0), lambda y, y_pred: y_pred)

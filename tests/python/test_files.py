@@ -46,7 +46,7 @@ def test_windows_waits_for_readers_before_it_replaces_a_file(monkeypatch, tmp_pa
         files.replace(tmp_path / "old", tmp_path / "older")
 
 
-def test_a_failing_disk_is_an_error_but_not_one_that_cannot_sync(monkeypatch):
+def test_a_disk_error_in_sync_is_raised_but_a_file_system_without_sync_is_accepted(monkeypatch):
     def fail(number):
         def fsync(descriptor):
             raise OSError(number, os.strerror(number))

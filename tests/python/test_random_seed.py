@@ -40,7 +40,7 @@ def test_training_with_seeds_backup_and_saved_models_does_not_load_tensorflow(tm
 
 
 @without_tensorflow
-def test_tensorflow_and_keras_are_as_usual_when_tensorflow_is_loaded_later():
+def test_tensorflow_loaded_later_gets_the_last_seed_and_is_found_by_keras():
     """TensorFlow has the last seed that was set, and Keras finds TensorFlow."""
     run(
         """

@@ -95,7 +95,7 @@ test_that("class weights can name levels of a factor, and other levels have weig
   expect_equal(in_batches, by_sample)
 })
 
-test_that("class weights for missing classes are errors, also with a generator", {
+test_that("weights for classes that do not exist are errors, also with a generator", {
   batch <- function() list(iris_x, iris_y)
   expect_error(
     fit(classifier(), batch, steps_per_epoch = 1, class_weight = c(virginia = 5), verbose = 0),

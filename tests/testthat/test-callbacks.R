@@ -86,7 +86,7 @@ test_that("callback_terminate_on_nan() reports the batch counted from 1", {
   )
 })
 
-test_that("errors in callbacks are raised by the function that creates them", {
+test_that("invalid arguments of callbacks are errors of the function that creates the callback", {
   expect_error(
     callback_early_stopping(patience = 1.5),
     "`patience` must be a whole number, 0 or more, not 1.5",

@@ -8,7 +8,7 @@ for (package in c("plotly", "htmlwidgets", "htmltools", "jsonlite")) {
 
 live_state <- function(folder) jsonlite::read_json(file.path(folder, "kerasfit-view", "state.json"))
 
-test_that("view_metrics is checked", {
+test_that("an invalid view_metrics is an error, and FALSE shows nothing", {
   expect_error(
     fit(regressor(), iris_x, iris_x[, 1], view_metrics = "yes"),
     class = "kerasfit_error_argument"
@@ -184,7 +184,7 @@ test_that("names of runs and metrics cannot end or change the script that contai
   expect_identical(names(read$runs[[1]]$metrics), hostile)
 })
 
-test_that("names of metrics are only text in a document", {
+test_that("names of metrics are displayed as text in a document", {
   skip_if_not_installed("rmarkdown")
   skip_if_not(rmarkdown::pandoc_available())
   dir <- withr::local_tempdir()

@@ -282,7 +282,7 @@ leave_by_all_ways_from_all_places <- function() {
   results[nzchar(results$wrong), ]
 }
 
-test_that("R code called by Python can be left in any way without harm to the session", {
+test_that("any jump out of R code called by Python leaves the session intact", {
   expect_identical(
     nrow(print(suppressMessages(in_new_session(leave_by_all_ways_from_all_places)))),
     0L

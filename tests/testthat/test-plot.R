@@ -1,3 +1,5 @@
+# Plots of histories: R/plot.R, R/plot-base.R and R/plot-ggplot.R.
+
 test_that("the plot has a panel for each metric and a line for each data set", {
   skip_if_not_installed("ggplot2")
   history <- a_history(
@@ -130,7 +132,7 @@ test_that("autoplot() returns the ggplot", {
   expect_equal(ggplot2::ggplot_build(ggplot2::autoplot(history, log = "y"))$data, expected$data)
 })
 
-test_that("plots look as they did", {
+test_that("plots match the stored pictures", {
   skip_if_not_installed("vdiffr")
   skip_if_not_installed("ggplot2")
   skip_if_not(

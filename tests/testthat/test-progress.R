@@ -63,7 +63,7 @@ test_that("options(keras.verbose =) sets the default", {
   expect_identical(run(), character())
 })
 
-test_that("\"auto\" is a progress bar in general and one line for each epoch in knitr", {
+test_that("verbose = \"auto\" shows a progress bar, and one line for each epoch in knitr", {
   verbosity <- function() {
     capture.output(history <- fit(classifier(), iris_x, iris_y))
     history$params$verbose
