@@ -110,7 +110,7 @@ abort_loading <- function(error) {
 #' @noRd
 install_call <- function(backend) {
   known <- backend %in% names(backend_packages)
-  if (known) sprintf("install_kerasfit(\"%s\")", backend) else "install_kerasfit()"
+  if (known) sprintf("install_kerasfit(backend = \"%s\")", backend) else "install_kerasfit()"
 }
 
 #' Make PyTorch use its own BLAS instead of R's, see `inst/python/kerasfit/runtime/torch_blas.py`

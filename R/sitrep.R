@@ -136,7 +136,7 @@ unused_gpu <- function(core, system = Sys.info()[["sysname"]]) {
   hidden_by <- names(hiding)[unlist(core$variables[names(hiding)]) == hiding]
   remedy <- if (length(hidden_by)) {
     sprintf(
-      "%s hides it. In a new session, call `use_backend(\"%s\", gpu = TRUE)`.",
+      "It is hidden by %s. In a new session, call `use_backend(\"%s\", gpu = TRUE)`.",
       paste(hidden_by, collapse = " and "),
       core$backend
     )

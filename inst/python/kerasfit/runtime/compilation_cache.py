@@ -52,7 +52,8 @@ PROGRAMS = {
 }
 
 _folder: Path | None = None  # our folder, once it has passed the checks
-_refusals: dict[str, str] = {}  # backend → why its programs cannot be cached, until the user is warned
+_refusals: dict[str, str] = {}  # backend → why its programs cannot be cached
+_warned: set[str] = set()  # the backends of these about which the user has been warned
 _before: dict[str, str | None] = {}  # the previous values of the environment variables that are set here
 XLA_FLAG = "--tf_xla_persistent_cache_directory="
 
@@ -121,7 +122,8 @@ def forget_inherited_folder() -> None:
 
 def warn_if_refused(backend: str) -> None:
     """Warn once if the compiled programs of a backend should be cached but cannot be."""
-    if reason := _refusals.pop(backend, None):
+    if (reason := _refusals.get(backend)) and backend not in _warned:
+        _warned.add(backend)
         warnings.warn(
             f"Compiled programs are not kept for the next session: {reason} "
             "To choose another folder, set options(kerasfit.cache = ) or the environment variable "

@@ -102,6 +102,8 @@ def jax_devices() -> list[str]:
 def torch_devices() -> list[str]:
     import torch
 
+    if os.environ.get("KERAS_TORCH_DEVICE") == "cpu":
+        return ["CPU"]
     found = [f"CUDA:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         found.append("MPS (Apple)")
