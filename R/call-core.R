@@ -12,21 +12,31 @@
 call_core <- function(call, f, ..., convert = identity) {
   check_process(call)
   check_stack(1 / 4, call)
-  outer <- mget(c("exit", "time_limit", "restarts"), call_state, ifnotfound = list(NULL))
+  outer <- mget(c("exit", "time_limit", "restarts", "depth"), call_state, ifnotfound = list(NULL))
   on.exit(list2env(outer, call_state))
   list2env(
-    list(exit = NULL, error = NULL, time_limit = NULL, restarts = restarts_here()),
+    list(
+      exit = NULL,
+      error = NULL,
+      time_limit = NULL,
+      restarts = restarts_here(),
+      depth = (outer$depth %||% 0L) + 1L
+    ),
     call_state
   )
   forget_errors()
   answer <- suspendInterrupts({
     answer <- with_r_errors(rlang::inject(bridge$call(guards(), f, ...)), call)
-    interrupted <- reticulate::py_to_r(answer[2])
-    list(
-      value = if (!interrupted) convert(answer[0]),
-      interrupted = interrupted,
-      warnings = from_core(answer[1])
-    )
+    if (inherits(answer, "kerasfit.bridges.reticulate.Outcome")) {
+      interrupted <- reticulate::py_to_r(answer$interrupted)
+      list(
+        value = if (!interrupted) convert(answer$value),
+        interrupted = interrupted,
+        warnings = from_core(answer$warnings)
+      )
+    } else {
+      list(value = convert(answer), interrupted = FALSE)
+    }
   })
   for (message in answer$warnings) {
     warn_kerasfit(message, call)

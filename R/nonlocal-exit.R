@@ -167,6 +167,9 @@ is_time_limit <- function(error) {
 }
 
 is_time_limit_message <- function(text) {
+  if (!nzchar(text)) {
+    return(FALSE)
+  }
   limits <- c(
     "reached elapsed time limit",
     "reached CPU time limit",

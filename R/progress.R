@@ -5,6 +5,15 @@
 #' that can redraw it, and is removed at the end.
 #' @noRd
 console_writer <- function() {
+  # one for each level of nested calls, because making it takes as long as a short call
+  depth <- (call_state$depth %||% 0L) + 1L
+  if (depth > length(call_state$writers)) {
+    call_state$writers[[depth]] <- new_console_writer()
+  }
+  call_state$writers[[depth]]
+}
+
+new_console_writer <- function() {
   bar <- NULL
   begun <- list()
   metrics <- ""

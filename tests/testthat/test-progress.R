@@ -79,7 +79,7 @@ test_that("a terminal shows a bar with steps, time and metrics, which is removed
     err <- tempfile()
     con <- file(err, open = "wt")
     sink(con, type = "message")
-    writer <- kerasfit:::console_writer()
+    writer <- kerasfit:::new_console_writer()
     writer$bar_begin("Epoch 1/3", 40L)
     for (step in 1:40) {
       writer$bar_update(step, sprintf("loss: %.2f", 1 / step))

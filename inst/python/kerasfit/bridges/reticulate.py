@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -189,8 +190,17 @@ def is_converting(capsule: Any) -> bool:
     return bool(get_context(capsule))
 
 
-def call(guards: Guards, function: Callable, *args: Any, **kwargs: Any) -> tuple[Any, list[str], bool]:
-    """Call a function; return its value, its warnings for users, and whether it was interrupted.
+@dataclass
+class Outcome:
+    """The value of a call that had warnings for users, or was interrupted."""
+
+    value: Any
+    warnings: list[str]
+    interrupted: bool
+
+
+def call(guards: Guards, function: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Call a function; return its value, or an ``Outcome`` if there is more to tell, which is rare.
 
     Each warning is returned once. Those that differ only in numbers count as the same: a step compiled for
     several batch sizes repeats its warnings with each size. R suspends its interrupts during the call, except
@@ -217,7 +227,9 @@ def call(guards: Guards, function: Callable, *args: Any, **kwargs: Any) -> tuple
             interrupted = True
     messages = [str(warning.message) for warning in reversed(caught)]
     once = {re.sub(r"\d+|None", "", message): message for message in messages}  # the first of each
-    return value, list(once.values())[::-1], interrupted
+    if not once and not interrupted:
+        return value  # which R converts faster than an Outcome
+    return Outcome(value, list(once.values())[::-1], interrupted)
 
 
 def take_interrupt() -> bool:
