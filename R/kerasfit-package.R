@@ -54,7 +54,7 @@
 #' * `TF_CONFIG`, `WORLD_SIZE` (not set): set by launchers of distributed training; then
 #'   `verbose = "auto"` prints a line for each epoch and no bar.
 #' * `CUDA_VISIBLE_DEVICES`, `JAX_PLATFORMS`, `KERAS_TORCH_DEVICE` (not set): the devices that a
-#'   backend may use. [use_backend()] with the argument `gpu` sets or unsets them.
+#'   backend may use. [use_backend()] with the argument `gpu` changes them.
 #' * `TORCHINDUCTOR_CACHE_DIR` (not set): a folder of PyTorch. kerasfit removes the empty folder
 #'   that PyTorch creates when it loads, but never one that you name here.
 #'

@@ -69,6 +69,19 @@ BENCHMARKS = {
         "for predictions. The first job is that of a fresh process: medians of 5 pairs. Later jobs follow two"
         " others with models of the same kind in one process: medians of 9 interleaved rounds.",
     ),
+    "predict": Benchmark(
+        "predict.py",
+        "Predictions for few rows",
+        "Milliseconds for each call of `predict()` with a small dense network: 1000 calls of Keras, 3000 of "
+        "kerasfit, interleaved in blocks; and 3000 calls of kerasfit's `predict()` in R. Ratios are those of "
+        "the blocks' medians.",
+    ),
+    "start": Benchmark(
+        "start.py",
+        "A script in a fresh R session",
+        "Seconds of a whole `Rscript`: the package is loaded, a model is trained on iris for 30 epochs, and "
+        "used for predictions. Medians of 5 interleaved processes. keras3 is measured if it is installed.",
+    ),
     "wide": Benchmark(
         "wide.py",
         "From R's layout to the model's",
