@@ -1,12 +1,13 @@
 # Memory, threads, file handles and R connections after many calls of fit() in one R session.
 #
-# Rscript leaks.R CALLS EVERY prints a table with a row for each EVERY calls, and fails if anything
-# grows after the first row.
+# Rscript leaks.R CALLS EVERY MODEL prints a table with a row for each EVERY calls, and fails if
+# anything grows after the first row. There is a new model after each MODEL calls.
 
 library(kerasfit)
 
 calls <- as.integer(commandArgs(TRUE)[1])
 every <- as.integer(commandArgs(TRUE)[2])
+calls_of_a_model <- as.integer(commandArgs(TRUE)[3])
 x <- as.matrix(iris[1:4])
 Silent <- Callback("Silent", on_epoch_end = function(epoch, logs) self$last <- logs$loss)
 
@@ -35,7 +36,7 @@ used <- function() {
 
 rows <- list()
 for (call in seq_len(calls)) {
-  if (call %% 50 == 1) {
+  if ((call - 1) %% calls_of_a_model == 0) {
     model <- new_model()
   }
   batch <- local({

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import termios
 import time
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -173,9 +174,10 @@ def stormed(backend: str, count: int) -> str:
     return f"FAILED {said}\n" + "\n".join(wrong) if wrong else said
 
 
-def repeated(backend: str, count: int) -> str:
+def repeated(backend: str, count: int, calls_of_a_model: int = 50) -> str:
     """Call fit() many times in one R session."""
-    command = ["Rscript", str(HERE / "leaks.R"), str(count), str(min(100, count // 2))]
+    numbers = count, min(100, count // 2), calls_of_a_model
+    command = ["Rscript", str(HERE / "leaks.R"), *map(str, numbers)]
     answer = subprocess.run(command, env=environment(backend), capture_output=True, text=True, check=False)
     last = answer.stdout.splitlines()[-1:]
     return last[0] if answer.returncode == 0 else f"FAILED\n{answer.stdout}{answer.stderr}"
@@ -199,6 +201,7 @@ TRIALS = {
     "interrupts": (interrupted, 67),
     "storms": (stormed, 67),
     "calls": (repeated, 1000),
+    "models": (partial(repeated, calls_of_a_model=1), 1000),
     "zoo": (compared, 100),
 }
 
