@@ -91,3 +91,22 @@ test_that("a matrix in a data frame goes to the input and the output of its name
     evaluate(model, by_hand[[1]], by_hand[[2]], verbose = 0)
   )
 })
+
+test_that("a second model for the same kind of data frame is trained without new traces", {
+  skip_if_not(
+    keras$backend$backend() == "tensorflow",
+    "only TensorFlow counts traces for each model"
+  )
+  engine_for <- reticulate::import("kerasfit.engines")$engine_for
+  traces <- function() {
+    model <- keras$Sequential(list(
+      keras$Input(list(4L)),
+      keras$layers$Dense(11L, activation = "relu"),
+      keras$layers$Dense(3L, activation = "softmax")
+    ))
+    compile(model, "adam", "sparse_categorical_crossentropy", metrics = "accuracy")
+    fit(model, iris[iris_rows, 1:4], iris_y, validation_split = 0.2, verbose = 0)
+    engine_for(model)$step("train")$traces
+  }
+  expect_identical(c(traces(), traces()), c(1L, 0L))
+})

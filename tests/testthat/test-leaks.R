@@ -10,7 +10,7 @@ test_that("repeated calls of fit() do not leak memory, threads, file handles or 
   skip_if_not(file.exists(script))
   said <- callr::rscript(
     script,
-    c("150", "50"),
+    c("150", "50", "50"),
     show = FALSE,
     fail_on_status = FALSE,
     env = c(callr::rcmd_safe_env(), session_backend)
