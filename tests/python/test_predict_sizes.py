@@ -197,3 +197,15 @@ def test_recorded_graphs_are_not_kept_for_all_sizes(monkeypatch):
         np.testing.assert_allclose(outputs, whole[:rows], rtol=1e-5, atol=1e-7)
         assert len(engine_for(model).step("predict")._recordings) <= 4
     assert engine_for(model).step("predict").replays
+
+
+@on_jax
+def test_a_model_without_an_input_needs_few_programs_too():
+    model = keras.Sequential([layers.Dense(4, activation="relu"), layers.Dense(1)])
+    x = models.numbers(5)
+    kerasfit.predict(model, x[:8], verbose=0)  # builds it, with this batch size
+    traces = engine_for(model).step("predict").traces
+    for samples in (5, 6, 7):
+        outputs = kerasfit.predict(model, x[:samples], verbose=0)
+        np.testing.assert_allclose(outputs, model.predict(x[:samples], verbose=0), rtol=1e-5, atol=1e-6)
+    assert engine_for(model).step("predict").traces == traces

@@ -34,13 +34,15 @@ def rows_are_separate(model: keras.Model) -> bool:
     if no layer operates along the first axis, is in training mode, or keeps a state.
     """
     inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
-    if (
-        not uses_keras_methods(model, "predict_step")
-        or not inputs
-        or any(tensor.shape[0] is not None for tensor in inputs)
-    ):
+    if not uses_keras_methods(model, "predict_step") or not inputs:
         return False
-    return layers_separate_rows(model)
+    has_fixed_size = any(tensor.shape[0] is not None for tensor in inputs) and not records_batch_size(model)
+    return not has_fixed_size and layers_separate_rows(model)
+
+
+def records_batch_size(model: keras.Model) -> bool:
+    """Whether the batch size in a model's inputs is only that of the first batch that it was called on."""
+    return isinstance(model, keras.Sequential) and not is_stateful(model)
 
 
 def layers_separate_rows(model: keras.Model) -> bool:
@@ -127,7 +129,7 @@ def fixed_batch_size(model: keras.Model) -> int | None:
     a layer keeps a state for each sample.
     """
     sizes = {tensor.shape[0] for tensor in getattr(model, "inputs", None) or []} - {None}
-    if len(sizes) != 1 or (isinstance(model, keras.Sequential) and not is_stateful(model)):
+    if len(sizes) != 1 or records_batch_size(model):
         return None
     return sizes.pop()
 

@@ -124,6 +124,7 @@ class Steps:
         self.keeps = tuple(name for name in TAKEN[kind] if name not in self.changes)
         self._step = step
         self._log_names: list[str] = []
+        self._joins: dict[tuple, bool] = {}  # whether outputs join, by the data's shapes
         self.may_add_rows = compiles and kind == "predict" and layer_traits.rows_are_separate(model)
         options = {"compiles": compiles, "kernels": kernels and compiles and self._is_keras_step}
         self._own_programs = functools.partial(Programs, None, **options)
@@ -252,6 +253,13 @@ class Steps:
 
     def outputs_join(self, changing: State, kept: State, data: Any, size: int) -> bool:
         """Whether outputs for batches of ``size`` of these rows can be joined along the first axis."""
+        leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+        key = size, *((tuple(leaf.shape[1:]), str(leaf.dtype)) for leaf in leaves)
+        if key not in self._joins:
+            self._joins[key] = self._find_whether_outputs_join(changing, kept, data, size)
+        return self._joins[key]
+
+    def _find_whether_outputs_join(self, changing: State, kept: State, data: Any, size: int) -> bool:
         batch = keras.tree.map_structure(
             lambda leaf: None if leaf is None else jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype),
             data,
