@@ -7,10 +7,12 @@
 console_writer <- function() {
   # one for each level of nested calls, because making it takes as long as a short call
   depth <- (call_state$depth %||% 0L) + 1L
-  if (depth > length(call_state$writers)) {
-    call_state$writers[[depth]] <- new_console_writer()
+  writers <- call_state$writers %||% list()
+  if (depth > length(writers) || is.null(writers[[depth]])) {
+    writers[[depth]] <- new_console_writer()
+    call_state$writers <- writers
   }
-  call_state$writers[[depth]]
+  writers[[depth]]
 }
 
 new_console_writer <- function() {

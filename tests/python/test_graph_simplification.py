@@ -43,6 +43,7 @@ def test_sums_do_not_keep_dimensions_that_are_then_removed():
     names = assert_same(lambda x: x.expand(4, 3).exp().sum([0], keepdim=True).view(3), ["view"])
     assert len(names) == 3
     assert_same(lambda x: x.expand(4, 3).exp().sum([0], keepdim=True).view(3, 1), [])
+    assert_same(lambda x: x.exp().sum().sum(0, keepdim=True).view([]), [])
 
 
 @pytest.mark.parametrize("second", [lambda x: x * 2, lambda x: torch.tensor(2.0)])

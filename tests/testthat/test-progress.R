@@ -171,3 +171,16 @@ test_that("a closed pipe does not end training", {
   expect_match(first, "own|Epoch")
   expect_identical(readLines(done), "31")
 })
+
+test_that("each level of nested calls has a writer, also if an outer one needs none", {
+  state <- kerasfit:::call_state
+  before <- mget(c("writers", "depth"), state, ifnotfound = list(NULL))
+  on.exit(list2env(before, state))
+  list2env(list(writers = NULL, depth = 1L), state)
+  inner <- kerasfit:::console_writer()
+  state$depth <- NULL
+  outer <- kerasfit:::console_writer()
+  expect_false(is.null(inner) || is.null(outer))
+  expect_false(identical(inner, outer))
+  expect_identical(kerasfit:::console_writer(), outer)
+})

@@ -51,6 +51,8 @@ def use_sum_without_kept_dimensions(view: Node) -> None:
         return
     x, dims, keeps = total.args
     before = shape_and_dtype(x)[0]
+    if not before:  # a scalar
+        return
     summed = {dim % len(before) for dim in dims}
     if keeps and list(shape) == [size for dim, size in enumerate(before) if dim not in summed]:
         total.args = (x, dims)
