@@ -20,14 +20,15 @@ test_that("using Keras in a fork of its process is an error that names alternati
         c(class(error)[[1]], conditionMessage(error))
       }))
     })
-    answers <- parallel::mccollect(jobs, wait = FALSE, timeout = 60)
-    while (length(more <- parallel::mccollect(jobs, wait = FALSE, timeout = 1))) {
-      answers <- c(answers, more)
+    answers <- list()
+    deadline <- Sys.time() + 60
+    while (length(answers) < length(jobs) && Sys.time() < deadline) {
+      more <- parallel::mccollect(jobs, wait = FALSE, timeout = 1)
+      answers <- c(answers, Filter(Negate(is.null), more))
     }
     lapply(jobs, function(job) tools::pskill(job$pid, tools::SIGKILL))
     unname(answers)
   })
-  answers <- Filter(Negate(is.null), answers)
   expect_length(answers, 6)
   for (answer in answers) {
     expect_identical(answer[[1]], "kerasfit_error_state")
