@@ -130,13 +130,13 @@ def test_xla_takes_over_at_the_same_step_with_and_without_breaks(xla_after_three
     ],
 )
 def test_xla_compiles_in_the_background_without_changing_results(monkeypatch, build, few):
-    from kerasfit.engines.tensorflow import compiled_loop, engine
+    from kerasfit.engines.tensorflow import engine, programs
 
     monkeypatch.setattr(layer_traits, "xla_pays_after", lambda model: 40)
     monkeypatch.setattr(engine, "FEW_BATCHES", few)
-    ahead, submit = [], compiled_loop.COMPILER.submit
+    ahead, submit = [], programs.COMPILER.submit
     monkeypatch.setattr(
-        compiled_loop.COMPILER, "submit", lambda compile: ahead.append(submit(compile)) or ahead[-1]
+        programs.COMPILER, "submit", lambda compile: ahead.append(submit(compile)) or ahead[-1]
     )
     weights = []
     monkeypatch.setattr(engine, "cpu_flags", set)  # no features that keep convolutions from XLA

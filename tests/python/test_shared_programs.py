@@ -310,6 +310,45 @@ def test_a_second_model_of_the_same_kind_is_trained_with_the_programs_of_the_fir
         assert traces(second) == (before if BACKEND == "jax" else 0)
 
 
+def in_generator(*data):
+    rows = (slice(start, start + 16) for _ in range(2) for start in range(0, len(X), 16))
+    return (tuple(each[row] for each in data) for row in rows)
+
+
+def in_dataset(*data):
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(data).batch(16)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="the same recordings serve all sources")
+@pytest.mark.parametrize("source", [in_generator, in_dataset] if BACKEND == "tensorflow" else [in_generator])
+def test_a_second_model_trained_on_a_generator_or_dataset_uses_the_programs_of_the_first(source):
+    def trained():
+        keras.utils.set_random_seed(3)
+        model = compiled(layers.Dropout(0.3), loss="categorical_crossentropy", metrics=[metrics.AUC()])
+        y, steps = keras.utils.to_categorical(Y, 3), len(X) // 16 + 1
+        history = kerasfit.fit(
+            model,
+            source(X, y),
+            epochs=2,
+            steps_per_epoch=steps if source is in_generator else None,
+            validation_data=source(X, y, y[:, 0] + 1),
+            validation_steps=steps,
+            verbose=0,
+        )
+        predictions = kerasfit.predict(model, source(X), steps=steps, verbose=0)
+        assert list(history.metrics)[1] == model.metrics[1].metrics[0].name
+        return model, (history.metrics, model.get_weights(), predictions)
+
+    forget_shared_programs()
+    first, expected = trained()
+    before = traces(first)
+    second, found = trained()
+    assert_equal(found, expected)
+    assert traces(second) == (before if BACKEND == "jax" else 0)
+
+
 def graph_capture():
     from kerasfit.engines.torch import graph_capture
 
@@ -373,6 +412,16 @@ def test_compiled_programs_do_not_keep_models():
     kept = [train() for _ in range(3)]
     gc.collect()
     assert [model() for model in kept] == [None] * 3
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow alone names variables")
+def test_variables_of_optimizers_have_one_name_since_tensorflow_keeps_memory_for_each():
+    model = compiled(keras.Input((6,)), optimizer="adam")
+    kerasfit.fit(model, X, Y, verbose=0)
+    created = [variable for variable in model.optimizer.variables if "kernel" in variable.name]
+    assert len(created) == 2
+    assert len({variable.value.name for variable in created}) == 1
+    assert [variable.path.split("_")[-1] for variable in created] == ["momentum", "velocity"]
 
 
 def test_programs_are_used_after_the_session_has_been_cleared():

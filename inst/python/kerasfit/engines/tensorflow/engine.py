@@ -21,8 +21,8 @@ from kerasfit.engines.engine import (
     all_logs_are_metrics,
     stays_on_device,
 )
-from kerasfit.engines.tensorflow.compiled_loop import CompiledLoop
 from kerasfit.engines.tensorflow.dataset_stream import DatasetStream
+from kerasfit.engines.tensorflow.programs import BoundProgram
 from kerasfit.engines.tensorflow.rows import constants
 from kerasfit.engines.tensorflow.steps import MAX_PASSES, EpochLoop, Steps, XlaLoop
 from kerasfit.logs import Logs, logs_to_floats
@@ -197,7 +197,7 @@ class TensorFlowEngine(BaseEngine[Steps]):
             # The error was raised before the first step: XLA could not compile it.
             if compilation_cache.remove_damaged():
                 self._reset_due = reset
-                step.forget_shared_loops()  # TensorFlow would raise this function's error again
+                step.forget_shared_programs()  # TensorFlow would raise this function's error again
                 self._steps.clear()
                 return self._run_by_xla(self.step(step.kind), stream, rows, halting=halting)
             if not self.plan_is_chosen:
@@ -266,7 +266,7 @@ class DeviceData:
         self.leaves = [leaf for leaf in keras.tree.flatten(self.data) if leaf is not None]
         self.samples = int(self.leaves[0].shape[0])
         self._order: tuple[np.ndarray | None, Any] = None, no_order()  # as given, and on the device
-        self._loops: dict[tuple, CompiledLoop] = {}
+        self._loops: dict[tuple, BoundProgram] = {}
 
     def order(self, rows: Rows) -> tf.Tensor:
         if self._order[0] is not rows.order:
@@ -275,7 +275,7 @@ class DeviceData:
 
     def loop(
         self, step: Steps, by: XlaLoop | EpochLoop | None, batch_size: int, *, shuffled: bool, halting: bool
-    ) -> CompiledLoop:
+    ) -> BoundProgram:
         """The compiled loop for a step, by XLA or as a graph; built at the first call."""
         rest = self.samples % batch_size > 0
         key = step, by, rest, shuffled, halting

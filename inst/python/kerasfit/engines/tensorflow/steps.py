@@ -15,8 +15,8 @@ from kerasfit.arguments import unpack
 from kerasfit.engines.attributes import Attributes
 from kerasfit.engines.engine import logs_are_metrics
 from kerasfit.engines.kernels import tensorflow_kernels
-from kerasfit.engines.tensorflow.compiled_loop import CompiledLoop, SharedLoops, function
 from kerasfit.engines.tensorflow.fused_optimizers import fused_updates
+from kerasfit.engines.tensorflow.programs import BoundProgram, SharedPrograms, function
 from kerasfit.engines.tensorflow.python_calls import calls_python, copy_of
 from kerasfit.engines.tensorflow.rows import (
     is_dense,
@@ -75,19 +75,23 @@ class Steps:
         self._size = layer_traits.stateful_batch_size(model)
         self._attributes: Attributes | None = None  # as they were when the step was first traced
         self._functions: dict[Any, Function] = {}
-        self._loops: dict[Any, CompiledLoop] = {}
-        self._shared = SharedLoops.of(model, kind, fuse, kernels)
+        self._programs: dict[Any, BoundProgram] = {}
+        self._shared = SharedPrograms.of(model, kind, fuse, kernels)
 
     def __call__(self, data: Any) -> Any:
         """Run one step, compiled by XLA if the model has ``jit_compile``, or not compiled at all."""
         if self.model.run_eagerly:
             return self._step(data)
-        spec = sized_batch(data, self._size) if is_dense(data) else data
-        return self._function(spec, xla=self.model.jit_compile)(data)
+        xla = self.model.jit_compile
+        if not is_dense(data):
+            return self._function(data, xla=xla)(data)
+        spec = sized_batch(data, self._size)
+        step = self._program(("step", xla, *types(spec)), lambda: self._function(spec, xla=xla))
+        return step(data)
 
     def over_rows(
         self, data: Any, *, shuffled: bool, xla: XlaLoop | None, rest: bool, halting: bool
-    ) -> CompiledLoop:
+    ) -> BoundProgram:
         """A loop over batches of rows, as a function of tensors, order and [start, stop, batch size, reset].
 
         The tensors are those of ``data`` without None, with samples along the first axis. If ``shuffled``,
@@ -105,18 +109,18 @@ class Steps:
                 return function(self._whole_and_rest(spec, shuffled, xla, halting), rows_signature(spec))
             return self._rows_function(spec, shuffled, xla, halting)
 
-        return self._loop(key, trace)
+        return self._program(key, trace)
 
-    def _loop(self, key: tuple, trace: Callable[[], Function]) -> CompiledLoop:
-        """The loop with this key, traced for this model or for another one that computes the same."""
-        if key not in self._loops:
-            self._loops[key] = self._shared.loop(key, self.model, trace)
+    def _program(self, key: tuple, trace: Callable[[], Function]) -> BoundProgram:
+        """The program with this key, traced for this model or for another one that computes the same."""
+        if key not in self._programs:
+            self._programs[key] = self._shared.bound(key, self.model, trace)
             self._attributes = self._attributes or Attributes(self.model)
-        return self._loops[key]
+        return self._programs[key]
 
-    def forget_shared_loops(self) -> None:
-        """Make other models trace loops of their own: TensorFlow does not compile a function again."""
-        self._shared.loops.clear()
+    def forget_shared_programs(self) -> None:
+        """Make other models trace programs of their own: TensorFlow does not compile a function again."""
+        self._shared.programs.clear()
 
     def _rows_function(self, spec: Any, shuffled: bool, xla: XlaLoop | None, halting: bool) -> Function:
         key = ("whole", shuffled, xla, halting, *types(spec))
@@ -185,7 +189,7 @@ class Steps:
             parallel_iterations=1,
         )
 
-    def over_passes(self, data: Any, kind: EpochLoop, *, shuffled: bool, halting: bool) -> CompiledLoop:
+    def over_passes(self, data: Any, kind: EpochLoop, *, shuffled: bool, halting: bool) -> BoundProgram:
         """A loop of XLA's over passes, as a function of tensors, orders and [start, stop, reset, passes].
 
         It is ``over_rows`` for data of few batches, where a call takes longer than the steps. It runs up to
@@ -195,7 +199,7 @@ class Steps:
         """
         spec = sized_batch(data, self._size)
         key = ("passes", kind, shuffled, halting, *types(spec))
-        return self._loop(
+        return self._program(
             key,
             lambda: function(
                 self._passes_loop(spec, kind, shuffled, halting), rows_signature(spec), jit_compile=True
@@ -244,16 +248,23 @@ class Steps:
 
         return loop
 
-    def over_elements(self, element_spec: Any, *, halting: bool) -> Function:
+    def over_elements(self, element_spec: Any, *, halting: bool) -> BoundProgram:
         """A loop over a dataset, as a function of its iterator, the next element's optional, [steps, reset].
 
         It returns the number of steps run, the next element's optional if these are fewer than ``steps``, and
         the metrics or the last logs.
         """
-        key = ("elements", halting, *types(element_spec))
-        if key not in self._functions:
-            self._functions[key] = function(self._elements_loop(element_spec, halting))
-        return self._functions[key]
+        return self._program(
+            ("elements", halting, *types(element_spec)),
+            lambda: function(
+                self._elements_loop(element_spec, halting),
+                [
+                    tf.data.IteratorSpec(element_spec),
+                    tf.OptionalSpec(element_spec),
+                    tf.TensorSpec([2], tf.int64),
+                ],
+            ),
+        )
 
     def _elements_loop(self, element_spec: Any, halting: bool) -> Callable:
         def loop(iterator: Any, ahead: Any, bounds: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Compiled loops: their calls, their compilation by XLA in the background, and their use by later models."""
+"""Traced loops and steps: their calls, compilation by XLA in the background, and use by later models."""
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ from kerasfit.variables import step_variables
 COMPILER = ThreadPoolExecutor(1, thread_name_prefix="kerasfit-xla")
 
 
-class LoopProgram:
-    """A traced loop, as a function of the variables of any model with the same key.
+class Program:
+    """A traced loop or step, as a function of the variables of any model with the same key.
 
     TensorFlow's functions capture the variables of the model that they are traced for. Here they are
     arguments.
 
     Attributes
     ----------
-    places
-        The structure of the outputs, with their places in a flat list.
     log_names
-        The names of logs in that structure; those of another model may differ.
+        The names of logs in the outputs; those of another model may differ.
     used
         The numbers of the variables that it uses, in ``step_variables()``.
     serves_all
@@ -40,11 +38,10 @@ class LoopProgram:
         Whether XLA has compiled it, or is about to, for some arguments.
     """
 
-    def __init__(self, loop: Any, variables: list[keras.Variable], log_names: list[str]):
-        concrete = loop.get_concrete_function()
+    def __init__(self, traced: Any, variables: list[keras.Variable], log_names: list[str]):
+        concrete = traced.get_concrete_function()
         self._function = concrete.inference_fn
-        structure = concrete.structured_outputs
-        self.places = tf.nest.pack_sequence_as(structure, range(len(tf.nest.flatten(structure))))
+        self._pack_output = concrete.function_type.pack_output
         self.log_names = log_names
         numbers = {id(variable.value.handle): number for number, variable in enumerate(variables)}
         # the number of a captured variable; other captured tensors are constants
@@ -61,20 +58,22 @@ class LoopProgram:
         """The captured tensors for variables with these handles, by number."""
         return [handles[each] if isinstance(each, int) else each for each in self._captured]
 
-    def call(self, args: tuple, captured: list[tf.Tensor]) -> list[tf.Tensor]:
-        """The outputs as a flat list."""
-        return self._function.call_flat(*keras.tree.flatten(args), *captured)
+    def call(self, args: tuple, captured: list[tf.Tensor]) -> Any:
+        return self._pack_output(
+            self._function.call_flat(*tf.nest.flatten(args, expand_composites=True), *captured)
+        )
 
 
-class CompiledLoop:
-    """A compiled loop of one model, called without TensorFlow's checks of arguments.
+class BoundProgram:
+    """A program with the variables of one model, called without TensorFlow's checks of arguments.
 
     These take a tenth of a millisecond for each call, which is much if an epoch takes a millisecond.
     """
 
-    def __init__(self, program: LoopProgram, variables: list[keras.Variable], log_names: list[str]):
+    def __init__(self, program: Program, variables: list[keras.Variable], log_names: list[str]):
         self._program = program
-        self._places = renamed(program.places, dict(zip(program.log_names, log_names, strict=True)))
+        self._names = dict(zip(program.log_names, log_names, strict=True))
+        self._is_renamed = program.log_names != log_names
         self._variables = {number: variables[number].value for number in program.used}
         self._captured = program.captured({n: variable.handle for n, variable in self._variables.items()})
         self._compiling: Future | None = None
@@ -84,7 +83,7 @@ class CompiledLoop:
             wait_for(self._compiling)
             self._compiling = None
         outputs = self._program.call(args, self._captured)
-        return keras.tree.map_structure(lambda place: outputs[place], self._places)
+        return renamed(outputs, self._names) if self._is_renamed else outputs
 
     def compile_ahead(self, *args: Any) -> None:
         """Have XLA compile the function in the background. The next call waits until this is done.
@@ -116,42 +115,42 @@ def renamed(structure: Any, names: dict[str, str]) -> Any:
 
 
 @dataclass
-class SharedLoops:
-    """The loops of one kind of step for all models with one key.
+class SharedPrograms:
+    """The programs of one kind of step for all models with one key.
 
     Attributes
     ----------
     key
-        The models' key; None for the loops of a single model.
-    loops
-        The loops by their options and data.
+        The models' key; None for the programs of a single model.
+    programs
+        The programs by their options and data.
     joins
         For prediction, whether the outputs of batches can be joined, by data.
     """
 
     kind: str
     key: str | None = None
-    loops: dict[tuple, LoopProgram] = field(default_factory=dict)
+    programs: dict[tuple, Program] = field(default_factory=dict)
     joins: dict[tuple, bool] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: keras.Model, kind: str, *options: bool) -> SharedLoops:
-        """The loops that a model can use, as it is now."""
+    def of(cls, model: keras.Model, kind: str, *options: bool) -> SharedPrograms:
+        """The programs that a model can use, as it is now."""
         key = model_key(model, kind)
         make = lambda: cls(kind, key)  # noqa: E731
         return shared_programs((key, kind, *options, *settings()), make) if key else make()
 
-    def loop(self, key: tuple, model: keras.Model, trace: Callable[[], Any]) -> CompiledLoop:
-        """A loop for a model, traced now unless there is one with this key."""
-        program = self.loops.get(key)
+    def bound(self, key: tuple, model: keras.Model, trace: Callable[[], Any]) -> BoundProgram:
+        """A program with a model's variables, traced now unless there is one with this key."""
+        program = self.programs.get(key)
         traced = trace() if program is None else None
         variables = step_variables(model, self.kind)
         log_names = [] if self.kind == "predict" else list(model.get_metrics_result())
         if program is None:
-            program = LoopProgram(traced, variables, log_names)
+            program = Program(traced, variables, log_names)
             if program.serves_all and self.serve(model):
-                self.loops[key] = program
-        return CompiledLoop(program, variables, log_names)
+                self.programs[key] = program
+        return BoundProgram(program, variables, log_names)
 
     def serve(self, model: keras.Model) -> bool:
         """Whether what was just traced for a model serves all models with the key."""
@@ -159,7 +158,7 @@ class SharedLoops:
 
     @property
     def nbytes(self) -> int:
-        return sum(program.nbytes for program in self.loops.values())
+        return sum(program.nbytes for program in self.programs.values())
 
 
 def settings() -> tuple:
