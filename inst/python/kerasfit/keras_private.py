@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from kerasfit.object_origin import package_of
+from kerasfit.runtime.variable_names import short_names
 
 # Each private name of Keras that is used, and the effect if it is missing. Names of attributes follow their
 # class, and also apply to its subclasses. Modules are in the package keras.src.
@@ -103,7 +104,8 @@ def build_state(model: keras.Model, batch: tuple) -> None:
     """
     if build := private(model, "Model._symbolic_build"):
         try:
-            build(data_batch=batch)
+            with short_names():
+                build(data_batch=batch)
         except Exception:
             if metrics := private(model, "Model._compile_metrics"):
                 metrics.built = False

@@ -35,6 +35,7 @@ from kerasfit.output import sigpipe_ignored
 from kerasfit.random_seed import set_random_seed
 from kerasfit.runtime.files import IS_WINDOWS
 from kerasfit.runtime.installation import report as installation
+from kerasfit.runtime.variable_names import short_names
 
 __all__ = [
     "FunctionCallback",
@@ -269,7 +270,7 @@ def compile_model(model: keras.Model, **arguments: Any) -> None:
     """Compile a model; without metrics, it forgets those of an earlier ``compile()``, which Keras keeps."""
     if not overrides(model, "compile"):  # a model's own compile() may use the arguments differently
         arguments = compile_arguments(arguments)
-    with metrics_forgotten(model):
+    with metrics_forgotten(model), short_names():
         model.compile(**arguments)
 
 
