@@ -543,7 +543,7 @@ def test_one_cycle_counts_the_steps_of_each_execution():
 @pytest.mark.parametrize(("epochs", "recorded"), [(3, False), (4, True)])
 def test_steps_are_recorded_if_enough_of_them_are_planned(monkeypatch, epochs, recorded):
     monkeypatch.setattr(engine_module, "RECORDING_PAYS_AFTER", {"train": 16, "test": 100, "predict": 100})
-    model, x, y = models.dense()
+    model, x, y = models.unbuilt()
     kerasfit.fit(model, x, y, batch_size=16, epochs=epochs, validation_data=(x, y), verbose=0)
     step = engine_for(model).step("train").recorded
     assert step.replays is recorded
@@ -556,7 +556,7 @@ def test_steps_are_recorded_after_as_many_calls_of_models_that_are_alike(monkeyp
     monkeypatch.setattr(engine_module, "RECORDING_PAYS_AFTER", {"train": 16, "test": 100, "predict": 100})
     replays = []
     for _ in range(5):  # the second model is the first that counts for others
-        model, x, y = models.dense()
+        model, x, y = models.unbuilt()
         kerasfit.fit(model, x, y, batch_size=14, verbose=0)
         replays.append(engine_for(model).step("train").recorded.replays)
     assert replays == [False, False, False, False, True]
