@@ -41,6 +41,7 @@ OTHERS = {
     "_replace",
     "_local_scalar_dense",
     "_omit_frequent_tracing_warning",
+    "_version",
 }
 
 

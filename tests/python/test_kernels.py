@@ -211,6 +211,23 @@ def test_an_error_raised_by_the_model_is_the_one_without_kernels(monkeypatch):
         kerasfit.fit(model, x, y, verbose=0, plan=PLAN)
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="the other backends trace steps before they run")
+def test_an_error_after_the_update_of_the_optimizer_is_raised_without_another_update(monkeypatch):
+    apply, updates = keras.optimizers.SGD.apply, []
+
+    def failing(self, *args):
+        apply(self, *args)
+        updates.append(args)
+        raise RuntimeError("after the update")
+
+    monkeypatch.setattr(keras.optimizers.SGD, "apply", failing)
+    model, x, y = models.unbuilt()
+    model.compile("sgd", "mse")
+    with pytest.raises(RuntimeError, match="after the update"):
+        kerasfit.fit(model, x, y, verbose=0, plan="loop")
+    assert len(updates) == 1
+
+
 @pytest.mark.parametrize("by", ["argument", "environment"])
 def test_kernels_can_be_turned_off(monkeypatch, calls, by):
     name = "LSTM.inner_loop"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -34,7 +33,7 @@ from kerasfit.engines.torch.kernels import torch_kernels
 from kerasfit.engines.torch.recorder import Tensors, tensors_in
 from kerasfit.sources import IteratorSource, RowStream, Source, Stream
 from kerasfit.tensors import pack_batch, to_backend, to_numpy, with_leaves
-from kerasfit.variables import all_variables
+from kerasfit.variables import all_variables, optimizer_of
 
 # The number of steps after which recording one has saved its time. Recording and verifying a step cost 10 to
 # 17 times what a replay saves, or 5 to 9 times without gradients. That is so for small dense networks,
@@ -194,8 +193,8 @@ READS = Reads()
 class WithKernels:
     """A step in which kerasfit's kernels replace functions of Keras.
 
-    Steps are not traced here. If the first step with data of some shapes raises an error, all variables are
-    restored, and this step and all later ones run without kernels.
+    Steps are not traced here. If the first step with data of some shapes raises an error, the variables that
+    it may have changed are restored, and this step and all later ones run without kernels.
     """
 
     def __init__(self, model: keras.Model, step: Callable[[Any], Any]):
@@ -214,16 +213,39 @@ class WithKernels:
             return self._step(data)
 
     def _try(self, shapes: tuple, data: Any) -> Any:
-        variables, copied = all_variables(self.model), copy_of(data)  # a step may write into its data
-        before = State.of(variables)
-        with suppress(Exception), torch_kernels():
-            outputs = self._step(data)
+        copied = copy_of(data)  # a step may write into its data
+        trained, others = self._trained_and_other_variables()
+        before, versions = State.of(others), versions_of(trained)
+        try:
+            with torch_kernels():
+                outputs = self._step(data)
             self._tried.add(shapes)
             return outputs
-        before.restore(variables)
+        except Exception:
+            if versions_of(trained) != versions:
+                raise  # after the optimizer's update, which is none of the kernels
+        before.restore(others)
         outputs = self._step(copied)
         self._kernels = False
         return outputs
+
+    def _trained_and_other_variables(self) -> tuple[list[keras.Variable], list[keras.Variable]]:
+        """The variables that only the optimizer's update changes, after all kernels have run, and the others.
+
+        Copying the former would take a tenth of the time of the first steps of a large network.
+        """
+        variables = all_variables(self.model)
+        if not keras_private.consists_of_keras(self.model):
+            return [], variables
+        optimizer = optimizer_of(self.model)
+        trained = [*self.model.trainable_variables, *(optimizer.variables if optimizer else [])]
+        numbers = {id(variable) for variable in trained}
+        return trained, [variable for variable in variables if id(variable) not in numbers]
+
+
+def versions_of(variables: list[keras.Variable]) -> list[int]:
+    """How often PyTorch has changed the values."""
+    return [variable.value._version for variable in variables]
 
 
 class UpdatingStep:
