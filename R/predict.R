@@ -50,7 +50,7 @@ predict.keras.src.trainers.trainer.Trainer <- function(
   list(x, callbacks) # evaluates the user's code while interrupts are allowed
   call_core(
     call,
-    core$predict,
+    bridge$predict,
     object,
     data_to_core(x, "x", call),
     batch_size = scalar_to_core(batch_size, "batch_size", call),
@@ -58,6 +58,6 @@ predict.keras.src.trainers.trainer.Trainer <- function(
     callbacks = callbacks_to_core(callbacks, call),
     verbose = verbose_to_core(verbose, call),
     !!!execution_arguments(call),
-    convert = function(outputs) from_core(bridge$output_values(outputs))
+    convert = from_core
   )
 }

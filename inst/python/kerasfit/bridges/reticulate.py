@@ -26,6 +26,7 @@ from kerasfit.bridges.values import Generator, data_frame, factor, named, random
 from kerasfit.callbacks.callback_list import FunctionCallback, counting_from_1
 from kerasfit.custom_fit import overrides
 from kerasfit.error_context import error_context_of
+from kerasfit.evaluate import predict as core_predict
 from kerasfit.history import History
 from kerasfit.keras_private import metrics_forgotten, without_loading_tensorflow
 from kerasfit.live import View
@@ -61,8 +62,8 @@ __all__ = [
     "nearest_argument",
     "nearest_name",
     "output_names",
-    "output_values",
     "overrides",
+    "predict",
     "schedule",
     "session",
     "set_random_seed",
@@ -291,13 +292,13 @@ def has_metrics(model: keras.Model) -> bool:
     return len(model.metrics) > 1
 
 
-def output_values(outputs: Any) -> Any:
-    """Convert half-precision outputs of a model, which R does not support, to 32-bit floats."""
+def predict(*args: Any, **kwargs: Any) -> Any:
+    """Call ``predict()`` and convert half-precision outputs, which R does not support, to 32-bit floats."""
 
     def widen(array: np.ndarray) -> np.ndarray:
         return array.astype(np.float32) if array.dtype.itemsize == 2 else array
 
-    return keras.tree.map_structure(widen, outputs)
+    return keras.tree.map_structure(widen, core_predict(*args, **kwargs))
 
 
 def error_context(error: BaseException) -> dict[str, Any]:
