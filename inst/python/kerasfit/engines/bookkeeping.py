@@ -19,6 +19,7 @@ BOOKKEEPING = frozenset(
     _saved_model_arg_spec _api_export_path _input_spec name build quantize built autocast supports_jit
     quantization_config _dtype _direction _tracked _trainable_variables _non_trainable_variables
     _trainable_variables_indices _variables _metrics _seed_generators _exclude_from_weight_decay_cache
+    _weight_decay_by_var_key
     _distribution_strategy _iterations _momentums _velocities _user_metrics _user_weighted_metrics
     _user_loss output_name output_names _resolved_output_names _y_pred_build_structure
     _y_true_build_structure _backward_hooks _backward_pre_hooks _buffers _forward_hooks
@@ -45,7 +46,8 @@ NOT_IN_KEYS = frozenset(
     quantize _initializer _value _initial_seed backend _compile_config _compiled_trainable_state
     _initial_epoch history stop_training stop_evaluating stop_predicting train_function test_function
     predict_function steps_per_execution unrolled_steps_per_execution _eval_epoch_iterator _jax_state
-    _jax_state_synced _trainable_variables_indices _exclude_from_weight_decay_cache output_name
+    _jax_state_synced _trainable_variables_indices _exclude_from_weight_decay_cache
+    _weight_decay_by_var_key output_name
     output_names _resolved_output_names _torch_params _parameters _modules _buffers get_build_config
     _trainable_variable_shardings _non_trainable_variable_shardings _optimizer_variable_shardings
     _metrics_variable_shardings
