@@ -74,9 +74,10 @@ def test_this_keras_has_every_private_name_in_the_table():
         if name[0].isupper() and not hasattr(found[name.split(".")[0]], name.split(".")[1])
     ]
     assert not missing
-    functions = [n for n in PRIVATE_NAMES if n[0].islower()]
-    of_others = [n for n in functions if n.startswith("backend.torch.") and BACKEND != "torch"]
-    assert [n for n in functions if keras_private.private_function(n) is None] == of_others
+    functions = {n: keras_private.private_function(n) for n in PRIVATE_NAMES if n[0].islower()}
+    of_torch = [function for n, function in functions.items() if n.startswith("backend.torch.")]
+    assert sum(map(bool, of_torch)) == (BACKEND == "torch")
+    assert all(function for n, function in functions.items() if not n.startswith("backend.torch."))
     assert not [n for n, paths in BACKEND_MODULES.items() if not any(map(keras_private.module, paths))]
 
 

@@ -46,7 +46,8 @@ PRIVATE_NAMES = {
     "EarlyStopping._set_monitor_op": "Keras chooses the direction of the metric after the first epoch",
     "TensorBoard._should_trace": "the callback counts as profiling, and each step is a separate call",
     "Callback._model": "none: values that are not plain are not stored",
-    "backend.torch.core.get_device": "with PyTorch, the device is that of a new tensor",
+    "backend.torch.ops.core.get_device": "with PyTorch, the device is that of a new tensor",
+    "backend.torch.core.get_device": "the same, before Keras 3.16",
     "backend.compute_output_spec": "targets are not compared with outputs, nor weights with losses",
     "backend.common.global_state.get_global_attribute": "the global seed is not stored",
     "backend.common.global_state.set_global_attribute": "the global seed is not restored",
@@ -194,8 +195,9 @@ def restored_epoch(model: keras.Model) -> int | None:
 
 def torch_device() -> str:
     """Return the name of the device on which Keras computes with PyTorch, for example "cuda:0"."""
-    if get := private_function("backend.torch.core.get_device"):
-        return str(get())
+    for name in ("backend.torch.ops.core.get_device", "backend.torch.core.get_device"):
+        if get := private_function(name):
+            return str(get())
     return str(keras.ops.zeros(1).device)
 
 
@@ -303,11 +305,12 @@ def consists_of_keras(model: keras.Model) -> bool:
     parts = [*all_layers(model), *model.metrics]
     if model.compiled:
         metrics = private(model, "Model._compile_metrics", UNKNOWN)
-        parts += [model.optimizer, model.loss]
+        nested = [model.optimizer, model.loss]
         if metrics is not None:
-            parts.append(private(metrics, "CompileMetrics._user_metrics", UNKNOWN))
-            parts.append(private(metrics, "CompileMetrics._user_weighted_metrics", UNKNOWN))
-    return all(map(is_of_keras, keras.tree.flatten(parts)))
+            nested.append(private(metrics, "CompileMetrics._user_metrics", UNKNOWN))
+            nested.append(private(metrics, "CompileMetrics._user_weighted_metrics", UNKNOWN))
+        parts += keras.tree.flatten(nested)
+    return all(map(is_of_keras, parts))
 
 
 def is_of_keras(part: Any) -> bool:
