@@ -3,11 +3,14 @@
 #' Convert a scalar argument, which the core checks
 #' @noRd
 scalar_to_core <- function(value, argument, call) {
+  if (is.null(value)) {
+    return(NULL)
+  }
   value <- plain_numbers(value)
-  if (is.atomic(value) && !is.null(value) && anyNA(value)) {
+  if (is.atomic(value) && anyNA(value)) {
     abort_argument(argument, sprintf("`%s` must not be NA.", argument), call)
   }
-  if (is.list(value) || length(value) > 1 || is.null(value)) {
+  if (is.list(value) || length(value) > 1) {
     return(reticulate::r_to_py(value))
   }
   reticulate::r_to_py(if (is.atomic(value)) unname(value) else value)
@@ -67,7 +70,7 @@ plan_to_core <- function(call) {
     )
     abort_argument("kerasfit.plan", message, call)
   }
-  scalar_to_core(plan, "kerasfit.plan", call)
+  plan
 }
 
 #' Whether faster functions may replace Keras's: an option, to find out whether they cause a problem

@@ -30,11 +30,33 @@ def is_ragged(value: Any) -> bool:
     return package == "torch" and bool(getattr(value, "is_nested", False))
 
 
+def leaves_of(data: Any) -> list[Any]:
+    """``keras.tree.flatten()``, which is slow with PyTorch, but faster for one array and for a flat tuple."""
+    if is_leaf(data):
+        return [data]
+    return list(data) if is_flat(data) else keras.tree.flatten(data)
+
+
+def map_leaves(function: Callable[[Any], Any], data: Any) -> Any:
+    """``keras.tree.map_structure()`` for one structure, faster for one array and for a flat tuple."""
+    if is_leaf(data):
+        return function(data)
+    return tuple(map(function, data)) if is_flat(data) else keras.tree.map_structure(function, data)
+
+
+def is_leaf(data: Any) -> bool:
+    return data is None or isinstance(data, np.ndarray) or keras.ops.is_tensor(data)
+
+
+def is_flat(data: Any) -> bool:
+    return type(data) is tuple and all(map(is_leaf, data))
+
+
 def with_leaves(structure: Any, leaves: Iterable[Any]) -> Any:
     """Replace the leaves of a structure other than None."""
     replacement = iter(leaves)
-    flat = [None if leaf is None else next(replacement) for leaf in keras.tree.flatten(structure)]
-    return keras.tree.pack_sequence_as(structure, flat)
+    flat = [None if leaf is None else next(replacement) for leaf in leaves_of(structure)]
+    return tuple(flat) if is_flat(structure) else keras.tree.pack_sequence_as(structure, flat)
 
 
 def to_numpy(value: Any) -> np.ndarray:
@@ -193,7 +215,7 @@ def to_backend(batch: Any) -> Any:
             return leaf
         return keras.ops.convert_to_tensor(to_numpy(leaf))
 
-    return keras.tree.map_structure(convert, batch)
+    return map_leaves(convert, batch)
 
 
 def numbers_or_tensors(batch: Any) -> Any:
@@ -204,7 +226,7 @@ def numbers_or_tensors(batch: Any) -> Any:
             return leaf
         return to_backend(leaf)
 
-    return keras.tree.map_structure(convert, batch)
+    return map_leaves(convert, batch)
 
 
 def pack_batch(batch: tuple) -> Any:

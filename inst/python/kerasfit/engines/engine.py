@@ -14,7 +14,7 @@ from kerasfit.errors import ArgumentError
 from kerasfit.logs import Logs, logs_to_floats
 from kerasfit.model_traits import uses_keras_methods
 from kerasfit.sources import IteratorSource, RowStream, Source, Stream, stream_of
-from kerasfit.tensors import pack_batch, to_backend, to_numpy
+from kerasfit.tensors import leaves_of, map_leaves, pack_batch, to_backend, to_numpy
 
 # Trains on a batch while the main thread makes the next one. Only the main thread may call R: the worker
 # never does, since it only runs steps that are already compiled.
@@ -221,7 +221,7 @@ class BaseEngine(Generic[StepT]):
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         step: Any = self.step("predict")
-        return [keras.tree.map_structure(to_numpy, step(data)) for data in self._batches(stream, steps)]
+        return [map_leaves(to_numpy, step(data)) for data in self._batches(stream, steps)]
 
     def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
         """The next batches as arguments of the model's step methods, sharing no memory with user arrays."""
@@ -261,9 +261,7 @@ def stays_on_device(stream: Stream) -> TypeGuard[RowStream]:
     """
     if not isinstance(stream, RowStream) or not stream.source.in_memory:
         return False
-    return fits_on_device(
-        sum(leaf.nbytes for leaf in keras.tree.flatten(stream.source.data) if leaf is not None)
-    )
+    return fits_on_device(sum(leaf.nbytes for leaf in leaves_of(stream.source.data) if leaf is not None))
 
 
 def wait_for(future: Future) -> None:

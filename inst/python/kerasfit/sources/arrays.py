@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import keras
 import numpy as np
 
 from kerasfit.arguments import DEFAULT_BATCH_SIZE
@@ -16,7 +15,7 @@ from kerasfit.data.lazy import LazyArray
 from kerasfit.data.names import NAMES, Batch, Names
 from kerasfit.errors import ArgumentError
 from kerasfit.sources.source import Shuffling, weighted
-from kerasfit.tensors import to_model_dtype
+from kerasfit.tensors import leaves_of, map_leaves, to_model_dtype
 
 
 class ArraySource:
@@ -67,7 +66,7 @@ class ArraySource:
         self.names = names
         labels = (names.x, names.y, names.sample_weight)
         self.data = tuple(map(as_arrays, labels, (x, y, sample_weight), [converted] * 3))
-        self.in_memory = not any(isinstance(leaf, LazyArray) for leaf in keras.tree.flatten(self.data))
+        self.in_memory = not any(isinstance(leaf, LazyArray) for leaf in leaves_of(self.data))
         self.samples = count_samples(x)
         self.batch_size = batch_size or DEFAULT_BATCH_SIZE
         self.batches = math.ceil(self.samples / self.batch_size)
@@ -85,7 +84,7 @@ class ArraySource:
     def batch(self, order: np.ndarray | None, start: int) -> Batch:
         stop = min(start + self.batch_size, self.samples)
         rows = slice(start, stop) if order is None else order[start:stop]
-        return Batch(*keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[rows], self.data))
+        return Batch(*map_leaves(lambda leaf: None if leaf is None else leaf[rows], self.data))
 
     @property
     def example(self) -> Batch:

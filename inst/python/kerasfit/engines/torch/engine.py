@@ -32,7 +32,7 @@ from kerasfit.engines.torch.graph_capture import (
 from kerasfit.engines.torch.kernels import torch_kernels
 from kerasfit.engines.torch.recorder import Tensors, tensors_in
 from kerasfit.sources import IteratorSource, RowStream, Source, Stream
-from kerasfit.tensors import pack_batch, to_backend, to_numpy, with_leaves
+from kerasfit.tensors import leaves_of, map_leaves, pack_batch, to_backend, to_numpy, with_leaves
 from kerasfit.variables import all_variables, optimizer_of
 
 # The number of steps after which recording one has saved its time. Recording and verifying a step cost 10 to
@@ -106,7 +106,7 @@ class TorchEngine(BaseEngine[Callable]):
         if isinstance(step, Recorded) and not isinstance(stream.source, IteratorSource):
             step.check_attributes()
             step = functools.partial(step.run, planned=(stream.steps or 0) - stream.taken)
-        return [keras.tree.map_structure(to_numpy, step(data)) for data in self._batches(stream, steps)]
+        return [map_leaves(to_numpy, step(data)) for data in self._batches(stream, steps)]
 
     def sync(self) -> None:
         super().sync()
@@ -137,7 +137,7 @@ class TorchEngine(BaseEngine[Callable]):
 
     def _batches(self, stream: Stream, steps: int) -> Iterator[Any]:
         for batch in stream.take(steps):
-            yield pack_batch(keras.tree.map_structure(writable_tensor, tuple(batch)))
+            yield pack_batch(map_leaves(writable_tensor, tuple(batch)))
 
     def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
         step = self.step(kind)
@@ -206,7 +206,7 @@ class WithKernels:
     def __call__(self, data: Any) -> Any:
         if not self._kernels:
             return self._step(data)
-        shapes = tuple(getattr(leaf, "shape", None) for leaf in keras.tree.flatten(data))
+        shapes = tuple(getattr(leaf, "shape", None) for leaf in leaves_of(data))
         if shapes not in self._tried:
             return self._try(shapes, data)
         with torch_kernels():
@@ -309,7 +309,7 @@ class DeviceData:
     """The arrays of a source on the device, and the order of rows in the current pass."""
 
     def __init__(self, data: tuple):
-        self.structure = pack_batch(keras.tree.map_structure(to_device, data))
+        self.structure = pack_batch(map_leaves(to_device, data))
         self._leaves = tensors_in(self.structure)
         self._order: tuple[np.ndarray | None, torch.Tensor | None] = None, None
 

@@ -17,6 +17,7 @@ from kerasfit.engines.attributes import Attributes
 from kerasfit.engines.model_key import model_key
 from kerasfit.engines.shared_programs import is_first, shared_programs
 from kerasfit.engines.torch.recorder import EscapeDetector, Recorder, Tensors, tensors_in
+from kerasfit.tensors import leaves_of, map_leaves
 from kerasfit.variables import step_variables
 
 RECORDINGS = 64  # of a function, each for one shape of data; then all are discarded and made again
@@ -102,7 +103,7 @@ class Recorded:
         If it writes into its data, it gets a copy, unless the data belong to this call (``is_own``). If
         at least ``after`` calls with data of this shape are ``planned``, it is recorded at once.
         """
-        leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+        leaves = [leaf for leaf in leaves_of(data) if leaf is not None]
         return self.run_leaves(leaves, lambda: data, is_own=is_own, planned=planned)
 
     def run_leaves(
@@ -292,7 +293,7 @@ def random_modules() -> list[Any]:
 
 def copy_of(data: Any) -> Any:
     """Copy each tensor in some data."""
-    return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf.clone(), data)
+    return map_leaves(lambda leaf: None if leaf is None else leaf.clone(), data)
 
 
 def all_equal(a: Any, b: Any) -> bool:

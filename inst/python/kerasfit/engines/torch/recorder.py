@@ -6,7 +6,6 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -15,6 +14,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from kerasfit.engines.torch.constant_folding import SAME_FOR_ALL_VALUES, VALUE, fold_constants
 from kerasfit.engines.torch.graph_simplification import SHAPE_AND_DTYPE, simplify
 from kerasfit.engines.torch.python_functions import PYTHON, python_function, use_python_functions
+from kerasfit.tensors import leaves_of
 
 Tensors = list[torch.Tensor]
 ATEN = torch.ops.aten
@@ -149,4 +149,4 @@ def rnn_layer_for_gradients(*args: Any) -> tuple:
 
 
 def tensors_in(value: Any) -> Tensors:
-    return [leaf for leaf in keras.tree.flatten(value) if isinstance(leaf, torch.Tensor)]
+    return [leaf for leaf in leaves_of(value) if isinstance(leaf, torch.Tensor)]
