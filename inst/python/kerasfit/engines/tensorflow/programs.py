@@ -145,7 +145,8 @@ class SharedPrograms:
         program = self.programs.get(key)
         traced = trace() if program is None else None
         variables = step_variables(model, self.kind)
-        log_names = [] if self.kind == "predict" else list(model.get_metrics_result())
+        has_logs = self.kind != "predict" and self.key is not None  # otherwise they are not renamed
+        log_names = list(model.get_metrics_result()) if has_logs else []
         if program is None:
             program = Program(traced, variables, log_names)
             if program.serves_all and self.serve(model):
