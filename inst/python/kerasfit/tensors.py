@@ -31,14 +31,17 @@ def is_ragged(value: Any) -> bool:
 
 
 def leaves_of(data: Any) -> list[Any]:
-    """``keras.tree.flatten()``, which is slow with PyTorch, but faster for one array and for a flat tuple."""
+    """Return the leaves of nested data, as ``keras.tree.flatten()`` does, but faster for flat data.
+
+    With PyTorch, Keras walks through nested data in Python. Most data are one array or a flat tuple.
+    """
     if is_leaf(data):
         return [data]
     return list(data) if is_flat(data) else keras.tree.flatten(data)
 
 
 def map_leaves(function: Callable[[Any], Any], data: Any) -> Any:
-    """``keras.tree.map_structure()`` for one structure, faster for one array and for a flat tuple."""
+    """Replace each leaf by the function's value, as ``keras.tree.map_structure()`` does, but faster."""
     if is_leaf(data):
         return function(data)
     return tuple(map(function, data)) if is_flat(data) else keras.tree.map_structure(function, data)

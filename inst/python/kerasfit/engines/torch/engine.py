@@ -223,7 +223,7 @@ class WithKernels:
             return outputs
         except Exception:
             if versions_of(trained) != versions:
-                raise  # after the optimizer's update, which is none of the kernels
+                raise  # the optimizer has updated already, so no kernel is the cause
         before.restore(others)
         outputs = self._step(copied)
         self._kernels = False
@@ -244,7 +244,7 @@ class WithKernels:
 
 
 def versions_of(variables: list[keras.Variable]) -> list[int]:
-    """How often PyTorch has changed the values."""
+    """Return PyTorch's counts of the changes in place of each variable's value."""
     return [variable.value._version for variable in variables]
 
 
