@@ -14,6 +14,7 @@ from keras import layers, ops
 import kerasfit
 from kerasfit import keras_private, layer_traits
 from kerasfit.engines import engine_class, engine_for
+from kerasfit.engines.shared_programs import forget_shared_programs
 from kerasfit.live import View
 from kerasfit.tensors import aligned_copy
 
@@ -265,6 +266,48 @@ def test_cached_programs_are_run_only_by_versions_of_jax_that_can():
 
     engine_for(models.dense()[0])
     assert jax.config.jax_enable_compilation_cache == (jax.__version_info__ >= (0, 6))
+
+
+@on_jax
+@pytest.mark.parametrize("plan", PLANS)
+def test_all_programs_of_an_epoch_are_compiled_once_and_before_its_first_step(plan, monkeypatch, caplog):
+    import jax
+
+    from kerasfit.engines.jax.steps import Steps
+
+    begun, compile_ahead = [], Steps.compile_ahead
+
+    def noted(steps, kind, *arguments):
+        begun.append((steps.kind, kind.size))
+        compile_ahead(steps, kind, *arguments)
+
+    monkeypatch.setattr(Steps, "compile_ahead", noted)
+    forget_shared_programs()
+    model, x, y = models.dense()
+    jax.config.update("jax_log_compiles", True)
+    try:
+        kerasfit.fit(model, x, y, batch_size=16, epochs=2, validation_split=0.3, verbose=0, plan=plan)
+    finally:
+        jax.config.update("jax_log_compiles", False)
+    assert begun == [("train", 16), ("train", 1), ("test", 16), ("test", 5)]
+    assert caplog.text.count("Finished XLA compilation of jit(_traced)") == 4
+
+
+def test_an_error_in_a_validation_step_is_raised_after_the_steps_of_the_epoch():
+    class Failing(keras.Sequential):
+        def test_step(self, *args):
+            raise ArithmeticError("in a validation step")
+
+    model = Failing([keras.Input((5,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = models.numbers(5), models.numbers(1)
+    seen = []
+    with pytest.raises(ArithmeticError, match="in a validation step"):
+        kerasfit.fit(
+            model, x, y, validation_split=0.3, verbose=0, batch_size=70,
+            callbacks={"on_train_batch_end": lambda *_: seen.append(1)},
+        )  # fmt: skip
+    assert seen == [1]
 
 
 @on_jax

@@ -141,6 +141,7 @@ class Training:
         self.options = replace(self.options, planned_steps=len(epochs) * (self.stream.steps or 0))
         if self.validation:
             stream, schedule = self.validation.stream, self.validation.schedule
+            self.options = replace(self.options, evaluates_on=stream if schedule.due(epochs[0]) else None)
             self.validation_options = ExecutionOptions(
                 planned_steps=sum(map(schedule.due, epochs)) * (stream.steps or 0)
             )

@@ -35,11 +35,15 @@ class ExecutionOptions:
     planned_steps
         The number of such steps from the beginning of this pass to the end of training, or of the evaluation;
         0 if it is not known.
+    evaluates_on
+        The stream that the model is evaluated on after this epoch, or None: an engine may compile ahead for
+        it.
     """
 
     halt_on_nan: bool = False
     async_steps: bool = False
     planned_steps: int = 0
+    evaluates_on: Stream | None = None
 
 
 DEFAULTS = ExecutionOptions()

@@ -12,9 +12,9 @@ import numpy as np
 
 from kerasfit.devices import on_cpu
 from kerasfit.engines.jax.programs import Loop
-from kerasfit.engines.jax.steps import OUTPUTS, RowsWithin, State, Steps
+from kerasfit.engines.jax.steps import OUTPUTS, RowsWithin
 from kerasfit.runtime.memory import aligned_empty, elements_around, is_aligned
-from kerasfit.sources import Rows, RowStream
+from kerasfit.sources import Rows
 from kerasfit.tensors import aligned_copy, pack_batch, to_backend
 
 SMALL = 2**16  # bytes: JAX copies smaller arrays faster as arguments of a program than before it
@@ -27,7 +27,6 @@ class DeviceData:
     def __init__(self, data: tuple):
         self._arrays = data
         self._order: tuple[np.ndarray | None, np.ndarray | None] = None, None  # as given, and as int32
-        self._begun: set[tuple[Steps, bool]] = set()
         self.chunks: Chunks | None = None  # for prediction
 
     @cached_property
@@ -37,15 +36,6 @@ class DeviceData:
     def call(self, rows: Rows, halting: bool) -> tuple:
         """The loop for these rows, and its arguments other than the state."""
         return self._loop(rows, halting), *self._arguments(rows)
-
-    def compile(self, step: Steps, stream: RowStream, halting: bool, state: tuple[State, State]) -> None:
-        """Start compiling the loops that a pass over the stream needs, unless that has been done."""
-        if (step, halting) in self._begun:
-            return
-        self._begun.add((step, halting))
-        for rows in stream.whole_pass().split():
-            if rows.steps:
-                step.compile_ahead(self._loop(rows, halting), *state, *self._arguments(rows))
 
     def _loop(self, rows: Rows, halting: bool) -> Loop:
         size = min(rows.batch_size, rows.stop - rows.start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import starmap
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,13 +18,13 @@ from kerasfit import keras_private, layer_traits
 from kerasfit.devices import on_cpu
 from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, finite_loss, stays_on_device
 from kerasfit.engines.jax.device_data import Chunks, DeviceData, padded, rounded_up
-from kerasfit.engines.jax.programs import Loop
+from kerasfit.engines.jax.programs import Kind, Loop, Single
 from kerasfit.engines.jax.steps import OUTPUTS, State, Steps
 from kerasfit.engines.kernels import replaced
 from kerasfit.logs import Logs
 from kerasfit.model_traits import metrics_reset_variables_only
 from kerasfit.sources import Rows, RowStream, Source, Stream
-from kerasfit.tensors import numbers_or_tensors, pack_batch, to_backend, to_numpy
+from kerasfit.tensors import leaves_of, map_leaves, numbers_or_tensors, pack_batch, to_backend, to_numpy
 
 # The number of steps that may be unfinished while the next batch from an iterator is made.
 AHEAD = 2
@@ -58,6 +59,7 @@ class JaxEngine(BaseEngine[Steps]):
     def __init__(self, model: keras.Model):
         super().__init__(model)
         self._device_data: WeakKeyDictionary[RowStream, DeviceData] = WeakKeyDictionary()
+        self._begun: WeakKeyDictionary[RowStream, set[tuple[Steps, bool]]] = WeakKeyDictionary()
         self._metrics_at_zero: tuple[list[int], list[np.ndarray]] = [], []
         self._held = State()  # returned by programs, or values of variables that they do not change
         self._unsynced: set[str] = set()  # the parts of it that are not in the variables
@@ -113,6 +115,12 @@ class JaxEngine(BaseEngine[Steps]):
             self._unsynced.update(synced)
         return self._held.only(step.changes), self._held.only(step.keeps)
 
+    def _types(self, step: Steps) -> tuple[State, State]:
+        """The shapes and types of the state that a step takes: the part that it changes, and the rest."""
+        names = (*step.changes, *step.keeps)
+        types = State(**{name: [type_of(variable) for variable in self._variables(name)] for name in names})
+        return types.only(step.changes), types.only(step.keeps)
+
     def _collect_returned(self) -> None:
         for state, _ in self._returned:
             self._held = state.over(self._held)
@@ -161,9 +169,11 @@ class JaxEngine(BaseEngine[Steps]):
     def _run(self, kind: str, stream: Stream, steps: int, options: ExecutionOptions) -> Logs:
         step, halting = self.step(kind), options.halt_on_nan
         logs: Logs = {}
+        self._compile_ahead(step, stream, halting=halting)
+        if options.evaluates_on:
+            with suppress(Exception):  # the evaluation will raise it
+                self._compile_ahead(self.step("test"), options.evaluates_on)
         if isinstance(stream, RowStream) and (device_data := self._device_data.get(stream)):
-            step.limit_programs((stream.size, stream.source.samples))
-            device_data.compile(step, stream, halting, self._state(step))
             taken = stream.take_rows(steps)
             for rows in taken.split():
                 if rows.steps:
@@ -174,7 +184,7 @@ class JaxEngine(BaseEngine[Steps]):
                         break
         else:
             for data in self._batches(stream, steps):
-                logs = step.named(self._advance(step, None, data))
+                logs = step.named(self._advance(step, self._single_step(stream, data), data))
                 self._running.append(logs)
                 if len(self._running) > AHEAD:
                     jax.block_until_ready(self._running.popleft())
@@ -184,6 +194,36 @@ class JaxEngine(BaseEngine[Steps]):
                 return logs
             self._running.clear()
         return jax.block_until_ready(logs)
+
+    def _compile_ahead(self, step: Steps, stream: Stream, *, halting: bool = False) -> None:
+        """Start compiling the programs that a pass over rows needs, unless that has been done."""
+        if not isinstance(stream, RowStream) or not self._compiles:
+            return
+        begun = self._begun.setdefault(stream, set())
+        if (step, halting) in begun:
+            return
+        begun.add((step, halting))
+        step.limit_programs((stream.size, stream.source.samples))
+        for rows in stream.whole_pass().split():
+            if rows.steps:
+                program, *data = self._program_for(stream, rows, halting)
+                step.compile_ahead(program, *self._types(step), *data)
+
+    def _program_for(self, stream: RowStream, rows: Rows, halting: bool) -> tuple:
+        """The program that runs these rows, and its arguments other than the state, or their types."""
+        if device_data := self._device_data.get(stream):
+            return device_data.call(rows, halting)
+        size = min(rows.batch_size, rows.stop - rows.start)
+        types = map_leaves(
+            lambda leaf: None if leaf is None else batch_type(leaf, size), tuple(stream.source.example)
+        )
+        return Single(size), pack_batch(types)
+
+    def _single_step(self, stream: Stream, data: Any) -> Single | None:
+        """The program for a batch of a stream; None if it is not compiled ahead."""
+        if not isinstance(stream, RowStream):
+            return None
+        return Single(next(len(leaf) for leaf in leaves_of(data) if leaf is not None))
 
     def predict(self, stream: Stream, steps: int) -> list[Any]:
         self._build_for_prediction(stream)
@@ -265,10 +305,10 @@ class JaxEngine(BaseEngine[Steps]):
         for batch in stream.take(steps):
             yield pack_batch(as_arguments(tuple(batch)))
 
-    def _advance(self, step: Steps, loop: Loop | None, *data: Any) -> Any:
-        """Run a loop, or a single step (None), store the new state, and return logs or outputs."""
+    def _advance(self, step: Steps, kind: Kind, *data: Any) -> Any:
+        """Run a program, store the new state, and return logs or outputs."""
         changing, kept = self._state(step)
-        step.tracing(lambda: self._returned.extend(starmap(step.program(loop), [(changing, kept, *data)])))
+        step.tracing(lambda: self._returned.extend(starmap(step.program(kind), [(changing, kept, *data)])))
         return self._returned[-1][1]
 
     def _build_for_prediction(self, stream: Stream) -> None:
@@ -279,6 +319,16 @@ class JaxEngine(BaseEngine[Steps]):
         if (batch := stream.peek()) is not None:
             with keras.StatelessScope():
                 model(to_backend(batch.x))
+
+
+def type_of(variable: keras.Variable) -> jax.ShapeDtypeStruct:
+    """The shape and type of a variable's value."""
+    return jax.ShapeDtypeStruct(variable.shape, variable.value.dtype)
+
+
+def batch_type(leaf: Any, size: int) -> jax.ShapeDtypeStruct:
+    """The shape and type of ``size`` rows of an array."""
+    return jax.ShapeDtypeStruct((size, *leaf.shape[1:]), jax.dtypes.canonicalize_dtype(leaf.dtype))
 
 
 def shapes_of(data: Any) -> tuple:

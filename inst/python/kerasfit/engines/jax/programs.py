@@ -35,6 +35,16 @@ class Loop(NamedTuple):
     rare: bool
 
 
+class Single(NamedTuple):
+    """A single step on a batch of ``size`` rows, which is compiled in the background."""
+
+    size: int
+
+
+# What a program runs; None is a single step on a batch of any shape.
+Kind = Loop | Single | None
+
+
 class ModelHasChanged(Exception):
     """Raised if a shared program would be traced for a model that no longer has the program's key."""
 
@@ -64,9 +74,9 @@ class Programs:
 
     def _forget(self) -> None:
         # New functions each time: JAX keeps the programs of a function, and shares them with equal functions.
-        self._functions: dict[Loop | None, Any] = {}
+        self._functions: dict[Kind, Any] = {}
         self._shapes: set[tuple] = set()
-        self._compiling: dict[Loop | None, Future] = {}
+        self._compiling: dict[Kind, Future] = {}
         self._begun: set[tuple] = set()
 
     def limit(self, shapes: tuple) -> None:
@@ -75,33 +85,36 @@ class Programs:
             self._forget()
         self._shapes.add(shapes)
 
-    def function(self, loop: Loop | None, steps: Steps) -> Any:
-        """The program of a loop, or of a single step (None), traced for the model of ``steps`` if needed."""
+    def function(self, kind: Kind, steps: Steps) -> Any:
+        """The program of a kind, traced for the model of ``steps`` if needed."""
         self._steps = ref(steps)
-        if loop not in self._functions:
-            self._functions[loop] = self._compile(loop)
-        if compiling := self._compiling.pop(loop, None):
+        if kind not in self._functions:
+            self._functions[kind] = self._compile(kind)
+        if compiling := self._compiling.pop(kind, None):
             wait_for(compiling)
-        return self._functions[loop]
+        return self._functions[kind]
 
-    def compile_ahead(self, loop: Loop, steps: Steps, *arguments: Any) -> None:
-        """Trace a loop and compile it in the background, unless that has been done for these arguments."""
-        call = loop, *(jax.typeof(leaf) for leaf in jax.tree.leaves(arguments))
+    def compile_ahead(self, kind: Loop | Single, steps: Steps, *arguments: Any) -> None:
+        """Trace a program and compile it in the background, unless that has been done for these arguments.
+
+        Shapes and types (``jax.ShapeDtypeStruct``) may stand for the arguments.
+        """
+        call = kind, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments))
         if self.compiles and call not in self._begun:
-            lowered = self.function(loop, steps).lower(*arguments)
+            lowered = self.function(kind, steps).lower(*arguments)
             self._begun.add(call)
-            self._compiling[loop] = COMPILERS.submit(lowered.compile)
+            self._compiling[kind] = COMPILERS.submit(lowered.compile)
 
-    def _compile(self, loop: Loop | None) -> Any:
-        python = functools.partial(self._traced, loop)
+    def _compile(self, kind: Kind) -> Any:
+        python = functools.partial(self._traced, kind)
         if not self.compiles:
             return python
-        return jax.jit(python, donate_argnums=0, **compiler_options(loop is not None and loop.rare))
+        return jax.jit(python, donate_argnums=0, **compiler_options(isinstance(kind, Loop) and kind.rare))
 
-    def _traced(self, loop: Loop | None, *arguments: Any) -> Any:
+    def _traced(self, kind: Kind, *arguments: Any) -> Any:
         steps = self._steps and self._steps()
         assert steps
-        return steps.traced(loop, *arguments)
+        return steps.traced(kind, *arguments)
 
 
 @functools.cache

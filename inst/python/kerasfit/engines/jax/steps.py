@@ -17,7 +17,7 @@ from jax import lax
 
 from kerasfit import keras_private, layer_traits
 from kerasfit.engines.engine import logs_are_metrics
-from kerasfit.engines.jax.programs import Loop, ModelHasChanged, Programs
+from kerasfit.engines.jax.programs import Kind, Loop, ModelHasChanged, Programs, Single
 from kerasfit.engines.kernels import jax_kernels
 from kerasfit.engines.model_key import model_key
 from kerasfit.engines.shared_programs import shared_programs
@@ -144,7 +144,7 @@ class Steps:
         """Discard all programs before a call with new shapes of data if there are ``PROGRAMS`` of them."""
         self._programs.limit(shapes)
 
-    def program(self, loop: Loop | None = None) -> Any:
+    def program(self, kind: Kind = None) -> Any:
         """The compiled single step, a function of state (both parts) and data; or a loop over rows.
 
         A loop is a function of state, data, order, first row and steps. ``order`` has the numbers of all rows
@@ -152,11 +152,11 @@ class Steps:
         of steps run, and the metrics or last logs; for "predict" the outputs of at most ``OUTPUTS`` steps,
         followed by zeros.
         """
-        return self._programs.function(loop, self)
+        return self._programs.function(kind, self)
 
-    def compile_ahead(self, loop: Loop, *arguments: Any) -> None:
-        """Trace a loop for these arguments and compile it in the background, unless that has been done."""
-        self.tracing(lambda: self._programs.compile_ahead(loop, self, *arguments))
+    def compile_ahead(self, kind: Loop | Single, *arguments: Any) -> None:
+        """Trace a program for these arguments and compile it in the background, unless that has been done."""
+        self.tracing(lambda: self._programs.compile_ahead(kind, self, *arguments))
 
     def tracing(self, call: Callable[[], T]) -> T:
         """Call a function that may trace a program; if the model has changed, trace programs of its own."""
@@ -166,7 +166,7 @@ class Steps:
             self._programs = self._own_programs()
             return call()
 
-    def traced(self, loop: Loop | None, *arguments: Any) -> Any:
+    def traced(self, kind: Kind, *arguments: Any) -> Any:
         """Trace a program with kernels; if that raises an error, trace it without kernels from then on.
 
         JAX has several errors for a layer that needs a derivative which kernels do not have.
@@ -174,7 +174,7 @@ class Steps:
         programs = self._programs
         if programs.key and model_key(self.model, self.kind) != programs.key:
             raise ModelHasChanged
-        function = functools.partial(self._loop, loop) if loop else self._one
+        function = functools.partial(self._loop, kind) if isinstance(kind, Loop) else self._one
         if programs.kernels:
             with suppress(Exception), jax_kernels():
                 return function(*arguments)
