@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -89,26 +90,49 @@ def compiles_with_xla(model: keras.Model) -> bool:
     ) and (embeddings == {id(layer) for layer, _ in calls} and all(inputs for _, inputs in calls))
 
 
+LARGE_CONVOLUTIONS = 100_000  # multiplications for each sample
+
+
 def xla_pays_after(model: keras.Model) -> int:
     """Return the number of steps after which XLA has saved more time than its compilation took.
 
-    A rough estimate, for TensorFlow on CPUs: XLA saves a third to one millisecond per step with dense layers,
-    less with small ones, and more with other layers.
+    A rough estimate, for TensorFlow on CPUs, where compilation takes one to two seconds. XLA saves a third to
+    one millisecond per step with dense layers, less with small ones and with small convolutions, and three to
+    eight milliseconds with recurrent layers and large convolutions.
     """
-    if has_long_steps(model):
-        return 100
+    convolutions = sum(map(multiplications, filter(is_convolution, all_layers(model))))
+    if is_recurrent(model) or convolutions >= LARGE_CONVOLUTIONS:
+        return 300
     return 1000 if model.count_params() > 50_000 else 5000
 
 
-def has_long_steps(model: keras.Model) -> bool:
-    """Whether a model has convolutions or recurrent layers."""
+def is_recurrent(model: keras.Model) -> bool:
+    """Whether a model has recurrent layers."""
     recurrent = (keras.layers.RNN, keras.layers.Bidirectional)
-    return is_convolutional(model) or any(isinstance(layer, recurrent) for layer in all_layers(model))
+    return any(isinstance(layer, recurrent) for layer in all_layers(model))
 
 
 def is_convolutional(model: keras.Model) -> bool:
     """Whether a model has convolutions."""
-    return any("Conv" in type(layer).__name__ for layer in all_layers(model))
+    return any(map(is_convolution, all_layers(model)))
+
+
+def is_convolution(layer: keras.layers.Layer) -> bool:
+    return "Conv" in type(layer).__name__
+
+
+def multiplications(layer: keras.layers.Layer) -> float:
+    """The number of multiplications of a convolution for each sample, about; infinite if it is not known."""
+    try:
+        shapes = layer.input.shape, layer.output.shape
+        parameters = layer.count_params()
+    except (AttributeError, ValueError):  # not built, or called several times or in a model's own call()
+        return math.inf
+    if any(None in shape[1:] for shape in shapes):
+        return math.inf
+    channels = 1 if keras.config.image_data_format() == "channels_first" else -1
+    positions = [math.prod(shape[1:]) / shape[channels] for shape in shapes]
+    return max(positions) * parameters
 
 
 def is_stateful(model: keras.Model) -> bool:

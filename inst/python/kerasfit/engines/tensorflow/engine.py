@@ -152,7 +152,7 @@ class TensorFlowEngine(BaseEngine[Steps]):
             return True, steps
         if self.step("train").has_run:
             return step.has_run or step.is_up_to_date, steps
-        enough = layer_traits.xla_pays_after(self.model)
+        enough = self.cached_trait(layer_traits.xla_pays_after)
         if step.kind == "train":
             before = enough - self._finished_steps()
             if 0 < before < min(0.8 * enough, options.planned_steps - stream.taken):
@@ -345,7 +345,8 @@ def no_order() -> tf.Tensor:
 def has_plain_short_steps(model: keras.Model) -> bool:
     """Whether XLA can run whole epochs: steps are short, and epochs otherwise only reset and read metrics."""
     return (
-        not layer_traits.has_long_steps(model)
+        not layer_traits.is_recurrent(model)
+        and not layer_traits.is_convolutional(model)
         and metrics_reset_variables_only(model)
         and all_logs_are_metrics(model)
     )
