@@ -67,7 +67,8 @@ BENCHMARKS = {
         "A new model each time",
         "Seconds of a whole job without the imports: a model is built, trained with validation data and used "
         "for predictions. The first job is that of a fresh process: medians of 5 pairs. Later jobs follow two"
-        " others with models of the same kind in one process: medians of 9 interleaved rounds.",
+        " others with models of the same kind in one process: medians of 9 interleaved rounds. Of jobs longer"
+        " than 10 seconds, one job precedes 3 rounds.",
     ),
     "predict": Benchmark(
         "predict.py",

@@ -103,6 +103,9 @@ JOBS = {
 }
 
 
+LONG = 10  # seconds: of longer jobs, fewer later models are measured
+
+
 def run_of(trainer: str, job: Job) -> Callable[[], None]:
     """A function that builds a model, trains it with validation data and predicts these."""
     import numpy as np
@@ -135,7 +138,8 @@ def measure(name: str) -> None:
 
     first = interleave({trainer: partial(first_job, trainer) for trainer in TRAINERS}, rounds=5)
     runs = {trainer: timed(run_of(trainer, job)) for trainer in reversed(TRAINERS)}
-    later = interleave(runs, rounds=9, warm_up=2)
+    is_long = min(map(min, first.values())) > LONG
+    later = interleave(runs, rounds=3 if is_long else 9, warm_up=1 if is_long else 2)
     cells = [
         cell
         for times in (first, later)
