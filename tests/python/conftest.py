@@ -5,6 +5,8 @@ import os
 import signal
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+if os.environ["KERAS_BACKEND"] == "jax":  # for test_several_devices.py
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
 
 import kerasfit  # noqa: F401, I001  before Keras, since it sets the folder for compiled programs
 import keras

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -219,6 +222,53 @@ def test_a_distribution_strategy_with_one_device_changes_nothing():
         evaluated = kerasfit.evaluate(model, models.numbers(5), y, verbose=0)
         results.append([*history.metrics["loss"], evaluated["loss"]])
     assert results[0] == pytest.approx(results[1], rel=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone has strategies")
+def test_a_mirrored_strategy_trains_as_one_device_and_warns_of_an_uneven_last_batch(tmp_path):
+    """In a process of its own, in which TensorFlow has two CPUs."""
+    code = """
+import json, os, warnings
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import kerasfit, keras
+x = np.random.default_rng(0).normal(size=(70, 5)).astype("float32")
+y = x[:, :1] * 2
+results, seen = [], []
+for strategy in (None, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    for rows in (64, 67):
+        keras.utils.set_random_seed(1)
+        make = lambda: keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+        if strategy:
+            with strategy.scope():
+                model = make()
+                model.compile("sgd", "mse")
+        else:
+            model = make()
+            model.compile("sgd", "mse")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            kerasfit.fit(model, x[:rows], y[:rows], epochs=3, batch_size=16, shuffle=False, verbose=0)
+        seen.append([str(w.message) for w in caught if "replicas" in str(w.message)])
+        results.append(model.get_weights()[0].ravel().tolist())
+try:
+    kerasfit.fit(model, x, y, verbose=0, callbacks=[kerasfit.BackupAndRestore("nowhere")])
+except kerasfit.ArgumentError as error:
+    refused = str(error)
+print(json.dumps({"results": results, "seen": seen, "refused": refused, "wrote": os.path.exists("nowhere")}))
+"""
+    child = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True
+    )
+    found = json.loads(child.stdout.splitlines()[-1])
+    one_even, one_uneven, two_even, two_uneven = map(np.array, found["results"])
+    np.testing.assert_allclose(two_even, one_even, rtol=1e-5)
+    assert np.abs(two_uneven - one_uneven).max() > 1e-4  # why there is a warning
+    assert found["seen"][:3] == [[], [], []]
+    assert "3 samples, which 2 replicas cannot share evenly" in found["seen"][3][0]
+    assert "use_devices()" in found["refused"]
+    assert not found["wrote"]
 
 
 def test_a_model_is_trained_by_keras_where_a_distribution_is_set(monkeypatch):

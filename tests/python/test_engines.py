@@ -312,10 +312,14 @@ def test_an_error_in_a_validation_step_is_raised_after_the_steps_of_the_epoch():
 
 @on_jax
 def test_evaluation_copies_no_weights(monkeypatch):
+    from kerasfit.engines.jax.placement import OneDevice
+
     model, x, y = models.dense()
     copied = []
-    copy_of = engine_module.copy_of
-    monkeypatch.setattr(engine_module, "copy_of", lambda value: copied.append(value.shape) or copy_of(value))
+    copy = OneDevice.copy
+    monkeypatch.setattr(
+        OneDevice, "copy", lambda self, value: copied.append(value.shape) or copy(self, value)
+    )
     kerasfit.evaluate(model, x, y, verbose=0)
     kerasfit.predict(model, x, verbose=0)
     assert (5, 8) not in copied
@@ -442,10 +446,10 @@ def test_read_only_arrays_can_be_trained_on():
     ids=lambda build: build.__name__,
 )
 def test_unaligned_arrays_match_aligned_ones(build, shuffle, monkeypatch):
-    from kerasfit.engines.jax import device_data
+    from kerasfit.engines.jax import placement
 
     def run(large):
-        monkeypatch.setattr(device_data, "LARGE", large)
+        monkeypatch.setattr(placement, "LARGE", large)
         keras.backend.clear_session()
         keras.utils.set_random_seed(3)
         model, *data = build()
@@ -457,8 +461,8 @@ def test_unaligned_arrays_match_aligned_ones(build, shuffle, monkeypatch):
         return history, kerasfit.evaluate(model, x, y, **common), kerasfit.predict(model, x, **common)
 
     within = []
-    rows_within = device_data.RowsWithin
-    monkeypatch.setattr(device_data, "RowsWithin", lambda *args: within.append(1) or rows_within(*args))
+    rows_within = placement.RowsWithin
+    monkeypatch.setattr(placement, "RowsWithin", lambda *args: within.append(1) or rows_within(*args))
     there = run(large=0)
     assert within
     within.clear()

@@ -16,7 +16,7 @@ Each module imports only from those below it, or to its right on the same line:
 ``arguments``, ``messages``  check scalar arguments, and describe values in errors
 ``error_context``   the user's function, the epoch and the batch of an exception
 ``history``, ``logs``, ``timing``, ``interrupts``, ``output``  record, time and stop a run; standard output
-``random_seed``     seeds all random generators
+``random_seed``, ``device_choice``  seed all random generators; choose several devices
 ``layer_traits``, ``model_traits``  properties of a model that decide how it is run
 ``devices``         the devices on which the backend computes
 ``tensors``, ``variables``, ``keras_private``, ``object_origin``  helpers for Keras models and tensors
@@ -34,6 +34,7 @@ from kerasfit.callbacks.profile import Profile
 from kerasfit.callbacks.progress_style import ProgressStyle
 from kerasfit.callbacks.stopping import MaxTime, TerminateOnNaN
 from kerasfit.checkpoint import BackupAndRestore
+from kerasfit.device_choice import use_devices
 from kerasfit.errors import ArgumentError, DataError, KerasfitError
 from kerasfit.evaluate import evaluate, predict
 from kerasfit.fit import fit
@@ -57,6 +58,7 @@ __all__ = [
     "evaluate",
     "fit",
     "predict",
+    "use_devices",
 ]
 __version__ = "0.1.0"
 

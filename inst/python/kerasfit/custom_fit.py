@@ -6,12 +6,14 @@ distributed over several devices, which need Keras's own loop.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from kerasfit import interrupts
+from kerasfit.devices import runs_on_several_devices
 from kerasfit.errors import ArgumentError
 from kerasfit.history import History
 from kerasfit.logs import Logs, logs_to_floats
@@ -38,10 +40,29 @@ def overrides(model: keras.Model, method: str) -> bool:
 
 
 def is_distributed(model: keras.Model) -> bool:
+    """Whether a model is distributed in a way that only Keras's own loop can train."""
     if keras.distribution.distribution() is not None:
-        return True
+        is_compiled = model.jit_compile and not model.run_eagerly
+        return not (is_compiled and runs_on_several_devices())
     strategy = getattr(model, "distribute_strategy", None)
     return strategy is not None and (strategy.num_replicas_in_sync > 1 or has_replicas(strategy))
+
+
+def warn_of_uneven_batches(model: keras.Model, source: Source) -> None:
+    """Warn if the replicas of a distribution strategy get parts of different sizes of the last batch.
+
+    TensorFlow then averages the gradients of the replicas as if their parts were of the same size.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    replicas = strategy.num_replicas_in_sync if strategy is not None else 1
+    last = source.samples % source.batch_size if isinstance(source, ArraySource) else 0
+    if last % replicas:
+        warnings.warn(
+            f"The last batch has {last} samples, which {replicas} replicas cannot share evenly: TensorFlow"
+            " gives these samples wrong weights. Choose another `batch_size`, or the backend jax with"
+            " `use_devices()`, which computes as on one device.",
+            stacklevel=2,
+        )
 
 
 def has_replicas(strategy: Any) -> bool:
@@ -78,6 +99,7 @@ def fit_by_model(
     ArgumentError
         If several epochs use an iterator without a number of steps: Keras cannot start it again.
     """
+    warn_of_uneven_batches(model, training)
     arguments = keras_data(training, steps_per_epoch)
     in_memory = isinstance(training, ArraySource)
     if in_memory:

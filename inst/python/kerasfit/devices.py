@@ -1,4 +1,4 @@
-"""The devices on which Keras computes: their type, and whether data fit on them."""
+"""The devices on which Keras computes: which, their type, and whether data fit on them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,30 @@ from kerasfit import keras_private
 
 # Used if a backend does not tell the free memory of a device. TensorFlow does not.
 FITS_ANYWHERE = 2**31  # bytes
+
+# The devices chosen by ``use_devices()``; none for JAX's default device.
+_chosen: list[Any] = []
+
+
+def chosen_devices() -> list[Any]:
+    """The devices of JAX chosen by ``use_devices()``; none for JAX's default device."""
+    return _chosen
+
+
+def choose(devices: list[Any]) -> None:
+    """Compute on some devices of JAX from now on; none for JAX's default device."""
+    global _chosen
+    _chosen = devices
+
+
+def runs_on_several_devices() -> bool:
+    """Whether kerasfit trains on the devices of the current ``keras.distribution``, in one process."""
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    mesh = getattr(keras.distribution.distribution(), "device_mesh", None)
+    return jax.process_count() == 1 and hasattr(mesh, "backend_mesh")
 
 
 def device_type() -> str:
@@ -43,7 +67,8 @@ def tensorflow_type() -> str:
 def jax_type() -> str:
     import jax
 
-    chosen = jax.config.jax_default_device  # by keras.device(); a device or a name
+    # keras.device() sets the default device, also to a name
+    chosen = _chosen[0] if _chosen else jax.config.jax_default_device
     return getattr(chosen, "platform", chosen) or jax.default_backend()
 
 

@@ -19,7 +19,7 @@ from kerasfit.callbacks.progress_style import ProgressStyle
 from kerasfit.checkpoint import backup_among
 from kerasfit.checks.model import check_compiled, check_trainable
 from kerasfit.checks.shapes import check_shapes
-from kerasfit.custom_fit import fit_by_model, has_its_own, overrides
+from kerasfit.custom_fit import fit_by_model, has_its_own, is_distributed, overrides
 from kerasfit.engine_fit import fit_by_engine
 from kerasfit.engines import Engine, engine_for
 from kerasfit.error_context import annotate_error
@@ -166,6 +166,12 @@ def fit(
         on_interrupt=arguments.choice("on_interrupt", on_interrupt, ("return", "error")),
     )
     if own_fit and backup_among(settings.callbacks):
+        if is_distributed(model):
+            raise ArgumentError(
+                "callbacks",
+                "Backups do not work for a model that a distribution strategy has spread over devices.",
+                "With the backend jax and use_devices(), they do.",
+            )
         raise ArgumentError("callbacks", "Backups do not work for a model with its own fit().")
     data = open_fit_data(
         model,

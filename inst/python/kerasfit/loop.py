@@ -242,10 +242,11 @@ def evaluate(
 def predict(engine: Engine, stream: Stream, callbacks: CallbackList, progress: Progress | None = None) -> Any:
     """Return a model's outputs for one pass of a stream: numpy arrays with samples along the first axis."""
     outputs: list[Any] = []
+    has_hooks = callbacks.has_batch_hooks("predict")
 
     def execute(stream: Stream, steps: int, _: ExecutionOptions) -> dict[str, Any]:
         outputs.extend(new := engine.predict(stream, steps))
-        return {"outputs": concatenated(new)}
+        return {"outputs": concatenated(new)} if has_hooks else {}
 
     engine.model.stop_predicting = False
     callbacks.begin("predict")

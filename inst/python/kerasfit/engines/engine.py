@@ -258,14 +258,15 @@ class BaseEngine(Generic[StepT]):
             self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
 
 
-def stays_on_device(stream: Stream) -> TypeGuard[RowStream]:
+def stays_on_device(stream: Stream, devices: int = 1) -> TypeGuard[RowStream]:
     """Whether an engine keeps a stream's data on the device: arrays in memory that fit there.
 
-    Other data are copied to the device in batches.
+    Other data are copied to the device in batches. Several devices may have a part of the rows each.
     """
     if not isinstance(stream, RowStream) or not stream.source.in_memory:
         return False
-    return fits_on_device(sum(leaf.nbytes for leaf in leaves_of(stream.source.data) if leaf is not None))
+    size = sum(leaf.nbytes for leaf in leaves_of(stream.source.data) if leaf is not None)
+    return fits_on_device(size // devices)
 
 
 def wait_for(future: Future) -> None:

@@ -6,32 +6,30 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-import jax
 import keras
 import numpy as np
 
-from kerasfit.devices import on_cpu
+from kerasfit.engines.jax.placement import OneDevice
 from kerasfit.engines.jax.programs import Loop
-from kerasfit.engines.jax.steps import OUTPUTS, RowsWithin
-from kerasfit.runtime.memory import aligned_empty, elements_around, is_aligned
+from kerasfit.engines.jax.steps import OUTPUTS
+from kerasfit.runtime.memory import aligned_empty
 from kerasfit.sources import Rows
-from kerasfit.tensors import aligned_copy, pack_batch, to_backend
+from kerasfit.tensors import pack_batch
 
 SMALL = 2**16  # bytes: JAX copies smaller arrays faster as arguments of a program than before it
-LARGE = 2**20  # bytes: smaller arrays are copied to aligned memory, which needs a simpler program
 
 
 class DeviceData:
     """The arrays of a source on the device, and the order of rows in the current pass."""
 
-    def __init__(self, data: tuple):
-        self._arrays = data
+    def __init__(self, data: tuple, placement: OneDevice):
+        self._arrays, self._placement = data, placement
         self._order: tuple[np.ndarray | None, np.ndarray | None] = None, None  # as given, and as int32
         self.chunks: Chunks | None = None  # for prediction
 
     @cached_property
     def data(self) -> Any:
-        return pack_batch(keras.tree.map_structure(to_device, self._arrays))
+        return pack_batch(keras.tree.map_structure(self._placement.rows, self._arrays))
 
     def call(self, rows: Rows, halting: bool) -> tuple:
         """The loop for these rows, and its arguments other than the state."""
@@ -55,7 +53,8 @@ class Chunks:
     for padding rows.
     """
 
-    def __init__(self, x: Any, samples: int, batch_size: int):
+    def __init__(self, x: Any, samples: int, batch_size: int, placement: OneDevice):
+        self._placement = placement
         self.size = batch_size if samples > batch_size else rounded_up(samples)
         self.steps = min(OUTPUTS, power_of_two(-(-samples // self.size)))
         self._x = x
@@ -78,7 +77,7 @@ class Chunks:
 
             data = padded(keras.tree.map_structure(part, self._x), length)
             if any(leaf is not None and leaf.nbytes >= SMALL for leaf in keras.tree.flatten(data)):
-                data = keras.tree.map_structure(to_device_aligned, data)
+                data = keras.tree.map_structure(self._placement.chunk, data)
             self._at = begin, pack_batch((data,))
         return self._at[1]
 
@@ -107,21 +106,3 @@ def padded(data: Any, size: int) -> Any:
         return filled
 
     return keras.tree.map_structure(fill, data)
-
-
-def to_device_aligned(leaf: Any) -> Any:
-    """Put an array on the device. On CPUs it shares the memory of aligned arrays."""
-    if leaf is None or not on_cpu():
-        return to_backend(leaf)
-    return jax.device_put(leaf if is_aligned(leaf) else aligned_copy(leaf), may_alias=True)
-
-
-def to_device(leaf: Any) -> Any:
-    """Put an array on the device. On CPUs it shares the memory of large or aligned arrays."""
-    if not isinstance(leaf, np.ndarray) or not on_cpu():
-        return to_backend(leaf)
-    if leaf.nbytes >= LARGE and jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype:
-        elements, first = elements_around(leaf) or (None, 0)
-        if elements is not None and elements.size <= np.iinfo(np.int32).max:
-            return RowsWithin(jax.device_put(elements, may_alias=True), np.int32(first), leaf.shape)
-    return to_device_aligned(leaf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import starmap
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,8 +19,9 @@ from kerasfit import keras_private, layer_traits
 from kerasfit.devices import on_cpu
 from kerasfit.engines.engine import DEFAULTS, BaseEngine, ExecutionOptions, finite_loss, stays_on_device
 from kerasfit.engines.jax.device_data import Chunks, DeviceData, padded, rounded_up
+from kerasfit.engines.jax.placement import ONE_DEVICE, OneDevice, current_placement
 from kerasfit.engines.jax.programs import Kind, Loop, Single
-from kerasfit.engines.jax.steps import OUTPUTS, State, Steps
+from kerasfit.engines.jax.steps import OUTPUTS, State, Steps, variables_of
 from kerasfit.engines.kernels import replaced
 from kerasfit.logs import Logs
 from kerasfit.model_traits import metrics_reset_variables_only
@@ -28,8 +30,6 @@ from kerasfit.tensors import leaves_of, map_leaves, numbers_or_tensors, pack_bat
 
 # The number of steps that may be unfinished while the next batch from an iterator is made.
 AHEAD = 2
-
-SMALL = 2**16  # bytes: numpy copies smaller arrays ten times as fast as JAX
 
 
 def disable_compilation_cache() -> None:
@@ -61,12 +61,21 @@ class JaxEngine(BaseEngine[Steps]):
         self._device_data: WeakKeyDictionary[RowStream, DeviceData] = WeakKeyDictionary()
         self._begun: WeakKeyDictionary[RowStream, set[tuple[Steps, bool]]] = WeakKeyDictionary()
         self._metrics_at_zero: tuple[list[int], list[np.ndarray]] = [], []
+        self.placement: OneDevice = ONE_DEVICE
         self._held = State()  # returned by programs, or values of variables that they do not change
         self._unsynced: set[str] = set()  # the parts of it that are not in the variables
         # The state that the last program returned. Programs consume the state passed to them (donation), so
         # the new state must be stored before Python can be interrupted; ``list.extend`` does so within C.
         self._returned: list[tuple[State, Any]] = []
         self._running: deque[Logs] = deque()
+
+    def use_plan(self, plan: str) -> None:
+        placement = current_placement() if self._compiles else ONE_DEVICE
+        if placement is not self.placement and placement.key != self.placement.key:
+            self.sync()
+            self._steps.clear()
+            self.placement = placement
+        super().use_plan(plan)
 
     def choose_plan(self) -> str:
         if not self._compiles:
@@ -78,12 +87,19 @@ class JaxEngine(BaseEngine[Steps]):
         return self.model.jit_compile and not self.model.run_eagerly
 
     def compiled(self, kind: str, step: Callable) -> Steps:
-        return Steps(self.model, kind, step, compiles=self._compiles, kernels=self.kernels)
+        return Steps(
+            self.model,
+            kind,
+            step,
+            compiles=self._compiles,
+            kernels=self.kernels,
+            placement=self.placement,
+        )
 
     def open(self, source: Source, steps_per_epoch: int | None = None) -> Stream:
         stream = super().open(source, steps_per_epoch)
-        if self.plan == "loop" and stays_on_device(stream):
-            self._device_data[stream] = DeviceData(stream.source.data)
+        if self.plan == "loop" and stays_on_device(stream, self.placement.parts):
+            self._device_data[stream] = DeviceData(stream.source.data, self.placement)
         return stream
 
     def prepare(self, stream: Stream) -> None:
@@ -95,11 +111,6 @@ class JaxEngine(BaseEngine[Steps]):
 
     # ---- state ---------------------------------------------------------------------------------------
 
-    def _variables(self, name: str) -> list[keras.Variable]:
-        if name == "optimizer":
-            return self.model.optimizer.variables if self.model.optimizer else []
-        return getattr(self.model, f"{name}_variables")
-
     def _state(self, step: Steps) -> tuple[State, State]:
         """Return the state that a step takes: the part that it changes, and the rest.
 
@@ -108,17 +119,20 @@ class JaxEngine(BaseEngine[Steps]):
         self._collect_returned()
         for name in (*step.changes, *step.keeps):
             if getattr(self._held, name) is None:
-                values = [variable.value for variable in self._variables(name)]
+                values = self.placement.values(variables_of(self.model, name))
                 self._held = self._held._replace(**{name: values})
         if synced := [name for name in step.changes if name not in self._unsynced]:
-            self._held = jax.tree.map(copy_of, self._held.only(synced)).over(self._held)
+            copies = {name: [*map(self.placement.copy, getattr(self._held, name))] for name in synced}
+            self._held = self._held._replace(**copies)
             self._unsynced.update(synced)
         return self._held.only(step.changes), self._held.only(step.keeps)
 
     def _types(self, step: Steps) -> tuple[State, State]:
         """The shapes and types of the state that a step takes: the part that it changes, and the rest."""
         names = (*step.changes, *step.keeps)
-        types = State(**{name: [type_of(variable) for variable in self._variables(name)] for name in names})
+        types = State(
+            **{name: [*map(self.placement.type_of, variables_of(self.model, name))] for name in names}
+        )
         return types.only(step.changes), types.only(step.keeps)
 
     def _collect_returned(self) -> None:
@@ -129,9 +143,10 @@ class JaxEngine(BaseEngine[Steps]):
     def sync(self) -> None:
         self._collect_returned()
         for name in self._unsynced:
-            for variable, value in zip(self._variables(name), getattr(self._held, name), strict=True):
+            values = getattr(self._held, name)
+            for variable, value in zip(variables_of(self.model, name), values, strict=True):
                 if isinstance(value, jax.Array):
-                    keras_private.put(variable, value)
+                    keras_private.put(variable, self.placement.for_variable(variable, value))
                 else:
                     variable.assign(value)
         self._held, self._unsynced = State(), set()
@@ -139,7 +154,7 @@ class JaxEngine(BaseEngine[Steps]):
     def reset_metrics(self) -> None:
         if self.cached_trait(metrics_reset_variables_only):
             self._collect_returned()
-            self._held = self._held._replace(metrics=self._reset_values())
+            self._held = self._held._replace(metrics=[*map(self.placement.put, self._reset_values())])
             self._unsynced.add("metrics")
         else:
             self.sync()
@@ -215,7 +230,8 @@ class JaxEngine(BaseEngine[Steps]):
             return device_data.call(rows, halting)
         size = min(rows.batch_size, rows.stop - rows.start)
         types = map_leaves(
-            lambda leaf: None if leaf is None else batch_type(leaf, size), tuple(stream.source.example)
+            lambda leaf: None if leaf is None else self.placement.type_of_batch(leaf, size),
+            tuple(stream.source.example),
         )
         return Single(size), pack_batch(types)
 
@@ -259,7 +275,9 @@ class JaxEngine(BaseEngine[Steps]):
         self, step: Steps, device_data: DeviceData, stream: RowStream, steps: int
     ) -> list[Any]:
         if device_data.chunks is None:
-            device_data.chunks = Chunks(stream.source.data[0], stream.source.samples, stream.size)
+            device_data.chunks = Chunks(
+                stream.source.data[0], stream.source.samples, stream.size, self.placement
+            )
         chunks = device_data.chunks
         loop = Loop(chunks.size, halting=False, rare=False)
         outputs = []
@@ -267,7 +285,7 @@ class JaxEngine(BaseEngine[Steps]):
             step.limit_programs((chunks.size, chunks.steps))
             count = np.int32(-(-samples // chunks.size))
             _, answer = self._advance(step, loop, data, None, np.int32(first), count)
-            outputs.append(jax.tree.map(lambda output, n=samples: to_numpy(output)[:n], answer))
+            outputs.append(map_leaves(partial(first_rows, samples), answer))
         return outputs
 
     def _outputs_of_padded(self, step: Steps, stream: Stream, steps: int) -> list[Any]:
@@ -280,7 +298,7 @@ class JaxEngine(BaseEngine[Steps]):
             x = numbers_or_tensors(batch.x)
             samples = next(len(leaf) for leaf in keras.tree.flatten(x) if leaf is not None)
             size = size_of_all or rounded_up(samples)
-            data = pack_batch((padded(x, size),))
+            data = pack_batch((self.placement.batch(padded(x, size)),))
             step.limit_programs(shapes_of(data))
             answer = self._advance(step, None, data)
             outputs.append(jax.tree.map(lambda output, n=samples: output[:n], answer))
@@ -303,13 +321,13 @@ class JaxEngine(BaseEngine[Steps]):
         """
         as_arguments = numbers_or_tensors if self._compiles else to_backend
         for batch in stream.take(steps):
-            yield pack_batch(as_arguments(tuple(batch)))
+            yield pack_batch(self.placement.batch(as_arguments(tuple(batch))))
 
     def _advance(self, step: Steps, kind: Kind, *data: Any) -> Any:
         """Run a program, store the new state, and return logs or outputs."""
         changing, kept = self._state(step)
         step.tracing(lambda: self._returned.extend(starmap(step.program(kind), [(changing, kept, *data)])))
-        return self._returned[-1][1]
+        return self.placement.answer(self._returned[-1][1])
 
     def _build_for_prediction(self, stream: Stream) -> None:
         """Build the layers that are not built, from a batch of inputs only."""
@@ -321,14 +339,8 @@ class JaxEngine(BaseEngine[Steps]):
                 model(to_backend(batch.x))
 
 
-def type_of(variable: keras.Variable) -> jax.ShapeDtypeStruct:
-    """The shape and type of a variable's value."""
-    return jax.ShapeDtypeStruct(variable.shape, variable.value.dtype)
-
-
-def batch_type(leaf: Any, size: int) -> jax.ShapeDtypeStruct:
-    """The shape and type of ``size`` rows of an array."""
-    return jax.ShapeDtypeStruct((size, *leaf.shape[1:]), jax.dtypes.canonicalize_dtype(leaf.dtype))
+def first_rows(count: int, output: Any) -> np.ndarray:
+    return to_numpy(output)[:count]
 
 
 def shapes_of(data: Any) -> tuple:
@@ -346,10 +358,3 @@ def zeros_for(original: Callable) -> Callable:
         return jax.device_put(np.zeros(shape, jax.dtypes.canonicalize_dtype(dtype or keras.config.floatx())))
 
     return zeros
-
-
-def copy_of(value: jax.Array) -> jax.Array | np.ndarray:
-    """A copy that a program may consume."""
-    if value.nbytes < SMALL and on_cpu():
-        return np.array(value)
-    return jax.device_put(value, may_alias=False)

@@ -89,7 +89,7 @@ class Programs:
         """The program of a kind, traced for the model of ``steps`` if needed."""
         self._steps = ref(steps)
         if kind not in self._functions:
-            self._functions[kind] = self._compile(kind)
+            self._functions[kind] = self._compile(kind, steps.shardings())
         if compiling := self._compiling.pop(kind, None):
             wait_for(compiling)
         return self._functions[kind]
@@ -105,11 +105,12 @@ class Programs:
             self._begun.add(call)
             self._compiling[kind] = COMPILERS.submit(lowered.compile)
 
-    def _compile(self, kind: Kind) -> Any:
+    def _compile(self, kind: Kind, shardings: Any) -> Any:
         python = functools.partial(self._traced, kind)
         if not self.compiles:
             return python
-        return jax.jit(python, donate_argnums=0, **compiler_options(isinstance(kind, Loop) and kind.rare))
+        options = compiler_options(isinstance(kind, Loop) and kind.rare)
+        return jax.jit(python, donate_argnums=0, out_shardings=shardings, **options)
 
     def _traced(self, kind: Kind, *arguments: Any) -> Any:
         steps = self._steps and self._steps()

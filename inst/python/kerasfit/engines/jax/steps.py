@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import keras
-import numpy as np
 from jax import lax
 
 from kerasfit import keras_private, layer_traits
 from kerasfit.engines.engine import logs_are_metrics
+from kerasfit.engines.jax.placement import OneDevice
 from kerasfit.engines.jax.programs import Kind, Loop, ModelHasChanged, Programs, Single
+from kerasfit.engines.jax.rows import consecutive, gathered, is_rows
 from kerasfit.engines.kernels import jax_kernels
 from kerasfit.engines.model_key import model_key
 from kerasfit.engines.shared_programs import shared_programs
@@ -56,49 +55,11 @@ TAKEN = {
 CHANGED = {"train": TAKEN["train"], "test": ("non_trainable", "metrics"), "predict": ("non_trainable",)}
 
 
-@dataclass(frozen=True)
-class RowsWithin:
-    """Rows stored in a flat array, starting at the element ``first``."""
-
-    elements: jax.Array
-    first: np.int32
-    shape: tuple[int, ...]
-
-    @property
-    def dtype(self) -> Any:
-        return self.elements.dtype
-
-
-jax.tree_util.register_dataclass(RowsWithin, data_fields=["elements", "first"], meta_fields=["shape"])
-
-
-def is_rows(leaf: Any) -> bool:
-    return isinstance(leaf, RowsWithin)
-
-
-def consecutive(data: jax.Array | RowsWithin, at: Any, size: int) -> jax.Array:
-    """Take ``size`` consecutive rows, starting at row ``at``."""
-    if not isinstance(data, RowsWithin):
-        return lax.dynamic_slice_in_dim(data, at, size)
-    length = math.prod(data.shape[1:])
-    rows = lax.dynamic_slice_in_dim(data.elements, data.first + at * length, size * length)
-    return rows.reshape(size, *data.shape[1:])
-
-
-def gathered(data: jax.Array | RowsWithin, rows: jax.Array) -> jax.Array:
-    """Take the rows with these numbers, which must be unique."""
-    if not isinstance(data, RowsWithin):
-        return data.at[rows].get(mode="promise_in_bounds", unique_indices=True)
-    length = math.prod(data.shape[1:])
-    found = lax.gather(
-        data.elements,
-        (data.first + rows * length)[:, None],
-        lax.GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(), start_index_map=(0,)),
-        (length,),
-        unique_indices=True,
-        mode="promise_in_bounds",
-    )
-    return found.reshape(len(rows), *data.shape[1:])
+def variables_of(model: keras.Model, name: str) -> list[keras.Variable]:
+    """The variables whose values are a part of the state."""
+    if name == "optimizer":
+        return model.optimizer.variables if model.optimizer else []
+    return getattr(model, f"{name}_variables")
 
 
 class Steps:
@@ -115,8 +76,18 @@ class Steps:
         Whether a batch for prediction may be padded with rows without changing the outputs of the others.
     """
 
-    def __init__(self, model: keras.Model, kind: str, step: Callable, *, compiles: bool, kernels: bool):
+    def __init__(
+        self,
+        model: keras.Model,
+        kind: str,
+        step: Callable,
+        *,
+        compiles: bool,
+        kernels: bool,
+        placement: OneDevice,
+    ):
         self.model = model
+        self.placement = placement
         self.kind = kind
         # A custom step may change any part of the state, and may need kinds of derivatives that kernels lack.
         self._is_keras_step = logs_are_metrics(model, kind)
@@ -130,7 +101,9 @@ class Steps:
         self._own_programs = functools.partial(Programs, None, **options)
         key = model_key(model, kind) if compiles else None
         self._programs = (
-            shared_programs((key, kind, *options.values()), functools.partial(Programs, key, **options))
+            shared_programs(
+                (key, kind, *options.values(), placement.key), functools.partial(Programs, key, **options)
+            )
             if key
             else self._own_programs()
         )
@@ -194,6 +167,14 @@ class Steps:
         after = State(**dict(zip(TAKEN[self.kind], values, strict=True)))
         return after.only(self.changes), answer
 
+    def shardings(self) -> Any:
+        """Where a program returns the new state, and logs or outputs; None to let JAX choose."""
+        everywhere = self.placement.everywhere
+        if everywhere is None:
+            return None
+        state = {name: self.placement.shardings(variables_of(self.model, name)) for name in self.changes}
+        return State(**state), everywhere
+
     def named(self, logs: list[Any]) -> Logs:
         """Logs by name, in this model, from those that a program returned."""
         if not self._log_names:  # the program was traced for another model
@@ -210,7 +191,8 @@ class Steps:
             rows = None if order is None else lax.dynamic_slice_in_dim(order, at, size)
 
             def take(leaf: Any) -> Any:
-                return consecutive(leaf, at, size) if rows is None else gathered(leaf, rows)
+                taken = consecutive(leaf, at, size) if rows is None else gathered(leaf, rows)
+                return self.placement.in_program(taken)
 
             return keras.tree.map_structure(lambda leaf: None if leaf is None else take(leaf), data)
 
