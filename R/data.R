@@ -8,6 +8,17 @@
 data_to_core <- function(value, label, call) {
   if (is.null(value)) {
     value
+  } else if (is_parquet_path(value, label)) {
+    reticulate::r_to_py(enc2utf8(path.expand(value)))
+  } else if (inherits(value, "Dataset") && inherits(value, "ArrowObject")) {
+    call_core(call, bridge$open_dataset, as.list(value$files))
+  } else if (inherits(value, "arrow_dplyr_query")) {
+    abort_unsupported(
+      value,
+      label,
+      "Call `arrow::write_dataset()` and give the folder, or `dplyr::collect()` if it is small.",
+      call
+    )
   } else if (reticulate::is_py_object(value)) {
     check_not_stale(value, label, call)
   } else if (is.atomic(value) && !is.object(value)) {
@@ -58,6 +69,16 @@ data_to_core <- function(value, label, call) {
       call
     )
   }
+}
+
+#' Whether inputs are the path of a Parquet file, or of a folder of them
+#' @noRd
+is_parquet_path <- function(value, label) {
+  is.character(value) &&
+    length(value) == 1 &&
+    !is.na(value) &&
+    label %in% c("x", "validation_data", "validation_data[[1]]") &&
+    (dir.exists(value) || grepl("\\.(parquet|pq)$", value) && file.exists(value))
 }
 
 #' Remove the class of an object that is a vector, matrix or array otherwise: a table, a time

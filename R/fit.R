@@ -14,8 +14,8 @@
 #' An array of numpy that is mapped from a file is read batch by batch. Arrays may have more than
 #' 2^31 elements, and up to that many rows. 64-bit integers of the package bit64 are accepted as
 #' numbers here and in all other arguments. A table of the package arrow is converted by
-#' `as.data.frame()`. Ragged tensors are accepted in the batches of datasets and generators with the
-#' TensorFlow backend.
+#' `as.data.frame()`; for files see below. Ragged tensors are accepted in the batches of datasets
+#' and generators with the TensorFlow backend.
 #'
 #' Your data are never changed. Layers, losses and metrics that modify their arguments modify a copy
 #' of the batch, which no other step sees. This holds for `x`, `y`, weights, validation data and the
@@ -63,6 +63,24 @@
 #' A matrix inside a data frame goes to the input of its name, or else becomes one column for each
 #' of its columns. Several data frames, one for each input, are a list. As `y`, a data frame has one
 #' column for each target, or one for each output of the model, matched by name.
+#'
+#' @section Parquet files and Arrow datasets:
+#' `x` may be the path of a Parquet file, the path of a folder of them, or an
+#' `arrow::open_dataset()`. `y` and `sample_weight` are then names of columns, and all other columns
+#' are inputs. The files may be larger than memory: some row groups are read at a time, while the
+#' model trains on those read before. They are read by the Python package pyarrow, so declare it
+#' with `reticulate::py_require("pyarrow")` before Keras loads.
+#'
+#' With `shuffle`, the row groups get a new random order in each epoch, and so do the rows in each
+#' window of row groups that are in memory together (64 MB of numbers, or one row group if it is
+#' larger). Memory for the data stays below about six windows. If your files are sorted by what the
+#' model is to learn, sort them in another way, or write small row groups.
+#'
+#' Columns are used as those of a data frame. A factor (a dictionary in Arrow) as `y` has the levels
+#' of all files. `validation_split` takes the last rows in the order of the files; as
+#' `validation_data` give another path or dataset with the same columns. `predict()` uses the
+#' columns that the model was trained on. A backup resumes within an epoch without reading what came
+#' before.
 #'
 #' @section Generators and datasets:
 #' A dataset, Python generator or R function yields one batch at a time. A `tuple()` of length 1, 2

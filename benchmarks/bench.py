@@ -91,6 +91,13 @@ BENCHMARKS = {
         "medians of 7 interleaved rounds. Then the peak memory in addition to the matrix, in copies of it as "
         "floats (188 MB): of the conversion, and of an epoch of 5 steps, after an epoch that compiles them.",
     ),
+    "parquet": Benchmark(
+        "parquet.py",
+        "Batches of Parquet files",
+        "Two million rows of 20 columns and a target in four files of 64-bit floats. pyarrow makes batches "
+        "in order and converts each to a matrix of floats; kerasfit does so for the model, in order and "
+        "shuffled. Medians of 5 interleaved passes. The peak is that of a shuffled pass.",
+    ),
     "rgen": Benchmark(
         "rgen.R",
         "Batches from an R function",

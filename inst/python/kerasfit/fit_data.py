@@ -10,6 +10,7 @@ import keras
 from kerasfit import arguments
 from kerasfit.checks.data import check_end
 from kerasfit.custom_fit import overrides
+from kerasfit.data.arrays import split_at
 from kerasfit.data.class_weights import ClassWeighting, DeferredClassWeights, class_weights_of
 from kerasfit.data.levels import levels_of, match_levels
 from kerasfit.data.lists import check_validation
@@ -18,10 +19,12 @@ from kerasfit.errors import ArgumentError
 from kerasfit.sources import (
     SPLIT_NAMES,
     VALIDATION_NAMES,
-    ArraySource,
+    ArrowRows,
+    ArrowSource,
     Source,
     array_source,
     is_array_like,
+    is_arrow,
     is_iterator_like,
     open_source,
     read_arrays,
@@ -104,6 +107,8 @@ def open_fit_data(
         )
     check_end(training, "steps_per_epoch", steps_per_epoch)
     if validation_data is not None:
+        if is_arrow(validation_data):  # its columns have the names of those of `x`
+            validation_data = validation_data, y, sample_weight
         validation = open_validation(
             validation_data, validation_batch_size, batch_size, validation_steps, reader
         )
@@ -112,8 +117,8 @@ def open_fit_data(
 
 
 def class_weights(class_weight: Any, x: Any, levels: Any, reader: ModelData) -> ClassWeighting | None:
-    """Class weights by code; for a generator, they are resolved by its first batch, which has the levels."""
-    if class_weight is not None and is_iterator_like(x):
+    """Class weights by code. Those of generators and Arrow datasets are resolved by the first batch."""
+    if class_weight is not None and (is_iterator_like(x) or is_arrow(x)):
         return DeferredClassWeights(class_weight, reader.outputs, lambda: reader.levels, reader.are_codes)
     return class_weights_of(class_weight, levels, reader.outputs, reader.are_codes)
 
@@ -140,8 +145,15 @@ def open_split(
     batch_size: int | None,
     steps: int | None,
     shuffle: bool,
-) -> tuple[ArraySource, ArraySource]:
+) -> tuple[Source, Source]:
     """Sources for training, and for validation on the last ``share`` of the samples."""
+    if is_arrow(data[0]):
+        rows = ArrowRows(*data, reader=reader)
+        cut = split_at(rows.samples, share)
+        return (
+            ArrowSource(rows.part(0, cut), batch_size=batch_size, shuffle=shuffle, class_weight=weights),
+            ArrowSource(rows.part(cut, rows.samples), batch_size=validation_batch_size or batch_size),
+        )
     if not is_array_like(data[0]):
         raise ArgumentError(
             "validation_split",

@@ -37,6 +37,7 @@ from kerasfit.random_seed import set_random_seed
 from kerasfit.runtime.files import IS_WINDOWS
 from kerasfit.runtime.installation import report as installation
 from kerasfit.runtime.variable_names import short_names
+from kerasfit.sources.arrow import open_dataset
 
 __all__ = [
     "FunctionCallback",
@@ -61,6 +62,7 @@ __all__ = [
     "named",
     "nearest_argument",
     "nearest_name",
+    "open_dataset",
     "output_names",
     "overrides",
     "predict",

@@ -18,7 +18,7 @@ from kerasfit import keras_private
 from kerasfit.checkpoint import store
 from kerasfit.checkpoint.callback_state import argument_names, keeps_own_state
 from kerasfit.messages import listed
-from kerasfit.sources import ArraySource, DatasetSource, Source
+from kerasfit.sources import ArraySource, ArrowSource, DatasetSource, Source
 from kerasfit.variables import own_optimizers
 
 CHECKED_BYTES = 2**26  # of each array
@@ -54,7 +54,7 @@ def run_fingerprint(
         "`validation_data`": kind_of(validation),
         "`batch_size`": source.batch_size,
         "the number of samples": source.samples,
-        "`shuffle`": isinstance(source, ArraySource) and source.shuffling.seed is not None,
+        "`shuffle`": isinstance(source, (ArraySource, ArrowSource)) and source.shuffling.seed is not None,
         "the data": checksum_of_data(source, (0, 1)),
         "the weights of the samples": checksum_of_data(source, (2,)),
         "`class_weight`": class_weights(source),
@@ -199,11 +199,18 @@ def kind_of(source: Source | None) -> str | None:
         return None
     if isinstance(source, ArraySource):
         return "arrays"
+    if isinstance(source, ArrowSource):
+        return "an Arrow dataset"
     return "a dataset" if isinstance(source, DatasetSource) else "a generator"
 
 
 def checksum_of_data(source: Source | None, parts: Sequence[int]) -> dict[str, int] | None:
-    """Return a checksum of parts of the data (x, y, weights) if they are arrays; large ones are sampled."""
+    """Return a checksum of parts of the data (x, y, weights) if they are arrays; large ones are sampled.
+
+    Of Arrow datasets, the files' names and sizes are checked.
+    """
+    if isinstance(source, ArrowSource):
+        return {"checksum": source.rows.facts}
     if not isinstance(source, ArraySource):
         return None
     value = 0

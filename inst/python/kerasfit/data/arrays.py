@@ -195,6 +195,18 @@ def count_samples(x: Any) -> int:
     return len(next(labelled_leaves("x", x))[1])
 
 
+def split_at(samples: int, fraction: float) -> int:
+    """The number of samples for training if the last ``fraction`` of all is for validation."""
+    cut = math.floor(samples * (1.0 - fraction))
+    if not 0 < cut < samples:
+        raise ArgumentError(
+            "validation_split",
+            f"`validation_split` of {fraction} leaves {cut} of {samples} samples for training and "
+            f"{samples - cut} for validation: both need at least one.",
+        )
+    return cut
+
+
 def split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[tuple, tuple]:
     """Split arrays: the last ``fraction`` of the samples is for validation, the rest for training.
 
@@ -206,14 +218,7 @@ def split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[tuple, t
             return None
         return leaf.part(rows) if isinstance(leaf, LazyArray) else leaf[rows]
 
-    samples = count_samples(x)
-    cut = math.floor(samples * (1.0 - fraction))
-    if not 0 < cut < samples:
-        raise ArgumentError(
-            "validation_split",
-            f"`validation_split` of {fraction} leaves {cut} of {samples} samples for training and "
-            f"{samples - cut} for validation: both need at least one.",
-        )
+    cut = split_at(count_samples(x), fraction)
     data = (x, y, sample_weight)
     first, last = (
         tuple(keras.tree.map_structure(partial(rows_of, rows=rows), part) for part in data)

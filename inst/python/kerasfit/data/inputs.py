@@ -84,6 +84,13 @@ class InputReader(ModelReader):
         takes_columns = self.checked and getattr(first_input_spec(self.model), "min_ndim", None) == 2
         return x[:, None] if is_vector and takes_columns else x
 
+    def columns_of(self, available: list[str]) -> list[str]:
+        """Which columns of a table are inputs: those that the model is known to take, or all."""
+        known = self._schema.columns_of_inputs.get("", [])
+        if len(self.named_inputs) > 1:
+            known = list(self.named_inputs)
+        return list(known) if known and {*known} <= {*available} else available
+
     @property
     def required_inputs(self) -> list[str]:
         """The names of the inputs that data must have; none if the model preprocesses its data."""

@@ -27,6 +27,10 @@ class Reader:
     def inputs(self, label: str, x: Any) -> Any:
         return x
 
+    def columns_of(self, available: list[str]) -> list[str]:
+        """Which columns of a table are inputs of the model."""
+        return available
+
     def check(self, names: Names, x: Any, y: Any) -> None:
         """Raise a ``DataError`` if the type or the values of arrays are wrong for the model."""
 

@@ -17,6 +17,7 @@ from kerasfit.data.names import NAMES, SPLIT_NAMES, VALIDATION_NAMES, Batch, Nam
 from kerasfit.data.plain_reader import PLAIN_READER, Reader
 from kerasfit.errors import ArgumentError
 from kerasfit.sources.arrays import ArraySource
+from kerasfit.sources.arrow import ArrowRows, ArrowSource, is_arrow
 from kerasfit.sources.dataset import DatasetSource, is_dataset
 from kerasfit.sources.iterators import IteratorSource, is_iterator_like
 from kerasfit.sources.source import Source
@@ -27,6 +28,8 @@ __all__ = [
     "SPLIT_NAMES",
     "VALIDATION_NAMES",
     "ArraySource",
+    "ArrowRows",
+    "ArrowSource",
     "Batch",
     "BatchStream",
     "DatasetSource",
@@ -40,6 +43,7 @@ __all__ = [
     "Stream",
     "array_source",
     "is_array_like",
+    "is_arrow",
     "is_iterator_like",
     "open_source",
     "read_arrays",
@@ -50,7 +54,7 @@ __all__ = [
 
 def is_array_like(x: Any) -> bool:
     """Whether x is arrays or tensors to cut into batches, rather than something that makes batches itself."""
-    return not (is_dataset(x) or is_iterator_like(x))
+    return not (is_dataset(x) or is_iterator_like(x) or is_arrow(x))
 
 
 def open_source(
@@ -72,11 +76,13 @@ def open_source(
     x, y, sample_weight
         Arrays, sparse matrices, or nested lists and dicts of them; or x alone: a ``tf.data.Dataset``, a
         ``PyDataset``, an iterator, an iterable, or a function of no arguments that returns a batch, or None
-        when there are no more.
+        when there are no more; or an Arrow dataset or the path of Parquet files, with the names of its
+        columns of targets and weights.
     batch_size
-        For arrays only; the model's fixed batch size by default, if it has one.
+        For arrays and Arrow datasets only; the model's fixed batch size by default, if it has one.
     shuffle
-        Whether the samples of arrays, or the batches of a ``PyDataset``, get a new order each pass.
+        Whether the samples of arrays or Arrow datasets, or the batches of a ``PyDataset``, get a new order
+        each pass.
     steps
         Steps in an epoch, if given. Without a batch size, the samples of arrays are divided among so many
         steps, as in Keras.
@@ -102,6 +108,9 @@ def open_source(
             names=names,
             reader=reader,
         )
+    if is_arrow(x):
+        rows = ArrowRows(x, y, sample_weight, names=names, reader=reader)
+        return ArrowSource(rows, batch_size=batch_size, shuffle=shuffle, class_weight=class_weight)
     kind = "dataset" if is_dataset(x) else "generator"
     if batch_size is not None:
         raise ArgumentError(

@@ -12,6 +12,7 @@ from kerasfit import timing
 from kerasfit.data.names import Batch
 from kerasfit.error_context import error_context
 from kerasfit.sources.arrays import ArraySource
+from kerasfit.sources.arrow import ArrowSource
 from kerasfit.sources.source import Source
 
 SourceT = TypeVar("SourceT", bound=Source)
@@ -198,6 +199,10 @@ class BatchStream(Stream[Source]):
         return self.drawn - self.has_batch_ahead
 
     def skip(self, steps: int) -> None:
+        if isinstance(self.source, ArrowSource) and not self.in_pass:
+            self._pass = self.source.begin_pass(steps)
+            self.passed += steps
+            return
         for _ in range(steps):
             if self.peek() is None:
                 return
