@@ -47,7 +47,7 @@ lint: setup
 # They run in one process more than there are cores, since tests wait for other processes, and with one thread each.
 WORKERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 KERASFIT_CACHE=$(CURDIR)/build/cache $(VENV_PYTHON) -m pytest -n $(WORKERS) --dist worksteal --durations=20
-DEPENDS_ON_BACKEND := $(patsubst %,tests/python/test_%.py,parity engines kernels_in_training attributes text kernels keras_private user_memory predict_sizes shared_programs backup backup_interrupts)
+DEPENDS_ON_BACKEND := $(patsubst %,tests/python/test_%.py,parity engines kernels_in_training attributes text kernels keras_private user_memory predict_sizes several_devices shared_programs backup backup_interrupts)
 # This lowers only LLVM's optimization. XLA still optimizes its own operations, which our kernels replace, as it does for users.
 test-python: export XLA_FLAGS := --xla_backend_optimization_level=0
 test-python: setup

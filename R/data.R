@@ -78,7 +78,8 @@ is_parquet_path <- function(value, label) {
     length(value) == 1 &&
     !is.na(value) &&
     label %in% c("x", "validation_data", "validation_data[[1]]") &&
-    (dir.exists(value) || grepl("\\.(parquet|pq)$", value) && file.exists(value))
+    file.exists(value) &&
+    from_core(bridge$is_arrow(enc2utf8(path.expand(value))))
 }
 
 #' Remove the class of an object that is a vector, matrix or array otherwise: a table, a time

@@ -33,6 +33,13 @@ test_that("a folder of Parquet files trains as a data frame with its rows", {
   )
 })
 
+test_that("text that is the name of a folder without Parquet files stays text", {
+  withr::local_dir(withr::local_tempdir())
+  dir.create("data")
+  error <- expect_error(predict(classifier(), "data", verbose = 0), class = "kerasfit_error_data")
+  expect_match(conditionMessage(error), "is text", fixed = TRUE)
+})
+
 test_that("an arrow::open_dataset() is read by its files", {
   folder <- parquet_folder()
   # what kerasfit uses of an object of the package arrow, which need not be installed

@@ -37,7 +37,7 @@ from kerasfit.random_seed import set_random_seed
 from kerasfit.runtime.files import IS_WINDOWS
 from kerasfit.runtime.installation import report as installation
 from kerasfit.runtime.variable_names import short_names
-from kerasfit.sources.arrow import open_dataset
+from kerasfit.sources.arrow import is_arrow, open_dataset
 
 __all__ = [
     "FunctionCallback",
@@ -56,6 +56,7 @@ __all__ = [
     "has_metrics",
     "history_values",
     "installation",
+    "is_arrow",
     "is_callback_class",
     "metric",
     "metric_of_r",

@@ -36,9 +36,15 @@ INDEX_OF_PANDAS = "__index_level_"  # how the names of columns begin that pandas
 
 
 def is_arrow(value: Any) -> bool:
-    """Whether a value is an Arrow dataset, or the path of a Parquet file or of a folder."""
-    if isinstance(value, (str, Path)):
-        return os.path.isdir(value) or (os.path.isfile(value) and str(value).endswith((".parquet", ".pq")))
+    """Whether a value is an Arrow dataset, or the path of a Parquet file or of a folder with such files.
+
+    Other text may be the input of a model.
+    """
+    if isinstance(value, Path):
+        return value.exists()
+    if isinstance(value, str):
+        files = [value] if os.path.isfile(value) else Path(value).rglob("*") if os.path.isdir(value) else []
+        return any(str(file).endswith((".parquet", ".pq")) for file in files)
     return any(cls.__name__ == "Dataset" and package_of(cls) == "pyarrow" for cls in type(value).__mro__)
 
 
