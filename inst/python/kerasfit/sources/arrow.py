@@ -355,10 +355,7 @@ def length_of(batch: Batch) -> int:
     return next(len(leaf) for leaf in keras.tree.flatten(batch.x) if leaf is not None)
 
 
-def joined(first: Batch | None, second: Batch) -> Batch:
-    if first is None or not length_of(first):
-        return second
-
+def joined(first: Batch, second: Batch) -> Batch:
     def join(one: Any, other: Any) -> Any:
         if isinstance(one, np.ndarray):
             return np.concatenate([one, other])

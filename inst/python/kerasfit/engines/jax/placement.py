@@ -75,7 +75,7 @@ class OneDevice:
 
     def chunk(self, leaf: Any) -> Any:
         """Put some rows on the device. On CPUs it shares the memory of aligned arrays."""
-        if not on_cpu():
+        if leaf is None or not on_cpu():
             return to_backend(leaf)
         return jax.device_put(leaf if is_aligned(leaf) else aligned_copy(leaf), may_alias=True)
 
