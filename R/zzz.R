@@ -1,14 +1,15 @@
-# The Python modules, and `keras`, are promises: Python loads nothing before their first use.
+# The Python modules, `keras` and `tuple` are promises: neither Python nor reticulate is loaded
+# before their first use. Loading reticulate takes several times as long as the rest of kerasfit.
 
 core <- NULL
 bridge <- NULL
 
 .onLoad <- function(libname, pkgname) {
   processes$kerasfit <- Sys.getpid()
-  require_python(default_backend())
   namespace <- topenv()
   python <- system.file("python", package = pkgname, lib.loc = libname)
   delayedAssign("keras", import_keras(python), assign.env = namespace)
+  delayedAssign("tuple", reticulate::tuple, assign.env = namespace)
   delayedAssign("core", import_core_functions("kerasfit", python), assign.env = namespace)
   delayedAssign(
     "bridge",
@@ -19,8 +20,14 @@ bridge <- NULL
   # keras3 may load Keras and models before kerasfit needs Python
   restore <- function(...) try(restore_schemas(python), silent = TRUE)
   setHook("reticulate::keras::load", restore)
-  if (reticulate::py_available() && reticulate::py_eval("'keras' in __import__('sys').modules")) {
-    restore()
+  with_reticulate <- function(...) {
+    require_python(default_backend())
+    if (keras_is_loaded()) restore()
+  }
+  if (isNamespaceLoaded("reticulate")) {
+    with_reticulate()
+  } else {
+    setHook(packageEvent("reticulate", "onLoad"), with_reticulate)
   }
   if (isNamespaceLoaded("keras3")) {
     share_with_keras3(namespace)

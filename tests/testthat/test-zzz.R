@@ -10,6 +10,17 @@ test_that("an installation without the Python core fails and says what is missin
 skip_on_cran()
 skip_if_not_installed("callr")
 
+test_that("library(kerasfit) loads neither Python nor reticulate, and tuple() is reticulate's", {
+  found <- in_new_session(function() {
+    library(kerasfit)
+    before <- isNamespaceLoaded("reticulate")
+    list(before, identical(tuple, reticulate::tuple), reticulate::py_require()$packages)
+  })
+  expect_false(found[[1]])
+  expect_true(found[[2]])
+  expect_match(found[[3]], "keras>=", all = FALSE)
+})
+
 test_that("kerasfit's methods replace those of keras3 while it is attached, without messages", {
   # a package named keras3 with methods for the same classes
   library_with_keras3 <- withr::local_tempdir()
