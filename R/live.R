@@ -205,14 +205,14 @@ pages <- new.env(parent = emptyenv())
 #' [keras_training_history], or of a [fit()][fit.keras.src.trainers.trainer.Trainer] that is running
 #' in another process, with its progress and a stop button.
 #'
-#' An app cannot respond while it trains in its own process. Start training in another process, for
-#' example with callr, and let `fit(view_metrics = folder)` write its progress to a folder. Give
-#' the path of that folder to `render_training()`. See the app in
+#' An app cannot respond while it trains in its own process. Start training with [fit_background()]
+#' and give its value to `render_training()`; or let `fit(view_metrics = folder)` in another process
+#' write its progress to a folder, and give the path of that folder. See the app in
 #' `system.file("examples", "shiny", package = "kerasfit")`.
 #' @param outputId The name of the output.
 #' @param width,height CSS sizes.
-#' @param expr An expression that returns a history, a list of histories, the path of a folder that
-#'   `fit()` writes to, or NULL for no output.
+#' @param expr An expression that returns a history, a list of histories, a value of
+#'   [fit_background()], the path of a folder that `fit()` writes to, or NULL for no output.
 #' @param env,quoted The environment in which to evaluate `expr`, and whether it is quoted, as for
 #'   other render functions.
 #' @return `training_output()`: an element of a page. `render_training()`: a function for Shiny's
@@ -245,6 +245,9 @@ render_training <- function(expr, env = parent.frame(), quoted = FALSE) {
     shown <- value()
     if (is.null(shown)) {
       return(NULL)
+    }
+    if (inherits(shown, "BackgroundFit")) {
+      shown <- shown$folder
     }
     if (!is.character(shown)) {
       return(metrics_widget(if (inherits(shown, "keras_training_history")) list(shown) else shown))

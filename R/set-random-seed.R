@@ -13,24 +13,26 @@
 #' @export
 set_random_seed <- function(seed) {
   given <- seed
+  seed <- check_seed(seed)
+  set.seed(seed)
+  bridge$set_random_seed(seed)
+  invisible(given)
+}
+
+#' Check a seed
+#' @return The seed as an integer.
+#' @noRd
+check_seed <- function(seed, call = rlang::caller_call()) {
   seed <- plain_numbers(seed)
-  if (
-    !is.numeric(seed) ||
-      length(seed) != 1 ||
-      is.na(seed) ||
-      seed < 0 ||
-      seed != round(seed) ||
-      seed > .Machine$integer.max
-  ) {
+  if (!is_whole(seed) || length(seed) != 1 || seed < 0 || seed > .Machine$integer.max) {
     abort_argument(
       "seed",
       sprintf(
         "`seed` must be a whole number, at least 0 and less than 2^31, not %s.",
         describe(seed)
-      )
+      ),
+      call
     )
   }
-  set.seed(seed)
-  bridge$set_random_seed(as.integer(seed))
-  invisible(given)
+  as.integer(seed)
 }

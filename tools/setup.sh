@@ -15,7 +15,7 @@ SYSTEM_PACKAGES=(r-base-core r-base-dev python3-venv)
 EXTRAS=tensorflow
 if [ "$PURPOSE" = test ]; then
   R_PACKAGES+=(codetools htmltools htmlwidgets jsonlite plotly shiny knitr rmarkdown testthat roxygen2 bit64 Matrix tibble
-               vdiffr IRkernel withr callr processx spelling lintr)
+               vdiffr IRkernel withr callr processx future future.apply globals rsample spelling lintr)
   SYSTEM_PACKAGES+=(pandoc qpdf python3-dev git chromium fonts-dejavu-core)
   EXTRAS=tensorflow,jax,test
 fi

@@ -60,6 +60,7 @@ def examples():
         "Variable": model.variables[0],
         "Optimizer": model.optimizer,
         "Adam": model.optimizer,
+        "RandomInitializer": keras.initializers.GlorotUniform(),
         "EarlyStopping": keras.callbacks.EarlyStopping(),
         "TensorBoard": keras.callbacks.TensorBoard(),
         "Callback": keras.callbacks.Callback(),

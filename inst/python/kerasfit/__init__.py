@@ -4,6 +4,7 @@ Each module imports only from those below it, or to its right on the same line:
 
 ``bridges``         convert R values to numpy, pandas and plain Python values
 ``fit``, ``evaluate``  ``fit()``, ``evaluate()`` and ``predict()``, with ``fit_data`` and ``nesting``
+``background``      sends models to processes that train them
 ``engine_fit``, ``custom_fit``  train with an engine, or with a model's own ``fit()``
 ``loop``            the training loop, with ``execution_size``
 ``run_display``, ``progress``, ``live``, ``live_server``  show a run in the console and on the live page

@@ -43,6 +43,7 @@ PRIVATE_NAMES = {
     "Optimizer._learning_rate": "a schedule is noticed only when the rate cannot be set",
     "Adam._momentums": "updates are not fused with TensorFlow",
     "Adam._velocities": "updates are not fused with TensorFlow",
+    "RandomInitializer._init_seed": "seeds that an unbuilt model has chosen are not sent with it",
     "EarlyStopping._set_monitor_op": "Keras chooses the direction of the metric after the first epoch",
     "TensorBoard._should_trace": "the callback counts as profiling, and each step is a separate call",
     "Callback._model": "none: values that are not plain are not stored",
@@ -276,6 +277,28 @@ def layers_within(part: Any, seen: dict[int, Any]) -> Iterator[keras.layers.Laye
         yield from layers_within(each, seen)
 
 
+INITIALIZER_SEED = "_init_seed"  # the attribute of an initializer with the seed that the user gave, or None
+
+
+@contextmanager
+def seeds_in_config(model: keras.Model) -> Iterator[None]:
+    """Include in configurations the seeds that initializers chose for variables that do not exist yet."""
+    chosen = [
+        part
+        for layer in ([] if model.built else all_layers(model))
+        for part in vars(layer).values()
+        if isinstance(part, keras.initializers.Initializer)
+        and private(part, "RandomInitializer._init_seed", UNKNOWN) is None
+    ]
+    for initializer in chosen:
+        setattr(initializer, INITIALIZER_SEED, initializer.seed)
+    try:
+        yield
+    finally:
+        for initializer in chosen:
+            setattr(initializer, INITIALIZER_SEED, None)
+
+
 @contextmanager
 def metrics_forgotten(model: keras.Model) -> Iterator[None]:
     """Drop the metrics of the previous ``compile()`` while the block compiles; restore them if it fails."""
@@ -302,15 +325,30 @@ UNKNOWN = object()  # stands for a part of a model that cannot be found, so that
 
 def consists_of_keras(model: keras.Model) -> bool:
     """Whether the layers, metrics, losses and optimizer of a model are all Keras's own."""
-    parts = [*all_layers(model), *model.metrics]
-    if model.compiled:
-        metrics = private(model, "Model._compile_metrics", UNKNOWN)
-        nested = [model.optimizer, model.loss]
-        if metrics is not None:
-            nested.append(private(metrics, "CompileMetrics._user_metrics", UNKNOWN))
-            nested.append(private(metrics, "CompileMetrics._user_weighted_metrics", UNKNOWN))
-        parts += keras.tree.flatten(nested)
-    return all(map(is_of_keras, parts))
+    return all(map(is_of_keras, [*all_layers(model), *model.metrics, *compiled_parts(model)]))
+
+
+def compiled_parts(model: keras.Model) -> list[Any]:
+    """Return the optimizer, losses and metrics that were passed to ``compile()``."""
+    if not model.compiled:
+        return []
+    metrics = private(model, "Model._compile_metrics", UNKNOWN)
+    nested = [model.optimizer, model.loss]
+    if metrics is not None:
+        nested.append(private(metrics, "CompileMetrics._user_metrics", UNKNOWN))
+        nested.append(private(metrics, "CompileMetrics._user_weighted_metrics", UNKNOWN))
+    return keras.tree.flatten(nested)
+
+
+def own_functions(model: keras.Model) -> list[Any]:
+    """Return the functions of the user among losses, metrics and the attributes of Keras's layers."""
+    parts = compiled_parts(model)
+    parts += [wrapped_function(part) for part in parts]
+    for layer in all_layers(model):
+        if package_of(type(layer)) == "keras":
+            parts += vars(layer).values()
+    functions = filter(inspect.isfunction, parts)
+    return [function for function in functions if package_of(function) not in ("keras", "kerasfit")]
 
 
 def is_of_keras(part: Any) -> bool:

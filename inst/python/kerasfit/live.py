@@ -29,6 +29,7 @@ from kerasfit.runtime.own_folder import UnusableFolder, open_own_folder
 
 FOLDER, FORMAT = "kerasfit-view", b"kerasfit: training in progress, format 1\n"
 WRITE_SECONDS = 0.5
+STOP_SECONDS = 0.02  # between looks for the file that stops training
 RECENT_EPOCHS = 5  # their mean duration estimates that of the remaining epochs
 
 
@@ -173,13 +174,13 @@ class View:
 
     def _keep_writing(self) -> None:
         """Write the state repeatedly until training ends, with pauses that keep the cost below 1 %."""
-        pause = 0.0
-        while not self._ended.wait(pause):
+        due = time.monotonic()
+        while not self._ended.wait(STOP_SECONDS):
             if os.path.lexists(self.folder / STOP):
                 self.stop()
-            began = time.monotonic()
-            self._write()
-            pause = max(WRITE_SECONDS, 100 * (time.monotonic() - began))
+            if (began := time.monotonic()) >= due:
+                self._write()
+                due = began + max(WRITE_SECONDS, 100 * (time.monotonic() - began))
         self._write()
 
     def _write(self) -> None:

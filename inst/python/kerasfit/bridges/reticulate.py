@@ -20,6 +20,18 @@ from rpycall import call_r_function
 
 from kerasfit import interrupts
 from kerasfit.arguments import compile_arguments, nearest_argument
+from kerasfit.background import (
+    advance_random_states,
+    end_with,
+    is_as_sent,
+    put_random_states,
+    put_result,
+    random_states,
+    read_job,
+    read_result,
+    write_job,
+    write_result,
+)
 from kerasfit.bridges.captured_stdout import capturing_stdout
 from kerasfit.bridges.r_metrics import metric, metric_of_r, pass_targets_as_columns
 from kerasfit.bridges.values import Generator, data_frame, factor, named, random_state, sparse_matrix
@@ -44,12 +56,14 @@ __all__ = [
     "Generator",
     "Guards",
     "View",
+    "advance_random_states",
     "call",
     "call_hook",
     "callback",
     "compile_model",
     "compiled_with",
     "data_frame",
+    "end_with",
     "error_context",
     "explain",
     "factor",
@@ -57,6 +71,7 @@ __all__ = [
     "history_values",
     "installation",
     "is_arrow",
+    "is_as_sent",
     "is_callback_class",
     "metric",
     "metric_of_r",
@@ -67,12 +82,19 @@ __all__ = [
     "output_names",
     "overrides",
     "predict",
+    "put_random_states",
+    "put_result",
+    "random_states",
+    "read_job",
+    "read_result",
     "schedule",
     "session",
     "set_random_seed",
     "sparse_matrix",
     "summary",
     "take_interrupt",
+    "write_job",
+    "write_result",
     "writer",
 ]
 

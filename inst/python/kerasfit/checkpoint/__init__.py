@@ -8,6 +8,7 @@
 ``callback_state``  the state of callbacks, and the log files that they append to
 ``random_state``    the states of random number generators
 ``run_folder``      the folder, created for this user only and locked by one process at a time
+``packed_model``    a model with its state as a plain value, to send it to another process
 ``store``           a file of plain values, with a checksum that reveals damage
 """
 

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from kerasfit.engines.bookkeeping import COMPILED, NOT_IN_KEYS, OF_BASE_CLASSES, REFER_TO_NAMES
+from kerasfit.keras_private import INITIALIZER_SEED
 from kerasfit.model_traits import input_names, output_names
 from kerasfit.object_origin import module_of, package_of
 from kerasfit.tensors import to_numpy
@@ -41,7 +42,7 @@ UNKNOWN = tuple(
     )
     if found is not None
 )
-SEEDS = frozenset({"seed", "_init_seed"})  # attributes of initializers
+SEEDS = frozenset({"seed", INITIALIZER_SEED})  # attributes of initializers
 CHOSEN_BY_KERAS = re.compile(r"(input_layer|keras_tensor)(_\d+)?")  # names of inputs without a user's name
 
 _numbers: dict[FunctionType, int] = {}
