@@ -57,7 +57,10 @@ frame_of_call <- function(call) {
 }
 
 abort_argument <- function(argument, message, call = rlang::caller_call(), hint = NULL) {
-  abort_kerasfit(c(message, i = hint), "argument", call, argument = argument)
+  if (length(hint)) {
+    message <- c(message, rlang::set_names(hint, rep("i", length(hint))))
+  }
+  abort_kerasfit(message, "argument", call, argument = argument)
 }
 
 #' The call of a method as the user wrote it, with the name of the generic

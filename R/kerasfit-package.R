@@ -69,4 +69,5 @@
 #'
 #' @keywords internal
 #' @importFrom rlang %||%
+#' @useDynLib kerasfit, C_new_state, C_bytes_of
 "_PACKAGE"

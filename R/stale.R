@@ -22,13 +22,22 @@ check_not_stale <- function(value, label, call, hint = "Create it again in this 
 #' @noRd
 check_model <- function(object, call) {
   check_process(call)
+  revive(object, call)
   check_not_stale(
     object,
     "object",
     call,
-    paste(
-      'Save models with `model$save("model.keras")`,',
-      'and load them with `keras$models$load_model("model.keras")`.'
+    c(
+      paste(
+        'Save it with `model$save("model.keras")`,',
+        'and load it with `keras$models$load_model("model.keras")`.'
+      ),
+      paste(
+        "R saves models that kerasfit has used, of Keras's own layers, losses and metrics,",
+        "up to the size `options(kerasfit.saved_size = )`."
+      )
     )
   )
+  remember_state(object)
+  object
 }

@@ -91,7 +91,7 @@ is_of_package <- function(env) {
 #' @param subject The beginning of the error.
 #' @noRd
 check_can_be_sent <- function(value, subject, argument, call) {
-  if (reticulate::is_py_object(value)) {
+  if (reticulate::is_py_object(value) && is.null(state_of(value))) {
     abort_argument(
       argument,
       sprintf("%s is a Python object: it cannot be sent to another process.", subject),

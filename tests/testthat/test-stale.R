@@ -1,6 +1,7 @@
 skip_on_cran()
 
 test_that("Python objects of another session are errors that name the argument", {
+  withr::local_options(kerasfit.saved_size = 0)
   revive <- function(object) unserialize(serialize(object, NULL))
   model <- classifier()
   calls <- list(

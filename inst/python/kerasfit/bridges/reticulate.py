@@ -36,6 +36,8 @@ from kerasfit.bridges.captured_stdout import capturing_stdout
 from kerasfit.bridges.r_metrics import metric, metric_of_r, pass_targets_as_columns
 from kerasfit.bridges.values import Generator, data_frame, factor, named, random_state, sparse_matrix
 from kerasfit.callbacks.callback_list import FunctionCallback, counting_from_1
+from kerasfit.checkpoint.packed_model import from_bytes as model_from_bytes
+from kerasfit.checkpoint.packed_model import to_bytes as model_to_bytes
 from kerasfit.custom_fit import overrides
 from kerasfit.error_context import error_context_of
 from kerasfit.evaluate import predict as core_predict
@@ -75,6 +77,8 @@ __all__ = [
     "is_callback_class",
     "metric",
     "metric_of_r",
+    "model_from_bytes",
+    "model_to_bytes",
     "named",
     "nearest_argument",
     "nearest_name",

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,6 +162,29 @@ def save(model: keras.Model, path: str | Path) -> None:
 def load(path: str | Path) -> keras.Model:
     """Make the model in a file that ``save`` has written."""
     return unpack(store.read(Path(path)))
+
+
+def to_bytes(model: keras.Model, limit: float) -> bytearray | None:
+    """Return a packed model as bytes; None if the values of its variables exceed ``limit`` bytes."""
+    variables = [*layer_variables(model), *(v for each in all_optimizers(model) for v in each.variables)]
+    if sum(map(size_of, variables)) > limit:
+        return None
+    return store.to_bytes(pack(model))
+
+
+def size_of(variable: keras.Variable) -> int:
+    """The number of bytes of a variable."""
+    bits = re.search(r"\d+$", variable.dtype)
+    return math.prod(variable.shape) * (int(bits[0]) // 8 if bits else 1)
+
+
+def from_bytes(content: bytes) -> keras.Model:
+    """Make the model of ``to_bytes``. No module is imported, so that bytes from elsewhere run no code."""
+    try:
+        packed = store.from_bytes(content)
+    except store.CorruptFile as error:
+        raise StateError("The model was damaged while it was saved.") from error
+    return unpack(packed, importing=False)
 
 
 # ---- what another process can make -----------------------------------------------------------------

@@ -127,6 +127,12 @@ def write_encoded(
     sync_folder(path.parent)
 
 
+def to_bytes(value: Any) -> bytearray:
+    """Return the content of the file that ``write`` would write."""
+    arrays: list[np.ndarray] = []
+    return bytearray(archive(json.dumps(encoded(value, arrays)), arrays))
+
+
 def archive(text: str, arrays: list[np.ndarray]) -> memoryview:
     """Return the content of a file."""
     buffer = io.BytesIO()
@@ -167,12 +173,21 @@ def read(path: Path) -> Any:
         If there is no file.
     """
     with open_regular(path) as file:
-        check_digest(file)
-        try:
-            arrays = dict(entries(file))
-            return decoded(json.loads(arrays.pop("value").tobytes()), arrays)
-        except Exception as error:  # a file that was made to look like one of ours
-            raise CorruptFile("is damaged") from error
+        return read_from(file)
+
+
+def from_bytes(content: Any) -> Any:
+    """Return the value of ``to_bytes``, which raises the same exceptions as ``read``."""
+    return read_from(io.BytesIO(content))
+
+
+def read_from(file: BinaryIO) -> Any:
+    check_digest(file)
+    try:
+        arrays = dict(entries(file))
+        return decoded(json.loads(arrays.pop("value").tobytes()), arrays)
+    except Exception as error:  # a file that was made to look like one of ours
+        raise CorruptFile("is damaged") from error
 
 
 def is_foreign(path: Path) -> bool:
