@@ -78,7 +78,7 @@ is_parquet_path <- function(value, label) {
     length(value) == 1 &&
     !is.na(value) &&
     label %in% c("x", "validation_data", "validation_data[[1]]") &&
-    file.exists(value) &&
+    (file.exists(value) || grepl("[.](parquet|pq)$", value)) &&
     from_core(bridge$is_arrow(enc2utf8(path.expand(value))))
 }
 

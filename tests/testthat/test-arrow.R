@@ -40,6 +40,17 @@ test_that("text that is the name of a folder without Parquet files stays text", 
   expect_match(conditionMessage(error), "is text", fixed = TRUE)
 })
 
+test_that("a Parquet file that does not exist is an error that names it", {
+  for (code in expression(
+    fit(classifier(), "nowhere/flowers.parquet", "species", verbose = 0),
+    predict(classifier(), "nowhere/flowers.parquet", verbose = 0)
+  )) {
+    error <- expect_error(eval(code), class = "kerasfit_error_data")
+    expect_match(conditionMessage(error), "does not exist: nowhere/flowers.parquet", fixed = TRUE)
+    expect_identical(error$argument, "x")
+  }
+})
+
 test_that("an arrow::open_dataset() is read by its files", {
   folder <- parquet_folder()
   # what kerasfit uses of an object of the package arrow, which need not be installed

@@ -1,9 +1,9 @@
 """Converts a model with its state to a plain value, and back, exactly.
 
 The value consists of Keras's configuration of the model and of its ``compile()``, and of the values of its
-variables: weights, seeds, and those of its optimizers. Metrics start anew, as in each epoch. Unlike a pickle,
-the value contains no code: reading it runs only the constructors of Keras and of classes that the reading
-process can import.
+variables: weights, seeds, and those of its optimizers. Metrics start anew, as in each epoch. The value
+contains no code: reading it runs only the constructors of Keras and of classes that the reading process can
+import.
 """
 
 from __future__ import annotations

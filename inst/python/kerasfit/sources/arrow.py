@@ -36,14 +36,14 @@ INDEX_OF_PANDAS = "__index_level_"  # how the names of columns begin that pandas
 
 
 def is_arrow(value: Any) -> bool:
-    """Whether a value is an Arrow dataset, or the path of a Parquet file or of a folder with such files.
+    """Whether a value is an Arrow dataset, the name of a Parquet file, or the path of a folder with some.
 
-    Other text may be the input of a model.
+    The file of a name need not exist. Other text may be the input of a model.
     """
     if isinstance(value, Path):
-        return value.exists()
+        return True
     if isinstance(value, str):
-        files = [value] if os.path.isfile(value) else Path(value).rglob("*") if os.path.isdir(value) else []
+        files = Path(value).rglob("*") if os.path.isdir(value) else [value]
         return any(str(file).endswith((".parquet", ".pq")) for file in files)
     return any(cls.__name__ == "Dataset" and package_of(cls) == "pyarrow" for cls in type(value).__mro__)
 
@@ -59,6 +59,8 @@ def open_dataset(value: Any, label: str = "x") -> Any:
         ) from error
     if not isinstance(value, (str, Path, list)):
         return value
+    if not isinstance(value, list) and not os.path.exists(value):
+        raise DataError(label, f"`{label}` names a file that does not exist: {value}.")
     try:
         dataset = pyarrow.dataset.dataset(value, format="parquet", partitioning="hive")
     except (pyarrow.ArrowInvalid, OSError) as error:
