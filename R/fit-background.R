@@ -308,7 +308,7 @@ format_job <- function(status, progress, history, loaded) {
     status,
     starting = "starting",
     training = c(
-      sprintf("epoch %d of %d", as.integer(progress$epoch), as.integer(progress$epochs)),
+      sprintf("epoch %d of %d", max(1L, progress$epoch), as.integer(progress$epochs)),
       metrics,
       if (!is.null(progress$left)) paste(format_seconds(progress$left), "left")
     ),
