@@ -273,7 +273,7 @@ BackgroundFit <- R6::R6Class(
       }
     },
     # puts the result into the model of this session
-    load = function(call) {
+    put_result = function(call) {
       history <- private$result(call)
       if (!private$loaded) {
         for (message in private$answer$warnings) {
@@ -363,7 +363,7 @@ wait <- function(job, timeout = Inf, verbose = FALSE) {
   call <- user_call("wait")
   check_job(job, call)
   private <- job$.__enclos_env__$private
-  if (private$follow(timeout, verbose)) invisible(private$load(call)) else invisible(NULL)
+  if (private$follow(timeout, verbose)) invisible(private$put_result(call)) else invisible(NULL)
 }
 
 #' @rdname wait

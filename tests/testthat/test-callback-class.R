@@ -45,7 +45,7 @@ test_that("hooks of an R class get epochs and batches counted from 1, and can st
   }
   expect_identical(recorder$events, c("train begin", epoch(1), epoch(2), "train end"))
   expect_identical(recorder$params$epochs, 5L)
-  expect_identical(recorder$model, model)
+  expect_identical(reticulate::py_id(recorder$model), reticulate::py_id(model))
   evaluate(model, iris_x, iris_y, batch_size = 150, callbacks = recorder, verbose = 0)
   expect_identical(
     utils::tail(recorder$events, 3),

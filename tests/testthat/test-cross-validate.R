@@ -187,3 +187,41 @@ test_that("invalid arguments are errors before the first fit", {
     "must return a new model each time"
   )
 })
+
+test_that("the processes of workers and of background fits end with a session that is killed", {
+  skip_unless_all()
+  skip_on_os("windows")
+  skip_if_not_installed("future.apply")
+  skip_if_not_installed("globals")
+  pids <- withr::local_tempdir()
+  session <- callr::r_bg(
+    function(pids) {
+      library(kerasfit)
+      build <- function() {
+        model <- keras$Sequential(list(keras$layers$Dense(64L), keras$layers$Dense(1L)))
+        compile(model, "adam", "mse")
+      }
+      note <- function() file.create(file.path(pids, Sys.getpid()))
+      x <- matrix(rnorm(1e5), 1e4)
+      noting <- list(on_train_begin = function(logs) note())
+      job <- fit_background(build(), x, x[, 1], epochs = 1e6, callbacks = noting)
+      cross_validate(build, x, x[, 1], folds = 2, epochs = 1e6, workers = 2, callbacks = noting)
+    },
+    list(pids),
+    env = c(callr::rcmd_safe_env(), session_backend)
+  )
+  withr::defer(session$kill_tree())
+  deadline <- Sys.time() + 120
+  while (length(dir(pids)) < 3 && Sys.time() < deadline) {
+    Sys.sleep(0.2)
+  }
+  running <- as.integer(dir(pids))
+  expect_length(running, 3)
+  session$signal(tools::SIGKILL)
+  is_alive <- function(pid) tools::pskill(pid, 0)
+  deadline <- Sys.time() + 15
+  while (any(is_alive(running)) && Sys.time() < deadline) {
+    Sys.sleep(0.2)
+  }
+  expect_false(any(is_alive(running)))
+})
