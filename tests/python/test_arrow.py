@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import tracemalloc
 
 import keras
 import numpy as np
@@ -236,3 +237,28 @@ def test_without_pyarrow_an_error_says_how_to_install_it(folder, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(StateError, match="need the Python package pyarrow"):
         kerasfit.fit(classifier(), folder, "kind", verbose=0)
+
+
+def test_memory_stays_below_six_windows_for_data_of_sixty(tmp_path, monkeypatch):
+    window = 2**20
+    monkeypatch.setattr(arrow, "WINDOW_BYTES", window)
+    rows, columns = 60 * window // (8 * 8), 8
+    values = np.random.default_rng(0).normal(size=(rows, columns))
+    table = pa.table({f"x{column}": values[:, column] for column in range(columns)})
+    for part in range(3):
+        file = tmp_path / f"part-{part}.parquet"
+        pq.write_table(table.slice(part * rows // 3, rows // 3), file, row_group_size=4000)
+    del table, values
+    source = ArrowSource(ArrowRows(str(tmp_path), "x0"), batch_size=256, shuffle=True)
+    pool = pa.default_memory_pool()
+    began, peak, count = pool.bytes_allocated(), 0, 0
+    tracemalloc.start()  # for the memory of numpy
+    try:
+        for batch in source:
+            count += len(batch.y)
+            peak = max(peak, pool.bytes_allocated() - began)
+        peak += tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 3 * (rows // 3)
+    assert peak < 6 * window
