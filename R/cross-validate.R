@@ -10,13 +10,14 @@
 #' @param ... Further arguments for `fit()`, such as `epochs` and `batch_size`.
 #' @param folds The number of folds; a vector with the fold of each row, where rows with `NA` are in
 #'   all training sets; a list of the row numbers to leave out; or an object of the package rsample.
-#'   The folds of a number have equal shares of each class if `y` is a factor, characters or
-#'   logical, and are random otherwise.
+#'   The folds of a number have equal shares of each class if `y` is a factor or logical, and are
+#'   random otherwise. Of rsample, the analysis rows are those that a fit trains on.
 #' @param repeats How often to repeat the cross-validation, each time with other random folds.
 #' @param groups A vector with the group of each row, such as a patient: no group is divided.
 #' @param grid A data frame of settings, for example of [expand.grid()].
 #' @param callbacks As for `fit()`. This code runs anew for each fit, so that fits do not share
-#'   callbacks: `callbacks = callback_early_stopping(patience = 3)`.
+#'   callbacks: `callbacks = callback_early_stopping(patience = 3)`. Or a function without arguments
+#'   that returns callbacks.
 #' @param sample_weight Weights of the rows, for training and evaluation.
 #' @param workers The number of R processes that train at the same time; each uses its share of the
 #'   processor cores. 1: this process. `NULL`: those of [future::plan()], which stay for the next
@@ -37,10 +38,12 @@
 #' @return An object of class `keras_cross_validation`, a list of:
 #'   \describe{
 #'     \item{metrics}{A data frame with a row for each fit: the settings, `repeat`, `fold`, the
-#'       metrics on the held-out rows, `seconds`, and `error`, which is NA for fits that succeeded.}
-#'     \item{predictions}{The predictions for the held-out rows, in the order of the rows of `x`: as
-#'       from `predict()`; NA for rows that no fold holds out, or whose fit failed. With several
-#'       settings or repeats, a list of these, one for each row of `runs`.}
+#'       metrics on the held-out rows, `seconds`, and `error`, which is NA for fits that succeeded.
+#'       A metric with the name of a setting gets the ending `_metric`.}
+#'     \item{predictions}{The predictions for the held-out rows, in the order of the rows of `x`:
+#'       as from `predict()`; NA for rows that no fold holds out, or whose fit failed; the mean for
+#'       rows that several folds hold out. With several settings or repeats, a list of these, one
+#'       for each row of `runs`.}
 #'     \item{runs}{A data frame with the settings and repeats.}
 #'     \item{histories}{A list with the history of each fit, NULL where it failed.}
 #'     \item{folds, seed}{The rows held out by each fit, and the seed.}
@@ -95,7 +98,7 @@ cross_validate <- function(
   check_process(call)
   seed <- check_seed(seed %||% sample.int(.Machine$integer.max, 1), call)
   keeping_random_states({
-    set.seed(seed)
+    set.seed(seed, "Mersenne-Twister", "Inversion", "Rejection")
     folds <- make_folds(folds, repeats, rows, y, groups, call)
     tasks <- make_tasks(folds, grid)
     shared <- list(
@@ -158,6 +161,14 @@ check_build <- function(build, grid, call) {
     )
   }
   taken <- names(formals(args(build)))
+  reserved <- c("repeat", "fold", "seconds", "error", "epoch", "value", "metric", "data")
+  if (length(other <- intersect(names(grid), reserved))) {
+    abort_argument(
+      "grid",
+      sprintf("`grid` must not have a column named `%s`, which results have.", other[[1]]),
+      call
+    )
+  }
   unknown <- setdiff(names(grid), taken)
   if (length(unknown) && !"..." %in% taken) {
     abort_argument(
@@ -186,7 +197,12 @@ check_workers <- function(workers, call) {
 #' @noRd
 count_rows <- function(value, argument, call) {
   if (is.list(value) && !is.object(value) && length(value)) {
-    return(count_rows(value[[1]], argument, call))
+    rows <- vapply(value, count_rows, numeric(1), argument, call)
+    if (length(unique(rows)) > 1) {
+      message <- "The parts of `%s` must have the same number of rows, not %s."
+      abort_argument(argument, sprintf(message, argument, toString(unique(rows))), call)
+    }
+    return(rows[[1]])
   }
   if (is.function(value) || reticulate::is_py_object(value) || !length(value)) {
     abort_argument(

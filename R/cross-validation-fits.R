@@ -12,6 +12,7 @@ make_tasks <- function(folds, grid) {
         setting_number = i,
         `repeat` = folds[["repeat"]][[j]],
         fold = folds$fold[[j]],
+        inside = folds$inside[[j]],
         held_out = folds$held_out[[j]]
       )
     }
@@ -46,11 +47,12 @@ fit_in_workers <- function(tasks, shared, env, workers, call) {
   for (name in c("x", "y", "sample_weight", "arguments")) {
     data_to_send(shared[[name]], name, call)
   }
-  variables <- c(
-    globals_of(list(shared$build), env, "build", call),
-    globals_of(list(shared$callbacks), env, "callbacks", call)
-  )
+  variables <- variables_of(list(shared$callbacks), env, list(), "callbacks", call)
+  of_build <- variables_of(list(), env, list(shared$build), "build", call)
+  variables$global <- c(variables$global, of_build$global)
+  shared$variables <- variables
   shared$settings <- session_settings()
+  shared$keras <- if (keras_is_loaded()) from_core(bridge$keras_settings())
   if (!is.null(workers)) {
     shared$session <- Sys.getpid()
     shared$pids <- tempfile("kerasfit-workers-")
@@ -73,7 +75,7 @@ fit_in_workers <- function(tasks, shared, env, workers, call) {
     tasks,
     run,
     future.seed = NULL,
-    future.globals = variables,
+    future.globals = FALSE,
     future.packages = "kerasfit"
   )
   finished <- TRUE
@@ -91,7 +93,10 @@ fit_in_worker <- function(task, shared) {
     processes$ends_with <- shared$session
     bridge$end_with(shared$session)
   }
-  shared$env <- globalenv()
+  if (!is.null(shared$keras)) {
+    bridge$apply_keras_settings(shared$keras)
+  }
+  shared$env <- receive_variables(shared$variables)
   answer <- fit_fold(task, shared)
   answer$model <- NULL
   answer
@@ -120,10 +125,11 @@ fit_fold <- function(task, shared, last = NULL) {
 fit_and_evaluate <- function(task, shared, last) {
   call <- quote(cross_validate())
   set_random_seed(task$seed)
+  set.seed(task$seed, "Mersenne-Twister", "Inversion", "Rejection")
   model <- rlang::inject(shared$build(!!!task$setting))
   check_built(model, last, call)
   rows <- list(
-    inside = setdiff(seq_len(count_rows(shared$x, "x", call)), task$held_out),
+    inside = task$inside,
     outside = task$held_out
   )
   x <- lapply(rows, function(some) take_rows(shared$x, some))
@@ -139,7 +145,7 @@ fit_and_evaluate <- function(task, shared, last) {
     y$inside,
     !!!arguments,
     sample_weight = weight$inside,
-    callbacks = eval(shared$callbacks, shared$env),
+    callbacks = callbacks_from(shared$callbacks, shared$env),
     verbose = 0,
     view_metrics = FALSE
   ))

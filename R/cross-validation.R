@@ -12,6 +12,7 @@ new_cross_validation <- function(answers, tasks, grid, folds, rows, seed, second
     vapply(answers, function(answer) as.double(answer$metrics[[name]] %||% NA), numeric(1))
   })
   metrics <- do.call(rbind, columns)
+  names[names %in% names(grid)] <- paste0(names[names %in% names(grid)], "_metric")
   metrics[names] <- values
   metrics$seconds <- vapply(answers, `[[`, numeric(1), "seconds")
   metrics$error <- vapply(answers, function(answer) answer$error$message %||% NA_character_, "")
@@ -33,7 +34,8 @@ new_cross_validation <- function(answers, tasks, grid, folds, rows, seed, second
       seconds = seconds,
       samples = rows,
       measures = names,
-      settings = names(grid)
+      settings = names(grid),
+      setting = vapply(tasks, `[[`, numeric(1), "setting_number")
     ),
     class = "keras_cross_validation"
   )
@@ -66,11 +68,17 @@ join_predictions <- function(parts, tasks, rows, y) {
     return(joined)
   }
   dims <- dim(first) %||% length(first)
-  all <- array(NA_real_, c(rows, dims[-1]))
-  others <- rep(list(quote(expr = )), length(dims) - 1)
+  # sums, since a row may be held out by several folds
+  all <- matrix(0, rows, prod(dims[-1]))
+  counts <- integer(rows)
   for (i in known) {
-    all <- rlang::inject(`[<-`(all, tasks[[i]]$held_out, !!!others, value = parts[[i]]))
+    held_out <- tasks[[i]]$held_out
+    all[held_out, ] <- all[held_out, ] + c(parts[[i]])
+    counts[held_out] <- counts[held_out] + 1L
   }
+  all <- all / counts
+  all[counts == 0, ] <- NA
+  dim(all) <- c(rows, dims[-1])
   if (is.factor(y) && length(dims) == 2 && dims[[2]] == nlevels(y)) {
     colnames(all) <- levels(y)
   }
@@ -107,9 +115,7 @@ report_failures <- function(answers, result, call) {
 #' @export
 summary.keras_cross_validation <- function(object, ...) {
   metrics <- object$metrics
-  settings <- lapply(object$settings, function(name) format(metrics[[name]]))
-  key <- do.call(paste, c(settings, list("")))
-  rows <- unname(split(seq_len(nrow(metrics)), match(key, unique(key))))
+  rows <- unname(split(seq_len(nrow(metrics)), object$setting))
   parts <- lapply(rows, function(some) {
     values <- metrics[some, object$measures, drop = FALSE]
     statistics <- list(mean = mean, sd = stats::sd, min = min, max = max)

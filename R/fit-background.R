@@ -9,7 +9,9 @@
 #' @param callbacks As for [fit()][fit.keras.src.trainers.trainer.Trainer]. The code of this
 #'   argument runs in the other process, with copies of the variables that it uses. Write
 #'   `callbacks = callback_early_stopping(patience = 3)` rather than the name of a callback that
-#'   exists already.
+#'   exists already. It may also be a function without arguments that returns callbacks, for example
+#'   to pass them through a function of yours. Where this code names the model itself, it gets the
+#'   one that is trained; a function made elsewhere may have a copy in its environment.
 #' @param verbose What the other process prints: as for `fit()`. `wait(verbose = TRUE)` and
 #'   `job$output()` show it.
 #' @return An object of class `BackgroundFit`. Printing it shows the progress. It has these methods:
@@ -58,19 +60,19 @@ fit_background <- function(object, x = NULL, y = NULL, ..., callbacks = NULL, ve
   check_fit_arguments(arguments, call)
   data <- c(list(x = x, y = y), arguments)
   data <- Map(function(value, name) data_to_send(value, name, call), data, names(data))
-  functions <- Filter(is.function, data)
-  code <- list(rlang::quo_get_expr(callbacks))
-  variables <- c(
-    globals_of(code, rlang::quo_get_env(callbacks), "callbacks", call),
-    globals_of(functions, baseenv(), names(functions)[1], call)
-  )
+  functions <- Filter(function(value) is.function(value) && !reticulate::is_py_object(value), data)
+  code <- rlang::quo_get_expr(callbacks)
+  env <- rlang::quo_get_env(callbacks)
+  variables <- variables_of(list(code), env, list(), "callbacks", call, object)
+  of_functions <- variables_of(list(), env, functions, names(functions)[1], call, object)
+  variables$global <- c(variables$global, of_functions$global)
   folder <- tempfile("kerasfit-job-")
   dir.create(folder, mode = "0700")
   job <- list(
     folder = folder,
     settings = session_settings(),
     data = data,
-    callbacks = code[[1]],
+    callbacks = code,
     variables = variables,
     random = r_random_state(),
     verbose = verbose
@@ -140,12 +142,13 @@ train_job <- function(job) {
 
 fit_job <- function(job) {
   apply_settings(job$settings)
-  list2env(job$variables, globalenv())
-  model <- reticulate::py_to_r(bridge$read_job(job$folder))
+  call <- quote(fit_background())
+  model <- call_core(call, bridge$read_job, job$folder, convert = reticulate::py_to_r)
+  env <- receive_variables(job$variables, model)
   if (!is.null(job$random)) {
     assign(".Random.seed", job$random, globalenv())
   }
-  callbacks <- eval(job$callbacks, globalenv())
+  callbacks <- callbacks_from(job$callbacks, env)
   history <- rlang::inject(fit(
     model,
     !!!job$data,
@@ -153,8 +156,15 @@ fit_job <- function(job) {
     verbose = job$verbose,
     view_metrics = job$folder
   ))
-  bridge$write_result(model, job$folder)
+  call_core(call, bridge$write_result, model, job$folder)
   history
+}
+
+#' Make callbacks from the code of an argument, which may return a function that makes them
+#' @noRd
+callbacks_from <- function(code, env) {
+  callbacks <- eval(code, env)
+  if (rlang::is_closure(callbacks)) callbacks() else callbacks
 }
 
 BackgroundFit <- R6::R6Class(
@@ -362,6 +372,14 @@ history_of_state <- function(state) {
 wait <- function(job, timeout = Inf, verbose = FALSE) {
   call <- user_call("wait")
   check_job(job, call)
+  if (!is.numeric(timeout) || length(timeout) != 1 || is.na(timeout)) {
+    message <- sprintf("`timeout` must be a number of seconds, not %s.", describe(timeout))
+    abort_argument("timeout", message, call)
+  }
+  if (!rlang::is_bool(verbose)) {
+    message <- sprintf("`verbose` must be TRUE or FALSE, not %s.", describe(verbose))
+    abort_argument("verbose", message, call)
+  }
   private <- job$.__enclos_env__$private
   if (private$follow(timeout, verbose)) invisible(private$put_result(call)) else invisible(NULL)
 }

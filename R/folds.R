@@ -2,14 +2,35 @@
 
 #' Make folds from the argument `folds` of `cross_validate()`
 #' @param rows The number of rows.
-#' @return A data frame with the columns `repeat`, `fold` and `held_out`, a list of row numbers.
+#' @return A data frame with the columns `repeat`, `fold`, and `held_out` and `inside`, lists of the
+#'   row numbers to evaluate and to train on.
 #' @noRd
 make_folds <- function(folds, repeats, rows, y, groups, call) {
+  table <- fold_rows(folds, repeats, rows, y, groups, call)
+  if (is.null(table$inside)) {
+    table$inside <- lapply(table$held_out, function(some) setdiff(seq_len(rows), some))
+  }
+  if (!all(lengths(table$inside))) {
+    abort_argument("folds", "`folds` must leave rows to train on in each fit.", call)
+  }
+  table
+}
+
+fold_rows <- function(folds, repeats, rows, y, groups, call) {
+  if (length(folds) != 1 || is.list(folds)) {
+    applies <- "`%s` applies only if `folds` is a number."
+    if (!is.null(groups)) {
+      abort_argument("groups", sprintf(applies, "groups"), call)
+    }
+    if (!identical(as.numeric(repeats), 1)) {
+      abort_argument("repeats", sprintf(applies, "repeats"), call)
+    }
+  }
   if (inherits(folds, "rset")) {
     return(folds_of_rset(folds, rows, call))
   }
   if (is.list(folds)) {
-    held_out <- lapply(unname(folds), check_rows, rows, call)
+    held_out <- lapply(unname(folds), function(some) unique(check_rows(some, rows, call)))
     return(fold_table(rep(1L, length(held_out)), names(folds) %||% seq_along(held_out), held_out))
   }
   folds <- plain_numbers(folds)
@@ -23,6 +44,9 @@ make_folds <- function(folds, repeats, rows, y, groups, call) {
     }
     held_out <- split(seq_len(rows), folds)
     return(fold_table(rep(1L, length(held_out)), names(held_out), unname(held_out)))
+  }
+  if (anyNA(groups)) {
+    abort_argument("groups", "`groups` must not have missing values.", call)
   }
   units <- if (is.null(groups)) rows else length(unique(groups))
   if (!is_whole(folds) || folds < 2 || folds > units) {
@@ -66,12 +90,15 @@ fold_table <- function(repeats, folds, held_out) {
 #' @noRd
 folds_of_rset <- function(rset, rows, call) {
   rlang::check_installed("rsample", "for folds made by it.")
-  held_out <- lapply(rset$splits, function(split) {
-    check_rows(as.integer(split, data = "assessment"), rows, call)
-  })
+  rows_of <- function(part) {
+    lapply(rset$splits, function(split) check_rows(as.integer(split, data = part), rows, call))
+  }
+  held_out <- rows_of("assessment")
   ids <- as.data.frame(rset)[grep("^id", names(rset))]
   repeats <- if (length(ids) > 1) match(ids[[1]], unique(ids[[1]])) else rep(1L, length(held_out))
-  fold_table(repeats, ids[[length(ids)]], held_out)
+  table <- fold_table(repeats, ids[[length(ids)]], held_out)
+  table$inside <- rows_of("analysis")
+  table
 }
 
 check_rows <- function(value, rows, call) {
@@ -102,6 +129,7 @@ random_folds <- function(folds, rows, classes = NULL) {
 #' Assign whole groups to folds, the largest first, each to the fold with the fewest rows
 #' @noRd
 grouped_folds <- function(folds, groups) {
+  groups <- as.character(groups) # without unused levels
   sizes <- table(groups)[sample.int(length(unique(groups)))]
   sizes <- sizes[order(-sizes)]
   filled <- numeric(folds)
@@ -111,5 +139,5 @@ grouped_folds <- function(folds, groups) {
     fold_of[[group]] <- smallest
     filled[smallest] <- filled[smallest] + sizes[[group]]
   }
-  fold_of[as.character(groups)]
+  fold_of[groups]
 }

@@ -11,7 +11,8 @@
 #' saved and sent like an R value, with its weights, its optimizer and its levels: with [saveRDS()],
 #' [save()] or a workspace, to the workers of the packages future, callr or parallel, as a target of
 #' the package targets. Where it is read, the model is made again when it is used for the first
-#' time: by a function of kerasfit, or by `model$...`.
+#' time: by a function of kerasfit, or by `model$...`. Until then it prints as a null pointer, and
+#' functions of other packages fail.
 #'
 #' @details A saved model takes as much space as its variables, three times that of its weights with
 #'   the optimizer Adam. Nothing is converted before R saves the model. Reading it runs no code: it
@@ -19,9 +20,10 @@
 #'   as callbacks and optimizers, cannot be saved.
 #'
 #'   `options(kerasfit.saved_size = )` is the number of bytes up to which models are saved, by
-#'   default 1e8. Larger models, and all with 0, are read as unusable objects, as without kerasfit;
-#'   save these with `model$save("model.keras")`. The same applies to models with layers, losses or
-#'   metrics that are R functions or are defined in the session.
+#'   default 1e8; 0 saves none. R warns when it saves a model without its weights because it is
+#'   larger, because its layers, losses or metrics are R functions or are defined in the session, or
+#'   because layers were frozen since `compile()`. Save such models with
+#'   `model$save("model.keras")`.
 #' @name saved_models
 #' @examplesIf kerasfit:::has_keras()
 #' model <- keras$Sequential(list(keras$Input(list(1L)), keras$layers$Dense(1L)))
@@ -65,15 +67,24 @@ remember_state <- function(model) {
 
 #' The bytes of a model; NULL if it is too large, or if this is a forked copy of the process
 #'
-#' R calls this in the middle of saving. An error there makes R save the model without its state.
+#' R calls this in the middle of saving, so errors become warnings.
 #' @noRd
 bytes_of_model <- function(model) {
   limit <- getOption("kerasfit.saved_size", 1e8)
   if (!limit || Sys.getpid() != processes$keras) {
     return(NULL)
   }
-  bytes <- bridge$model_to_bytes(model, limit)
-  if (!is.null(bytes)) reticulate::py_to_r(bytes)
+  lost <- function(reason) {
+    message <- paste("R saves the model without its weights.", reason)
+    warn_kerasfit(c(message, i = 'Save it with `model$save("model.keras")`.'))
+    NULL
+  }
+  bytes <- tryCatch(bridge$model_to_bytes(model, limit), error = identity)
+  if (inherits(bytes, "error")) {
+    return(lost(sub("\n.*", "", sub("^[^:]*Error: ", "", conditionMessage(bytes)))))
+  }
+  bytes <- reticulate::py_to_r(bytes)
+  if (is.null(bytes)) lost("It is larger than `options(kerasfit.saved_size = )`.") else bytes
 }
 
 #' Whether a value is a model that was read, and can be made again
@@ -97,8 +108,8 @@ revive <- function(model, call = NULL) {
 
 #' @export
 `$.keras.src.models.model.Model` <- function(x, name) {
-  if (!is.null(state_of(x))) {
-    revive(x)
+  if (!is.null(state_of(x)) && reticulate::py_is_null_xptr(x)) {
+    check_model(x, NULL)
   }
   NextMethod()
 }

@@ -55,29 +55,68 @@ limit_threads <- function(cores) {
 }
 
 #' Find the variables that code needs from outside, to send them to a worker
-#' @param code A list of expressions and functions.
-#' @param env The environment of the expressions.
+#'
+#' Functions are sent with their environments, except the global environment. So the variables of
+#' the global environment are needed, also those that functions use; and those of other environments
+#' only for expressions.
+#' @param expressions A list of expressions, evaluated in `env`.
+#' @param functions A list of functions.
 #' @param argument The argument with the code.
-#' @return A named list of their values, without those that packages define.
+#' @param model The model that the worker trains, of which it must not get a copy.
+#' @return A list of two named lists of values: `global` and `local`.
 #' @noRd
-globals_of <- function(code, env, argument, call) {
-  found <- list()
-  for (part in code) {
-    place <- if (identical(env, emptyenv())) baseenv() else env # for a constant
-    if (is.function(part)) {
-      place <- rlang::env(environment(part) %||% baseenv(), .code = part)
-      part <- quote(.code)
+variables_of <- function(expressions, env, functions, argument, call, model = NULL) {
+  found <- list(global = list(), local = list())
+  seen <- list()
+  collect <- function(code, env, is_expression) {
+    variables <- globals::globalsOf(code, envir = env, mustExist = FALSE, recursive = FALSE)
+    where <- attr(variables, "where")
+    for (name in names(variables)) {
+      if (is_of_package(where[[name]])) {
+        next
+      }
+      value <- variables[[name]]
+      kind <- if (identical(where[[name]], globalenv())) "global" else "local"
+      if (kind == "global" || is_expression) {
+        subject <- sprintf("`%s` uses `%s`, which", argument, name)
+        check_can_be_sent(value, subject, argument, call)
+        sent <- if (!is.null(model) && identical(value, model)) trained_model() else value
+        found[[kind]][name] <<- list(sent)
+      }
+      if (is.function(value) && !reticulate::is_py_object(value)) collect_function(value)
     }
-    globals <- globals::globalsOf(part, envir = place, mustExist = FALSE)
-    own <- !vapply(attr(globals, "where"), is_of_package, NA)
-    globals <- as.list(globals)[own & names(globals) != ".code"]
-    found[names(globals)] <- globals
   }
-  for (name in names(found)) {
-    subject <- sprintf("`%s` uses `%s`, which", argument, name)
-    check_can_be_sent(found[[name]], subject, argument, call)
+  collect_function <- function(value) {
+    if (is.primitive(value) || any(vapply(seen, identical, NA, value))) {
+      return(invisible())
+    }
+    seen[[length(seen) + 1]] <<- value
+    code <- as.call(list(as.name("function"), formals(value), body(value)))
+    collect(code, environment(value), FALSE)
+  }
+  for (code in expressions) {
+    # a constant has no environment
+    collect(code, if (identical(env, emptyenv())) baseenv() else env, TRUE)
+  }
+  for (each in functions) {
+    collect_function(each)
   }
   found
+}
+
+#' Stands for the model that a worker trains, among the variables that are sent to it
+#' @noRd
+trained_model <- function() structure(list(), class = "kerasfit_trained_model")
+
+#' Make the variables from `variables_of()` available
+#' @return The environment for expressions.
+#' @noRd
+receive_variables <- function(variables, model = NULL) {
+  variables <- lapply(variables, lapply, function(value) {
+    if (inherits(value, "kerasfit_trained_model")) model else value
+  })
+  list2env(variables$global, globalenv())
+  list2env(variables$local, new.env(parent = globalenv()))
 }
 
 #' Whether an environment has the objects of a package, or those that it imports
@@ -131,9 +170,9 @@ plain_error <- function(error) {
 #' @param message What failed.
 #' @noRd
 abort_worker <- function(message, error, call) {
-  lines <- strsplit(error$message, "\n", fixed = TRUE)[[1]]
+  lines <- c(strsplit(error$message, "\n", fixed = TRUE)[[1]], "")
   rlang::abort(
-    c(message, x = lines[[1]], lines[-1]),
+    c(message, x = lines[[1]], utils::head(lines[-1], -1)),
     class = unique(c(error$class, "kerasfit_error")),
     call = without_arguments(call),
     history = error$history,

@@ -36,11 +36,10 @@ static SEXP duplicate_method(SEXP state, Rboolean deep) { return new_state(conte
 static SEXP serialized_state_method(SEXP state) {
   SEXP content = content_of(state);
   if (TYPEOF(content) == RAWSXP) return content;
-  int failed = 0;
   SEXP call = PROTECT(Rf_lang1(content));
-  SEXP bytes = R_tryEvalSilent(call, R_BaseEnv, &failed);
+  SEXP bytes = Rf_eval(call, R_BaseEnv); /* the function catches its errors, and may warn */
   UNPROTECT(1);
-  return !failed && TYPEOF(bytes) == RAWSXP ? bytes : NULL;
+  return TYPEOF(bytes) == RAWSXP ? bytes : NULL;
 }
 
 static SEXP unserialize_method(SEXP class, SEXP bytes) { return new_state(bytes); }

@@ -148,3 +148,30 @@ def test_the_state_of_another_model_is_an_error_and_changes_nothing():
         np.testing.assert_array_equal(one, two)
     with pytest.raises(StateError, match="another version"):
         unpack(pack(model) | {"format": "kerasfit model 0"})
+
+
+def test_a_model_of_mixed_precision_is_made_again_without_the_global_policy():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = with_state()
+    finally:
+        keras.config.set_dtype_policy(before)
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        fit(model)
+        packed = pack(model)
+    finally:
+        keras.config.set_dtype_policy(before)
+    copy = unpack(packed)
+    assert type(copy.optimizer) is type(model.optimizer)
+    assert keras.config.dtype_policy() == before
+    assert fit(copy) == fit(model)
+
+
+def test_a_layer_frozen_since_compile_is_an_error_that_says_so():
+    model = with_state()
+    fit(model)
+    model.layers[0].trainable = False
+    with pytest.raises(ArgumentError, match="frozen or unfrozen since it was compiled"):
+        pack(model)

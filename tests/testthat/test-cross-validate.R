@@ -112,6 +112,31 @@ test_that("folds may be groups, repeats, numbers for each row, or rows", {
   expect_identical(of_rsample$held_out[[2]], as.integer(made$splits[[2]], data = "assessment"))
 })
 
+test_that("overlapping, duplicated and sampled rows, unused levels and metric names are handled", {
+  fit_folds <- function(...) cross_validate(build, iris_x, iris_y, ..., epochs = 1, seed = 1)
+  cv <- fit_folds(folds = list(c(1, 1, 2), 2:3))
+  expect_identical(cv$folds$held_out, list(1:2, 2:3))
+  expect_identical(which(!is.na(cv$predictions[, 1])), 1:3)
+  unused <- factor(rep(c("a", "b", "c"), 50), levels = c("z", "y", "a", "b", "c"))
+  cv <- fit_folds(folds = 2, groups = unused)
+  expect_identical(sort(unlist(cv$folds$held_out)), 1:150)
+  named <- cross_validate(
+    function(loss) build(),
+    iris_x,
+    iris_y,
+    grid = data.frame(loss = c(0.1, 0.1 + 1e-11)),
+    folds = 2,
+    seed = 1
+  )
+  expect_true(all(c("loss", "loss_metric", "accuracy") %in% names(named$metrics)))
+  expect_identical(summary(named)$fits, rep(2L, 4))
+  skip_if_not_installed("rsample")
+  split <- rsample::rolling_origin(data.frame(row = 1:150), 100, 10, skip = 20)
+  cv <- fit_folds(folds = split)
+  expect_identical(cv$folds$inside[[1]], 1:100)
+  expect_identical(cv$histories[[1]]$params$samples, 100L)
+})
+
 test_that("data frames, lists of inputs, weights and validation_split work", {
   data <- datasets::iris[iris_rows, ]
   cv <- cross_validate(
@@ -177,6 +202,12 @@ test_that("invalid arguments are errors before the first fit", {
   wrong("`folds` must have a value for each", folds = 1:3)
   wrong("`folds` must contain numbers of rows", folds = list(1:200))
   wrong("`repeats` must be", repeats = 0)
+  wrong("`groups` applies only", folds = list(1:9), groups = rep(1:3, 50))
+  wrong("`repeats` applies only", folds = list(1:9), repeats = 2)
+  wrong("`groups` must not have missing values", folds = 2, groups = c(NA, rep(1:2, 74), 1))
+  wrong("`folds` must leave rows to train on", folds = rep(1, 150))
+  wrong("`grid` must not have a column named `fold`", grid = data.frame(fold = 1))
+  wrong("must have the same number of rows, not 150, 2", x = list(iris_x, 1:2))
   wrong("`workers` must be", workers = "two")
   wrong("`grid` has the column `depth`", grid = data.frame(depth = 1))
   wrong("no argument `epoch`", epoch = 1)

@@ -120,6 +120,40 @@ test_that("wait() does not overwrite a model that was trained since", {
   expect_identical(dim(predict(other, iris_x, verbose = 0)), c(150L, 3L))
 })
 
+test_that("code in the other process sees the variables that it would see here", {
+  assign("kerasfit_k", 2, globalenv())
+  evalq(kerasfit_g <- function() kerasfit_k, globalenv())
+  withr::defer(rm(kerasfit_k, kerasfit_g, envir = globalenv()))
+  model <- classifier()
+  run <- function(callbacks) {
+    fit_background(model, iris_x, iris_y, callbacks = callbacks, verbose = 0)
+  }
+  kerasfit_k <- 1
+  job <- run(function() {
+    list(on_epoch_end = function(epoch, logs) {
+      cat(kerasfit_k, kerasfit_g(), "\n")
+      cat(sum(abs(model$get_weights()[[1]])), "\n")
+    })
+  })
+  wait(job)
+  expect_identical(trimws(job$output())[1], "1 2")
+  # in the function's own environment the model is a copy; in code of the argument it is the trained
+  job <- fit_background(
+    model,
+    iris_x,
+    iris_y,
+    callbacks = list(on_train_end = function(logs) {
+      cat(format(sum(abs(model$get_weights()[[1]])), digits = 6), "\n")
+    }),
+    verbose = 0
+  )
+  wait(job)
+  expect_identical(
+    trimws(job$output()),
+    format(sum(abs(model$get_weights()[[1]])), digits = 6)
+  )
+})
+
 test_that("what cannot be sent is an error that names it, before a process starts", {
   model <- classifier()
   expect_error(
@@ -137,5 +171,10 @@ test_that("what cannot be sent is an error that names it, before a process start
   expect_error(fit_background(model, iris_x, iris_y, 2), "must be named")
   compile(model, "adam", loss = function(y_true, y_pred) keras$ops$mean(y_pred))
   expect_error(fit_background(model, iris_x, iris_y), "cannot be sent to another process")
+  compile(model, "adam", "sparse_categorical_crossentropy")
+  failing <- fit_background(model, iris_x, iris_y, callbacks = stop(""), verbose = 0)
+  expect_error(wait(failing), "Training in the background failed")
+  expect_error(wait(failing, timeout = "a"), "`timeout` must be", class = "kerasfit_error_argument")
+  expect_error(wait(failing, verbose = NA), "`verbose` must be", class = "kerasfit_error_argument")
   expect_error(wait(1), "`job` must be a value of `fit_background\\(\\)`")
 })

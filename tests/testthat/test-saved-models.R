@@ -54,16 +54,23 @@ test_that("workers get models, and return them", {
 test_that("models that are too large or cannot be made again are errors when they are used", {
   model <- classifier()
   withr::local_options(kerasfit.saved_size = 100)
+  expect_warning(large <- copy_of(model), "larger than `options", class = "kerasfit_warning")
   expect_error(
-    predict(copy_of(model), iris_x),
+    predict(large, iris_x),
     "belongs to another R session",
     class = "kerasfit_error_argument"
   )
-  expect_error(predict(copy_of(model), iris_x), "kerasfit.saved_size", fixed = TRUE)
+  expect_error(large$layers, "kerasfit.saved_size", fixed = TRUE)
   withr::local_options(kerasfit.saved_size = 1e8)
   own <- keras$Sequential(list(keras$Input(list(4L)), keras$layers$Dense(3L)))
   compile(own, "adam", function(y_true, y_pred) keras$ops$mean(y_pred))
-  expect_error(predict(copy_of(own), iris_x), "belongs to another R session")
+  expect_warning(read <- copy_of(own), "other processes do not know")
+  expect_error(predict(read, iris_x), "belongs to another R session")
+  frozen <- classifier()
+  fit(frozen, iris_x, iris_y, verbose = 0)
+  first <- frozen$layers[[1]]
+  first$trainable <- FALSE
+  expect_warning(copy_of(frozen), "frozen")
   damaged <- serialize(model, NULL)
   at <- grepRaw("kerasfit state", damaged)
   damaged[at - 100] <- as.raw(bitwXor(as.integer(damaged[at - 100]), 255L))

@@ -24,12 +24,14 @@ SENT, TRAINED = "model", "trained"
 
 def write_job(model: keras.Model, folder: str) -> None:
     """Write a model and the states of Python's random generators."""
-    store.write(Path(folder, SENT), {"model": pack(model), "random": random_states()})
+    job = {"settings": keras_settings(), "model": pack(model), "random": random_states()}
+    store.write(Path(folder, SENT), job)
 
 
 def read_job(folder: str) -> keras.Model:
-    """Make the model that ``write_job`` wrote, and set the random generators."""
+    """Make the model that ``write_job`` wrote, with its session's settings and random generators."""
     job = store.read(Path(folder, SENT))
+    apply_keras_settings(job["settings"])
     model = unpack(job["model"])
     put_random_states(job["random"])
     return model
@@ -53,6 +55,24 @@ def is_as_sent(model: keras.Model, folder: str) -> bool:
 def put_result(model: keras.Model, folder: str) -> None:
     """Set the state of a model to that of the trained one."""
     put_state(model, store.read(Path(folder, TRAINED)))
+
+
+# ---- settings --------------------------------------------------------------------------------------
+
+
+def keras_settings() -> dict[str, Any]:
+    """Return Keras's global settings."""
+    return {
+        "floatx": keras.config.floatx(),
+        "epsilon": keras.config.epsilon(),
+        "image_data_format": keras.config.image_data_format(),
+        "dtype_policy": keras.config.dtype_policy().name,
+    }
+
+
+def apply_keras_settings(settings: dict[str, Any]) -> None:
+    for name, value in settings.items():
+        getattr(keras.config, f"set_{name}")(value)
 
 
 # ---- random generators -----------------------------------------------------------------------------

@@ -22,8 +22,10 @@ from kerasfit import interrupts
 from kerasfit.arguments import compile_arguments, nearest_argument
 from kerasfit.background import (
     advance_random_states,
+    apply_keras_settings,
     end_with,
     is_as_sent,
+    keras_settings,
     put_random_states,
     put_result,
     random_states,
@@ -59,6 +61,7 @@ __all__ = [
     "Guards",
     "View",
     "advance_random_states",
+    "apply_keras_settings",
     "call",
     "call_hook",
     "callback",
@@ -75,6 +78,7 @@ __all__ = [
     "is_arrow",
     "is_as_sent",
     "is_callback_class",
+    "keras_settings",
     "metric",
     "metric_of_r",
     "model_from_bytes",

@@ -14,6 +14,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,12 @@ import numpy as np
 from kerasfit.checkpoint import store
 from kerasfit.data import saved_schema
 from kerasfit.errors import ArgumentError, StateError
-from kerasfit.keras_private import own_functions, seeds_in_config, without_loading_tensorflow
+from kerasfit.keras_private import (
+    changes_of_trainable_weights,
+    own_functions,
+    seeds_in_config,
+    without_loading_tensorflow,
+)
 from kerasfit.variables import all_variables, optimizer_of, own_optimizers
 
 FORMAT = "kerasfit model 1"
@@ -38,6 +44,12 @@ def pack(model: keras.Model) -> dict[str, Any]:
         If the model contains something that another process could not make: a lambda, or a class or function
         that cannot be imported.
     """
+    if model.compiled and any(changes_of_trainable_weights(model)):
+        raise ArgumentError(
+            "object",
+            "Layers of the model were frozen or unfrozen since it was compiled.",
+            "Call compile() again.",
+        )
     try:
         with without_loading_tensorflow(), seeds_in_config(model):
             config = keras.saving.serialize_keras_object(model)
@@ -51,6 +63,7 @@ def pack(model: keras.Model) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "config": text,
+        "dtype_policy": keras.config.dtype_policy().name,
         "layers": values_of(layer_variables(model)),
         "optimizers": [values_of(optimizer.variables) for optimizer in all_optimizers(model)],
         "schema": saved_schema.schema_of(model),
@@ -79,10 +92,21 @@ def unpack(packed: dict[str, Any], *, importing: bool = True) -> keras.Model:
             found = importlib.import_module(module) if importing else sys.modules.get(module)
             classes[registered_name] = getattr(found, name, None)
     classes = {name: found for name, found in classes.items() if found is not None}
-    with without_loading_tensorflow():
+    with without_loading_tensorflow(), dtype_policy(packed["dtype_policy"]):
         model = keras.saving.deserialize_keras_object(config, custom_objects=classes, safe_mode=True)
     put_state(model, packed)
     return model
+
+
+@contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Set the global policy, which decides whether ``compile()`` scales losses."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def put_state(model: keras.Model, packed: dict[str, Any]) -> None:
