@@ -157,7 +157,7 @@ fit_and_evaluate <- function(task, shared, last) {
     batch_size = arguments$validation_batch_size %||% arguments$batch_size,
     verbose = 0
   )
-  predictions <- predict(model, x$outside, verbose = 0)
+  predictions <- stats::predict(model, x$outside, verbose = 0)
   list(history = history, metrics = metrics, predictions = predictions, model = model)
 }
 
