@@ -97,7 +97,8 @@ fit_in_worker <- function(task, shared) {
     bridge$apply_keras_settings(shared$keras)
   }
   shared$env <- receive_variables(shared$variables)
-  answer <- fit_fold(task, shared)
+  answer <- fit_fold(task, shared, processes$last_model)
+  processes$last_model <- answer$model
   answer$model <- NULL
   answer
 }
